@@ -1,0 +1,33 @@
+"""xray_tf: chest radiographs and pneumonia with Keras. Research software, not a medical device.
+
+The public names below are loaded on first use (PEP 562); importing the package brings nothing heavy.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "scan": "xray_tf.data.sources",
+    "split_records": "xray_tf.data.split",
+    "audit_records": "xray_tf.data.audit",
+    "build_cache": "xray_tf.data.cache",
+    "draw_phantom": "xray_tf.data.phantom",
+    "train_classifier": "xray_tf.jobs.train_classifier",
+    "evaluate_model": "xray_tf.jobs.evaluate_model",
+    "export_model": "xray_tf.jobs.export_model",
+    "load": "xray_tf.jobs.loaded",
+}
+__all__ = [*_PUBLIC, "__version__"]
+
+
+def __getattr__(name: str):
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'xray_tf' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

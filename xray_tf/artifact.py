@@ -1,0 +1,183 @@
+"""A saved folder <-> its Card: written whole or not at all, checked on load, added to through the same atomic door.
+
+The folder is complete before it gets its name (temporary sibling, then rename), so no half folder is ever seen and
+none is overwritten. Nothing in it is unpickled and no code in it is run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+FORMAT_VERSION = 1
+KINDS = ("classifier", "detector")
+CARD = "card.json"
+MANIFEST = "manifest.json"
+
+
+class ArtifactError(ValueError):
+    """The folder is no artifact, is damaged, or was made by a newer version."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a saved folder says of itself (`card.json`).
+
+    Attributes:
+        kind: `classifier` or `detector`.
+        name: of the folder when it was made.
+        task: a key of `registry.TASKS`; empty for a detector.
+        class_names: in the order of the probabilities.
+        preprocessing: `image_size`, `resize`, `decoding` (rule number) and `decoding_rule` (the rule in words).
+        temperature: logits are divided by it before they become calibrated probabilities.
+        operating_points: name -> {`criterion`, and `threshold` (binary, on the calibrated probability of the last class)
+            or `offsets` (one a class, added to the log probability before the argmax)}.
+        default_operating_point: the one used when none is named.
+        metrics: headline numbers, name -> {`value`, `low`, `high`}, on `metrics_split` rows.
+        split_by: `patient` or `image`.
+        provenance: command line, options, seed, versions, commit, data fingerprint, time.
+        files: file name -> sha256, for every file beside the card.
+        notes: caveats in full sentences, shown on every page.
+    """
+
+    kind: str
+    name: str
+    task: str = ""
+    class_names: tuple[str, ...] = ()
+    preprocessing: dict[str, Any] = field(default_factory=dict)
+    temperature: float = 1.0
+    operating_points: dict[str, dict[str, Any]] = field(default_factory=dict)
+    default_operating_point: str = ""
+    metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+    metrics_split: str = "test"
+    split_by: str = "patient"
+    provenance: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    format_version: int = FORMAT_VERSION
+
+
+@contextmanager
+def new_folder(target: str | os.PathLike) -> Iterator[Path]:
+    """Give an empty temporary sibling of `target` that takes its name when the block ends without an error.
+
+    Raises:
+        FileExistsError: `target` is there already; nothing is ever overwritten.
+    """
+    target = Path(target)
+    refuse_existing(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.tmp-", dir=target.parent))
+    try:
+        yield draft
+        draft.chmod(0o777 & ~_umask())
+        refuse_existing(target)
+        os.rename(draft, target)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def refuse_existing(target: str | os.PathLike) -> None:
+    """Raise FileExistsError when `target` is there and is not an empty folder."""
+    target = Path(target)
+    if target.is_symlink() or target.exists() and not (target.is_dir() and not any(target.iterdir())):
+        raise FileExistsError(f"{target} exists, and a finished result is never overwritten. Name another --out, or remove it first.")
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write a whole text file through a temporary sibling and a rename."""
+    path = Path(path)
+    handle, draft = tempfile.mkstemp(prefix=f".{path.name}.tmp-", dir=path.parent)
+    with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        stream.write(text)
+    os.chmod(draft, 0o666 & ~_umask())
+    os.replace(draft, path)
+
+
+def seal(folder: str | os.PathLike, card: Card) -> Card:
+    """Write `card.json` into a draft folder, with the sha256 of every file beside it, and return the completed card."""
+    folder = Path(folder)
+    card = Card(**{**_shallow(card), "files": _checksums(folder)})
+    write_text(folder / CARD, json.dumps(asdict(card), indent=1, sort_keys=True, allow_nan=False) + "\n")
+    return card
+
+
+@contextmanager
+def new_piece(folder: str | os.PathLike, piece: str) -> Iterator[Path]:
+    """Add the sub-folder `piece` to a finished artifact, whole or not at all; it carries its own `manifest.json`."""
+    read_card(folder)
+    with new_folder(Path(folder) / piece) as draft:
+        yield draft
+        write_text(draft / MANIFEST, json.dumps({"files": _checksums(draft)}, indent=1, sort_keys=True) + "\n")
+
+
+def read_card(folder: str | os.PathLike, kind: str | None = None) -> Card:
+    """Read and check a folder's card and the sha256 of the files it names.
+
+    Args:
+        folder: the artifact.
+        kind: when given, the only kind accepted.
+
+    Raises:
+        ArtifactError: not an artifact, damaged, of another kind, or of a newer format; the message says what to do.
+    """
+    folder = Path(folder)
+    path = folder / CARD
+    if not path.is_file():
+        raise ArtifactError(f"{folder} is no xray_tf artifact: it has no {CARD}. Expected the folder that `python -m xray_tf.train --out` made.")
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        version = raw["format_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(f"{path} cannot be read as a card ({error}). The folder is damaged; copy or train it again.") from error
+    if version != FORMAT_VERSION:
+        raise ArtifactError(f"{path} has format_version {version!r}; this xray_tf reads {FORMAT_VERSION}. Upgrade xray_tf to open it.")
+    unknown, missing = set(raw) - {f.name for f in fields(Card)}, {"kind", "name", "files"} - set(raw)
+    if unknown or missing:
+        raise ArtifactError(f"{path} does not describe an artifact: unknown fields {sorted(unknown)}, missing fields {sorted(missing)}.")
+    card = Card(**{**raw, "class_names": tuple(raw.get("class_names", ())), "notes": tuple(raw.get("notes", ()))})
+    if card.kind not in KINDS or kind not in (None, card.kind):
+        raise ArtifactError(f"{folder} holds a {card.kind!r} artifact. Expected {kind or KINDS}.")
+    check_files(folder, card.files)
+    return card
+
+
+def check_files(folder: Path, files: dict[str, str]) -> None:
+    """Raise ArtifactError unless every named file is below `folder` and has its sha256."""
+    for name, expected in files.items():
+        path = folder / name
+        if ".." in Path(name).parts or Path(name).is_absolute():
+            raise ArtifactError(f"{folder}: the card names {name!r}, which lies outside the folder. It is refused.")
+        if not path.is_file():
+            raise ArtifactError(f"{folder} is incomplete: {name} is missing. Copy or train it again.")
+        if sha256_of(path) != expected:
+            raise ArtifactError(f"{path} is damaged or was changed: its sha256 is not the one on the card. Copy or train it again.")
+
+
+def sha256_of(path: str | os.PathLike) -> str:
+    """Return the lower-case hex sha256 of a file's bytes."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in (CARD, MANIFEST))
+    return {p.relative_to(folder).as_posix(): sha256_of(p) for p in paths}
+
+
+def _shallow(card: Card) -> dict[str, Any]:
+    return {f.name: getattr(card, f.name) for f in fields(Card)}
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

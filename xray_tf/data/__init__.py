@@ -1,0 +1,1 @@
+"""Radiographs on disk, as records, splits and pixels: NumPy, OpenCV and the standard library only."""

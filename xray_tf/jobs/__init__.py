@@ -1,0 +1,1 @@
+"""Where nets and stats meet: one function a command, and what notebooks call."""

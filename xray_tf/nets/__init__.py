@@ -1,0 +1,1 @@
+"""The nets: the only room with TensorFlow and Keras."""

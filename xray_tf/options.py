@@ -1,0 +1,101 @@
+"""Every option of every command, once: frozen dataclasses <-> argparse flags <-> provenance. Defaults live here only."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from typing import Any, get_type_hints
+
+from xray_tf.registry import TASKS
+
+
+def option(default: Any, help: str, choices: tuple | None = None, metavar: str | None = None) -> Any:
+    """Declare one field of an options dataclass together with what `--help` says of it."""
+    return field(default=default, metadata={"help": help, "choices": choices, "metavar": metavar})
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Which radiographs, and which of them are for what."""
+
+    source: str = option("auto", "how to read --data; auto looks at it", ("auto", "kaggle-folder", "csv", "medmnist", "phantom", "kaggle"))
+    patient_key: str = option("namespaced", "namespaced: person1 of bacteria and of virus are two children; bare: they are one", ("namespaced", "bare"))
+    split_by: str = option("patient", "image only where the source has no patient key; it is recorded and shown", ("patient", "image"))
+    split: str | None = option(None, "a split.csv of an earlier run, to have the same rows again", metavar="FILE")
+    validation: float = option(0.20, "share of the radiographs outside the test part", metavar="SHARE")
+    test: float = option(0.15, "share carved out as test where the source brings no test part", metavar="SHARE")
+    strict: bool = option(False, "stop at the first unusable file instead of reporting it and going on")
+    cache: str | None = option(None, "where decoded pixels are kept (default: the user's cache folder)", metavar="DIR")
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """What net."""
+
+    backbone: str = option("efficientnet_lite0", "a row of the registry, or the name of any trunk in keras.applications", metavar="NAME")
+    weights: str | None = option("imagenet", "imagenet, none, or the path of a weights file", metavar="WHICH")
+    image_size: int = option(224, "side of the square the net sees, pixels", metavar="PIXELS")
+    resize: str = option("crop", "how a radiograph becomes a square: crop (hides the aspect ratio), pad, squash", ("crop", "pad", "squash"))
+    adapter: bool = option(False, "put a learnable convolution between the grey channel and the trunk's three")
+    standardize: bool = option(False, "standardise each image (mean 0, variance 1) inside the graph before the trunk's own scaling")
+    dropout: float = option(0.2, "on the embedding, while training", metavar="RATE")
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How it is trained."""
+
+    task: str = option("binary", "what to tell apart", tuple(TASKS))
+    method: str = option("warm", "how the last layer is trained first: warm = on stored trunk features, head = with augmentation, none = straight to fine-tuning",
+                         ("warm", "head", "none"))
+    epochs: int = option(60, "epochs of the first phase (warm or head)", metavar="N")
+    fine_tune: str = option("none", "then train the last stages too: none, all, or how many stages from the end", metavar="STAGES")
+    fine_tune_epochs: int = option(8, "epochs of the second phase", metavar="N")
+    batch_size: int = option(32, "radiographs a step", metavar="N")
+    learning_rate: float = option(1e-3, "peak of the first phase", metavar="RATE")
+    fine_tune_learning_rate: float = option(1e-4, "peak of the second phase", metavar="RATE")
+    layer_decay: float = option(1.0, "each earlier stage learns this much slower than the next", metavar="FACTOR")
+    weight_decay: float = option(1e-4, "AdamW's decoupled weight decay", metavar="RATE")
+    label_smoothing: float = option(0.0, "share of the label spread over all classes", metavar="SHARE")
+    class_weight: bool = option(True, "weigh classes inversely to their frequency")
+    schedule: str = option("cosine", "warm-up and cosine, or reduce on plateau of the validation loss", ("cosine", "plateau"))
+    warmup: float = option(0.1, "share of the steps spent warming up", metavar="SHARE")
+    augment: str = option("light", "strength of the augmentation", ("none", "light", "strong"))
+    mixup: float = option(0.0, "alpha of mixup's beta distribution (0 = off)", metavar="ALPHA")
+    ema: float = option(0.0, "momentum of the weights' moving average (0 = off)", metavar="MOMENTUM")
+    precision: str = option("auto", "auto measures float32 against mixed precision and says what it chose", ("auto", "float32", "mixed_bfloat16", "mixed_float16"))
+    seed: int = option(0, "of the split, the weights, the order and the augmentation", metavar="N")
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """How predictions become numbers."""
+
+    batch_size: int = option(64, "radiographs a forward pass", metavar="N")
+    bootstrap: int = option(2000, "replicates behind each 95 %% interval", metavar="N")
+    seed: int = option(0, "of the bootstrap", metavar="N")
+
+
+def add_flags(parser: argparse.ArgumentParser, cls: type) -> None:
+    """Give `parser` one flag a field of the options dataclass `cls`."""
+    hints = get_type_hints(cls)
+    group = parser.add_argument_group(" ".join(cls.__doc__.split()).rstrip("."))
+    for item in fields(cls):
+        flag = "--" + item.name.replace("_", "-")
+        help_text, choices, metavar = (item.metadata[k] for k in ("help", "choices", "metavar"))
+        if hints[item.name] is bool:
+            group.add_argument(flag, action=argparse.BooleanOptionalAction, default=item.default, help=help_text)
+            continue
+        kind = next(t for t in (int, float, str) if hints[item.name] in (t, t | None))
+        default = "" if item.default in (None, MISSING) else f" (default: {item.default})"
+        group.add_argument(flag, type=kind, default=item.default, choices=choices, metavar=metavar, help=help_text + default)
+
+
+def from_flags(namespace: argparse.Namespace, cls: type) -> Any:
+    """Make the options dataclass `cls` from parsed flags."""
+    return cls(**{item.name: getattr(namespace, item.name) for item in fields(cls)})
+
+
+def provenance(*options: Any) -> dict[str, dict[str, Any]]:
+    """Name every option's value, for the card: {dataclass name: {field: value}}."""
+    return {type(o).__name__: asdict(o) for o in options}

@@ -1,0 +1,1 @@
+"""Figures and documents: the only room with matplotlib and seaborn."""

@@ -1,0 +1,1 @@
+"""Figures of merit and estimators on arrays and tables: the only room with scikit-learn and SciPy."""
