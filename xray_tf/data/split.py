@@ -1,0 +1,268 @@
+"""Who trains, who validates, who tests: by patient, duplicate groups kept together, stratified, the same for the same seed.
+
+Kaggle's 16-image val folder is folded back into training; an official test part is kept as it is.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from xray_tf.data.records import SPLITS, Finding, Findings, Record, Records
+
+SPLIT_BY = ("patient", "image")
+COLUMNS = ("path", "sha256", "patient", "label", "subtype", "split", "split_by")
+# more rows than this without a patient key, and leaving them out would change what the data are
+MAX_KEYLESS = 0.05
+
+
+class SplitError(ValueError):
+    """The rows cannot be split as asked; the message says why and what to do."""
+
+
+def split_records(records: Records, validation: float = 0.20, test: float = 0.15, seed: int = 0, split_by: str = "patient") -> tuple[Records, Findings]:
+    """Give every row its part: train, val or test.
+
+    Rows that share a patient key or a sha256 (directly or through others) form a group and stay together. Within each mixture of
+    (label, sub-type) groups are drawn in an order that depends on the seed and the group's name alone, never on the rows' order.
+
+    Args:
+        records: rows with labels; their sha256 filled in, if exact duplicates are to be kept together.
+        validation: share of the radiographs outside the test part, in [0, 1).
+        test: share carved out as test where no row comes as test, in [0, 1).
+        seed: of the draw.
+        split_by: `patient`, or `image` where the source has no patient key; recorded in the result.
+
+    Returns:
+        (records with `split` set, findings); rows set aside are left out and have an `error` finding.
+
+    Raises:
+        SplitError: patient keys are missing, one class only, or too few patients to give each class one in each part.
+    """
+    for name, share in (("validation", validation), ("test", test)):
+        if not 0 <= share < 1:
+            raise SplitError(f"{name} must be a share in [0, 1). Received: {name}={share!r}")
+    if split_by not in SPLIT_BY:
+        raise SplitError(f"split_by must be one of {SPLIT_BY}. Received: split_by={split_by!r}")
+    _refuse_labels(records)
+    given = any(r.split == "test" for r in records)
+    if all(r.split == "test" for r in records):
+        raise SplitError(f"all {len(records)} radiographs are a test part, so there is nothing to split or train on. Give a folder with train/ too; "
+                         "evaluate takes this one.")
+    findings: list[Finding] = []
+    rows = list(records)
+    if split_by == "patient":
+        rows, said = _with_patients(rows)
+        findings += said
+    if given:
+        rows, said = _clear_of_test(rows)
+        findings += said
+    folded = sum(r.split == "val" for r in rows)
+    if folded:
+        findings.append(Finding("val-folded", "note", "", f"the source's val part ({folded} radiographs) is folded back into training; validation is drawn "
+                                f"anew from what is not test ({validation:.0%})."))
+    if not all(r.sha256 for r in rows):
+        findings.append(Finding("not-read", "warning", "", "not all files were read before the split, so exact duplicates may lie on both sides."))
+    kept = [r for r in rows if not (given and r.split == "test")]
+    parts = _draw(_groups(kept, split_by), split_by, 0.0 if given else test, validation, seed)
+    split = ["test" if given and r.split == "test" else parts[r.path] for r in rows]
+    result = Records(rows, records.root, split_by).with_split(split)
+    wanted = ["train", *(["val"] if validation else []), *(["test"] if test and not given else [])]
+    return result, Findings(findings + _check_parts(result, wanted, split_by))
+
+
+def overlap(rows: Iterable[Record], key: Callable[[Record], str], left: Iterable[str], right: Iterable[str]) -> tuple[int, int, int]:
+    """Count the non-empty keys found in both parts, and their radiographs in each.
+
+    Returns:
+        (keys shared, radiographs of those keys in `left`, in `right`).
+    """
+    left, right, counts = set(left), set(right), defaultdict(lambda: [0, 0])
+    for row in rows:
+        if key(row):
+            counts[key(row)][0] += row.split in left
+            counts[key(row)][1] += row.split in right
+    both = [c for c in counts.values() if c[0] and c[1]]
+    return len(both), sum(c[0] for c in both), sum(c[1] for c in both)
+
+
+def _refuse_labels(records: Records) -> None:
+    labels = Counter(records.column("label"))
+    if labels[""]:
+        raise SplitError(f"{labels['']} of {len(records)} rows have no label, so they cannot be split. Expected normal or pneumonia in every row.")
+    if len(labels) < 2:
+        raise SplitError(f"a split needs both classes, normal and pneumonia. Received {len(records)} rows, {dict(labels) or 'none'}.")
+
+
+def _with_patients(rows: list[Record]) -> tuple[list[Record], list[Finding]]:
+    """Set aside the few rows outside test that have no patient key; refuse where they are many."""
+    keyless = [r for r in rows if not r.patient]
+    outside = [r for r in keyless if r.split != "test"]
+    if len(keyless) > MAX_KEYLESS * len(rows):
+        raise SplitError(f"{len(keyless)} of {len(rows)} radiographs have no patient key, so a split by patient is impossible. Give a CSV manifest with a "
+                         "patient column, or split with --split-by image (split_by=\"image\"); then one child may be on both sides, and every report says so.")
+    findings = [Finding("no-patient-key", "error", r.path, "it has no patient key, so it could be the child of any part. It is set aside.") for r in outside]
+    if len(keyless) > len(outside):
+        findings.append(Finding("no-patient-key", "warning", "", f"{len(keyless) - len(outside)} test radiographs have no patient key; whether their children "
+                                "are in training too cannot be told."))
+    dropped = {r.path for r in outside}
+    return [r for r in rows if r.path not in dropped], findings
+
+
+def _clear_of_test(rows: list[Record]) -> tuple[list[Record], list[Finding]]:
+    """Set aside what is byte for byte in the given test part too, and count the patient keys on both sides."""
+    tested = {r.sha256: r.path for r in rows if r.split == "test" and r.sha256}
+    twins = [r for r in rows if r.split != "test" and r.sha256 in tested]
+    findings = [Finding("duplicate-of-test", "error", r.path, f"it is byte for byte the test radiograph {tested[r.sha256]}. It is set aside from training.",
+                        tested[r.sha256]) for r in twins]
+    dropped = {r.path for r in twins}
+    rows = [r for r in rows if r.path not in dropped]
+    shared, outside, inside = overlap(rows, lambda r: r.patient, ("train", "val", ""), ("test",))
+    if shared:
+        findings.append(Finding("patient-in-test", "warning", "", f"{shared} patient keys are in the given test part ({inside} radiographs) and outside it "
+                                f"({outside}); the test part is kept as it was given. If one key is one child there, test figures are too good."))
+    return rows, findings
+
+
+def _groups(rows: list[Record], split_by: str) -> list[list[Record]]:
+    """Join rows that share a patient key or a sha256, by union-find."""
+    parent = list(range(len(rows)))
+
+    def find(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    first: dict[tuple[str, str], int] = {}
+    for i, row in enumerate(rows):
+        for kind, key in (("patient", row.patient if split_by == "patient" else ""), ("sha256", row.sha256)):
+            if key:
+                parent[find(i)] = find(first.setdefault((kind, key), i))
+    groups = defaultdict(list)
+    for i, row in enumerate(rows):
+        groups[find(i)].append(row)
+    return list(groups.values())
+
+
+def _draw(groups: list[list[Record]], split_by: str, test: float, validation: float, seed: int) -> dict[str, str]:
+    """Return path -> part, drawn apart for each mixture of classes so that every part has its share of each."""
+    mixtures = defaultdict(list)
+    for group in groups:
+        name = min(r.patient if split_by == "patient" else r.path for r in group)
+        order = hashlib.sha256(f"{seed}:{name}".encode("utf-8", "surrogateescape")).hexdigest()
+        mixtures[tuple(sorted({(r.label, r.subtype) for r in group}))].append((order, name, group))
+    parts = {r.path: "train" for group in groups for r in group}
+    for mixture in sorted(mixtures):
+        drawn = [group for _, _, group in sorted(mixtures[mixture], key=lambda g: g[:2])]
+        tested, rest = _take(drawn, test, 1 + (validation > 0))
+        validated, _ = _take(rest, validation, 1)
+        parts.update((r.path, part) for part, taken in (("test", tested), ("val", validated)) for group in taken for r in group)
+    return parts
+
+
+def _take(groups: list[list[Record]], share: float, leave: int) -> tuple[list[list[Record]], list[list[Record]]]:
+    """Take groups in order until they hold `share` of the radiographs, one at least, but leave `leave` groups."""
+    target, taken, rest = share * sum(map(len, groups)), [], []
+    for group in groups:
+        have = sum(map(len, taken))
+        fits = have + len(group) / 2 <= target or share > 0 and not taken and len(group) == min(map(len, groups))
+        (taken if fits and len(groups) - len(taken) > leave else rest).append(group)
+    return taken, rest
+
+
+def _check_parts(records: Records, wanted: list[str], split_by: str) -> list[Finding]:
+    """Raise unless every class has a group in every part drawn here; warn of a sub-type that has not."""
+    counts = Counter((part, kind) for r in records for part in [r.split] for kind in {r.label, r.subtype} if kind)
+    findings = []
+    for kind in sorted({kind for _, kind in counts}):
+        lacking = [part for part in wanted if not counts[part, kind]]
+        groups = len({r.patient or r.path for r in records if kind in (r.label, r.subtype) and r.split in wanted})
+        if lacking and kind in ("normal", "pneumonia"):
+            unit = "patient" if split_by == "patient" else "radiograph"
+            raise SplitError(f"there are too few {unit}s to split: {kind} has {groups} for the parts {', '.join(wanted)}, and none is left for "
+                             f"{', '.join(lacking)}. Expected at least one {unit} a class in each part; add data, or set --validation or --test to 0.")
+        if lacking:
+            findings.append(Finding("subtype-missing", "warning", "", f"no {kind} radiograph is in {', '.join(lacking)}: too few to spread ({groups}); "
+                                    "the three-class task cannot be judged on this split."))
+    return findings
+
+
+def write_split(records: Records, path: str | os.PathLike) -> Path:
+    """Write split.csv (`COLUMNS`), which `apply_split` reproduces, and return its path."""
+    path = Path(path)
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows([*(getattr(r, c) for c in COLUMNS[:-1]), records.split_by] for r in records)
+    return path
+
+
+def apply_split(records: Records, path: str | os.PathLike) -> tuple[Records, Findings]:
+    """Give the rows of an earlier run's split.csv, in its order; match by path, then by sha256.
+
+    Args:
+        records: the data as scanned, sha256 filled in where folders or names have changed since.
+        path: a file `write_split` made.
+
+    Returns:
+        (records, findings): a row that split.csv does not know is set aside with an `error` finding; one whose bytes, label,
+        sub-type or patient key differ from those split.csv names is kept with a `warning`.
+
+    Raises:
+        FileNotFoundError: no such file.
+        SplitError: not a split.csv, or radiographs it names are not in the data.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist. Expected the split.csv of an earlier run.")
+    named, split_by = _read_split(path)
+    by_path, by_content, missing, pairs = {r.path: r for r in records}, defaultdict(list), [], []
+    wanted = {n["path"] for n in named}
+    for row in records:
+        if row.sha256 and row.path not in wanted:
+            by_content[row.sha256].append(row)
+    for line in named:
+        row = by_path.get(line["path"]) or next(iter(by_content.get(line["sha256"], ())), None)
+        if row is None:
+            missing.append(line["path"])
+            continue
+        if row.path != line["path"]:
+            by_content[row.sha256].remove(row)
+        pairs.append((row, line))
+    if missing:
+        read = "" if all(r.sha256 for r in records) else " The files were not read, so they were looked for by path only."
+        raise SplitError(f"{len(missing)} of the {len(named)} radiographs in {path} are not among the {len(records)} of the data, such as {missing[0]!r}. "
+                         f"Give the data that run had, or leave --split out.{read}")
+    used = {r.path for r, _ in pairs}
+    findings = [Finding("not-in-split", "error", r.path, f"{path.name} does not name it. It is set aside.") for r in records if r.path not in used]
+    findings += [Finding("split-differs", "warning", row.path, f"its {', '.join(differs)} is not what {path.name} says; the data's is kept.")
+                 for row, line in pairs if (differs := _differences(row, line))]
+    rows = Records([r for r, _ in pairs], records.root, split_by)
+    return rows.with_split(line["split"] for _, line in pairs), Findings(findings)
+
+
+def _differences(row: Record, line: dict[str, str]) -> list[str]:
+    return [c for c in ("sha256", "label", "subtype", "patient") if getattr(row, c) != line[c] and (c != "sha256" or row.sha256 and line[c])]
+
+
+def _read_split(path: Path) -> tuple[list[dict[str, str]], str]:
+    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
+        reader = csv.DictReader(stream)
+        if reader.fieldnames is None or set(reader.fieldnames) != set(COLUMNS):
+            raise SplitError(f"{path} must have the columns {COLUMNS}. Received: {reader.fieldnames}")
+        rows = list(reader)
+    kinds = {r["split_by"] for r in rows}
+    if len(kinds) != 1 or not kinds <= set(SPLIT_BY):
+        raise SplitError(f"{path}: split_by must be the same in every row, one of {SPLIT_BY}. Received: {sorted(map(str, kinds))}")
+    for number, row in enumerate(rows, 2):
+        if row["split"] not in SPLITS:
+            raise SplitError(f"{path}, line {number}: split must be one of {SPLITS}. Received: {row['split']!r}")
+    repeated = [p for p, n in Counter(r["path"] for r in rows).items() if n > 1]
+    if repeated:
+        raise SplitError(f"{path} names {repeated[0]!r} more than once. Expected one row a radiograph.")
+    return rows, kinds.pop()
