@@ -113,7 +113,7 @@ def scan(data: str | os.PathLike, source: str = "auto", patient_key: str = "name
     if not path.exists():
         raise FileNotFoundError(f"{data} does not exist. Expected a folder, a .csv manifest, a MedMNIST .npz, or the word phantom or kaggle.")
     if source == "flat":
-        return list_files([path])
+        return find_files(path)
     if source == "kaggle-folder" and not path.is_dir():
         raise SourceError(f"source kaggle-folder needs a folder. Received the file {path}.")
     if source in ("csv", "medmnist") and not path.is_file():
@@ -301,8 +301,13 @@ def _without_nested_copy(files: list[str]) -> tuple[list[str], list[Finding]]:
     return kept, [Finding("nested-copy", severity, "", f"the second copy in {nested[0].split('/', 1)[0]}/ ({len(nested)} images) is left out{but}.")]
 
 
-def list_files(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> Scan:
-    """List what `predict` shall read: files, folders (recursive, natural order) and globs, in the order given.
+def list_files(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> Records:
+    """List what `predict` shall read, as `find_files` does, without its notes."""
+    return find_files(paths).records
+
+
+def find_files(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> Scan:
+    """List files, folders (recursive, natural order) and globs, in the order given, labelled or not.
 
     A file named outright is kept whatever its suffix. Labels come from folder names in `CLASS_FOLDERS` where there are any (for
     a file: the folder it lies in); paths stay as given, relative to the working folder.
