@@ -1,0 +1,304 @@
+"""Numbers for decided, calibrated predictions, each with a 95 % interval bootstrapped by patient: arrays in, one JSON-able dict out.
+
+The dict is the layout of `metrics.json`:
+
+    {"split": "test", "operating_point": "balanced", "split_by": "patient", "class_names": ["normal", "pneumonia"],
+     "rows": 700, "patients": 400 or null, "class_counts": {"normal": 200, ...},
+     "chance": {"class": "pneumonia", "accuracy": 0.71},                 the accuracy of always saying the commonest class
+     "interval": {"kind": "95 % percentile bootstrap by patient", "level": 0.95, "unit": "patient", "units": 400, "replicates": 2000, "seed": 0},
+     "metrics": {"accuracy": {"value": 0.93, "low": 0.91, "high": 0.95}, ...},     the keys of DEFINITIONS, in its order
+     "per_class": {"normal": {"recall": {...}, "precision": {...}, "f1": {...}, "auroc": {...}, "auprc": {...}}, ...},
+     "confusion_matrix": [[190, 10], [39, 461]],                         rows: the true class, columns: the decided one
+     "definitions": {"accuracy": "...", ...}}
+
+A number that does not exist for these rows (no positive row, one class only) is {"value": null, "low": null, "high": null,
+"reason": "..."}; replicates in which a number does not exist are left out of its interval, and "replicates" beside it counts the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+LEVEL = 0.95
+ECE_BINS = 15
+_CHUNK = 1_000_000  # replicate x row cells at a time: some 40 MB in flight whatever the size of the table
+
+DEFINITIONS = {
+    "accuracy": "share of rows decided rightly",
+    "balanced_accuracy": "mean over classes of the recall",
+    "sensitivity": "recall of the last class; with more than two classes the mean over classes",
+    "specificity": "share of rows outside the last class that are not called it; with more than two classes the mean over classes",
+    "ppv": "share of rows called the last class that are it; with more than two classes the mean over classes",
+    "npv": "share of rows not called the last class that are not it; with more than two classes the mean over classes",
+    "f1": "2 TP / (2 TP + FP + FN) of the last class; with more than two classes the mean over classes",
+    "auroc": "area under the ROC curve of the last class, ties count half; with more than two classes the mean of one-versus-rest areas",
+    "auprc": "average precision of the last class, sum of precision x step in recall; with more than two classes the mean of one-versus-rest",
+    "brier": "mean squared error of the last class's probability, in [0, 1]; with more than two classes summed over classes, in [0, 2] (Brier 1950)",
+    "ece": f"expected calibration error of the top class's probability, {ECE_BINS} equal-width bins (Guo et al. 2017, eq. 3); resampling adds noise, "
+           "so its interval leans upwards",
+}
+PER_CLASS = ("recall", "precision", "f1", "auroc", "auprc")
+
+
+def score(probabilities, labels, decided, patients: Sequence[str] | None, class_names: Sequence[str], replicates: int = 2000, seed: int = 0,
+          split: str = "test", operating_point: str = "", split_by: str = "patient") -> dict[str, Any]:
+    """Score labelled rows.
+
+    Patients are drawn with replacement, all their rows together (cluster bootstrap; Field & Welsh 2007); a row without a
+    patient key counts as a patient of its own.
+
+    Args:
+        probabilities: (N, K) calibrated, in [0, 1], rows sum to 1; N >= 1.
+        labels: (N,) int class indices.
+        decided: (N,) int class indices, from `operating_points.decide`.
+        patients: N keys, empty where not known; None where none is.
+        class_names: K names.
+        replicates: of the bootstrap; 0 leaves the intervals out.
+        seed: of the bootstrap.
+        split, operating_point, split_by: recorded as they are.
+
+    Returns:
+        The layout in the module's docstring.
+
+    Raises:
+        ValueError: no row, or shapes, labels or probabilities do not fit.
+    """
+    class_names = tuple(class_names)
+    probabilities, labels, decided = _checked(probabilities, labels, decided, len(class_names))
+    clusters, named = _clusters(patients, len(labels))
+    units = int(clusters.max()) + 1
+    table = _Table(probabilities, labels, decided)
+    values = table.numbers(np.ones((1, len(labels))))
+    drawn = [table.numbers(w) for w in cluster_weights(clusters, replicates, seed)] if units > 1 else []
+    draws = {name: np.concatenate([d[name] for d in drawn]) for name in values} if drawn else {}
+
+    def cell(name: str) -> dict[str, Any]:
+        return _cell(float(values[name][0]), draws.get(name), name, class_names, np.bincount(labels, minlength=len(class_names)))
+
+    counts = np.bincount(labels, minlength=len(class_names))
+    unit = "patient" if named else "image"
+    return {
+        "split": split, "operating_point": operating_point, "split_by": split_by, "class_names": list(class_names),
+        "rows": len(labels), "patients": units if named else None,
+        "class_counts": {n: int(c) for n, c in zip(class_names, counts, strict=True)},
+        "chance": {"class": class_names[int(counts.argmax())], "accuracy": float(counts.max() / counts.sum())},
+        "interval": {"kind": f"95 % percentile bootstrap by {unit}", "level": LEVEL, "unit": unit, "units": units,
+                     "replicates": int(replicates) if units > 1 else 0, "seed": int(seed)},
+        "metrics": {name: cell(name) for name in DEFINITIONS},
+        "per_class": {n: {m: cell(f"{m}/{k}") for m in PER_CLASS} for k, n in enumerate(class_names)},
+        "confusion_matrix": confusion(labels, decided, len(class_names)).tolist(),
+        "definitions": dict(DEFINITIONS),
+    }
+
+
+def epoch_scores(probabilities, labels) -> dict[str, float]:
+    """Return `loss` (mean negative log probability of the true class), `accuracy` of the argmax and `auroc` (macro), for a training loop.
+
+    Args:
+        probabilities: (N, K) in [0, 1].
+        labels: (N,) int class indices.
+
+    Returns:
+        Three floats; `auroc` is NaN where a class is missing.
+    """
+    probabilities, labels = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
+    true = probabilities[np.arange(len(labels)), labels]
+    ones = np.ones((1, len(labels)))
+    areas = [_Ranking(probabilities[:, k], labels == k).areas(ones)[0][0] for k in ([1] if probabilities.shape[1] == 2 else range(probabilities.shape[1]))]
+    return {"loss": float(-np.log(np.maximum(true, 1e-7)).mean()), "accuracy": float((probabilities.argmax(axis=1) == labels).mean()),
+            "auroc": float(np.mean(areas))}
+
+
+def confusion(labels, decided, classes: int) -> np.ndarray:
+    """Count rows: (K, K) int64, rows the true class, columns the decided one."""
+    return np.bincount(np.asarray(labels) * classes + np.asarray(decided), minlength=classes * classes).reshape(classes, classes)
+
+
+def cluster_weights(clusters: np.ndarray, replicates: int, seed: int) -> Iterator[np.ndarray]:
+    """Draw clusters with replacement and say how often each row comes up, some replicates at a time.
+
+    Args:
+        clusters: (N,) int, 0 .. G-1, the cluster of each row.
+        replicates: how many draws of G clusters.
+        seed: of the draws.
+
+    Yields:
+        (R, N) float64 whole numbers; the R add up to `replicates`.
+    """
+    rng = np.random.default_rng(seed)
+    groups = int(clusters.max()) + 1
+    step = max(1, _CHUNK // len(clusters))
+    for start in range(0, replicates, step):
+        count = min(step, replicates - start)
+        drawn = rng.integers(0, groups, size=(count, groups)) + groups * np.arange(count)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=count * groups).reshape(count, groups)[:, clusters].astype(np.float64)
+
+
+def curves(probabilities, labels, positive: int) -> dict[str, np.ndarray]:
+    """Return the points of one class's ROC and precision-recall curves, one a distinct score.
+
+    Args:
+        probabilities: (N, K).
+        labels: (N,) int class indices; rows of and outside the class `positive`.
+        positive: its index.
+
+    Returns:
+        `thresholds` (T,) falling; `true_positive_rate`, `false_positive_rate`, `precision` (T,) float64 of calling positive
+        what scores at least the threshold. The ROC curve starts at (0, 0), which is not among them.
+    """
+    ranking = _Ranking(np.asarray(probabilities, dtype=np.float64)[:, positive], np.asarray(labels) == positive)
+    true, false = (c[0] for c in ranking.counts(np.ones((1, len(labels)))))
+    true, false = np.cumsum(true), np.cumsum(false)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {"thresholds": ranking.thresholds, "true_positive_rate": true / true[-1], "false_positive_rate": false / false[-1],
+                "precision": true / (true + false)}
+
+
+def reliability(confidence, hit, bins: int = ECE_BINS) -> dict[str, np.ndarray]:
+    """Bin predicted against observed frequency in equal-width bins (a, b].
+
+    Args:
+        confidence: (N,) probabilities in [0, 1].
+        hit: (N,) bool, whether what they were given to came true.
+
+    Returns:
+        `edges` (bins + 1,), `count` (bins,), `confidence` and `frequency` (bins,) float64, NaN in empty bins.
+    """
+    confidence, hit = np.asarray(confidence, dtype=np.float64), np.asarray(hit, dtype=np.float64)
+    where = _bins(confidence, bins)
+    count = np.bincount(where, minlength=bins)
+    with np.errstate(invalid="ignore"):
+        return {"edges": np.linspace(0, 1, bins + 1), "count": count, "confidence": np.bincount(where, confidence, bins) / count,
+                "frequency": np.bincount(where, hit, bins) / count}
+
+
+class _Ranking:
+    """Rows sorted by falling score with ties grouped, so that weighted areas are cumulative sums."""
+
+    def __init__(self, scores: np.ndarray, positive: np.ndarray):
+        self.order = np.argsort(-scores, kind="stable")
+        ordered = scores[self.order]
+        self.starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+        self.thresholds = ordered[self.starts]
+        self.positive = positive[self.order].astype(np.float64)
+
+    def counts(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the weight of positive and of negative rows at each distinct score: (R, T) each."""
+        weights = weights[:, self.order]
+        positive = weights * self.positive
+        negative = weights - positive
+        if len(self.starts) == len(self.order):
+            return positive, negative
+        return np.add.reduceat(positive, self.starts, axis=1), np.add.reduceat(negative, self.starts, axis=1)
+
+    def areas(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return AUROC (Mann-Whitney form, ties count half) and average precision: (R,) each, NaN where not defined."""
+        positive, negative = self.counts(weights)
+        true, false = np.cumsum(positive, axis=1), np.cumsum(negative, axis=1)
+        positives, negatives = true[:, -1], false[:, -1]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            # A positive wins against every negative that comes later, and half against those at its own score.
+            wins = positives * negatives - (positive * (false - 0.5 * negative)).sum(axis=1)
+            auroc = wins / (positives * negatives)
+            # Scores above the first drawn row have neither positives nor negatives: 0 / 0 there contributes nothing.
+            precision = true / np.maximum(true + false, 1)
+            average_precision = np.where(negatives > 0, (positive * precision).sum(axis=1) / positives, np.nan)
+        return auroc, average_precision
+
+
+class _Table:
+    """The rows in the forms from which a weight matrix (R, N) gives every number at once."""
+
+    def __init__(self, probabilities: np.ndarray, labels: np.ndarray, decided: np.ndarray):
+        rows, self.classes = probabilities.shape
+        self.cells = np.zeros((rows, self.classes**2))
+        self.cells[np.arange(rows), labels * self.classes + decided] = 1
+        top = probabilities.max(axis=1)
+        hit = probabilities.argmax(axis=1) == labels
+        self.gaps = np.zeros((rows, ECE_BINS))
+        self.gaps[np.arange(rows), _bins(top, ECE_BINS)] = top - hit
+        squares = (probabilities - np.eye(self.classes)[labels]) ** 2
+        self.brier = squares[:, 1] if self.classes == 2 else squares.sum(axis=1)
+        self.rankings = [_Ranking(probabilities[:, k], labels == k) for k in range(self.classes)]
+
+    def numbers(self, weights: np.ndarray) -> dict[str, np.ndarray]:
+        """Return metric name -> (R,) float64, NaN where not defined; per class as `name/index`."""
+        total = weights.sum(axis=1)
+        table = (weights @ self.cells).reshape(-1, self.classes, self.classes)
+        hits = np.einsum("rkk->rk", table)
+        true, called = table.sum(axis=2), table.sum(axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            each = {
+                "recall": hits / true, "precision": hits / called, "f1": np.where(true > 0, 2 * hits / (true + called), np.nan),
+                "specificity": (total[:, None] - true - called + hits) / (total[:, None] - true),
+                "npv": (total[:, None] - true - called + hits) / (total[:, None] - called),
+            }
+        areas = [ranking.areas(weights) for ranking in self.rankings]
+        each["auroc"], each["auprc"] = (np.stack([a[i] for a in areas], axis=1) for i in (0, 1))
+
+        def whole(name: str) -> np.ndarray:
+            return each[name][:, 1] if self.classes == 2 else each[name].mean(axis=1)
+
+        out = {
+            "accuracy": hits.sum(axis=1) / total, "balanced_accuracy": each["recall"].mean(axis=1),
+            "sensitivity": whole("recall"), "specificity": whole("specificity"), "ppv": whole("precision"), "npv": whole("npv"), "f1": whole("f1"),
+            "auroc": whole("auroc"), "auprc": whole("auprc"),
+            "brier": weights @ self.brier / total, "ece": np.abs(weights @ self.gaps).sum(axis=1) / total,
+        }
+        return out | {f"{name}/{k}": each[name][:, k] for name in PER_CLASS for k in range(self.classes)}
+
+
+def _bins(confidence: np.ndarray, bins: int) -> np.ndarray:
+    return np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+
+
+def _cell(value: float, draws: np.ndarray | None, name: str, class_names: tuple[str, ...], counts: np.ndarray) -> dict[str, Any]:
+    if np.isnan(value):
+        return {"value": None, "low": None, "high": None, "reason": _reason(name, class_names, counts)}
+    if draws is None:
+        return {"value": value, "low": None, "high": None, "reason": "no interval: it needs more than one patient and at least one replicate"}
+    kept = draws[~np.isnan(draws)]
+    low, high = np.percentile(kept, [50 * (1 - LEVEL), 50 * (1 + LEVEL)]) if len(kept) else (None, None)
+    out = {"value": value, "low": None if low is None else float(low), "high": None if high is None else float(high)}
+    return out if len(kept) == len(draws) else {**out, "replicates": len(kept)}
+
+
+def _reason(name: str, class_names: tuple[str, ...], counts: np.ndarray) -> str:
+    metric, _, index = name.partition("/")
+    k = int(index) if index else 1 if len(class_names) == 2 else None
+    if metric in ("ppv", "precision", "npv"):
+        return f"not defined: {'every' if metric == 'npv' else 'no'} row was called {'some class' if k is None else class_names[k]}"
+    if index and counts[k]:
+        return f"not defined: every row is {class_names[k]}"
+    absent = [n for i, n in enumerate(class_names) if not counts[i] and (not index or i == k)]
+    return f"not defined: no row is {' or '.join(absent)}"
+
+
+def _clusters(patients: Sequence[str] | None, rows: int) -> tuple[np.ndarray, bool]:
+    """Return each row's cluster, 0 .. G-1, and whether any patient key was known."""
+    patients = [""] * rows if patients is None else [str(p) for p in patients]
+    if len(patients) != rows:
+        raise ValueError(f"patients must have one key a row, {rows}. Received: {len(patients)}")
+    seen: dict[Any, int] = {}
+    clusters = [seen.setdefault(p or i, len(seen)) for i, p in enumerate(patients)]
+    return np.array(clusters, dtype=np.int64), any(patients)
+
+
+def _checked(probabilities, labels, decided, classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    probabilities, labels, decided = np.asarray(probabilities, dtype=np.float64), np.asarray(labels), np.asarray(decided)
+    if classes < 2 or probabilities.ndim != 2 or probabilities.shape[1] != classes:
+        raise ValueError(f"probabilities must be (N, {classes}), one column a class, two or more. Received: shape {probabilities.shape}")
+    if not len(probabilities):
+        raise ValueError("there is no labelled row to score. Expected at least one radiograph whose class is known.")
+    for name, values in (("labels", labels), ("decided", decided)):
+        if values.shape != probabilities.shape[:1] or not np.issubdtype(values.dtype, np.integer) or values.min() < 0 or values.max() >= classes:
+            raise ValueError(f"{name} must be ({len(probabilities)},) integers in [0, {classes - 1}]; leave out rows that are unlabelled or unreadable. "
+                             f"Received: shape {values.shape}, {values.dtype}, values {np.unique(values)[:8].tolist()}")
+    sums = probabilities.sum(axis=1)
+    if not (np.isfinite(probabilities).all() and probabilities.min() >= 0 and np.abs(sums - 1).max() <= 1e-3):
+        raise ValueError("probabilities must be finite, not negative, and sum to 1. "
+                         f"Received: values in [{probabilities.min()}, {probabilities.max()}], sums in [{sums.min()}, {sums.max()}]")
+    return probabilities, labels, decided

@@ -1,0 +1,243 @@
+"""Temperature and named operating points, fitted on validation rows only; and the one function that applies them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import expit, log_expit, log_softmax, softmax
+
+TEMPERATURES = (0.05, 20.0)
+MAX_SHARPENED_MARGIN = 15.0  # logits; beyond it a float32 probability starts to round to 1 and the ranking is lost
+SENSITIVITY_TARGET = 0.95
+_TINY = 1e-12  # keeps log(probability) finite
+_SOFTNESS = 0.1  # logits over which a decision counts as half made while offsets are searched
+_OFFSET_PENALTY = 0.002  # macro recall an offset of one logit must be worth
+_OFFSET_LIMIT = 4.0
+
+
+def fit_temperature(logits, labels) -> float:
+    """Find the temperature that minimises the negative log likelihood (Guo et al. 2017, On Calibration of Modern Neural Networks, eq. 9).
+
+    The likelihood has one minimum along log T; a bounded scalar search finds it. Where there is none inside (perfect
+    separation drives T to 0, answers worse than chance to infinity) the bound is returned: 20 above; below, 0.05 or
+    the T at which the widest margin reaches 15 logits, whichever is larger, so that probabilities keep their ranking.
+
+    Args:
+        logits: (N, 1) one-logit head, positive for the last class, or (N, K).
+        labels: (N,) int class indices; at least two classes.
+
+    Returns:
+        T > 0; `calibrated_probabilities(logits, T)` divides by it.
+
+    Raises:
+        ValueError: shapes do not fit, a logit is not finite, or only one class is present.
+    """
+    logits, labels = _checked_logits(logits), np.asarray(labels)
+    classes = 2 if logits.shape[1] == 1 else logits.shape[1]
+    _check_labels(labels, len(logits), classes, "logits")
+    if len(np.unique(labels)) < 2:
+        raise ValueError(f"a temperature needs rows of at least two classes. Received: {len(labels)} rows of class {np.unique(labels).tolist()}")
+    margin = np.abs(logits).max() if logits.shape[1] == 1 else np.ptp(logits, axis=1).max()
+    low, high = max(TEMPERATURES[0], min(1.0, margin / MAX_SHARPENED_MARGIN)), TEMPERATURES[1]
+
+    def loss(log_temperature: float) -> float:
+        scaled = logits / np.exp(log_temperature)
+        if logits.shape[1] == 1:
+            return -log_expit(np.where(labels == 1, scaled[:, 0], -scaled[:, 0])).mean()
+        return -log_softmax(scaled, axis=1)[np.arange(len(labels)), labels].mean()
+
+    best = minimize_scalar(loss, bounds=(np.log(low), np.log(high)), method="bounded", options={"xatol": 1e-6}).x
+    # The search never lands on a bound exactly, and a bound that is no worse is the answer.
+    return float(np.exp(min((best, np.log(low), np.log(high)), key=loss)))
+
+
+def calibrated_probabilities(logits, temperature: float) -> np.ndarray:
+    """Divide logits by the temperature and make probabilities of them.
+
+    Args:
+        logits: (N, 1) or (N, K).
+        temperature: > 0.
+
+    Returns:
+        (N, 2) or (N, K) float64 in [0, 1]; rows sum to 1. A one-logit head gives [1 - p, p].
+    """
+    logits = _checked_logits(logits)
+    if not (np.isfinite(temperature) and temperature > 0):
+        raise ValueError(f"temperature must be a finite number above 0. Received: temperature={temperature!r}")
+    scaled = logits / temperature
+    return np.hstack([expit(-scaled), expit(scaled)]) if logits.shape[1] == 1 else softmax(scaled, axis=1)
+
+
+def fit_operating_points(probabilities, labels, splits: Sequence[str], class_names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Fit the named operating points on validation rows.
+
+    Two classes: `balanced` (Youden's J = sensitivity + specificity - 1; Youden 1950) and `sensitivity_95`, thresholds on the
+    probability of the last class. More classes: `balanced` (offsets that maximise the macro recall) and `argmax`.
+
+    Args:
+        probabilities: (N, K) calibrated, in [0, 1].
+        labels: (N,) int class indices; every class present.
+        splits: (N,) each must be "val".
+        class_names: K names.
+
+    Returns:
+        name -> JSON-able {`criterion`, `threshold` or `offsets`, and what the point reaches on the validation rows}.
+
+    Raises:
+        ValueError: a row is not a validation row, a class is missing, or shapes do not fit.
+    """
+    probabilities, labels, class_names = _checked_probabilities(probabilities), np.asarray(labels), tuple(class_names)
+    foreign = sorted({str(s) for s in splits} - {"val"})
+    if foreign or len(splits) != len(probabilities):
+        raise ValueError(f"thresholds are fitted on validation rows only: every row's split must be 'val', one a row ({len(probabilities)}). "
+                         f"Received: {len(splits)} rows, other splits {foreign}")
+    if probabilities.shape[1] != len(class_names):
+        raise ValueError(f"probabilities must have one column a class of {class_names}. Received: shape {probabilities.shape}")
+    _check_labels(labels, len(probabilities), len(class_names), "probabilities")
+    if not np.isfinite(probabilities).all():
+        raise ValueError("probabilities must be finite to fit an operating point. Leave out the rows of files that could not be read.")
+    missing = [name for k, name in enumerate(class_names) if not (labels == k).any()]
+    if missing:
+        raise ValueError(f"operating points need validation rows of every class. Received no row of: {', '.join(missing)}. "
+                         "Give a larger --validation share or more data.")
+    if len(class_names) == 2:
+        return _binary_points(probabilities[:, 1], labels == 1, class_names[1])
+    zero = {"criterion": "the class of the highest calibrated probability", "offsets": [0.0] * len(class_names)}
+    balanced = {"criterion": "highest macro recall: offsets added to the log probabilities before the argmax",
+                "offsets": _balanced_offsets(probabilities, labels)}
+    return {"balanced": _with_recalls(balanced, probabilities, labels, class_names), "argmax": _with_recalls(zero, probabilities, labels, class_names)}
+
+
+def decide(probabilities, point: dict[str, Any]) -> np.ndarray:
+    """Apply an operating point: the one place where probabilities become decisions.
+
+    Args:
+        probabilities: (N, K) calibrated; rows of NaN are files that could not be read.
+        point: has `threshold` (two classes: the last class from that probability on) or `offsets` (one a class, added to
+            the log probability before the argmax; the first of equals wins).
+
+    Returns:
+        (N,) int64 class indices, -1 for rows of NaN.
+    """
+    probabilities = _checked_probabilities(probabilities)
+    if ("threshold" in point) == ("offsets" in point):
+        raise ValueError(f"an operating point has either `threshold` or `offsets`. Received: {point!r}")
+    if "threshold" in point:
+        if probabilities.shape[1] != 2:
+            raise ValueError(f"a threshold decides between two classes. Received: probabilities of shape {probabilities.shape}")
+        decided = (probabilities[:, 1] >= point["threshold"]).astype(np.int64)
+    else:
+        offsets = np.asarray(point["offsets"], dtype=np.float64)
+        if offsets.shape != probabilities.shape[1:]:
+            raise ValueError(f"offsets must be one a class, {probabilities.shape[1]}. Received: {point['offsets']!r}")
+        decided = np.argmax(_log(probabilities) + offsets, axis=1).astype(np.int64)
+    return np.where(np.isnan(probabilities).any(axis=1), -1, decided)
+
+
+def resolve(points: dict[str, dict[str, Any]], name: str | None = None, default: str = "balanced") -> tuple[str, dict[str, Any]]:
+    """Return (name, point) of the operating point asked for, or of the card's `default` where none was."""
+    name = name or default
+    if name not in points:
+        raise ValueError(f"the artifact has the operating points {sorted(points)}. Received: {name!r}")
+    return name, points[name]
+
+
+def _binary_points(scores: np.ndarray, positive: np.ndarray, positive_name: str) -> dict[str, dict[str, Any]]:
+    """Every threshold worth having lies between two neighbouring distinct scores: compare those intervals."""
+    edges = np.concatenate([[0.0], np.unique(scores), [1.0]])
+    low, high = edges[:-1], edges[1:]  # interval i calls positive what is above its low edge; the first calls everything positive
+    sensitivity, specificity = np.ones(len(low)), np.zeros(len(low))
+    below_positive = np.searchsorted(np.sort(scores[positive]), low[1:], side="right")
+    below_negative = np.searchsorted(np.sort(scores[~positive]), low[1:], side="right")
+    sensitivity[1:] = 1 - below_positive / positive.sum()
+    specificity[1:] = below_negative / (~positive).sum()
+
+    youden = sensitivity + specificity
+    optimal = np.flatnonzero(youden >= youden.max() - 1e-12)
+    widest = optimal[np.argmax((high - low)[optimal])]  # the first, lowest, of equally wide ones
+    sensitive = np.flatnonzero(sensitivity >= SENSITIVITY_TARGET - 1e-12)[-1]
+
+    def point(criterion: str, i: int) -> dict[str, Any]:
+        threshold = (low[i] + high[i]) / 2
+        if i and threshold <= low[i]:  # neighbouring floats, or all scores 1: midway falls on the score it must exclude
+            threshold = np.nextafter(low[i], 2.0)
+        return {"criterion": criterion, "threshold": float(threshold), "sensitivity": float(sensitivity[i]), "specificity": float(specificity[i]),
+                "fitted_on": "val", "rows": len(scores)}
+
+    return {
+        "balanced": point(f"highest sensitivity + specificity - 1 (Youden's J) for {positive_name}, middle of the widest optimal interval", widest),
+        "sensitivity_95": point(f"highest threshold with sensitivity >= {SENSITIVITY_TARGET} for {positive_name}", sensitive),
+    }
+
+
+def _balanced_offsets(probabilities: np.ndarray, labels: np.ndarray) -> list[float]:
+    """Maximise a softened macro recall less a small penalty, one coordinate at a time, in steps of 1 down to 1/128 of a logit.
+
+    The recall itself jumps from row to row; softened over a tenth of a logit it neither chases single rows nor stops on the
+    edge of a plateau. Offsets are meant up to a common constant: they are returned with mean zero.
+    """
+    logs, classes = _log(probabilities), probabilities.shape[1]
+    # A row's weight makes the weighted mean a mean over classes.
+    weights = 1.0 / (classes * np.bincount(labels, minlength=classes)[labels])
+    rows = np.arange(len(labels))
+
+    def objective(offsets: np.ndarray) -> float:
+        soft = softmax((logs + offsets) / _SOFTNESS, axis=1)[rows, labels]
+        return float(weights @ soft) - _OFFSET_PENALTY * float(((offsets - offsets.mean()) ** 2).mean())
+
+    best = np.zeros(classes)
+    best_value = objective(best)
+    for step in 2.0 ** -np.arange(8):
+        improved = True
+        while improved:
+            improved = False
+            for k in range(classes):
+                for sign in (1, -1):
+                    trial = best.copy()
+                    trial[k] += sign * step
+                    trial -= trial.mean()
+                    value = objective(trial)
+                    if value > best_value + 1e-9 and np.abs(trial).max() <= _OFFSET_LIMIT:
+                        best, best_value, improved = trial, value, True
+    if _macro_recall(np.argmax(logs + best, axis=1), labels) < _macro_recall(np.argmax(logs, axis=1), labels):
+        best = np.zeros(classes)  # the softened aim must never cost the real one
+    return [round(float(x), 6) for x in best]
+
+
+def _with_recalls(point: dict[str, Any], probabilities: np.ndarray, labels: np.ndarray, class_names: tuple[str, ...]) -> dict[str, Any]:
+    decided = decide(probabilities, point)
+    recalls = {name: float((decided[labels == k] == k).mean()) for k, name in enumerate(class_names)}
+    return {**point, "balanced_accuracy": _macro_recall(decided, labels), "recall": recalls, "fitted_on": "val", "rows": len(labels)}
+
+
+def _macro_recall(decided: np.ndarray, labels: np.ndarray) -> float:
+    return float(np.mean([(decided[labels == k] == k).mean() for k in np.unique(labels)]))
+
+
+def _log(probabilities: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(probabilities, _TINY))
+
+
+def _checked_logits(logits) -> np.ndarray:
+    logits = np.asarray(logits, dtype=np.float64)
+    if logits.ndim != 2 or not logits.shape[1]:
+        raise ValueError(f"logits must be (N, 1) or (N, K). Received: shape {logits.shape}")
+    if not np.isfinite(logits).all():
+        raise ValueError(f"logits must be finite. Received {int((~np.isfinite(logits)).any(axis=1).sum())} rows that are not.")
+    return logits
+
+
+def _checked_probabilities(probabilities) -> np.ndarray:
+    probabilities = np.asarray(probabilities, dtype=np.float64)
+    if probabilities.ndim != 2 or probabilities.shape[1] < 2:
+        raise ValueError(f"probabilities must be (N, K) with K >= 2. Received: shape {probabilities.shape}")
+    return probabilities
+
+
+def _check_labels(labels: np.ndarray, rows: int, classes: int, of: str) -> None:
+    if labels.shape != (rows,) or not np.issubdtype(labels.dtype, np.integer) or (rows and not (0 <= labels.min() and labels.max() < classes)):
+        raise ValueError(f"labels must be ({rows},) integers in [0, {classes - 1}], one a row of {of}. Received: shape {labels.shape}, "
+                         f"{labels.dtype}, values {np.unique(labels)[:8].tolist()}")
