@@ -21,13 +21,13 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -35,9 +35,9 @@ from xray_tf.artifact import write_text
 from xray_tf.data.decoding import DECODING_RULE, RESIZE_MODES, DecodeError, decode, describe_rule, read_header
 from xray_tf.data.records import Finding, Findings, Record, Records
 
-MAX_BYTES = 1 << 30
-LOOK_AHEAD = 8  # files in work for each worker: enough to ride out a slow one, and a constant amount of memory
 ABANDONED_S = 24 * 3600
+MAX_BYTES = 1 << 30
+LOOK_AHEAD = 8  # files under way for each worker: enough to ride out a slow one, and a constant amount of memory
 PIXELS, ROWS, ABOUT, STAMPS, DRAFT = "pixels.npy", "rows.csv", "cache.json", "stamps", ".building-"
 
 
@@ -52,7 +52,7 @@ class Reading:
     Attributes:
         sha256: of its bytes, lower-case hex; empty where it could not be read at all.
         width, height, mode: of the header, as in `Record`; 0 and empty where there is none.
-        kind: empty, or why it was set aside (a `DecodeError.kind`).
+        kind: empty, or why it was set aside (`missing`, or a `DecodeError.kind`).
         detail: the reason in a sentence; empty where it is usable.
     """
 
@@ -154,7 +154,7 @@ def build_cache(records: Records, size: int = 224, resize: str = "crop", directo
     _check(size, resize)
     if not len(records):
         raise ValueError("records has no rows: there is nothing to decode.")
-    directory = default_directory() if directory is None else Path(directory)
+    directory = default_directory() if directory is None else Path(directory).expanduser()
     with _advice(directory):
         files = [records.file(row) for row in records]
         stamp = _stamp(files, size, resize)
@@ -183,7 +183,12 @@ def stream_pixels(paths: Iterable[str | os.PathLike], size: int, resize: str,
         (path as given, (size, size) uint8 in [0, 255], or a Finding where the file cannot be used), one a path.
     """
     _check(size, resize)
-    return ((path, reading.finding(path) if pixels is None else pixels) for path, reading, pixels in _read_all(paths, size, resize, workers))
+
+    def read(path: str | os.PathLike) -> tuple[str | os.PathLike, np.ndarray | Finding]:
+        reading, pixels = read_file(path, size, resize)
+        return path, reading.finding(path) if pixels is None else pixels
+
+    return each(read, paths, workers)
 
 
 def read_file(path: str | os.PathLike, size: int, resize: str) -> tuple[Reading, np.ndarray | None]:
@@ -198,35 +203,44 @@ def read_file(path: str | os.PathLike, size: int, resize: str) -> tuple[Reading,
     except DecodeError as error:
         return replace(reading, kind=error.kind, detail=str(error)), None
     except OSError as error:
-        return replace(reading, kind="unreadable", detail=f"The file cannot be read: {error.strerror or error}."), None
+        kind = "missing" if isinstance(error, FileNotFoundError) else "unreadable"
+        return replace(reading, kind=kind, detail=f"The file cannot be read: {error.strerror or error}."), None
+
+
+def each(function: Callable[[Any], Any], items: Iterable, workers: int | None = None) -> Iterator[Any]:
+    """Yield function(item) in order, computed on threads, with at most LOOK_AHEAD items a worker under way.
+
+    Args:
+        function: called once an item; what it raises is raised here.
+        items: any iterable; drawn from only as fast as results are taken.
+        workers: threads; None for one a CPU core this process may use.
+    """
+    workers = workers or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    waiting, items = deque(), iter(items)
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="each")
+    try:
+        while True:
+            waiting.extend(pool.submit(function, item) for item in islice(items, workers * LOOK_AHEAD - len(waiting)))
+            if not waiting:
+                return
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _read_bytes(path: str | os.PathLike) -> bytes:
     # Opened without blocking, because a pipe that bears an image's name would wait for ever.
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with os.fdopen(handle, "rb") as stream:
+    try:
         about = os.fstat(handle)
         if not stat.S_ISREG(about.st_mode):
             raise DecodeError("unreadable", "It is not a regular file.")
         if about.st_size > MAX_BYTES:
             raise DecodeError("too-large", f"The file has {about.st_size:,} bytes; at most {MAX_BYTES:,} are read.")
-        return stream.read()
-
-
-def _read_all(paths: Iterable[str | os.PathLike], size: int, resize: str, workers: int | None) -> Iterator[tuple]:
-    """Yield (path, Reading, pixels or None) in order, with a bounded number of files in work."""
-    workers = workers or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    waiting, paths = deque(), iter(paths)
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
-    try:
-        while True:
-            waiting.extend((path, pool.submit(read_file, path, size, resize)) for path in islice(paths, workers * LOOK_AHEAD - len(waiting)))
-            if not waiting:
-                return
-            path, future = waiting.popleft()
-            yield path, *future.result()
+        with open(handle, "rb", closefd=False) as stream:
+            return stream.read()
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        os.close(handle)
 
 
 def _build(records: Records, files: list[Path], size: int, resize: str, directory: Path, workers: int | None, line: ProgressLine, strict: bool) -> Path:
@@ -236,7 +250,8 @@ def _build(records: Records, files: list[Path], size: int, resize: str, director
         readings = []
         with (draft / PIXELS).open("wb") as stream:
             reserved = _write_npy_header(stream, len(files), size)
-            for row, (_, reading, pixels) in zip(records, _read_all(files, size, resize, workers), strict=True):
+            results = each(lambda file: read_file(file, size, resize), files, workers)
+            for row, (reading, pixels) in zip(records, results, strict=True):
                 if pixels is not None:
                     stream.write(pixels.tobytes())
                 elif strict:
