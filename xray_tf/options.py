@@ -46,7 +46,7 @@ class TrainOptions:
     """How it is trained."""
 
     task: str = option("binary", "what to tell apart", tuple(TASKS))
-    method: str = option("warm", "how the last layer is trained first: warm = on stored trunk features, head = with augmentation, none = straight to fine-tuning",
+    method: str = option("warm", "how the last layer is trained first: warm = on stored trunk features, head = with augmentation, none = not at all",
                          ("warm", "head", "none"))
     epochs: int = option(60, "epochs of the first phase (warm or head)", metavar="N")
     fine_tune: str = option("none", "then train the last stages too: none, all, or how many stages from the end", metavar="STAGES")
@@ -63,7 +63,9 @@ class TrainOptions:
     augment: str = option("light", "strength of the augmentation", ("none", "light", "strong"))
     mixup: float = option(0.0, "alpha of mixup's beta distribution (0 = off)", metavar="ALPHA")
     ema: float = option(0.0, "momentum of the weights' moving average (0 = off)", metavar="MOMENTUM")
-    precision: str = option("auto", "auto measures float32 against mixed precision and says what it chose", ("auto", "float32", "mixed_bfloat16", "mixed_float16"))
+    keep: str = option("best", "which epoch's weights end in the artifact: the lowest validation loss, or the last", ("best", "last"))
+    precision: str = option("auto", "auto measures float32 against mixed precision and says what it chose",
+                            ("auto", "float32", "mixed_bfloat16", "mixed_float16"))
     seed: int = option(0, "of the split, the weights, the order and the augmentation", metavar="N")
 
 
@@ -71,9 +73,9 @@ class TrainOptions:
 class EvaluateOptions:
     """How predictions become numbers."""
 
-    batch_size: int = option(64, "radiographs a forward pass", metavar="N")
+    forward_batch_size: int = option(64, "radiographs a forward pass", metavar="N")
     bootstrap: int = option(2000, "replicates behind each 95 %% interval", metavar="N")
-    seed: int = option(0, "of the bootstrap", metavar="N")
+    bootstrap_seed: int = option(0, "of the bootstrap", metavar="N")
 
 
 def add_flags(parser: argparse.ArgumentParser, cls: type) -> None:

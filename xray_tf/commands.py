@@ -1,0 +1,26 @@
+"""What every command does the same way: errors become one line on stderr and exit status 2, Ctrl-C status 130."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+
+
+def command_line(module: str, args: Sequence[str] | None) -> str:
+    """Return the line that runs a command again."""
+    return shlex.join(["python", "-m", f"xray_tf.{module}", *(sys.argv[1:] if args is None else args)])
+
+
+def run(job: Callable[[], int | None]) -> int:
+    """Run a command's job and return its exit status; what the user can mend is told without a traceback."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # a command owns its process: TensorFlow's start-up notes are not its output
+    try:
+        return job() or 0
+    except (ValueError, OSError, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130

@@ -1,0 +1,79 @@
+"""From --data to rows with pixels, for every job that reads radiographs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from xray_tf.data.cache import build_cache
+from xray_tf.data.records import Finding, Findings, Records
+from xray_tf.data.sources import scan
+from xray_tf.data.split import apply_split, split_records
+from xray_tf.options import DataOptions
+from xray_tf.registry import TASKS
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Radiographs ready for a net.
+
+    Attributes:
+        records: N rows, in the order of `rows`.
+        pixels: memory-mapped (M, S, S) uint8, M >= N.
+        rows: (N,) int64, each record's row in `pixels`.
+        labels: (N,) int64 class indices, -1 where not known.
+        findings: what was set aside or is worth saying.
+    """
+
+    records: Records
+    pixels: np.ndarray
+    rows: np.ndarray
+    labels: np.ndarray
+    findings: Findings
+
+    def of_split(self, *splits: str) -> np.ndarray:
+        """Return the positions (n,) of the labelled records of these splits."""
+        wanted = [r.split in splits and label >= 0 for r, label in zip(self.records, self.labels, strict=True)]
+        return np.flatnonzero(wanted)
+
+
+def read_corpus(data: str, task: str, options: DataOptions, image_size: int, resize: str, progress: bool = True) -> Corpus:
+    """Scan a source and decode it once, without dividing it.
+
+    Args:
+        data: what `--data` takes.
+        task: decides the labels.
+        image_size, resize: pixels, and how a radiograph becomes a square.
+    """
+    found = scan(data, options.source, options.patient_key, cache=options.cache, progress=progress)
+    cache = build_cache(found.records, image_size, resize, options.cache, progress=progress, strict=options.strict)
+    records = Records(cache.records.rows, found.records.root, options.split_by)
+    labels = np.array(records.class_indices(task), np.int64)
+    return Corpus(records, cache.pixels, np.arange(len(records)), labels, found.findings + cache.findings)
+
+
+def divide(corpus: Corpus, task: str, options: DataOptions, seed: int) -> Corpus:
+    """Set the rows without a class aside, and give each of the others its part: train, val or test.
+
+    Raises:
+        ValueError: fewer than all classes of the task are there, or too few patients to divide.
+    """
+    known = corpus.labels >= 0
+    nameless = Findings(Finding("no-class", "warning", r.path, f"no class under {task}: no label, or no sub-type; set aside")
+                        for r, k in zip(corpus.records, known, strict=True) if not k)
+    records = corpus.records.with_rows(r for r, k in zip(corpus.records, known, strict=True) if k)
+    present = Counter(records.class_indices(task))
+    missing = [name for i, name in enumerate(TASKS[task]) if not present[i]]
+    if missing:
+        raise ValueError(f"Task {task} needs radiographs of each class {TASKS[task]}. Received none of {missing}; "
+                         f"{len(nameless)} of {len(corpus.records)} rows had no class. Check the folders' names, or the subtype column.")
+    if options.split:
+        divided, notes = apply_split(records, options.split)
+    else:
+        divided, notes = split_records(records, options.validation, options.test, seed, options.split_by)
+    row_of = {r.path: row for r, row in zip(corpus.records, corpus.rows, strict=True)}
+    divided = divided.where(lambda r: r.split)
+    rows = np.array([row_of[r.path] for r in divided], np.int64)
+    return replace(corpus, records=divided, rows=rows, labels=np.array(divided.class_indices(task), np.int64), findings=corpus.findings + nameless + notes)

@@ -1,0 +1,137 @@
+"""A finished artifact, opened: the object notebooks hold, and the one way from logits to decisions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xray_tf.artifact import Card, read_card
+from xray_tf.data.cache import stream_pixels
+from xray_tf.data.decoding import resize_pixels
+from xray_tf.data.predictions import Predictions
+from xray_tf.data.records import Record, Records, class_index
+from xray_tf.data.sources import list_files
+
+
+def load(folder: str | os.PathLike) -> Classifier:
+    """Open a folder that `train_classifier` made, after checking every file in it; the net itself is read on first use.
+
+    Raises:
+        ArtifactError: not an artifact, damaged, or of a newer format.
+    """
+    return Classifier(Path(folder), read_card(folder, kind="classifier"))
+
+
+class Classifier:
+    """A trained classifier with its card: raw radiographs in, calibrated probabilities and decisions out.
+
+    Attributes:
+        folder: where it lies.
+        card: what it says of itself; see `xray_tf.artifact.Card`.
+        model: the Keras model, image (B, S, S, 1) float32 in [0, 255] -> probability, not calibrated.
+    """
+
+    def __init__(self, folder: Path, card: Card):
+        self.folder, self.card = folder, card
+
+    @cached_property
+    def model(self):
+        from xray_tf.nets.classifier import load_model
+
+        return load_model(self.folder / "model.keras")
+
+    def predict(self, images: Any, batch_size: int = 64, operating_point: str | None = None) -> Predictions:
+        """Predict radiographs.
+
+        Args:
+            images: a path, glob, folder or list of them; or an array (H, W) or (N, H, W) uint8 of grey pixels in [0, 255] of any size.
+            batch_size: radiographs a forward pass.
+            operating_point: a name on the card; its default when None.
+
+        Returns:
+            One row a radiograph, in order. A file that cannot be read gives a row with `error`.
+
+        Raises:
+            ValueError: pixels of another type, range or shape; no file found; an unknown operating point.
+        """
+        if isinstance(images, np.ndarray):
+            batches = self._array_batches(images, batch_size)
+        else:
+            paths = [images] if isinstance(images, str | os.PathLike) else list(images)
+            batches = self.stream(list_files(paths), batch_size, operating_point)
+            return _joined(self.card.class_names, batches)
+        return _joined(self.card.class_names, (self._decided(r, p, operating_point) for r, p in batches))
+
+    def stream(self, records: Records, batch_size: int = 64, operating_point: str | None = None) -> Iterator[Predictions]:
+        """Predict files batch by batch, in order, in constant memory; what cannot be read becomes a row with `error`."""
+        prep = self.card.preprocessing
+        files = (records.file(r) for r in records)
+        pixels = iter(stream_pixels(files, prep["image_size"], prep["resize"]))
+        rows = iter(records)
+        while batch := list(islice(rows, batch_size)):
+            yield self._decided(batch, [result for _, result in islice(pixels, len(batch))], operating_point)
+
+    def probabilities_of(self, logits: np.ndarray) -> np.ndarray:
+        """Return calibrated probabilities (N, K) float64 of logits (N, L)."""
+        from xray_tf.stats.operating_points import calibrated_probabilities
+
+        return calibrated_probabilities(logits, self.card.temperature)
+
+    def forward(self, pixels: np.ndarray, points: tuple[str, ...] = ("logits",), batch_size: int = 64, **more) -> dict[str, np.ndarray]:
+        """Run the net over pixels (N, S, S) uint8 and return the named points, each (N, D) float32."""
+        from xray_tf.nets.inference import forward
+
+        return forward(self.model, pixels, points=points, batch_size=batch_size, **more)
+
+    def _array_batches(self, images: np.ndarray, batch_size: int) -> Iterator[tuple[list[Record], list]]:
+        images = images[None] if images.ndim == 2 else images
+        if images.ndim != 3 or images.dtype != np.uint8 or not len(images):
+            raise ValueError("images must be grey pixels in [0, 255], an array (H, W) or (N, H, W) uint8. "
+                             f"Received: shape {images.shape}, {images.dtype}" + (" with a channel axis: take one channel" if images.ndim == 4 else ""))
+        prep = self.card.preprocessing
+        for start in range(0, len(images), batch_size):
+            part = images[start : start + batch_size]
+            rows = [Record(f"image {start + i}") for i in range(len(part))]
+            yield rows, [resize_pixels(image, prep["image_size"], prep["resize"]) for image in part]
+
+    def _decided(self, records: Sequence[Record], results: Sequence, operating_point: str | None) -> Predictions:
+        good = [i for i, result in enumerate(results) if isinstance(result, np.ndarray)]
+        probabilities = np.full((len(records), len(self.card.class_names)), np.nan)
+        if good:
+            stacked = np.stack([results[i] for i in good])
+            probabilities[good] = self.probabilities_of(self.forward(stacked, batch_size=len(stacked))["logits"])
+        errors = ["" if isinstance(result, np.ndarray) else f"{result.kind}: {result.detail}" for result in results]
+        return predictions_of(self.card, records, probabilities, operating_point, errors)
+
+    def __repr__(self) -> str:
+        return f"Classifier({self.card.name!r}, classes {self.card.class_names}, operating point {self.card.default_operating_point!r})"
+
+    def _repr_html_(self) -> str:
+        from xray_tf.pages.document import render_summary
+
+        return render_summary(self.card)
+
+
+def predictions_of(card: Card, records: Sequence[Record], probabilities: np.ndarray, operating_point: str | None = None,
+                   errors: Sequence[str] | None = None) -> Predictions:
+    """Decide calibrated probabilities (N, K) at an operating point of the card, and join them with their records."""
+    from xray_tf.stats.operating_points import decide, resolve
+
+    _, point = resolve(card.operating_points, operating_point, card.default_operating_point)
+    labels = [class_index(r, card.task) for r in records]
+    return Predictions(card.class_names, [r.path for r in records], probabilities, decide(probabilities, point), [r.patient for r in records],
+                       [r.split for r in records], labels, errors)
+
+
+def _joined(class_names: Sequence[str], parts: Iterable[Predictions]) -> Predictions:
+    parts = list(parts)
+    if len(parts) == 1:
+        return parts[0]
+    columns = ("paths", "probabilities", "predicted", "patients", "splits", "labels", "errors")
+    return Predictions(class_names, *(np.concatenate([getattr(p, c) for p in parts]) for c in columns))

@@ -1,0 +1,56 @@
+"""Where a result comes from: command line, options, versions, commit, data fingerprint, machine and time."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from xray_tf import __version__
+from xray_tf.data.records import Records
+from xray_tf.options import provenance as options_of
+
+LIBRARIES = ("tensorflow", "keras", "scikit-learn", "numpy", "opencv-python-headless")
+
+
+def fingerprint(records: Records) -> str:
+    """Return the sha256 over the sorted sha256 of the files: the same for the same radiographs, whatever they are called."""
+    return hashlib.sha256("".join(sorted(r.sha256 for r in records)).encode()).hexdigest()
+
+
+def provenance(command_line: str, records: Records, *options: Any) -> dict[str, Any]:
+    """Gather what the card says of a result's origin. Paths and host names stay out of it."""
+    return {
+        "command_line": command_line,
+        "options": options_of(*options),
+        "versions": {"xray_tf": __version__, "python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}},
+        "commit": _commit(),
+        "data": {"fingerprint": fingerprint(records), "radiographs": len(records)},
+        "machine": {"system": platform.system(), "processor": platform.machine()},
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _commit() -> str:
+    """Return the package's git commit, with + when the tree differs from it; empty outside a clone."""
+    here = Path(__file__).resolve().parent
+    try:
+        inside = subprocess.run(["git", "-C", here, "ls-files", "--error-unmatch", __file__], capture_output=True, text=True, timeout=10)
+        if inside.returncode:
+            return ""
+        head = subprocess.run(["git", "-C", here, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10).stdout.strip()
+        changed = subprocess.run(["git", "-C", here, "status", "--porcelain", "-uno", "--", here], capture_output=True, text=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return head + ("+" if changed else "")

@@ -1,0 +1,185 @@
+"""From a folder of radiographs to a finished classifier artifact."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from xray_tf.artifact import Card, new_folder, refuse_existing, seal, write_text
+from xray_tf.data.decoding import DECODING_RULE, describe_rule
+from xray_tf.data.predictions import Predictions
+from xray_tf.data.records import Findings
+from xray_tf.data.split import write_split
+from xray_tf.jobs.corpus import Corpus, divide, read_corpus
+from xray_tf.jobs.loaded import Classifier, load, predictions_of
+from xray_tf.jobs.provenance import fingerprint, provenance
+from xray_tf.options import DataOptions, EvaluateOptions, ModelOptions, TrainOptions
+from xray_tf.registry import TASKS
+
+HEADLINE = ("accuracy", "balanced_accuracy", "sensitivity", "specificity", "macro_f1", "f1", "auroc", "auprc", "ece")
+WARM_ROWS_AT_ONCE = 64
+
+
+def train_classifier(data: str, out: str | os.PathLike, data_options: DataOptions = DataOptions(), model_options: ModelOptions = ModelOptions(),  # noqa: B008
+                     train_options: TrainOptions = TrainOptions(), evaluate_options: EvaluateOptions = EvaluateOptions(), *,  # noqa: B008
+                     resume: bool = False, tensorboard: str | None = None, command_line: str = "", progress: bool = True) -> Classifier:
+    """Train, evaluate and save a classifier.
+
+    While it trains, its checkpoint lies in a hidden sibling of `out`; `out` appears when all of it is there.
+
+    Args:
+        data: a folder, CSV manifest, MedMNIST file, `phantom` or `kaggle`.
+        out: the folder to make.
+        data_options, model_options, train_options, evaluate_options: see `xray_tf.options`.
+        resume: go on with an unfinished run of the same options.
+        tensorboard: a folder for TensorBoard's event files.
+        command_line: kept on the card.
+        progress: say what is going on.
+
+    Returns:
+        The finished artifact, opened.
+
+    Raises:
+        FileExistsError: `out` is there, or an unfinished run of it is and `resume` is false.
+        ValueError: the data cannot be divided, or an option does not fit; the message says which.
+    """
+    say = print if progress else (lambda *_: None)
+    out = Path(out)
+    refuse_existing(out)
+    workshop = _workshop(out, resume)
+    corpus = divide(read_corpus(data, train_options.task, data_options, model_options.image_size, model_options.resize, progress),
+                    train_options.task, data_options, train_options.seed)
+    _announce(corpus, train_options.task, say)
+    all_options = (data_options, model_options, train_options, evaluate_options)
+    _open_workshop(workshop, resume, {"data": fingerprint(corpus.records), **provenance("", corpus.records, *all_options)["options"]})
+
+    model, history, notes = _train(corpus, model_options, train_options, workshop, resume, tensorboard, say)
+    card = Card(kind="classifier", name=out.name, task=train_options.task, class_names=TASKS[train_options.task], split_by=data_options.split_by,
+                preprocessing={"image_size": model_options.image_size, "resize": model_options.resize, "decoding": DECODING_RULE,
+                               "decoding_rule": describe_rule(), "channels": 1, "pixel_range": [0, 255]},
+                provenance=provenance(command_line, corpus.records, *all_options), notes=tuple(notes))
+    card, predictions = _decide(model, corpus, card, say)
+    with new_folder(out) as draft:
+        _write_artifact(draft, card, model, corpus, history, predictions, evaluate_options)
+    shutil.rmtree(workshop)
+    say(f"Finished: {out}/ holds the model, its predictions and report.html")
+    return load(out)
+
+
+def _workshop(out: Path, resume: bool) -> Path:
+    folder = out.parent / f".{out.name}.unfinished"
+    if (folder / "checkpoint.npz").exists() and not resume:
+        raise FileExistsError(f"{folder} holds an unfinished run. Add --resume to go on with it, or remove it to start again.")
+    return folder
+
+
+def _open_workshop(folder: Path, resume: bool, plan: dict) -> None:
+    """Note down what is being trained, or make sure that what is resumed is the same."""
+    path = folder / "plan.json"
+    plan = json.loads(json.dumps(plan))
+    for name in ("strict", "cache"):
+        plan["DataOptions"].pop(name)
+    if resume and path.is_file():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        changed = sorted(f"{group}.{k}" if isinstance(plan[group], dict) else group
+                         for group in plan for k in (plan[group] if isinstance(plan[group], dict) else [None])
+                         if (plan[group] != before[group] if k is None else plan[group][k] != before[group].get(k)))
+        if changed:
+            raise ValueError(f"The unfinished run in {folder} was started with other values of: {', '.join(changed)}. Resume with the same options and data.")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(plan, indent=1))
+
+
+def _announce(corpus: Corpus, task: str, say: Callable) -> None:
+    for split in ("train", "val", "test"):
+        rows = corpus.of_split(split)
+        counts = np.bincount(corpus.labels[rows], minlength=len(TASKS[task]))
+        patients = len({corpus.records[i].patient for i in rows} - {""})
+        say(f"  {split:5} {len(rows):6} radiographs, {patients} patients: " + ", ".join(f"{n} {c}" for n, c in zip(TASKS[task], counts, strict=True)))
+    if corpus.findings:
+        say(f"  {len(corpus.findings)} findings, kept in audit.csv")
+
+
+def _train(corpus: Corpus, model_options: ModelOptions, options: TrainOptions, workshop: Path, resume: bool, tensorboard: str | None,
+           say: Callable) -> tuple:
+    from xray_tf.jobs.phases import plan_phases, prepare_model
+    from xray_tf.nets.training import Training
+
+    model, notes = prepare_model(corpus, model_options, options, say)
+    phases = plan_phases(model, corpus, model_options, options, say)
+    training = Training(model, options, workshop, _reporter(say, tensorboard), resume)
+    training.run(phases)
+    if training.interrupted:
+        notes.append(f"Training was interrupted by hand after {len(training.history)} epochs; the best of them was kept.")
+    say(f"  kept: {training.best['phase']} epoch {training.best['epoch']}, validation loss {training.best['val_loss']:.4f}")
+    return model, training.history, notes
+
+
+def _reporter(say: Callable, tensorboard: str | None) -> Callable[[dict], None]:
+    from xray_tf.nets.training import event_writer
+
+    write = event_writer(tensorboard) if tensorboard else lambda row: None
+
+    def report(row: dict) -> None:
+        say(f"  {row['phase']:9} epoch {row['epoch']:3}  loss {row['loss']:.4f}  val loss {row['val_loss']:.4f}  val accuracy {row['val_accuracy']:.4f}  "
+            f"val AUROC {row['val_auroc']:.4f}  rate {row['learning_rate']:.1e}  {row['seconds']:.1f} s", flush=True)
+        write(row)
+
+    return report
+
+
+def _decide(model, corpus: Corpus, card: Card, say: Callable) -> tuple[Card, Predictions]:
+    """Fit temperature and operating points on the validation rows, and apply them to the validation and test rows."""
+    from dataclasses import replace
+
+    from xray_tf.nets.inference import forward
+    from xray_tf.stats.operating_points import calibrated_probabilities, fit_operating_points, fit_temperature
+
+    positions = corpus.of_split("val", "test")
+    say(f"Evaluating {len(positions)} validation and test radiographs")
+    logits = forward(model, corpus.pixels, corpus.rows[positions])["logits"]
+    labels = corpus.labels[positions]
+    records = [corpus.records[i] for i in positions]
+    val = np.array([r.split == "val" for r in records])
+    temperature = fit_temperature(logits[val], labels[val])
+    probabilities = calibrated_probabilities(logits, temperature)
+    points = fit_operating_points(probabilities[val], labels[val], ["val"] * int(val.sum()), card.class_names)
+    card = replace(card, temperature=temperature, operating_points=points, default_operating_point="balanced")
+    return card, predictions_of(card, records, probabilities)
+
+
+def _write_artifact(draft: Path, card: Card, model, corpus: Corpus, history: list[dict], predictions: Predictions, options: EvaluateOptions) -> None:
+    from dataclasses import replace
+
+    from xray_tf.jobs.evaluate_model import score_predictions
+    from xray_tf.nets.classifier import save_model
+    from xray_tf.pages.document import render_model_card, render_report
+
+    save_model(model, draft / "model.keras")
+    write_split(corpus.records, draft / "split.csv")
+    predictions.write_csv(draft / "predictions.csv")
+    write_history(history, draft / "history.csv")
+    Findings(corpus.findings).write_csv(draft / "audit.csv")
+    metrics = score_predictions(predictions.of_split("test"), card, options)
+    write_text(draft / "metrics.json", json.dumps(metrics, indent=1, allow_nan=False) + "\n")
+    card = replace(card, metrics={k: v for k, v in metrics["metrics"].items() if k in HEADLINE})
+    seal(draft, card)
+    write_text(draft / "README.md", render_model_card(card, metrics))
+    write_text(draft / "report.html", render_report(draft))
+    seal(draft, card)
+
+
+def write_history(rows: list[dict], path: Path) -> None:
+    """Write one row an epoch: phase, epoch, loss, val_loss, val_accuracy, val_auroc, learning_rate, seconds."""
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
