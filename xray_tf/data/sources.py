@@ -1,7 +1,7 @@
 """Who makes records: a folder in Kaggle's layout, a CSV manifest, a MedMNIST .npz, the phantom, the Kaggle download.
 
-Scanning reads names only and stays fast; `fill_records` (or the cache builder, through `read_record`) then reads every
-file's bytes once. What a source does not say stays empty: a label, sub-type or patient is read by a rule stated in
+Scanning reads names only and stays fast; the cache builder, the audit or `fill_records` then reads every file's bytes
+once. What a source does not say stays empty: a label, sub-type or patient is read by a rule stated in
 `NAME_RULES` or `CLASS_FOLDERS`, or it becomes a finding.
 """
 
@@ -14,20 +14,20 @@ import importlib
 import io
 import os
 import re
-import stat
-import sys
 import zipfile
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 
 from xray_tf.artifact import new_folder
+from xray_tf.data import phantom
+from xray_tf.data.cache import ProgressLine, default_directory, each, read_file
 from xray_tf.data.records import Finding, Findings, Record, Records
 from xray_tf.registry import KAGGLE_DATASET, SOURCES
 
@@ -40,7 +40,7 @@ CLASS_FOLDERS = {
     "bacterial": ("pneumonia", "bacterial"), "bacteria": ("pneumonia", "bacterial"),
     "viral": ("pneumonia", "viral"), "virus": ("pneumonia", "viral"),
 }
-MAX_FILE_BYTES = 1 << 29
+CHECK_SIZE = 64  # pixels: side of the square a file is decoded to only to see that it can be
 PHANTOM_PATIENTS, PHANTOM_SEED, PHANTOM_SIZE, PHANTOM_MARK = 200, 0, 256, "phantom.json"
 MANUAL_WAY = f"download https://www.kaggle.com/datasets/{KAGGLE_DATASET} elsewhere, unpack it, and give the folder as --data"
 
@@ -104,9 +104,10 @@ def scan(data: str | os.PathLike, source: str = "auto", patient_key: str = "name
     if patient_key not in PATIENT_KEYS:
         raise SourceError(f"patient_key must be one of {PATIENT_KEYS}. Received: patient_key={patient_key!r}")
     data = os.fspath(data)
+    directory = default_directory() if cache is None else Path(cache).expanduser()
     source = recognise(data) if source == "auto" else source
     if source == "phantom":
-        return _scan_folder(_write_phantom(data, cache_folder(cache), progress), patient_key)
+        return _scan_folder(_write_phantom(data, directory, progress), patient_key)
     if source == "kaggle":
         return _scan_folder(_download(), patient_key)
     path = Path(data).expanduser()
@@ -120,7 +121,7 @@ def scan(data: str | os.PathLike, source: str = "auto", patient_key: str = "name
         raise SourceError(f"source {source} needs a {'.csv' if source == 'csv' else '.npz'} file. Received the folder {path}.")
     if source == "csv":
         return _scan_csv(path)
-    return _scan_medmnist(path, cache_folder(cache), progress) if source == "medmnist" else _scan_folder(path, patient_key)
+    return _scan_medmnist(path, directory, progress) if source == "medmnist" else _scan_folder(path, patient_key)
 
 
 def recognise(data: str | os.PathLike) -> str:
@@ -140,13 +141,6 @@ def recognise(data: str | os.PathLike) -> str:
     hint = {".zip": "Unpack it and give the folder.", ".gz": "Unpack it and give the folder.", ".tar": "Unpack it and give the folder."}.get(
         suffix, "A single radiograph can be given to predict, not used as a data set.")
     raise SourceError(f"{data} is neither a folder, nor a .csv manifest, nor a MedMNIST .npz. {hint}")
-
-
-def cache_folder(cache: str | os.PathLike | None = None) -> Path:
-    """Return where derived files are kept: `cache`, or xray_tf below $XDG_CACHE_HOME or ~/.cache."""
-    if cache is not None:
-        return Path(cache).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xray_tf"
 
 
 # ---- folders
@@ -428,8 +422,6 @@ def _scan_medmnist(path: Path, cache: Path, progress: bool) -> Scan:
 
 
 def _write_medmnist(path: Path, archive: zipfile.ZipFile, parts: list[str], draft: Path, progress: bool) -> None:
-    import cv2
-
     rows = []
     for part in parts:
         labels = _read_labels(path, archive, f"{part}_labels.npy")
@@ -446,7 +438,9 @@ def _write_medmnist(path: Path, archive: zipfile.ZipFile, parts: list[str], draf
                 raise SourceError(f"{path}: {job[0]} could not be encoded as PNG. Received shape {job[1].shape}.")
             (draft / job[0]).write_bytes(data.tobytes())
 
-        deque(each(write, zip(names, images, strict=True), total=count, progress=progress, what=f"{path.name} {part}"), maxlen=0)
+        with ProgressLine(f"Writing {part} of {path.name}", count, progress) as line:
+            for _ in each(write, zip(names, images, strict=True)):
+                line.step()
         rows += [Record(name, ("normal", "pneumonia")[label], split=part) for name, label in zip(names, labels, strict=True)]
     Records(rows).write_csv(draft / "records.csv")
 
@@ -502,21 +496,20 @@ def _write_phantom(data: str, cache: Path, progress: bool) -> Path:
     match = re.fullmatch(r"phantom(?::(\d+))?(?::(\d+))?", data)
     if not match:
         raise SourceError(f"a phantom is asked for as phantom, phantom:PATIENTS or phantom:PATIENTS:SEED, in whole numbers. Received: {data!r}")
-    phantom = importlib.import_module("xray_tf.data.phantom")
     patients, seed = int(match[1] or PHANTOM_PATIENTS), int(match[2] or PHANTOM_SEED)
     folder = cache / f"phantom-{patients}-patients-seed-{seed}-{PHANTOM_SIZE}px-v{phantom.VERSION}"
-    shown = -1
+    line = None
 
     def show(done: int, total: int) -> None:
-        nonlocal shown
-        shown = _show(progress, "drawing phantoms", done, total, shown)
+        nonlocal line
+        line = line or stack.enter_context(ProgressLine("Drawing phantoms", total, progress))
+        line.step()
 
     try:
-        phantom.write_phantoms(folder, patients, seed, PHANTOM_SIZE, progress=show)
+        with ExitStack() as stack:
+            phantom.write_phantoms(folder, patients, seed, PHANTOM_SIZE, progress=show)
     except ValueError as error:
         raise SourceError(f"{data}: {error}") from error
-    if shown >= 0:
-        print(file=sys.stderr)
     return folder
 
 
@@ -545,86 +538,19 @@ def _download() -> Path:
 # ---- reading
 
 def fill_records(records: Records, workers: int | None = None, progress: bool = False) -> Scan:
-    """Read every file's bytes once, on threads, and fill in sha256, width, height and mode.
+    """Read every file once, on threads, and fill in sha256, width, height and mode.
+
+    The file is decoded too, small, so that what passes here passes in `build_cache` as well.
 
     Returns:
-        (records, findings): a row whose file is missing, empty, unreadable or no image is left out and has an `error` finding.
+        (records, findings): a row whose file is missing, empty, damaged or no image is left out and has an `error` finding.
     """
-    results = list(each(lambda row: read_record(records, row)[::2], records, workers, len(records), progress, "reading"))
-    return Scan(records.with_rows(row for row, _ in results if row), Findings(f for _, f in results if f))
-
-
-def read_record(records: Records, row: Record) -> tuple[Record | None, bytes, Finding | None]:
-    """Read one row's file.
-
-    Returns:
-        (row with sha256, width, height and mode, the file's bytes, None), or (None, the bytes if any, an `error` finding).
-    """
-    from xray_tf.data.decoding import DecodeError, read_header
-
-    data = b""
-    try:
-        data = read_bytes(records.file(row))
-        header = read_header(data)
-    except DecodeError as error:
-        return None, data, Finding(error.kind, "error", row.path, f"{error} It is set aside.")
-    except OSError as error:
-        kind = "missing" if isinstance(error, FileNotFoundError) else "unreadable"
-        return None, data, Finding(kind, "error", row.path, f"the file cannot be read ({error.strerror or error}). It is set aside.")
-    return replace(row, sha256=hashlib.sha256(data).hexdigest(), width=header.width, height=header.height, mode=header.mode), data, None
-
-
-def read_bytes(path: str | os.PathLike) -> bytes:
-    """Read a regular file of at most half a GiB.
-
-    Raises:
-        OSError: it is not there, not readable, not a regular file (a pipe would block for ever), or larger.
-    """
-    status = os.stat(path)
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError("it is not a regular file")
-    if status.st_size > MAX_FILE_BYTES:
-        raise OSError(f"it has {status.st_size} bytes; at most {MAX_FILE_BYTES} are read")
-    with open(path, "rb") as stream:
-        return stream.read()
-
-
-def each(function: Callable[[Any], Any], items: Iterable, workers: int | None = None, total: int | None = None, progress: bool = False,
-         what: str = "") -> Iterator[Any]:
-    """Yield function(item) in order, computed on threads with a bounded number under way.
-
-    Args:
-        function: called once an item; what it raises is raised here.
-        items: any iterable; it is drawn from only as fast as results are taken.
-        workers: threads; as many as there are processors if None.
-        total: how many items there are, for the progress line on stderr.
-        progress: show that line.
-        what: its first words.
-    """
-    workers = workers or os.cpu_count() or 1
-    pending, done, shown = deque(), 0, -1
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            for item in items:
-                pending.append(pool.submit(function, item))
-                if len(pending) >= 8 * workers:
-                    yield pending.popleft().result()
-                    done += 1
-                    shown = _show(progress, what, done, total, shown)
-            while pending:
-                yield pending.popleft().result()
-                done += 1
-                shown = _show(progress, what, done, total, shown)
-        finally:
-            for future in pending:
-                future.cancel()
-            if progress and shown >= 0:
-                print(file=sys.stderr)
-
-
-def _show(progress: bool, what: str, done: int, total: int | None, shown: int) -> int:
-    percent = 100 * done // (total or done)
-    if progress and percent != shown:
-        print(f"\r{what}: {done} of {total or '?'} ({percent} %)", end="", file=sys.stderr, flush=True)
-        return percent
-    return shown
+    rows, findings = [], []
+    with ProgressLine("Reading", len(records), progress) as line:
+        for row, reading in zip(records, each(lambda row: read_file(records.file(row), CHECK_SIZE, "squash")[0], records, workers), strict=True):
+            if reading.kind:
+                findings.append(reading.finding(row.path))
+            else:
+                rows.append(reading.fill(row))
+            line.step()
+    return Scan(records.with_rows(rows), Findings(findings))
