@@ -157,6 +157,38 @@ def curves(probabilities, labels, positive: int) -> dict[str, np.ndarray]:
                 "precision": true / (true + false)}
 
 
+def curve_bands(probabilities, labels, positive: int, patients: Sequence[str] | None, replicates: int = 200, seed: int = 0) -> dict[str, np.ndarray]:
+    """Return pointwise 95 % bands of one class's ROC and precision-recall curves, bootstrapped by patient.
+
+    Args:
+        probabilities, labels, positive: as in `curves`.
+        patients: as in `score`.
+        replicates: of the bootstrap; those without both kinds of rows are left out.
+        seed: of the bootstrap.
+
+    Returns:
+        `grid` (201,) in [0, 1]; `roc_low`, `roc_high` (201,) the true positive rate at a false positive rate of `grid`;
+        `precision_low`, `precision_high` (201,) the precision at a recall of `grid`. NaN where no replicate has a value.
+    """
+    ranking = _Ranking(np.asarray(probabilities, dtype=np.float64)[:, positive], np.asarray(labels) == positive)
+    clusters, _ = _clusters(patients, len(ranking.order))
+    grid = np.linspace(0, 1, 201)
+    rates, precisions = [np.empty((0, len(grid)))], [np.empty((0, len(grid)))]
+    for weights in cluster_weights(clusters, replicates, seed):
+        for true, false in zip(*(np.cumsum(c, axis=1) for c in ranking.counts(weights)), strict=True):
+            if true[-1] and false[-1]:
+                # The curve's height at a rate is what is reached before that rate is passed; at a recall, where it is first reached.
+                passed = np.searchsorted(false, grid * false[-1] + 1e-9, side="right")
+                rates.append((np.concatenate([[0], true])[passed] / true[-1])[None])
+                reached = np.searchsorted(true, np.maximum(grid * true[-1] - 1e-9, 1e-9))
+                precisions.append((true[reached] / (true[reached] + false[reached]))[None])
+    out = {"grid": grid}
+    for name, drawn in (("roc", np.concatenate(rates)), ("precision", np.concatenate(precisions))):
+        band = np.percentile(drawn, [50 * (1 - LEVEL), 50 * (1 + LEVEL)], axis=0) if len(drawn) else np.full((2, len(grid)), np.nan)
+        out |= {f"{name}_low": band[0], f"{name}_high": band[1]}
+    return out
+
+
 def reliability(confidence, hit, bins: int = ECE_BINS) -> dict[str, np.ndarray]:
     """Bin predicted against observed frequency in equal-width bins (a, b].
 
