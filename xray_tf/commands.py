@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -15,7 +14,6 @@ def command_line(module: str, args: Sequence[str] | None) -> str:
 
 def run(job: Callable[[], int | None]) -> int:
     """Run a command's job and return its exit status; what the user can mend is told without a traceback."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # a command owns its process: TensorFlow's start-up notes are not its output
     try:
         return job() or 0
     except (ValueError, OSError, ImportError) as error:

@@ -119,7 +119,7 @@ def _image_phase(name: str, model, corpus: Corpus, options: TrainOptions, epochs
     return Phase(name, net, feed, steps, epochs, rate, validate, factors, prepare)
 
 
-def _image_feed(model, corpus: Corpus, options: TrainOptions) -> tuple[Callable, int]:
+def _image_feed(corpus: Corpus, options: TrainOptions) -> tuple[Callable, int]:
     train = corpus.of_split("train")
     targets = targets_of(corpus.labels[train], len(TASKS[options.task]))
     batch_size = min(options.batch_size, len(train))

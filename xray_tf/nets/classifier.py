@@ -70,7 +70,7 @@ def build_classifier(options: ModelOptions, class_names: tuple[str, ...], seed: 
 
 
 def derive(model: keras.Model, *points: str) -> keras.Model:
-    """Return a model from the same input to the outputs of the layers named; the one given is left as it was.
+    """Return a model from the same input to the output of the layer named, or the list of them; the one given is left as it was.
 
     Raises:
         ValueError: a layer of that name is not there; the message lists the named points that are.
@@ -79,7 +79,8 @@ def derive(model: keras.Model, *points: str) -> keras.Model:
     missing = [p for p in points if p not in known]
     if missing:
         raise ValueError(f"The model has no layer named {missing}. Its points: {[p for p in POINTS if p in known]}.")
-    return keras.Model(model.inputs, [model.get_layer(p).output for p in points])
+    outputs = [model.get_layer(p).output for p in points]
+    return keras.Model(model.input, outputs if len(outputs) > 1 else outputs[0])
 
 
 def head_of(model: keras.Model) -> keras.Model:

@@ -33,7 +33,7 @@ def forward(model: keras.Model, pixels: np.ndarray, indices: Sequence[int] | Non
     for images in batches(pixels, indices, batch_size=batch_size):
         outputs = inner.predict_on_batch(images)
         count = int(images.shape[0])
-        for point, values in zip(points, [outputs] if len(points) == 1 and not isinstance(outputs, list) else outputs, strict=True):
+        for point, values in zip(points, [outputs] if len(points) == 1 else outputs, strict=True):
             results[point][done : done + count] = values
         done += count
         if progress:

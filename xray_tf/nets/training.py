@@ -110,7 +110,7 @@ def loss_net(model: keras.Model, options: TrainOptions, class_weights: tuple[flo
     """Return (image, target) -> loss a row, with augmentation and mixup before `model`, which it shares and does not change."""
     logits = derive(model, "logits")
     image = keras.Input(model.input.shape[1:], name="image")
-    target = keras.Input(logits.outputs[0].shape[1:], name="target")
+    target = keras.Input(logits.output.shape[1:], name="target")
     x = RandomAugment(options.augment, options.seed, name="augment", dtype="float32")(image)
     x, y = Mixup(options.mixup, options.seed + 1, name="mixup", dtype="float32")(x, target)
     return keras.Model([image, target], Objective(class_weights, options.label_smoothing, name="objective")(logits(x), y))
