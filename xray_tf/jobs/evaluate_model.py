@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,6 +35,8 @@ def evaluate_model(model: str | os.PathLike | Classifier, data: str, out: str | 
         FileExistsError: `out` is there.
         ValueError: no labelled radiograph.
     """
+    from xray_tf.pages.document import write_report
+
     say = print if progress else (lambda *_: None)
     classifier = model if isinstance(model, Classifier) else load(model)
     card = classifier.card
@@ -44,8 +45,7 @@ def evaluate_model(model: str | os.PathLike | Classifier, data: str, out: str | 
     say(f"Scoring {len(corpus.records)} radiographs with {card.name}")
     probabilities = np.empty((0, len(card.class_names)))
     if len(corpus.records):
-        logits = classifier.forward(corpus.pixels[corpus.rows] if len(corpus.rows) != len(corpus.pixels) else corpus.pixels,
-                                    batch_size=options.forward_batch_size)["logits"]
+        logits = classifier.forward(corpus.pixels, batch_size=options.forward_batch_size)["logits"]
         probabilities = classifier.probabilities_of(logits)
     predictions = predictions_of(card, list(corpus.records), probabilities, operating_point)
     metrics = score_predictions(predictions, card, options, operating_point)
@@ -54,7 +54,7 @@ def evaluate_model(model: str | os.PathLike | Classifier, data: str, out: str | 
             predictions.write_csv(draft / "predictions.csv")
             corpus.findings.write_csv(draft / "audit.csv")
             write_text(draft / "metrics.json", json.dumps(metrics, indent=1, allow_nan=False) + "\n")
-            _write_evaluation_report(draft, card)
+            write_report(draft, card)
     return metrics, predictions
 
 
@@ -74,9 +74,3 @@ def score_predictions(predictions: Predictions, card: Card, options: EvaluateOpt
     return score(rows.probabilities, rows.labels, rows.predicted, list(rows.patients), card.class_names, options.bootstrap, options.bootstrap_seed,
                  split=splits[0] if len(splits) == 1 else "all rows", operating_point=operating_point or card.default_operating_point,
                  split_by=card.split_by)
-
-
-def _write_evaluation_report(folder: Path, card: Card) -> None:
-    from xray_tf.pages.document import render_evaluation
-
-    write_text(folder / "report.html", render_evaluation(folder, card))

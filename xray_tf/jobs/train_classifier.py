@@ -159,7 +159,8 @@ def _write_artifact(draft: Path, card: Card, model, corpus: Corpus, history: lis
 
     from xray_tf.jobs.evaluate_model import score_predictions
     from xray_tf.nets.classifier import save_model
-    from xray_tf.pages.document import render_model_card, render_report
+    from xray_tf.pages.document import write_report
+    from xray_tf.pages.model_card import render_model_card
 
     save_model(model, draft / "model.keras")
     write_split(corpus.records, draft / "split.csv")
@@ -171,7 +172,7 @@ def _write_artifact(draft: Path, card: Card, model, corpus: Corpus, history: lis
     card = replace(card, metrics={k: v for k, v in metrics["metrics"].items() if k in HEADLINE})
     seal(draft, card)
     write_text(draft / "README.md", render_model_card(card, metrics))
-    write_text(draft / "report.html", render_report(draft))
+    write_report(draft)
     seal(draft, card)
 
 

@@ -1,0 +1,84 @@
+"""Artifacts: whole or not at all, never overwritten, damage and newer formats refused."""
+
+import json
+
+import pytest
+
+from xray_tf.artifact import ArtifactError, Card, new_folder, new_piece, read_card, refuse_existing, seal, write_text
+
+
+@pytest.fixture
+def folder(tmp_path):
+    target = tmp_path / "model"
+    with new_folder(target) as draft:
+        (draft / "weights.bin").write_bytes(b"12345")
+        seal(draft, Card(kind="classifier", name="model", class_names=("normal", "pneumonia"), notes=("a",)))
+    return target
+
+
+def test_a_sealed_folder_reads_back_equal(folder):
+    card = read_card(folder, kind="classifier")
+    assert card.class_names == ("normal", "pneumonia") and card.notes == ("a",)
+    assert set(card.files) == {"weights.bin"}
+
+
+def test_nothing_is_left_when_writing_fails(tmp_path):
+    with pytest.raises(RuntimeError, match="power cut"), new_folder(tmp_path / "model") as draft:
+        (draft / "half").write_text("x")
+        raise RuntimeError("power cut")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_folder_is_never_overwritten(folder):
+    with pytest.raises(FileExistsError, match="never overwritten"), new_folder(folder):
+        pass
+    assert (folder / "weights.bin").read_bytes() == b"12345"
+
+
+def test_an_empty_folder_may_take_the_result(tmp_path):
+    (tmp_path / "model").mkdir()
+    refuse_existing(tmp_path / "model")
+
+
+def _edit(folder, change):
+    raw = json.loads((folder / "card.json").read_text())
+    change(raw)
+    (folder / "card.json").write_text(json.dumps(raw))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda f: (f / "card.json").unlink(), "no xray_tf artifact"),
+        (lambda f: (f / "card.json").write_text("{"), "damaged"),
+        (lambda f: (f / "card.json").write_text("[]"), "damaged"),
+        (lambda f: (f / "weights.bin").write_bytes(b"12346"), "sha256"),
+        (lambda f: (f / "weights.bin").unlink(), "missing"),
+        (lambda f: _edit(f, lambda raw: raw.update(format_version=2)), "Upgrade"),
+        (lambda f: _edit(f, lambda raw: raw.update(kind="spell")), "spell"),
+        (lambda f: _edit(f, lambda raw: raw.update(kind="detector")), "Expected classifier"),
+        (lambda f: _edit(f, lambda raw: raw.update(surprise=1)), "surprise"),
+        (lambda f: _edit(f, lambda raw: raw["files"].update({"../outside": "0"})), "outside the folder"),
+    ],
+)
+def test_a_damaged_folder_is_refused_with_the_reason(folder, damage, message):
+    damage(folder)
+    with pytest.raises(ArtifactError, match=message):
+        read_card(folder, kind="classifier")
+
+
+def test_a_piece_is_added_whole_without_touching_the_card(folder):
+    before = (folder / "card.json").read_bytes()
+    with new_piece(folder, "saved_model") as draft:
+        write_text(draft / "graph", "g")
+    assert (folder / "card.json").read_bytes() == before
+    assert set(json.loads((folder / "saved_model" / "manifest.json").read_text())["files"]) == {"graph"}
+    read_card(folder)
+    with pytest.raises(FileExistsError), new_piece(folder, "saved_model"):
+        pass
+
+
+def test_a_failed_piece_leaves_the_artifact_as_it_was(folder):
+    with pytest.raises(RuntimeError), new_piece(folder, "saved_model"):
+        raise RuntimeError
+    assert sorted(p.name for p in folder.iterdir()) == ["card.json", "weights.bin"]

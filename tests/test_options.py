@@ -1,0 +1,45 @@
+"""Options: one declaration serves flags, defaults and provenance."""
+
+import argparse
+from dataclasses import fields
+
+import pytest
+
+from xray_tf.options import DataOptions, EvaluateOptions, ModelOptions, TrainOptions, add_flags, from_flags, provenance
+
+ALL = (DataOptions, ModelOptions, TrainOptions, EvaluateOptions)
+
+
+def parser_of(*classes):
+    parser = argparse.ArgumentParser()
+    for cls in classes:
+        add_flags(parser, cls)
+    return parser
+
+
+def test_no_flags_give_the_declared_defaults_and_all_groups_fit_one_parser():
+    parsed = parser_of(*ALL).parse_args([])
+    for cls in ALL:
+        assert from_flags(parsed, cls) == cls()
+
+
+def test_every_flag_reaches_its_field_with_its_type():
+    parsed = parser_of(*ALL).parse_args("--validation 0.3 --strict --no-class-weight --adapter --split s.csv --epochs 7 --weights none --seed 0".split())
+    assert from_flags(parsed, DataOptions) == DataOptions(validation=0.3, strict=True, split="s.csv")
+    assert from_flags(parsed, ModelOptions) == ModelOptions(adapter=True, weights="none")
+    assert from_flags(parsed, TrainOptions) == TrainOptions(class_weight=False, epochs=7, seed=0)
+
+
+@pytest.mark.parametrize("line", ["--task four-class", "--epochs few", "--resize stretch", "--backbon"])
+def test_values_that_do_not_fit_are_refused(line, capsys):
+    with pytest.raises(SystemExit):
+        parser_of(*ALL).parse_args(line.split())
+    assert "error" in capsys.readouterr().err
+
+
+def test_provenance_names_every_value():
+    assert provenance(ModelOptions(dropout=0.5))["ModelOptions"] == {**{f.name: f.default for f in fields(ModelOptions)}, "dropout": 0.5}
+
+
+def test_every_field_has_help():
+    assert all(f.metadata["help"] for cls in ALL for f in fields(cls))
