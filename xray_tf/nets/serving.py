@@ -1,0 +1,214 @@
+"""The exported model: a TensorFlow SavedModel that a service loads with neither Keras nor xray_tf, bytes or pixels in.
+
+The graph repeats the decoding rule of `data.decoding` step by step, so that a service sees what training saw.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from xray_tf.artifact import Card
+from xray_tf.data.decoding import (
+    DECODING_RULE,
+    GREY_SHIFT,
+    GREY_WEIGHTS,
+    JPEG_SIGNATURE,
+    MAX_PIXELS,
+    MIN_SIDE,
+    PNG_SIGNATURE,
+    RESIZE_MODES,
+    decode,
+)
+from xray_tf.nets.classifier import derive, in_float32
+
+PIXELS_TOLERANCE = 1e-4
+ENCODED_TOLERANCE = 1e-2
+PARITY_BATCH = 16
+_TINY = 1e-12  # the floor `stats.operating_points.decide` puts under a probability before its logarithm
+
+
+class ParityError(ValueError):
+    """The exported graph does not answer as the Python path does."""
+
+
+def export_serving(model: keras.Model, folder: str | os.PathLike, card: Card) -> None:
+    """Write a classifier as a TensorFlow SavedModel, its weights stored once, in float32.
+
+    Endpoints, each a signature and an attribute of what `tf.saved_model.load` returns (keep that object in a variable: its
+    functions do not keep the weights alive by themselves):
+        encoded (also `serving_default`): (B,) string, bytes of JPEG or PNG files.
+        pixels: (B, H, W) uint8 in [0, 255], grey, any size.
+    Both give
+        probability: (B, K) float32, calibrated by the card's temperature, in the order of its class names.
+        decision: (B,) int64, class index at the card's default operating point.
+        logits: (B, L) float32, not calibrated; L is 1 or K.
+        embedding: (B, D) float32.
+
+    Args:
+        model: has the layers image, embedding and logits; one logit, or one a class.
+        folder: a new or an empty folder.
+        card: class names, preprocessing, temperature and operating points.
+
+    Raises:
+        RuntimeError: Keras runs on another backend than TensorFlow.
+        ValueError: the model and the card do not fit together.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise RuntimeError(f"A SavedModel is TensorFlow's: set KERAS_BACKEND=tensorflow to export. Received: {keras.backend.backend()!r}.")
+    network = derive(in_float32(model), "embedding", "logits")
+    size, point = _check_card(card, network)
+    decode_one, fit = _decoder(size, card.preprocessing["resize"])
+
+    def answer(squares: tf.Tensor) -> dict[str, tf.Tensor]:  # (B, S, S) float32
+        embedding, logits = network(squares[..., None], training=False)
+        probability, decision = _decide(logits, card.temperature, point)
+        return {"probability": tf.cast(probability, tf.float32), "decision": decision, "logits": logits, "embedding": embedding}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="encoded")])
+    def encoded(encoded: tf.Tensor) -> dict[str, tf.Tensor]:
+        return answer(tf.map_fn(decode_one, encoded, fn_output_signature=tf.TensorSpec((size, size), tf.float32)))
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None], tf.uint8, name="pixels")])
+    def pixels(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
+        return answer(fit(pixels))
+
+    # The module tracks the plain variables and never the Keras model, whose own tracking would store them a second time.
+    module = tf.Module(name="xray_tf")
+    module.stored_weights = [weight.value for weight in network.weights]
+    module.encoded, module.pixels = encoded, pixels
+    tf.saved_model.save(module, os.fspath(folder), signatures={"serving_default": encoded, "encoded": encoded, "pixels": pixels})
+
+
+def check_parity(folder: str | os.PathLike, card: Card, predict: Callable[[np.ndarray], np.ndarray], files: Sequence[bytes | str | os.PathLike],
+                 pixels: np.ndarray) -> dict[str, Any]:
+    """Compare a SavedModel with the Python path.
+
+    Args:
+        folder: what `export_serving` wrote.
+        card: the one it was written with.
+        predict: (N, S, S) uint8 -> (N, K) calibrated probabilities, the Python path.
+        files: JPEG or PNG files, as bytes or paths; decoded in Python for `predict`, given as bytes to the graph.
+        pixels: (N, S, S) uint8 at model size.
+
+    Returns:
+        For the record: the largest absolute differences of probability `pixels` and `encoded`, how many rows and files
+        were compared, and the two tolerances.
+
+    Raises:
+        ParityError: a difference exceeds its tolerance, 1e-4 on pixels or 1e-2 on encoded bytes.
+        ValueError: nothing to compare.
+    """
+    if not len(files) or not len(pixels):
+        raise ValueError(f"parity is checked on at least one file and one row of pixels. Received: {len(files)} files, {len(pixels)} rows.")
+    size, resize = card.preprocessing["image_size"], card.preprocessing["resize"]
+    served = tf.saved_model.load(os.fspath(folder))
+    differences = {"pixels": 0.0, "encoded": 0.0}
+
+    def compare(kind: str, squares: np.ndarray, answer: dict[str, tf.Tensor]) -> None:
+        difference = np.abs(answer["probability"].numpy() - predict(squares)).max()
+        differences[kind] = float(np.maximum(differences[kind], difference))  # keeps NaN
+
+    for start in range(0, len(pixels), PARITY_BATCH):
+        squares = np.asarray(pixels[start:start + PARITY_BATCH])
+        compare("pixels", squares, served.pixels(tf.constant(squares)))
+    for start in range(0, len(files), PARITY_BATCH):
+        data = [file if isinstance(file, bytes) else Path(file).read_bytes() for file in files[start:start + PARITY_BATCH]]
+        compare("encoded", np.stack([decode(d, size, resize) for d in data]), served.encoded(tf.constant(data)))
+    for kind, tolerance in (("pixels", PIXELS_TOLERANCE), ("encoded", ENCODED_TOLERANCE)):
+        if not differences[kind] <= tolerance:
+            raise ParityError(f"The SavedModel's probabilities differ from Python's by {differences[kind]:.3g} on {kind}; at most {tolerance:g} is allowed. "
+                              "It must not be served; export again, and report it if it stays.")
+    return {**differences, "pixel_rows": len(pixels), "encoded_files": len(files),
+            "pixels_tolerance": PIXELS_TOLERANCE, "encoded_tolerance": ENCODED_TOLERANCE}
+
+
+def _check_card(card: Card, network: keras.Model) -> tuple[int, dict[str, Any]]:
+    """Return (image size, default operating point) of a card that fits the network."""
+    logits, classes, side = network.outputs[1].shape[-1], len(card.class_names), network.inputs[0].shape[1]
+    if logits != (1 if classes == 2 and logits == 1 else classes):
+        raise ValueError(f"the head must have one logit a class, or one for two classes. Received: {logits} logits, class names {card.class_names}.")
+    preprocessing = card.preprocessing
+    if preprocessing.get("resize") not in RESIZE_MODES or preprocessing.get("image_size") != side or preprocessing.get("decoding") != DECODING_RULE:
+        raise ValueError(f"the card's preprocessing must name image_size {side}, a resize of {RESIZE_MODES} and decoding rule {DECODING_RULE}. "
+                         f"Received: {preprocessing!r}. A model of an older rule is exported by the version that trained it.")
+    point = card.operating_points.get(card.default_operating_point)
+    if point is None or ("threshold" in point) == ("offsets" in point) or "threshold" in point and classes != 2 \
+            or "offsets" in point and len(point["offsets"]) != classes:
+        raise ValueError("the card's default operating point must have a threshold (two classes) or one offset a class. "
+                         f"Received: {card.default_operating_point!r} of {card.operating_points!r}.")
+    return side, point
+
+
+def _decide(logits: tf.Tensor, temperature: float, point: dict[str, Any]) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return probabilities (B, K) float64 and decisions (B,) int64, in double precision as `stats.operating_points` does."""
+    scaled = tf.cast(logits, tf.float64) / temperature
+    probability = tf.concat([tf.sigmoid(-scaled), tf.sigmoid(scaled)], -1) if logits.shape[-1] == 1 else tf.nn.softmax(scaled)
+    if "threshold" in point:
+        return probability, tf.cast(probability[:, 1] >= point["threshold"], tf.int64)
+    offsets = tf.constant(point["offsets"], tf.float64)
+    return probability, tf.argmax(tf.math.log(tf.maximum(probability, _TINY)) + offsets, -1)
+
+
+def _decoder(size: int, resize: str) -> tuple[Callable[[tf.Tensor], tf.Tensor], Callable[[tf.Tensor], tf.Tensor]]:
+    """Return the graph's twins of `data.decoding`: decode (bytes of one file) and resize_pixels ((B, H, W)), both to float32 squares."""
+
+    def check(height: tf.Tensor, width: tf.Tensor) -> list[tf.Operation]:
+        pixels, shorter = tf.cast(height, tf.int64) * tf.cast(width, tf.int64), tf.minimum(height, width)
+        return [tf.debugging.Assert(tf.logical_and(pixels <= MAX_PIXELS, tf.cast(shorter, tf.int64) >= MIN_SIDE),
+                                    [f"An image must have at most {MAX_PIXELS:,} pixels and no side below {MIN_SIDE}; height, width:", height, width])]
+
+    def jpeg(data: tf.Tensor) -> tf.Tensor:
+        shape = tf.io.extract_jpeg_shape(data)
+        with tf.control_dependencies(check(shape[0], shape[1])):
+            data = tf.identity(data)
+
+        def read(ratio: int) -> Callable[[], tf.Tensor]:
+            return lambda: tf.io.decode_jpeg(data, channels=1, ratio=ratio, dct_method="INTEGER_ACCURATE")[..., 0]
+
+        return tf.cond(tf.minimum(shape[0], shape[1]) >= 2 * size, read(2), read(1))
+
+    def png(data: tf.Tensor) -> tf.Tensor:
+        signed = tf.debugging.Assert(tf.strings.substr(data, 0, len(PNG_SIGNATURE)) == PNG_SIGNATURE, ["Expected the bytes of JPEG or PNG files."])
+        with tf.control_dependencies([signed]):
+            sides = tf.reshape(tf.io.decode_raw(tf.strings.substr(data, 16, 8), tf.uint8), (2, 4))
+        sides = tf.reduce_sum(tf.cast(sides, tf.int64) * tf.constant([1 << 24, 1 << 16, 1 << 8, 1], tf.int64), -1)
+        with tf.control_dependencies(check(sides[1], sides[0])):
+            colour = tf.cast(tf.io.decode_png(tf.identity(data), channels=3), tf.int32)
+        grey = tf.reduce_sum(colour * tf.constant(GREY_WEIGHTS), -1) + (1 << GREY_SHIFT - 1)
+        return tf.cast(tf.bitwise.right_shift(grey, GREY_SHIFT), tf.uint8)
+
+    def scale(images: tf.Tensor, height: tf.Tensor | int, width: tf.Tensor | int) -> tf.Tensor:
+        shape, images = tf.shape(images, tf.int64), tf.cast(images, tf.float32)[..., None]
+        sides = tf.cast(tf.stack([height, width]), tf.int32)
+        shrinks = tf.logical_and(sides[0] <= tf.cast(shape[1], tf.int32), sides[1] <= tf.cast(shape[2], tf.int32))
+        scaled = tf.cond(shrinks, lambda: tf.image.resize(images, sides, "area"), lambda: tf.image.resize(images, sides, "bilinear"))
+        return tf.clip_by_value(tf.floor(scaled[..., 0] + 0.5), 0.0, 255.0)
+
+    def fit(images: tf.Tensor) -> tf.Tensor:  # (B, H, W) uint8 -> (B, S, S) float32
+        shape = tf.shape(images, tf.int64)  # int64: 2 * side * size may pass 2^31
+        height, width = shape[1], shape[2]
+        if resize == "squash":
+            squares = scale(images, size, size)
+        elif resize == "crop":
+            side = tf.minimum(height, width)
+            top, left = (height - side) // 2, (width - side) // 2
+            squares = scale(images[:, top:top + side, left:left + side], size, size)
+        else:
+            longer = tf.maximum(height, width)
+            new_height, new_width = (tf.maximum((2 * side * size + longer) // (2 * longer), 1) for side in (height, width))
+            top, left = (size - new_height) // 2, (size - new_width) // 2
+            squares = tf.pad(scale(images, new_height, new_width), [[0, 0], [top, size - new_height - top], [left, size - new_width - left]])
+        return tf.ensure_shape(squares, (None, size, size))
+
+    def decode_one(data: tf.Tensor) -> tf.Tensor:  # () string -> (S, S) float32
+        is_jpeg = tf.strings.substr(data, 0, len(JPEG_SIGNATURE)) == JPEG_SIGNATURE
+        return fit(tf.cond(is_jpeg, lambda: jpeg(data), lambda: png(data))[None])[0]
+
+    return decode_one, fit
