@@ -43,7 +43,7 @@ def make_folder(folder, task="binary", split_by="patient", n=240, seed=0, name="
     table, points = made_up_predictions(task, n, seed)
     names = TASKS[task]
     test = table.of_split("test")
-    metrics = score(test.probabilities, test.labels, test.predicted, test.patients, names, replicates=200, operating_point="balanced", split_by=split_by)
+    metrics = score(test.probabilities, test.labels, test.predicted, test.patients, names, replicates=60, operating_point="balanced", split_by=split_by)
     folder.mkdir(parents=True, exist_ok=True)
     table.write_csv(folder / "predictions.csv")
     (folder / "metrics.json").write_text(json.dumps(metrics))
@@ -95,3 +95,21 @@ def table():
 @pytest.fixture
 def history():
     return made_up_history()
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """Give task -> (card, metrics, page) of an untouched folder, rendered once a session."""
+    from xray_tf.pages.document import render_report
+
+    out = {}
+    for task in TASKS:
+        folder = tmp_path_factory.mktemp("finished") / "run"
+        out[task] = (*make_folder(folder, task), render_report(folder))
+    return out
+
+
+@pytest.fixture
+def unpainted(monkeypatch):
+    """Leave the pictures' pixels out, for tests about the text around them: painting takes most of a report's time."""
+    monkeypatch.setattr("xray_tf.pages.figures.to_png_bytes", lambda figure, dpi=150: b"png")

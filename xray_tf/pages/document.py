@@ -219,40 +219,43 @@ def _metrics(contents: Contents) -> str:
     rows = []
     for name, cell in metrics["metrics"].items():
         hint = " (lower is better)" if name in LOWER_IS_BETTER else ""
-        rows.append([f"<b>{_e(NAMES.get(name, name))}</b>", f'<span class="number">{value_text(cell)}</span>', _e(range_text(cell)), _bar(cell),
+        rows.append([f"<b>{_e(NAMES.get(name, name))}</b>", f'<span class="number">{value_text(cell)}</span>', _whole(cell), _bar(cell),
                      f'<span class="small">{_e(metrics["definitions"].get(name, "") + hint)}</span>'])
     about = f"On {rows_text(metrics)}. Interval: {metrics['interval']['kind']}."
     out = [f"<p>{_e(about)}</p>",
-           _table(["metric", "value", "95 % interval", "from 0 to 1", "what it is"], rows, "Metrics with their intervals", raw=True)]
+           _table(["metric", "value", "95 % interval", "from 0 to 1", "what it is"], rows, "Metrics with their intervals", raw=True, wide=True)]
     columns = list(next(iter(metrics["per_class"].values())))
-    body = [[_e(k), f"{metrics['class_counts'][k]:,}", *(f'<span class="number">{value_text(c)}</span> <span class="small">{_e(range_text(c))}</span>'
+    body = [[_e(k), f"{metrics['class_counts'][k]:,}", *(f'<span class="number">{value_text(c)}</span> <span class="small">{_whole(c)}</span>'
                                                         for c in cells.values())] for k, cells in metrics["per_class"].items()]
-    out += ["<h3>By class, each against the rest</h3>", _table(["class", "rows", *(NAMES[c] for c in columns)], body, "Metrics by class", raw=True)]
+    out += ["<h3>By class, each against the rest</h3>", _table(["class", "rows", *(NAMES[c] for c in columns)], body, "Metrics by class", raw=True, wide=True)]
     return "\n".join(out)
 
 
 def _decisions(contents: Contents) -> str:
     card, metrics, out = contents.card, contents.metrics, []
+    used = (metrics or {}).get("operating_point") or card.default_operating_point
     if card.operating_points:
-        used = (metrics or {}).get("operating_point") or card.default_operating_point
         rows = [[n + (" (used here)" if n == used else ""), rule_text(p, card.class_names), p.get("criterion", ""), reached_text(p)]
-                for n, p in card.operating_points.items()]
+                for n, p in sorted(card.operating_points.items(), key=lambda item: item[0] != used)]
         out += ["<p>Operating points were fitted on validation rows only and are frozen in the artifact.</p>",
-                _table(["operating point", "rule", "criterion", "reached on validation rows"], rows, "Operating points")]
+                _table(["operating point", "rule", "criterion", "reached on validation rows"], rows, "Operating points", wide=True)]
+    pictures, scored = [], _scored(contents)
     if metrics:
         names, matrix = metrics["class_names"], metrics["confusion_matrix"]
         said = "; ".join(f"true {n}: " + ", ".join(f"{c} decided {m}" for m, c in zip(names, row, strict=True)) for n, row in zip(names, matrix, strict=True))
-        out.append(_image(figures.confusion_matrix(matrix, names), f"Confusion matrix. {said}.", "narrow"))
-    scored = _scored(contents)
+        pictures.append(_image(figures.confusion_matrix(matrix, names), f"Confusion matrix. {said}."))
+    if scored is not None:
+        alt = "Histogram of the calibrated probabilities, coloured by true class, with the threshold where there is one."
+        pictures.append(_image(figures.probability_histograms(scored, card.operating_points.get(used)), alt))
+    out += ['<div class="figures">', *pictures, "</div>"] if pictures else []
     if scored is not None:
         wrong = np.flatnonzero(scored.labels != scored.predicted)
         sure = scored.probabilities[wrong, scored.predicted[wrong]]
         wrong = wrong[np.argsort(-sure, kind="stable")][:_MISTAKES]
-        rows = [[r.path, r.label, r.predicted, f"{max(r.probabilities):.3f}" if r.predicted == card.class_names[int(np.argmax(r.probabilities))]
-                 else f"{r.probabilities[card.class_names.index(r.predicted)]:.3f}"] for r in map(scored.__getitem__, wrong)]
+        rows = [[r.path, r.label, r.predicted, f"{r.probabilities[scored.class_names.index(r.predicted)]:.3f}"] for r in map(scored.__getitem__, wrong)]
         if rows:
             out.append(f"<details><summary>The {len(rows)} mistakes it was surest of, of {int((scored.labels != scored.predicted).sum()):,}</summary>"
-                       + _table(["file", "true class", "decided", "probability of the decided class"], rows, "Mistakes") + "</details>")
+                       + _table(["file", "true class", "decided", "probability of the decided class"], rows, "Mistakes", wide=True) + "</details>")
     return "\n".join(out)
 
 
@@ -283,7 +286,7 @@ def _findings(contents: Contents) -> str:
     shown: Sequence[Finding] = ranked[:_FINDINGS]
     title = f"The findings ({len(findings):,})" if len(shown) == len(findings) else f"The first {len(shown)} of {len(findings):,} findings; audit.csv holds all"
     out.append(f"<details><summary>{_e(title)}</summary>" + _table(["severity", "kind", "file", "what was found"],
-               [[f.severity, f.kind, f.path, f.detail] for f in shown], "Findings") + "</details>")
+               [[f.severity, f.kind, f.path, f.detail] for f in shown], "Findings", wide=True) + "</details>")
     return "\n".join(out)
 
 
@@ -322,6 +325,12 @@ def _metric_name(name: str, metrics: dict[str, Any]) -> str:
     return ("Macro " if macro else "") + NAMES[name]
 
 
+def _whole(cell: dict[str, Any]) -> str:
+    """Write an interval that does not break over two lines; a reason may."""
+    text = _e(range_text(cell))
+    return text if cell["low"] is None else f'<span class="whole">{text}</span>'
+
+
 def _bar(cell: dict[str, Any]) -> str:
     if cell["value"] is None:
         return ""
@@ -330,18 +339,20 @@ def _bar(cell: dict[str, Any]) -> str:
     return f'<span class="bar" aria-hidden="true"><i style="left:{low:.1f}%;width:{high - low:.1f}%"></i><b style="left:{at:.1f}%"></b></span>'
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[Any]], caption: str, raw: bool = False) -> str:
-    """Return a table that scrolls by itself on a narrow page; cells are escaped unless `raw` says they are HTML already."""
+def _table(head: Sequence[str], rows: Iterable[Sequence[Any]], caption: str, raw: bool = False, wide: bool = False) -> str:
+    """Return a table that scrolls by itself on a narrow page (a `wide` one keeps its width); cells are escaped unless `raw` says they are HTML."""
     top = "".join(f'<th scope="col">{_e(h)}</th>' for h in head)
     body = "".join("<tr>" + "".join(f'<th scope="row">{c}</th>' if i == 0 else f"<td>{c}</td>" for i, c in enumerate(r if raw else map(_e, r))) + "</tr>"
                    for r in rows)
-    return (f'<div class="scroll" tabindex="0" role="region" aria-label="{_e(caption)}"><table><caption>{_e(caption)}</caption><thead><tr>{top}</tr></thead>'
-            f"<tbody>{body}</tbody></table></div>")
+    kind = ' class="broad"' if wide else ""
+    return (f'<div class="scroll" tabindex="0" role="region" aria-label="{_e(caption)}"><table{kind}><caption>{_e(caption)}</caption>'
+            f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>")
 
 
 def _image(figure, alt: str, kind: str = "") -> str:
     data = base64.b64encode(figures.to_png_bytes(figure)).decode("ascii")
-    return f'<figure class="{kind}"><img alt="{_e(alt.strip())}" src="data:image/png;base64,{data}"></figure>'
+    focus = ' tabindex="0"' if kind == "wide" else ""  # it scrolls on a phone, so the keyboard must reach it
+    return f'<figure class="{kind}"{focus}><img alt="{_e(alt.strip())}" src="data:image/png;base64,{data}"></figure>'
 
 
 def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:

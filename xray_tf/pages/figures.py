@@ -41,7 +41,7 @@ def to_png_bytes(figure: Figure, dpi: int = 150) -> bytes:
 
 
 def to_svg(figure: Figure) -> str:
-    """Return the figure as SVG, text as outlines; the same figure gives the same bytes."""
+    """Return the figure as SVG, text as outlines; the same drawing gives the same bytes."""
     stream = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": "xray_tf"}):
         figure.savefig(stream, format="svg", metadata={"Date": None})
@@ -87,7 +87,7 @@ def roc(predictions: Predictions, replicates: int = 200, seed: int = 0) -> Figur
 
     Bands are pointwise 95 % intervals bootstrapped by patient; circles mark the decisions in the table.
     """
-    figure, axes = _figure(5.6, 5.3)
+    figure, axes = _figure(4.9, 4.8)
     rows = _scorable(predictions)
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 4)))
     for k in _curve_classes(rows):
@@ -110,7 +110,7 @@ def precision_recall(predictions: Predictions, replicates: int = 200, seed: int 
 
     Bands and circles as in `roc`; dashed lines show the share of the class, which a guess would reach.
     """
-    figure, axes = _figure(5.6, 5.3)
+    figure, axes = _figure(4.9, 4.8)
     rows = _scorable(predictions)
     for k in _curve_classes(rows):
         positive, called, colour = rows.labels == k, rows.predicted == k, CLASS_COLOURS[k]
@@ -146,7 +146,7 @@ def calibration(predictions: Predictions, bins: int = 15) -> Figure:
         x_label, y_label, colour = "probability of the top class", "share of rows where it is right", CLASS_COLOURS[0]
     table = reliability(confidence, hit, bins)
     filled = table["count"] > 0
-    figure = _canvas(5.6, 5.9)
+    figure = _canvas(4.9, 5.4)
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 4)), label="perfect calibration")
     x, y = table["confidence"][filled], table["frequency"][filled]
@@ -159,6 +159,31 @@ def calibration(predictions: Predictions, bins: int = 15) -> Figure:
     below.bar(table["edges"][:-1], table["count"], width=1 / bins, align="edge", color=colour, alpha=0.75, edgecolor="white")
     _dress(below, "", x_label, "radiographs")
     below.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+    return figure
+
+
+def probability_histograms(predictions: Predictions, point: dict[str, Any] | None = None, bins: int = 25) -> Figure:
+    """Draw how the calibrated probabilities of each class are spread, stacked by true class.
+
+    Args:
+        predictions: labelled rows; of two classes only the last one's probability is drawn.
+        point: an operating point; its threshold is marked.
+        bins: equal-width bins over [0, 1].
+    """
+    rows = _scorable(predictions)
+    wanted = _curve_classes(rows)
+    figure = _canvas(5.2, 4.1 if len(wanted) == 1 else 1.6 + 1.5 * len(wanted))
+    panels = figure.subplots(len(wanted), 1, sharex=True, squeeze=False)[:, 0]
+    classes = range(len(rows.class_names))
+    for axes, k in zip(panels, wanted, strict=True):
+        axes.hist([rows.probabilities[rows.labels == c, k] for c in classes], bins=np.linspace(0, 1, bins + 1), stacked=True, edgecolor="white", linewidth=0.5,
+                  color=CLASS_COLOURS[: len(rows.class_names)], label=[f"true {n}" for n in rows.class_names])
+        _dress(axes, "Probabilities by true class" if k == wanted[0] else "", f"probability of {rows.class_names[k]}", "radiographs")
+        axes.set_xlim(0, 1)
+        axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    if point and "threshold" in point:
+        panels[0].axvline(point["threshold"], color=INK, linewidth=1.4, linestyle=(0, (3, 2)), label=f"threshold {point['threshold']:.3f}")
+    panels[0].legend(frameon=False, fontsize=9.5)
     return figure
 
 
@@ -190,11 +215,12 @@ def training_curves(history: Iterable[dict[str, Any]]) -> Figure:
             axes.plot(epochs, columns[name], color=colour, linewidth=1.8, marker=marker, markersize=3.5, label=label)
         for i in starts[1:]:
             axes.axvline(epochs[i] - 0.5, color=MUTED, linewidth=1, linestyle=(0, (2, 3)))
-            axes.annotate(f"then {phases[i]}", (epochs[i] - 0.5, 0.03), (2, 0), xycoords=axes.get_xaxis_transform(), textcoords="offset points",
-                          rotation=90, va="bottom", fontsize=8, color=MUTED)
         if best is not None:
             axes.axvline(epochs[best], color=CLASS_COLOURS[4], linewidth=1.2, label="lowest validation loss" if y_label else None, zorder=1)
-        _dress(axes, title, "epoch", y_label)
+        _dress(axes, title, "epoch", y_label, pad=22 if len(starts) > 1 else 9)  # room for the phases' names
+        if len(starts) > 1:
+            for i, stop in zip(starts, [*starts[1:], len(rows)], strict=True):
+                axes.text((i + stop + 1) / 2, 1.02, phases[i], transform=axes.get_xaxis_transform(), ha="center", va="bottom", fontsize=8.5, color=MUTED)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
         if series[0][1]:
             axes.legend(frameon=False, fontsize=9)
@@ -240,8 +266,8 @@ def _figure(width: float, height: float):
     return figure, figure.subplots()
 
 
-def _dress(axes, title: str, x_label: str, y_label: str, grid: bool = True) -> None:
-    axes.set_title(title, loc="left", fontsize=12.5, fontweight="bold", color=INK, pad=9)
+def _dress(axes, title: str, x_label: str, y_label: str, grid: bool = True, pad: float = 9) -> None:
+    axes.set_title(title, loc="left", fontsize=12.5, fontweight="bold", color=INK, pad=pad)
     axes.set_xlabel(x_label, color=MUTED, fontsize=10)
     axes.set_ylabel(y_label, color=MUTED, fontsize=10)
     axes.tick_params(colors=INK, labelsize=9.5, color=FAINT)

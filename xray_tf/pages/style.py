@@ -39,6 +39,7 @@ thead th { color: var(--muted); font-size: 0.84rem; font-weight: 600; white-spac
 tbody th { font-weight: 600; }
 tbody tr:last-child > * { border-bottom: 0; }
 .number { font-weight: 600; }
+.whole { white-space: nowrap; }
 .bar { display: inline-block; position: relative; width: 8rem; height: 0.7rem; border-radius: 0.35rem; background: var(--line); print-color-adjust: exact; }
 .bar i { position: absolute; top: 0; bottom: 0; min-width: 3px; border-radius: 0.35rem; background: var(--accent); opacity: 0.55; }
 .bar b { position: absolute; top: -0.15rem; width: 3px; height: 1rem; margin-left: -1.5px; background: var(--ink); }
@@ -46,14 +47,14 @@ tbody tr:last-child > * { border-bottom: 0; }
 .chips span { background: var(--soft); border-radius: 1rem; padding: 0.1rem 0.7rem; font-size: 0.86rem; overflow-wrap: anywhere; }
 figure { margin: 0.8rem 0 0; background: #ffffff; border: 1px solid var(--line); border-radius: 0.5rem; padding: 0.4rem; }
 figure img { display: block; width: 100%; height: auto; }
-.narrow { max-width: 27rem; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(19rem, 100%), 1fr)); gap: 0.9rem; align-items: start; }
 details { margin: 0.9rem 0 0; }
 summary { cursor: pointer; color: var(--accent); }
 details td, details th { overflow-wrap: anywhere; }
 pre { overflow-x: auto; background: var(--soft); border-radius: 0.4rem; padding: 0.7rem 0.9rem; font-size: 0.88rem;
   white-space: pre-wrap; overflow-wrap: anywhere; }
-@media (max-width: 40rem) { main, footer { padding: 1rem 0.75rem; } section { padding: 0.9rem 0.8rem; } .bar { width: 5rem; } }
+@media (max-width: 40rem) { main, footer { padding: 1rem 0.75rem; } section { padding: 0.9rem 0.8rem; } .bar { width: 5rem; }
+  .broad { min-width: 44rem; } .wide { overflow-x: auto; } .wide img { min-width: 44rem; } }
 @media print { :root { --ground: #ffffff; --card: #ffffff; --ink: #000000; --muted: #444444; --line: #cccccc; --accent: #004a75; --soft: #f2f2f2;
     --warn: #fff4ea; --warn-line: #b84a00; --warn-ink: #5a2500; }
   body { font-size: 11pt; } nav, .skip { display: none; } section { border: 0; padding: 0; }

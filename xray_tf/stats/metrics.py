@@ -26,19 +26,20 @@ LEVEL = 0.95
 ECE_BINS = 15
 _CHUNK = 1_000_000  # replicate x row cells at a time: some 40 MB in flight whatever the size of the table
 
+# name -> what it is for two classes ({last} is the last one's name), and for more
 DEFINITIONS = {
-    "accuracy": "share of rows decided rightly",
-    "balanced_accuracy": "mean over classes of the recall",
-    "sensitivity": "recall of the last class; with more than two classes the mean over classes",
-    "specificity": "share of rows outside the last class that are not called it; with more than two classes the mean over classes",
-    "ppv": "share of rows called the last class that are it; with more than two classes the mean over classes",
-    "npv": "share of rows not called the last class that are not it; with more than two classes the mean over classes",
-    "f1": "2 TP / (2 TP + FP + FN) of the last class; with more than two classes the mean over classes",
-    "auroc": "area under the ROC curve of the last class, ties count half; with more than two classes the mean of one-versus-rest areas",
-    "auprc": "average precision of the last class, sum of precision x step in recall; with more than two classes the mean of one-versus-rest",
-    "brier": "mean squared error of the last class's probability, in [0, 1]; with more than two classes summed over classes, in [0, 2] (Brier 1950)",
-    "ece": f"expected calibration error of the top class's probability, {ECE_BINS} equal-width bins (Guo et al. 2017, eq. 3); resampling adds noise, "
-           "so its interval leans upwards",
+    "accuracy": ("share of rows decided rightly",) * 2,
+    "balanced_accuracy": ("mean over classes of the recall",) * 2,
+    "sensitivity": ("recall: share of {last} rows that are called {last}", "mean over classes of the recall"),
+    "specificity": ("share of other rows that are not called {last}", "mean over classes of the one-versus-rest specificity"),
+    "ppv": ("precision: share of rows called {last} that are {last}", "mean over classes of the precision"),
+    "npv": ("share of rows not called {last} that are not {last}", "mean over classes of the one-versus-rest NPV"),
+    "f1": ("2 TP / (2 TP + FP + FN) of {last}", "mean over classes of the one-versus-rest F1 (macro F1)"),
+    "auroc": ("area under the ROC curve of {last}, ties count half", "mean over classes of the one-versus-rest area under the ROC curve, ties count half"),
+    "auprc": ("average precision of {last}: sum of precision x step in recall", "mean over classes of the one-versus-rest average precision"),
+    "brier": ("mean squared error of the probability of {last}, 0 to 1", "squared error summed over classes, mean over rows, 0 to 2 (Brier 1950)"),
+    "ece": (f"expected calibration error of the top class's probability, {ECE_BINS} equal-width bins (Guo et al. 2017, eq. 3); resampling adds noise, so "
+            "its interval leans upwards",) * 2,
 }
 PER_CLASS = ("recall", "precision", "f1", "auroc", "auprc")
 
@@ -90,7 +91,7 @@ def score(probabilities, labels, decided, patients: Sequence[str] | None, class_
         "metrics": {name: cell(name) for name in DEFINITIONS},
         "per_class": {n: {m: cell(f"{m}/{k}") for m in PER_CLASS} for k, n in enumerate(class_names)},
         "confusion_matrix": confusion(labels, decided, len(class_names)).tolist(),
-        "definitions": dict(DEFINITIONS),
+        "definitions": {name: texts[len(class_names) > 2].format(last=class_names[-1]) for name, texts in DEFINITIONS.items()},
     }
 
 

