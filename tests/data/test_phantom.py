@@ -80,7 +80,7 @@ def test_lesions_reach_from_subtle_to_plain_and_have_the_extent_of_their_kind(ki
     extent = np.array([sick.lesion.sum() / sick.lungs.sum() for sick, _ in drawn])
     strength = np.array([(sick.image.astype(int) - well.image)[sick.lesion].mean() for sick, well in drawn])
     assert low < extent.min() and extent.max() < high
-    assert strength.min() < 12 and strength.max() > 18  # grey levels
+    assert strength.min() < 12 and strength.max() > 20  # grey levels
 
 
 def test_bacterial_is_focal_and_viral_lies_on_both_sides():
@@ -243,4 +243,4 @@ def test_a_plain_linear_rule_finds_something_but_by_no_means_everything():
     scores = centred[~train] @ centred[train].T @ weights
     positive, negative = scores[sick[~train] == 1], scores[sick[~train] == 0]
     auroc = (positive[:, None] > negative).mean()
-    assert 0.55 < auroc < 0.92
+    assert 0.60 < auroc < 0.92

@@ -24,8 +24,10 @@ from xray_tf.artifact import new_folder, write_text
 KINDS = ("normal", "bacterial", "viral")
 SHARES = (0.35, 0.40, 0.25)  # of the radiographs, in the order of KINDS; about Kaggle's, with more normals
 LESION_THRESHOLD = 2.0  # grey levels: a lung pixel is lesion where the noise-free images with and without it differ by more
-VERSION = 1  # of the drawing; a written folder names it, so that a changed drawing is not taken for the old one
+VERSION = 2  # of the drawing; a written folder names it, so that a changed drawing is not taken for the old one
 PARAMETERS = "phantom.json"
+
+_SCATTER = 0.85  # contrast that ribs lose for each unit of attenuation they lie on: scatter from thick parts drowns them
 
 # Independent random streams: what each may decide is said where it is drawn.
 _ANATOMY, _VIEW, _DECORATION, _NOISE, _LESION, _PLAN = range(6)
@@ -91,15 +93,17 @@ def draw_phantom(kind: str, seed: int, patient: int = 0, view: int = 0, height: 
     pose = _View(_stream(seed, patient, _VIEW, view))
     plane = _Plane(body, pose, height, width)
     air, lungs, vessels = _air(plane, body, pose)
-    solid = _solid(plane, body, pose, air)
-    base = _sharpen(solid - air, plane, pose)
+    ribs = _ribs_seen(plane, body, pose)
+    flesh = _flesh(plane, body, pose)
+    seen = np.clip(1.25 - _SCATTER * (flesh - air), 0.35, 1.0)
+    base = _sharpen(flesh + ribs * seen + _bone(plane, body, pose) - air, plane, pose)
     clean = _tone(base, pose)
     lesion = np.zeros((height, width), bool)
     picture = clean
     if kind != "normal":
         draw = _consolidation if kind == "bacterial" else _interstitial
         filled = draw(plane, _stream(seed, patient, _LESION, KINDS.index(kind)), vessels)
-        picture = _tone(base + air * np.clip(filled, 0.0, 1.0) * lungs, pose)
+        picture = _tone(base + air * (1.0 - _SCATTER * ribs) * np.clip(filled, 0.0, 1.0) * lungs, pose)
         lesion = lungs & (np.abs(picture - clean) > LESION_THRESHOLD)
     image = _finish(picture, plane, pose, _stream(seed, patient, _DECORATION, view), _stream(seed, patient, _NOISE, view))
     return Phantom(image, lungs, lesion, "normal" if kind == "normal" else "pneumonia", "" if kind == "normal" else kind, *_names(kind, patient, view))
@@ -236,7 +240,7 @@ class _View:
         self.gamma = rng.uniform(0.88, 1.15)
         self.heel = rng.normal(0.0, 0.05, 2)  # slope of the beam over the field, x and y
         self.sharpen = rng.uniform(0.0, 0.9)
-        self.noise = rng.uniform(1.0, 5.0)
+        self.noise = rng.uniform(1.0, 4.0)
         self.grain = rng.uniform(0.35, 0.9)  # pixels: correlation of the noise
 
 
@@ -315,14 +319,6 @@ def _air(plane: _Plane, body: _Anatomy, pose: _View) -> tuple[np.ndarray, np.nda
     return (body.air * lean * share * np.clip(1.0 - solid, 0.15, 1.1)).astype(np.float32), lungs, vessels
 
 
-def _solid(plane: _Plane, body: _Anatomy, pose: _View, air: np.ndarray) -> np.ndarray:
-    """Return the attenuation of soft tissue and bone (H, W) float32; the air (H, W) only says how much scatter there is."""
-    flesh = _flesh(plane, body, pose)
-    # Scatter from thick parts drowns the ribs that cross them
-    ribs = _ribs_seen(plane, body, pose) * np.clip(1.25 - 0.85 * (flesh - air), 0.35, 1.0)
-    return (flesh + ribs + _bone(plane, body, pose)).astype(np.float32)
-
-
 def _flesh(plane: _Plane, body: _Anatomy, pose: _View) -> np.ndarray:
     """Return the attenuation of trunk, arms, jaw and belly, less windpipe and bowel gas."""
     torso = np.concatenate([_TORSO, _TORSO[::-1] * (-1, 1)]) * (1.0 + body.fat, 1.0)
@@ -382,12 +378,12 @@ def _finish(picture: np.ndarray, plane: _Plane, pose: _View, rng: np.random.Gene
 
 def _consolidation(plane: _Plane, rng: np.random.Generator, vessels: np.ndarray) -> np.ndarray:
     """Return the share of air replaced (H, W) float32: one lobe, now and then two, fuzzy, sometimes with bronchi still full of air."""
-    strength = 0.14 + 0.76 * rng.random() ** 1.2
+    strength = 0.11 + 0.82 * rng.random() ** 0.65
     texture = plane.texture(_octaves(rng, (10, 20, 40)))
     filled = np.zeros(plane.shape, np.float32)
     for share in (1.0, 0.6)[:1 + (rng.random() < 0.25)]:
         side, x, y, wide, tall, fissure = _LOBES[rng.integers(len(_LOBES))]
-        x, y, size = side * (x + rng.normal(0.0, 0.08)), y + rng.normal(0.0, 0.06), rng.uniform(0.50, 1.15)
+        x, y, size = side * (x + rng.normal(0.0, 0.08)), y + rng.normal(0.0, 0.06), rng.uniform(0.80, 1.45)
         distance = np.hypot((plane.x - np.float32(x)) / np.float32(wide * size), (plane.y - np.float32(y)) / np.float32(tall * size))
         fuzzy = np.float32(rng.uniform(0.25, 0.6))
         blob = _step((1.0 - distance + 0.30 * texture) / fuzzy + 0.5)
@@ -402,7 +398,7 @@ def _consolidation(plane: _Plane, rng: np.random.Generator, vessels: np.ndarray)
 
 def _interstitial(plane: _Plane, rng: np.random.Generator, vessels: np.ndarray) -> np.ndarray:
     """Return the share of air replaced (H, W) float32: both lungs, a net of thickened septa, cuffed bronchi and perihilar haze."""
-    strength = 0.16 + 0.64 * rng.random() ** 1.2
+    strength = 0.18 + 0.87 * rng.random() ** 0.75
     haze, net, cuffs = rng.uniform(0.15, 0.55), rng.uniform(0.5, 1.2), rng.uniform(0.2, 0.9)
     patches = np.clip(0.75 + 0.6 * plane.texture(_octaves(rng, (5, 9))), 0.15, 1.5)
     ridges = sum(np.exp(-4.0 * np.abs(_octaves(rng, cells))) for cells in ((28, 56), (40,), (56,)))  # three nets of lines, one over the other
