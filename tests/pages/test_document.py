@@ -7,7 +7,9 @@ from html.parser import HTMLParser
 import pytest
 
 from xray_tf.artifact import ArtifactError, Card
+from xray_tf.data.predictions import Predictions
 from xray_tf.pages.document import IMAGE_SPLIT, NOTICE, render_model_card, render_report, render_summary, write_report
+from xray_tf.stats.metrics import score
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}
 
@@ -137,6 +139,21 @@ def test_metrics_that_are_not_defined_give_their_reason(folder, unpainted):
     card = read_card_of(folder)
     assert Page(render_report(folder, card)).text.count("not defined: no row is pneumonia") >= 2
     assert "| AUROC | – | not defined: no row is pneumonia |" in render_model_card(card, metrics)
+
+
+@pytest.mark.parametrize("task", ["binary", "three-class"])
+def test_an_evaluation_of_one_class_only_has_a_report(tmp_path, build, task):
+    card, _ = build(tmp_path / "model", task)
+    rows = Predictions.read_csv(tmp_path / "model/predictions.csv")
+    rows = rows.where(rows.labels == 0)
+    metrics = score(rows.probabilities, rows.labels, rows.predicted, rows.patients, card.class_names, 20, split="all rows", operating_point="balanced")
+    out = tmp_path / "evaluation"
+    out.mkdir()
+    rows.write_csv(out / "predictions.csv")
+    (out / "metrics.json").write_text(json.dumps(metrics))
+    page = Page(write_report(out, card).read_text(encoding="utf-8"))
+    assert f"Measured on {len(rows)} labelled rows" in page.text and "not defined: no row is" in page.text
+    assert [a["id"] for a in page.all("section")] == ["data", "metrics", "decisions", "curves", "provenance"]
 
 
 def test_the_report_is_written_once_and_only_for_a_sound_artifact(folder, tmp_path, unpainted):

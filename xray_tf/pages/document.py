@@ -294,7 +294,7 @@ def _provenance(card: Card) -> str:
     out, source = [], dict(card.provenance)
     command = str(source.pop("command_line", "")).strip()
     if command:
-        out.append(f'<p>Made by this command:</p><pre tabindex="0">{_e(command)}</pre>')
+        out.append(f'<p>The model was made by this command:</p><pre tabindex="0">{_e(command)}</pre>')
     out.append(f"<p>{_e(origin(card))}</p>")
     rows = [[k, v] for k, v in _flat(source)] + [[f"preprocessing.{k}", v] for k, v in _flat(card.preprocessing)] + [["temperature", f"{card.temperature:.6g}"]]
     out.append("<details><summary>Every option, version and checksum</summary>" + _table(["what", "value"], rows, "Provenance")

@@ -131,7 +131,7 @@ def precision_recall(predictions: Predictions, replicates: int = 200, seed: int 
     return figure
 
 
-def calibration(predictions: Predictions, bins: int = 15) -> Figure:
+def calibration(predictions: Predictions, bins: int = 10) -> Figure:
     """Draw the reliability diagram: predicted against observed frequency, with how many radiographs are in each bin.
 
     Bars are Wilson's 95 % intervals. Of two classes the probability of the last one is drawn; of more, that of the top class against how often it is right.
@@ -155,7 +155,7 @@ def calibration(predictions: Predictions, bins: int = 15) -> Figure:
               markeredgewidth=1.2, label="radiographs, by bin", clip_on=False)
     _dress(axes, "Calibration", "", y_label)
     axes.set(xlim=(0, 1), ylim=(0, 1))
-    axes.legend(loc="upper left", frameon=False, fontsize=9.5)
+    axes.legend(loc="best", frameon=False, fontsize=9.5)
     below.bar(table["edges"][:-1], table["count"], width=1 / bins, align="edge", color=colour, alpha=0.75, edgecolor="white")
     _dress(below, "", x_label, "radiographs")
     below.yaxis.set_major_locator(MaxNLocator(3, integer=True))

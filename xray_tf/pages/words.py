@@ -56,7 +56,7 @@ def origin(card: Card) -> str:
 
 def rows_text(metrics: dict[str, Any]) -> str:
     """Say on which rows the metrics were measured."""
-    split = SPLIT_NAMES.get(metrics.get("split"), metrics.get("split") or "labelled")
+    split = SPLIT_NAMES.get(metrics.get("split"), "labelled")
     patients = f" of {metrics['patients']:,} patients" if metrics.get("patients") else ""
     return f"{metrics['rows']:,} {split} rows{patients}"
 
