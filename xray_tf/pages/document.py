@@ -278,7 +278,7 @@ def _findings(contents: Contents) -> str:
     if findings is None:
         return ""
     if not len(findings):
-        return "<p>None: every file was read, and nothing about the data stood out.</p>"
+        return "<p>No finding was recorded while the files were read and divided; python -m xray_tf.audit looks further.</p>"
     order = {"error": 0, "warning": 1, "note": 2}
     ranked = sorted(findings, key=lambda f: order.get(f.severity, 3))
     kinds = Counter((f.severity, f.kind) for f in ranked)
