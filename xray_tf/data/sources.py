@@ -15,6 +15,7 @@ import io
 import os
 import re
 import zipfile
+import zlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
@@ -414,7 +415,7 @@ def _scan_medmnist(path: Path, cache: Path, progress: bool) -> Scan:
             folder = cache / f"medmnist-{path.stem}-{hashlib.sha256(said.encode()).hexdigest()[:16]}"
             if not folder.is_dir():
                 _write_once(folder, lambda draft: _write_medmnist(path, archive, parts, draft, progress))
-    except (zipfile.BadZipFile, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise SourceError(f"{path} is damaged or no .npz file ({error}). Download it again.") from error
     findings = [Finding("no-patient-key", "warning", "", "MedMNIST has no patient key; it can be split only with --split-by image."),
                 Finding("medmnist-labels", "note", "", "label 0 is read as normal and 1 as pneumonia, as PneumoniaMNIST means them.")]

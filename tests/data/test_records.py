@@ -1,0 +1,76 @@
+"""The table everything starts as keeps what it is given and refuses what it does not know."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from xray_tf.data.records import Finding, Findings, Record, Records, class_index
+
+ROWS = [
+    Record("train/NORMAL/a.png", "normal", patient="IM-1", sha256="0" * 64, width=40, height=30, mode="L", split="train"),
+    Record("train/PNEUMONIA/ä b,\"c\".png", "pneumonia", "viral", "virus:person1", split="test"),
+    Record("unknown.png"),
+]
+
+
+def test_csv_gives_the_same_table_back(tmp_path):
+    records = Records(ROWS, tmp_path)
+    assert Records.read_csv(records.write_csv(tmp_path / "records.csv")) == records
+    findings = Findings([Finding("empty", "error", "a.png", "It has,\nno bytes.", "b.png|c.png")])
+    assert Findings.read_csv(findings.write_csv(tmp_path / "audit.csv")) == findings
+
+
+def test_file_names_that_are_not_utf8_survive_csv(tmp_path):
+    records = Records([Record("caf\udce9.png", "normal")])
+    assert Records.read_csv(records.write_csv(tmp_path / "r.csv")) == records
+
+
+def test_frame_has_the_declared_columns_and_values():
+    frame = Records(ROWS).to_frame()
+    assert list(frame.columns) == ["path", "label", "subtype", "patient", "sha256", "width", "height", "mode", "split"]
+    assert frame["width"].tolist() == [40, 0, 0]
+    assert "virus:person1" in Records(ROWS)._repr_html_()
+
+
+@pytest.mark.parametrize("field, value", [("label", "Normal"), ("subtype", "virus"), ("split", "training")])
+def test_words_outside_the_vocabulary_are_refused(field, value):
+    with pytest.raises(ValueError, match=f"Record.{field} must be empty or one of .*Received: {field}='{value}' for 'a.png'"):
+        Record(**{"path": "a.png", field: value})
+
+
+@pytest.mark.parametrize("header", ["path,colour", ""])
+def test_csv_of_another_kind_is_refused(tmp_path, header):
+    (tmp_path / "r.csv").write_text(header + "\n")
+    with pytest.raises(ValueError, match="must have the columns"):
+        Records.read_csv(tmp_path / "r.csv")
+
+
+def test_rows_of_another_kind_are_refused():
+    with pytest.raises(TypeError, match="Records holds Record rows"):
+        Records([Finding("empty", "error", "a", "b")])
+
+
+def test_derived_tables_keep_root_and_split_by(tmp_path):
+    records = Records(ROWS, tmp_path, split_by="image")
+    for derived in (records.where(lambda r: r.label), records.with_split(["val", "val", ""]), records.with_rows([])):
+        assert (derived.root, derived.split_by) == (tmp_path, "image")
+    assert records.with_split(["val", "val", ""]).rows[0] == replace(ROWS[0], split="val")
+    with pytest.raises(ValueError):
+        records.with_split(["val"])
+    assert records.file(ROWS[0]) == tmp_path / "train/NORMAL/a.png"
+    assert Records([Record("/elsewhere/x.png")], tmp_path).file(Record("/elsewhere/x.png")) == Path("/elsewhere/x.png")
+
+
+@pytest.mark.parametrize("row, binary, three", [
+    (Record("a", "normal"), 0, 0), (Record("a", "pneumonia", "bacterial"), 1, 1), (Record("a", "pneumonia", "viral"), 1, 2),
+    (Record("a", "pneumonia"), 1, -1), (Record("a"), -1, -1),
+])
+def test_class_order_is_explicit(row, binary, three):
+    assert (class_index(row, "binary"), class_index(row, "three-class")) == (binary, three)
+    assert Records([row]).class_indices("three-class") == [three]
+
+
+def test_an_unknown_task_is_refused():
+    with pytest.raises(ValueError, match="task must be one of"):
+        class_index(ROWS[0], "ternary")
