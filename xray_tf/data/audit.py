@@ -83,11 +83,12 @@ def audit_records(data: str | os.PathLike, source: str = "auto", patient_key: st
     findings += [f for group in exact for f in _describe_group(group, "exact-duplicate", "the same, byte for byte")]
     findings += [f for group in near for f in _describe_group(group, "near-duplicate", "one picture in different bytes; keep one, the split does not know")]
     keys = {key: scanned if key == patient_key else scan(data, source, key, cache).records for key in PATIENT_KEYS}
+    one_key = len({tuple(table.column("patient")) for table in keys.values()}) == 1
     summary = {
-        "data": os.fspath(data), "source": recognise(data) if source == "auto" else source, "patient_key": patient_key,
+        "data": os.fspath(data), "source": recognise(data) if source == "auto" else source, "patient_key": "as given" if one_key else patient_key,
         "files": len(scanned), "usable": len(rows), "set_aside": dict(Counter(f.kind for f in findings if f.severity == "error")),
         "classes": _count_classes(rows), "duplicates": {"exact": _count_groups(exact), "near": _count_groups(near)},
-        "patients": _count_patients(rows, keys), "modes": _count_modes(rows), "sizes": _compare_sizes(rows),
+        "patients": _count_patients(rows, {"as given": scanned} if one_key else keys), "modes": _count_modes(rows), "sizes": _compare_sizes(rows),
     }
     findings += _find_leaks(summary)
     order = {"error": 0, "warning": 1, "note": 2}
@@ -349,19 +350,17 @@ def _describe_patients(patients: dict[str, dict[str, Any]], chosen: str, usable:
     if not any(p["patients"] for p in patients.values()):
         return ["The source gives no patient key. Two radiographs of one child cannot be told from those of two, so only --split-by image is possible,",
                 "and its results look better than they are."]
-    same = all(p == patients[chosen] for p in patients.values())
-    shown = {"the source's own": patients[chosen]} if same else patients
-    rows = [[name, p["patients"], p["with_several"], p["images_of_those"], p["most_images"], p["without_key"]] for name, p in shown.items()]
+    rows = [[name, p["patients"], p["with_several"], p["images_of_those"], p["most_images"], p["without_key"]] for name, p in patients.items()]
     lines = _table(["key", "patients", "with several images", "images of those", "most of one", "images without key"], rows)
     share = patients[chosen]["images_of_those"] / max(1, usable)
-    lines += ["", f"{share:.0%} of the radiographs are of patients with several. Divided image by image, most such patients would be on both sides and results",
+    lines += ["", f"{share:.0%} of the radiographs are of patients with several. Divided image by image, many of them would be on both sides and results",
               "would look better than they are; the split goes by patient."]
-    bare = patients["bare"]
-    if not same:
+    if len(patients) > 1:
+        bare = patients["bare"]
         lines += ["", "The namespaced key takes person1 of bacteria and person1 of virus for two children, the bare key for one. Bare keys with both",
                   f"sub-types: {bare['both_subtypes']:,} ({bare['images_of_both_subtypes']:,} radiographs). Neither key is a verified identity; here "
                   f"the {chosen} one was used."]
-    overlaps = [[name, parts, *o.values()] for name, p in shown.items() for parts, o in p["overlaps"].items()]
+    overlaps = [[name, parts, *o.values()] for name, p in patients.items() for parts, o in p["overlaps"].items()]
     if overlaps:
         lines += ["", "Between the parts as they were given:", "",
                   *_table(["key", "parts", "patients in both", "their images in the first", "in the second"], overlaps)]
