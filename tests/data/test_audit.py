@@ -131,6 +131,13 @@ def test_copies_that_contradict_each_other_are_warnings(tmp_path, path, conflict
     assert {c for c in ("label", "patient", "split") if result.summary["duplicates"][kind][f"across_{c}s"]} == conflicts
 
 
+def test_a_copy_whose_patient_or_subtype_is_not_known_contradicts_nothing(tmp_path):
+    data_set(tmp_path)
+    path = "train/PNEUMONIA/nameless.png"
+    save(tmp_path, path, picture(103))
+    assert found(audit(tmp_path)) == [("exact-duplicate", "note", path), ("irregular-name", "warning", path)]
+
+
 @pytest.mark.parametrize("change", [
     lambda image: cv2.resize(image, (160, 190)),
     lambda image: cv2.imdecode(cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, 30))[1], 0),

@@ -115,7 +115,7 @@ def test_a_nested_second_copy_and_system_files_are_left_out_with_a_note_each(tmp
     records, findings = scan(tmp_path)
     assert len(records) == len(KAGGLE)
     assert kinds(findings) == {("nested-copy", "note"): 1, ("ignored", "note"): 3}
-    assert any("the second copy in chest_xray/ (4 images) is left out." in f.detail for f in findings)
+    assert any("The second copy in chest_xray/ (4 images) is left out." in f.detail for f in findings)
 
 
 def test_a_nested_copy_that_holds_more_is_a_warning(tmp_path):

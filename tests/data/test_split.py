@@ -133,7 +133,7 @@ def test_three_patients_a_class_are_just_enough():
 def test_a_subtype_that_cannot_be_spread_is_a_warning():
     rows = [r for r in make() if r.subtype != "viral" or r.patient == "viral:0"]
     findings = split_records(Records(rows))[1]
-    assert kinds(findings) == {("subtype-missing", "warning"): 1} and "no viral radiograph is in val, test" in findings[0].detail
+    assert kinds(findings) == {("subtype-missing", "warning"): 1} and "No viral radiograph is in val, test" in findings[0].detail
 
 
 def test_unread_files_are_a_warning():
@@ -221,7 +221,7 @@ def test_changed_bytes_labels_and_patients_are_a_warning(tmp_path):
     changed = [replace(records[0], sha256="other", patient="q"), *records.rows[1:]]
     _, findings = apply_split(Records(changed), path)
     assert [(f.kind, f.severity, f.path) for f in findings] == [("split-differs", "warning", records[0].path)]
-    assert "its sha256, patient is not what split.csv says" in findings[0].detail
+    assert "Its sha256, patient is not what split.csv says" in findings[0].detail
 
 
 def test_rows_that_are_missing_are_an_error(tmp_path):

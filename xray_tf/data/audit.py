@@ -196,16 +196,16 @@ def correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _conflicts(group: list[Record]) -> list[str]:
-    """Say in which of label, patient and given part the members of a group differ."""
-    return [name for name, values in (("label", {(r.label, r.subtype) for r in group}), ("patient", {r.patient for r in group}),
-                                      ("split", {r.split for r in group})) if len(values) > 1]
+    """Say in which of label, patient and given part the members of a group differ; what is not known contradicts nothing."""
+    label, subtype, patient, split = ({getattr(r, c) for r in group} - {""} for c in ("label", "subtype", "patient", "split"))
+    return [name for name, differs in (("label", len(label) > 1 or len(subtype) > 1), ("patient", len(patient) > 1), ("split", len(split) > 1)) if differs]
 
 
 def _describe_group(group: list[Record], kind: str, words: str) -> list[Finding]:
     related = "|".join(r.path for r in group[1:])
     near = kind == "near-duplicate"
     findings = [Finding(kind, "warning" if near else "note", group[0].path, f"{len(group)} files are {words}.", related)]
-    means = {"label": ("classes", {r.subtype or r.label or "unlabelled" for r in group}), "patient": ("patient keys", {r.patient or "none" for r in group}),
+    means = {"label": ("classes", {r.subtype or r.label or "unlabelled" for r in group}), "patient": ("patient keys", {r.patient for r in group} - {""}),
              "split": ("given parts", {WHERE[r.split] for r in group})}
     for name in _conflicts(group):
         what, values = means[name]

@@ -197,14 +197,14 @@ def _row(path: str, words: list[tuple[str, str]], split: str, patient_key: str) 
     labels, subtypes = {label for label, _ in words}, {subtype for _, subtype in words if subtype}
     label, subtype = words[-1][0], subtypes.pop() if len(subtypes) == 1 else ""
     if len(labels) > 1 or subtypes:
-        findings.append(Finding("label-contradiction", "warning", path, f"its folders name several classes; {label} is kept, from the innermost."))
+        findings.append(Finding("label-contradiction", "warning", path, f"Its folders name several classes; {label} is kept, from the innermost."))
     named = read_name(path, patient_key)
     if named is None:
-        findings.append(Finding("irregular-name", "warning", path, "no naming rule fits, so its patient (and a sub-type that no folder names) stays empty."))
+        findings.append(Finding("irregular-name", "warning", path, "No naming rule fits, so its patient (and a sub-type that no folder names) stays empty."))
         return Record(path, label, subtype if label == "pneumonia" else "", "", split=split), findings
     if named[0] != label or subtype and named[1] != subtype:
         what = named[1] or named[0]
-        findings.append(Finding("label-contradiction", "warning", path, f"the folder says {subtype or label}, the name says {what}; "
+        findings.append(Finding("label-contradiction", "warning", path, f"The folder says {subtype or label}, the name says {what}; "
                                 f"{label} is kept from the folder and the sub-type is left empty."))
         return Record(path, label, "", named[2], split=split), findings
     return Record(path, label, named[1], named[2], split=split), findings
@@ -215,11 +215,11 @@ def _summarise_names(rows: list[Record], findings: list[Finding]) -> list[Findin
     irregular = sum(f.kind == "irregular-name" for f in findings)
     if irregular == len(rows):
         findings = [f for f in findings if f.kind != "irregular-name"]
-        findings.append(Finding("no-patient-key", "warning", "", f"none of the {len(rows)} file names follows a naming rule, so no patient is known; "
+        findings.append(Finding("no-patient-key", "warning", "", f"None of the {len(rows)} file names follows a naming rule, so no patient is known; "
                                 "such data can be split only with --split-by image."))
     labels = {row.label for row in rows}
     if len(labels) == 1:
-        findings.append(Finding("one-class", "warning", "", f"all {len(rows)} radiographs are {labels.pop()}; they can be scored, not trained on."))
+        findings.append(Finding("one-class", "warning", "", f"All {len(rows)} radiographs are {labels.pop()}; they can be scored, not trained on."))
     return findings
 
 
@@ -280,7 +280,7 @@ def _walk(root: Path) -> tuple[list[str], list[Finding]]:
                 for what, count in sorted(ignored.items())]
     findings += [Finding("not-an-image", "note", "", f"{count} file(s) with {what} passed over; images end in {', '.join(IMAGE_SUFFIXES)}.")
                  for what, count in sorted(other.items())]
-    findings += [Finding("repeated-folder", "note", "", f"the link {path} leads to a folder that is already there; its files are counted once.")
+    findings += [Finding("repeated-folder", "note", "", f"The link {path} leads to a folder that is already there; its files are counted once.")
                  for path in sorted(repeated)]
     return sorted(files, key=natural_key), findings
 
@@ -293,7 +293,7 @@ def _without_nested_copy(files: list[str]) -> tuple[list[str], list[Finding]]:
     kept = [f for f in files if f.split("/", 1)[0].lower() != "chest_xray"]
     only_there = len({f.split("/", 1)[1] for f in nested} - set(kept))
     severity, but = ("warning", f", although {only_there} of its names are not outside it: move those out if they are wanted") if only_there else ("note", "")
-    return kept, [Finding("nested-copy", severity, "", f"the second copy in {nested[0].split('/', 1)[0]}/ ({len(nested)} images) is left out{but}.")]
+    return kept, [Finding("nested-copy", severity, "", f"The second copy in {nested[0].split('/', 1)[0]}/ ({len(nested)} images) is left out{but}.")]
 
 
 def list_files(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> Records:
@@ -359,7 +359,7 @@ def _scan_csv(path: Path) -> Scan:
     missing = [c for c in ("path", "label") if c not in columns]
     if missing:
         raise SourceError(f"{path} must have the columns path and label, and may have subtype, patient, split. Received the header: {head.strip()!r}")
-    findings = [Finding("unused-column", "note", "", f"the manifest's column {c!r} is not used.") for c in columns
+    findings = [Finding("unused-column", "note", "", f"The manifest's column {c!r} is not used.") for c in columns
                 if c not in ("path", "label", "subtype", "patient", "split")]
     rows, numbers = [], {}
     for values in reader:
@@ -376,7 +376,7 @@ def _scan_csv(path: Path) -> Scan:
     if not rows:
         raise SourceError(f"{path} has a header and no rows. Expected one row a radiograph.")
     if not any(r.patient for r in rows):
-        findings.append(Finding("no-patient-key", "warning", "", "the manifest has no patient column, or an empty one; such data can be split only with "
+        findings.append(Finding("no-patient-key", "warning", "", "The manifest has no patient column, or an empty one; such data can be split only with "
                                 "--split-by image."))
     return Scan(Records(rows, path.parent), Findings(findings))
 
@@ -418,7 +418,7 @@ def _scan_medmnist(path: Path, cache: Path, progress: bool) -> Scan:
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise SourceError(f"{path} is damaged or no .npz file ({error}). Download it again.") from error
     findings = [Finding("no-patient-key", "warning", "", "MedMNIST has no patient key; it can be split only with --split-by image."),
-                Finding("medmnist-labels", "note", "", "label 0 is read as normal and 1 as pneumonia, as PneumoniaMNIST means them.")]
+                Finding("medmnist-labels", "note", "", "Label 0 is read as normal and 1 as pneumonia, as PneumoniaMNIST means them.")]
     return Scan(Records(Records.read_csv(folder / "records.csv").rows, folder), Findings(findings))
 
 

@@ -63,10 +63,10 @@ def split_records(records: Records, validation: float = 0.20, test: float = 0.15
         findings += said
     folded = sum(r.split == "val" for r in rows)
     if folded:
-        findings.append(Finding("val-folded", "note", "", f"the source's val part ({folded} radiographs) is folded back into training; validation is drawn "
+        findings.append(Finding("val-folded", "note", "", f"The source's val part ({folded} radiographs) is folded back into training; validation is drawn "
                                 f"anew from what is not test ({validation:.0%})."))
     if not all(r.sha256 for r in rows):
-        findings.append(Finding("not-read", "warning", "", "not all files were read before the split, so exact duplicates may lie on both sides."))
+        findings.append(Finding("not-read", "warning", "", "Not all files were read before the split, so exact duplicates may lie on both sides."))
     kept = [r for r in rows if not (given and r.split == "test")]
     parts = _draw(_groups(kept, split_by), split_by, 0.0 if given else test, validation, seed)
     split = ["test" if given and r.split == "test" else parts[r.path] for r in rows]
@@ -105,7 +105,7 @@ def _with_patients(rows: list[Record]) -> tuple[list[Record], list[Finding]]:
     if len(keyless) > MAX_KEYLESS * len(rows):
         raise SplitError(f"{len(keyless)} of {len(rows)} radiographs have no patient key, so a split by patient is impossible. Give a CSV manifest with a "
                          "patient column, or split with --split-by image (split_by=\"image\"); then one child may be on both sides, and every report says so.")
-    findings = [Finding("no-patient-key", "error", r.path, "it has no patient key, so it could be the child of any part. It is set aside.") for r in outside]
+    findings = [Finding("no-patient-key", "error", r.path, "It has no patient key, so it could be the child of any part. It is set aside.") for r in outside]
     if len(keyless) > len(outside):
         findings.append(Finding("no-patient-key", "warning", "", f"{len(keyless) - len(outside)} test radiographs have no patient key; whether their children "
                                 "are in training too cannot be told."))
@@ -117,7 +117,7 @@ def _clear_of_test(rows: list[Record]) -> tuple[list[Record], list[Finding]]:
     """Set aside what is byte for byte in the given test part too, and count the patient keys on both sides."""
     tested = {r.sha256: r.path for r in rows if r.split == "test" and r.sha256}
     twins = [r for r in rows if r.split != "test" and r.sha256 in tested]
-    findings = [Finding("duplicate-of-test", "error", r.path, f"it is byte for byte the test radiograph {tested[r.sha256]}. It is set aside from training.",
+    findings = [Finding("duplicate-of-test", "error", r.path, f"It is byte for byte the test radiograph {tested[r.sha256]}. It is set aside from training.",
                         tested[r.sha256]) for r in twins]
     dropped = {r.path for r in twins}
     rows = [r for r in rows if r.path not in dropped]
@@ -187,7 +187,7 @@ def _check_parts(records: Records, wanted: list[str], split_by: str) -> list[Fin
             raise SplitError(f"there are too few {unit}s to split: {kind} has {groups} for the parts {', '.join(wanted)}, and none is left for "
                              f"{', '.join(lacking)}. Expected at least one {unit} a class in each part; add data, or set --validation or --test to 0.")
         if lacking:
-            findings.append(Finding("subtype-missing", "warning", "", f"no {kind} radiograph is in {', '.join(lacking)}: too few to spread ({groups}); "
+            findings.append(Finding("subtype-missing", "warning", "", f"No {kind} radiograph is in {', '.join(lacking)}: too few to spread ({groups}); "
                                     "the three-class task cannot be judged on this split."))
     return findings
 
@@ -240,7 +240,7 @@ def apply_split(records: Records, path: str | os.PathLike) -> tuple[Records, Fin
                          f"Give the data that run had, or leave --split out.{read}")
     used = {r.path for r, _ in pairs}
     findings = [Finding("not-in-split", "error", r.path, f"{path.name} does not name it. It is set aside.") for r in records if r.path not in used]
-    findings += [Finding("split-differs", "warning", row.path, f"its {', '.join(differs)} is not what {path.name} says; the data's is kept.")
+    findings += [Finding("split-differs", "warning", row.path, f"Its {', '.join(differs)} is not what {path.name} says; the data's is kept.")
                  for row, line in pairs if (differs := _differences(row, line))]
     rows = Records([r for r, _ in pairs], records.root, split_by)
     return rows.with_split(line["split"] for _, line in pairs), Findings(findings)
