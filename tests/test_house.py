@@ -13,6 +13,7 @@ PACKAGE = Path(xray_tf.__file__).parent
 FLOOR = {"registry": 0, "options": 0.5, "artifact": 1, "data": 1.5, "nets": 2, "stats": 2, "pages": 3, "jobs": 4}
 BOUND = {"tensorflow": "nets", "keras": "nets", "sklearn": "stats", "scipy": "stats", "matplotlib": "pages", "seaborn": "pages", "cv2": "data"}
 COMMANDS = sorted(p.stem for p in PACKAGE.glob("*.py") if "argparse.ArgumentParser(" in p.read_text(encoding="utf-8"))
+HEAVY = {"tensorflow", "keras", "sklearn", "scipy", "matplotlib", "cv2", "pandas", "numpy"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -53,15 +54,14 @@ def test_imports_go_down_or_stay_in_the_room(path):
 
 
 def test_importing_the_package_brings_nothing_heavy():
-    heavy = "{'tensorflow', 'keras', 'sklearn', 'scipy', 'matplotlib', 'cv2', 'pandas', 'numpy'}"
-    code = f"import sys, xray_tf; found = {heavy} & set(sys.modules); sys.exit(str(found) if found else 0)"
+    code = f"import sys, xray_tf; found = {HEAVY} & set(sys.modules); sys.exit(str(found) if found else 0)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr == ""
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_comes_before_anything_heavy_is_loaded(command):
     code = (f"import sys; from xray_tf import {command} as c\ntry: c.main(['--help'])\nexcept SystemExit as e: assert not e.code\n"
-            "found = {'tensorflow', 'keras', 'sklearn', 'scipy', 'matplotlib', 'cv2', 'pandas', 'numpy'} & set(sys.modules); sys.exit(str(found) if found else 0)")
+            f"found = {HEAVY} & set(sys.modules); sys.exit(str(found) if found else 0)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "") and f"python -m xray_tf.{command}" in done.stdout
 

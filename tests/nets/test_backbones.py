@@ -18,7 +18,6 @@ from xray_tf.registry import BACKBONES
 
 OFFLINE = importlib.util.find_spec(trunk_weights.OFFLINE_PACKAGE) is not None
 # TensorFlow 2.21 hands its tensors to NumPy 2 by the old protocol while Keras saves; not ours to mend.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning")
 TORCH = importlib.util.find_spec("torch") is not None
 
 

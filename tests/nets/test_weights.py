@@ -13,10 +13,11 @@ from keras.src.legacy.saving import legacy_h5_format
 
 from xray_tf.nets import weights as trunk_weights
 from xray_tf.nets.backbones import build_features, describe
-from xray_tf.nets.weights import WeightsUnavailable, is_pretrained, offline_path, read_torch_legacy, refuse_foreign_classes
+from xray_tf.nets.keras_file import refuse_foreign_classes
+from xray_tf.nets.torch_file import read_torch_legacy
+from xray_tf.nets.weights import WeightsUnavailable, is_pretrained, offline_path
 
 # TensorFlow 2.21 hands its tensors to NumPy 2 by the old protocol while Keras saves; not ours to mend.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning")
 OFFLINE = importlib.util.find_spec(trunk_weights.OFFLINE_PACKAGE) is not None
 TORCH = importlib.util.find_spec("torch") is not None
 

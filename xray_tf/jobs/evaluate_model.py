@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ def evaluate_model(model: str | os.PathLike | Classifier, data: str, out: str | 
     """
     from xray_tf.pages.document import write_report
 
-    say = print if progress else (lambda *_: None)
+    say = partial(print, flush=True) if progress else (lambda *_: None)
     classifier = model if isinstance(model, Classifier) else load(model)
     card = classifier.card
     prep = card.preprocessing

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -35,7 +36,7 @@ def export_model(model: str | os.PathLike | Classifier, *, progress: bool = True
     """
     from xray_tf.nets.serving import check_parity, export_serving
 
-    say = print if progress else (lambda *_: None)
+    say = partial(print, flush=True) if progress else (lambda *_: None)
     classifier = model if isinstance(model, Classifier) else load(model)
     pixels, files = _probes(classifier.card.preprocessing["image_size"])
     with new_piece(classifier.folder, PIECE) as draft:

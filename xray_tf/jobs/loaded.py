@@ -42,7 +42,7 @@ class Classifier:
 
     @cached_property
     def model(self):
-        from xray_tf.nets.classifier import load_model
+        from xray_tf.nets.keras_file import load_model
 
         return load_model(self.folder / "model.keras")
 

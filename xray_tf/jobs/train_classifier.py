@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from xray_tf.jobs.provenance import fingerprint, provenance
 from xray_tf.options import DataOptions, EvaluateOptions, ModelOptions, TrainOptions
 from xray_tf.registry import TASKS
 
-HEADLINE = ("accuracy", "balanced_accuracy", "sensitivity", "specificity", "macro_f1", "f1", "auroc", "auprc", "ece")
+HEADLINE = ("accuracy", "balanced_accuracy", "sensitivity", "specificity", "f1", "auroc", "auprc", "brier", "ece")
 WARM_ROWS_AT_ONCE = 64
 
 
@@ -49,7 +50,7 @@ def train_classifier(data: str, out: str | os.PathLike, data_options: DataOption
         FileExistsError: `out` is there, or an unfinished run of it is and `resume` is false.
         ValueError: the data cannot be divided, or an option does not fit; the message says which.
     """
-    say = print if progress else (lambda *_: None)
+    say = partial(print, flush=True) if progress else (lambda *_: None)
     out = Path(out)
     refuse_existing(out)
     workshop = _workshop(out, resume)
@@ -128,7 +129,7 @@ def _reporter(say: Callable, tensorboard: str | None) -> Callable[[dict], None]:
 
     def report(row: dict) -> None:
         say(f"  {row['phase']:9} epoch {row['epoch']:3}  loss {row['loss']:.4f}  val loss {row['val_loss']:.4f}  val accuracy {row['val_accuracy']:.4f}  "
-            f"val AUROC {row['val_auroc']:.4f}  rate {row['learning_rate']:.1e}  {row['seconds']:.1f} s", flush=True)
+            f"val AUROC {row['val_auroc']:.4f}  rate {row['learning_rate']:.1e}  {row['seconds']:.1f} s")
         write(row)
 
     return report
@@ -158,7 +159,7 @@ def _write_artifact(draft: Path, card: Card, model, corpus: Corpus, history: lis
     from dataclasses import replace
 
     from xray_tf.jobs.evaluate_model import score_predictions
-    from xray_tf.nets.classifier import save_model
+    from xray_tf.nets.keras_file import save_model
     from xray_tf.pages.document import write_report
     from xray_tf.pages.model_card import render_model_card
 

@@ -224,7 +224,7 @@ class Training:
         start = time.perf_counter()
         net = phase.net
         loss = net.fit(phase.feed(epoch), verbose=0, epochs=1, shuffle=False).history["loss"][-1]
-        rate = float(ops.convert_to_numpy(net.optimizer.learning_rate))
+        rate = float(net.optimizer.learning_rate)
         seconds = time.perf_counter() - start
         with self._averaged(net):
             scores = phase.validate()
@@ -246,7 +246,7 @@ class Training:
         if not self.options.ema:
             yield
             return
-        raw = [ops.convert_to_numpy(v) for v in net.trainable_variables]
+        raw = [v.numpy() for v in net.trainable_variables]
         net.optimizer.finalize_variable_values(net.trainable_variables)
         try:
             yield
@@ -261,7 +261,7 @@ class Training:
         if self.folder is None:
             return
         best = {f"best{i}": w for i, w in enumerate(self.best_weights)}
-        state = {f"state{i}": ops.convert_to_numpy(v) for i, v in enumerate(self._variables(net))}
+        state = {f"state{i}": v.numpy() for i, v in enumerate(self._variables(net))}
         note = json.dumps({"place": self._place, "wait": self._wait, "best": self.best, "history": self.history})
         draft = self.folder / "checkpoint.npz.tmp"
         with draft.open("wb") as stream:

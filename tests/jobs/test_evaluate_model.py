@@ -1,0 +1,53 @@
+"""Scoring: nothing is fitted to what is scored, and any labelled folder will do."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from xray_tf.data.predictions import Predictions
+from xray_tf.jobs.evaluate_model import evaluate_model
+from xray_tf.options import DataOptions, EvaluateOptions
+
+NUMBERS = EvaluateOptions(bootstrap=20)
+
+
+def test_scores_are_those_of_the_frozen_operating_point(binary, phantoms, cache, tmp_path):
+    metrics, predictions = evaluate_model(binary.folder, str(phantoms), tmp_path / "out", DataOptions(cache=str(cache)), NUMBERS, progress=False)
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == metrics
+    assert Predictions.read_csv(tmp_path / "out" / "predictions.csv") == predictions
+    threshold = binary.card.operating_points["balanced"]["threshold"]
+    np.testing.assert_array_equal(predictions.predicted, predictions.probabilities[:, 1] >= threshold)
+    assert "<html" in (tmp_path / "out" / "report.html").read_text()
+    header = (tmp_path / "out" / "predictions.csv").read_text().split("\n")[0]
+    assert header == "path,patient,split,label,prob_normal,prob_pneumonia,predicted"
+
+
+def test_a_folder_with_only_a_test_part_of_one_class_is_scored(binary, phantoms, cache, tmp_path):
+    part = tmp_path / "data" / "test" / "NORMAL"
+    part.mkdir(parents=True)
+    for file in sorted((phantoms / "train" / "NORMAL").iterdir())[:4]:
+        shutil.copy(file, part)
+    metrics, predictions = evaluate_model(binary, str(tmp_path / "data"), None, DataOptions(cache=str(cache)), NUMBERS, progress=False)
+    assert set(predictions.splits) == {"test"} and metrics["rows"] == 4
+    assert metrics["metrics"]["auroc"]["value"] is None and metrics["metrics"]["auroc"]["reason"]
+    assert metrics["metrics"]["specificity"]["value"] == pytest.approx((predictions.predicted == 0).mean())
+
+
+def test_a_bad_file_is_set_aside_and_strict_stops(binary, phantoms, cache, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(phantoms / "train", data / "train")
+    (data / "train" / "NORMAL" / "IM-9999-0001.jpeg").write_bytes(b"not a picture")
+    metrics, predictions = evaluate_model(binary, str(data), tmp_path / "out", DataOptions(cache=str(cache)), NUMBERS, progress=False)
+    assert "IM-9999" in (tmp_path / "out" / "audit.csv").read_text() and not any("9999" in p for p in predictions.paths)
+    with pytest.raises(ValueError, match="IM-9999"):
+        evaluate_model(binary, str(data), None, DataOptions(cache=str(cache), strict=True), NUMBERS, progress=False)
+
+
+def test_unlabelled_radiographs_are_refused_with_the_way_out(binary, phantoms, cache, tmp_path):
+    data = tmp_path / "plain"
+    data.mkdir()
+    shutil.copy(next((phantoms / "train" / "NORMAL").iterdir()), data / "x.png")
+    with pytest.raises(ValueError):
+        evaluate_model(binary, str(data), None, DataOptions(cache=str(cache)), NUMBERS, progress=False)

@@ -1,0 +1,149 @@
+"""The main job: records in, a complete artifact out, nothing fitted on rows it should not have seen."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from xray_tf.artifact import ArtifactError, read_card
+from xray_tf.data.predictions import Predictions
+from xray_tf.jobs import train_classifier as job
+from xray_tf.jobs.loaded import load
+from xray_tf.jobs.train_classifier import train_classifier
+from xray_tf.options import DataOptions, EvaluateOptions, ModelOptions, TrainOptions
+from xray_tf.stats.operating_points import calibrated_probabilities, decide, fit_operating_points, fit_temperature
+
+FILES = {"model.keras", "card.json", "split.csv", "predictions.csv", "history.csv", "metrics.json", "audit.csv", "README.md", "report.html"}
+QUICK = TrainOptions(epochs=2, batch_size=8)
+MODEL = ModelOptions(image_size=32, weights=None)
+NUMBERS = EvaluateOptions(bootstrap=20)
+
+
+def train(phantoms, cache, out, model=MODEL, options=QUICK, data=None, **more):
+    return train_classifier(str(phantoms), out, data or DataOptions(cache=str(cache)), model, options, NUMBERS, progress=False, **more)
+
+
+@pytest.mark.parametrize("which", ["binary", "three_class"])
+def test_the_artifact_is_complete_and_consistent(which, request):
+    classifier = request.getfixturevalue(which)
+    card = read_card(classifier.folder)
+    assert {p.name for p in classifier.folder.iterdir()} == FILES and set(card.files) == FILES - {"card.json"}
+    predictions = Predictions.read_csv(classifier.folder / "predictions.csv")
+    assert set(predictions.splits) == {"val", "test"} and predictions.class_names == card.class_names
+    np.testing.assert_array_equal(decide(predictions.probabilities, card.operating_points["balanced"]), predictions.predicted)
+    metrics = json.loads((classifier.folder / "metrics.json").read_text())
+    test = predictions.of_split("test")
+    assert metrics["rows"] == len(test) and metrics["metrics"]["accuracy"]["value"] == pytest.approx((test.predicted == test.labels).mean())
+
+
+def test_no_patient_is_on_two_sides(binary):
+    predictions = Predictions.read_csv(binary.folder / "predictions.csv")
+    sides = [set(predictions.of_split(split).patients) for split in ("val", "test")]
+    assert sides[0] and sides[1] and not sides[0] & sides[1]
+
+
+def test_temperature_and_thresholds_are_those_of_the_validation_rows_alone(three_class, phantoms, cache):
+    corpus = job.divide(job.read_corpus(str(phantoms), "three-class", DataOptions(cache=str(cache)), 32, "crop", False), "three-class",
+                        DataOptions(cache=str(cache)), 0)
+    val = corpus.of_split("val")
+    logits = three_class.forward(corpus.pixels[corpus.rows[val]])["logits"]
+    temperature = fit_temperature(logits, corpus.labels[val])
+    points = fit_operating_points(calibrated_probabilities(logits, temperature), corpus.labels[val], ["val"] * len(val), three_class.card.class_names)
+    assert three_class.card.temperature == pytest.approx(temperature, rel=1e-4)
+    assert three_class.card.operating_points["balanced"]["offsets"] == pytest.approx(points["balanced"]["offsets"], abs=0.02)
+
+
+def test_a_split_given_back_gives_the_same_rows(binary, phantoms, cache, tmp_path):
+    again = train(phantoms, cache, tmp_path / "again", options=replace(QUICK, seed=9),
+                  data=DataOptions(cache=str(cache), split=str(binary.folder / "split.csv")))
+    assert (again.folder / "split.csv").read_text() == (binary.folder / "split.csv").read_text()
+
+
+def test_a_run_that_died_goes_on_and_equals_one_that_did_not(phantoms, cache, tmp_path, monkeypatch):
+    options = replace(QUICK, epochs=3, fine_tune="1", fine_tune_epochs=2, augment="strong", ema=0.9)
+    whole = train(phantoms, cache, tmp_path / "whole", options=options)
+    from xray_tf.nets import training
+
+    original, seen = training.Training._epoch, []
+
+    def dies(self, phase, number, epoch):
+        if len(seen) == 4:
+            raise MemoryError("killed")
+        seen.append(epoch)
+        return original(self, phase, number, epoch)
+
+    monkeypatch.setattr(training.Training, "_epoch", dies)
+    with pytest.raises(MemoryError):
+        train(phantoms, cache, tmp_path / "cut", options=options)
+    monkeypatch.undo()
+    assert not (tmp_path / "cut").exists()
+    with pytest.raises(FileExistsError, match="--resume"):
+        train(phantoms, cache, tmp_path / "cut", options=options)
+    with pytest.raises(ValueError, match="TrainOptions.epochs"):
+        train(phantoms, cache, tmp_path / "cut", options=replace(options, epochs=4), resume=True)
+    resumed = train(phantoms, cache, tmp_path / "cut", options=options, resume=True)
+    for a, b in zip(whole.model.get_weights(), resumed.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert (whole.folder / "predictions.csv").read_text() == (resumed.folder / "predictions.csv").read_text()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["cut", "whole"]
+
+
+def test_an_existing_result_is_not_touched(binary, phantoms, cache):
+    before = (binary.folder / "card.json").read_bytes()
+    with pytest.raises(FileExistsError, match="never overwritten"):
+        train(phantoms, cache, binary.folder)
+    assert (binary.folder / "card.json").read_bytes() == before
+
+
+def test_a_source_without_patients_is_divided_by_image_only_when_told_and_says_so(phantoms, cache, tmp_path):
+    plain = tmp_path / "plain"
+    for label in ("NORMAL", "PNEUMONIA"):
+        (plain / label).mkdir(parents=True)
+        for i, file in enumerate(sorted((phantoms / "train" / label).iterdir())[:12]):
+            shutil.copy(file, plain / label / f"scan {i} é.png")
+    with pytest.raises(ValueError, match="split-by image"):
+        train(plain, cache, tmp_path / "a")
+    made = train(plain, cache, tmp_path / "b", data=DataOptions(cache=str(cache), split_by="image"))
+    assert made.card.split_by == "image" and "Warning" in (made.folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"options": replace(QUICK, method="none")}, "nothing to train"),
+    ({"options": replace(QUICK, fine_tune="20")}, "fine_tune must be none, all"),
+    ({"model": replace(MODEL, backbone="resnet19")}, "resnet19"),
+])
+def test_options_that_do_not_fit_are_refused_and_leave_nothing(change, message, phantoms, cache, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        train(phantoms, cache, tmp_path / "out", **change)
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_class_only_is_refused(phantoms, cache, tmp_path):
+    only = tmp_path / "only" / "NORMAL"
+    only.mkdir(parents=True)
+    for file in sorted((phantoms / "train" / "NORMAL").iterdir())[:6]:
+        shutil.copy(file, only)
+    with pytest.raises(ValueError, match="none of \\['pneumonia'\\]"):
+        train(only.parent, cache, tmp_path / "out")
+
+
+def test_a_model_with_a_foreign_layer_is_refused_on_load(binary, tmp_path):
+    import zipfile
+
+    copy = tmp_path / "copy"
+    shutil.copytree(binary.folder, copy)
+    path = copy / "model.keras"
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members["config.json"] = members["config.json"].replace(b'"class_name": "Dropout"', b'"class_name": "Lambda"')
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    with pytest.raises(ArtifactError, match="sha256"):
+        load(copy)
+    from xray_tf.nets.keras_file import load_model
+
+    with pytest.raises(ArtifactError, match="Lambda"):
+        load_model(path)
