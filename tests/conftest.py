@@ -20,7 +20,7 @@ def real_data() -> Path:
 @pytest.fixture(scope="session")
 def phantoms(tmp_path_factory) -> Path:
     """A folder of phantom radiographs in Kaggle's layout."""
-    from xray_tf.data.phantom import write_phantoms
+    from xray_tf.data.phantom_folder import write_phantoms
 
     return write_phantoms(tmp_path_factory.mktemp("phantoms") / "data", patients=36, seed=0, size=64)
 

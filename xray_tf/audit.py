@@ -1,9 +1,8 @@
-"""Say what is wrong with a data set before anything is trained on it.
+"""python -m xray_tf.audit --data DIR [--out DIR]
 
-    python -m xray_tf.audit --data DIR [--out DIR]
-
-Prints a readable summary. With --out it leaves a new folder: audit.csv (one row a finding), summary.md (what was printed) and
-records.csv (one row a usable radiograph: label, sub-type, patient, sha256, size, mode).
+Says what is wrong with a data set before anything is trained on it: prints a readable summary. With --out it leaves a new
+folder: audit.csv (one row a finding), summary.md (what was printed) and records.csv (one row a usable radiograph: label, sub-type,
+patient, sha256, size, mode).
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from xray_tf.options import DataOptions
 
 def main(args: Sequence[str] | None = None) -> int:
     """Parse, audit, and print the summary."""
-    parser = argparse.ArgumentParser(prog="python -m xray_tf.audit", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m xray_tf.audit", description="Say what is wrong with a data set before anything is trained on it.")
     parser.add_argument("--data", required=True, metavar="WHAT", help="a folder in Kaggle's layout, a .csv manifest, a MedMNIST .npz, phantom or kaggle")
     parser.add_argument("--out", metavar="DIR", help="a new folder for audit.csv, summary.md and records.csv (default: print only)")
     for item in fields(DataOptions):

@@ -11,8 +11,11 @@ import cv2
 import numpy as np
 import pytest
 
-from xray_tf.data import phantom as module
-from xray_tf.data.phantom import KINDS, LESION_THRESHOLD, PARAMETERS, SHARES, draw_phantom, write_phantoms
+from xray_tf.data import phantom as drawing
+from xray_tf.data import phantom_folder as module
+from xray_tf.data.anatomy import View
+from xray_tf.data.phantom import KINDS, LESION_THRESHOLD, _names, draw_phantom, random_stream
+from xray_tf.data.phantom_folder import PARAMETERS, SHARES, write_phantoms
 
 ROOT = Path(__file__).parents[2]
 SICK = KINDS[1:]
@@ -108,11 +111,11 @@ def test_the_lungs_are_two_dark_fields_of_plausible_size():
 
 def test_a_child_keeps_its_anatomy_over_views_and_shares_it_with_no_other(monkeypatch):
     # With one and the same exposure and position, what is left is anatomy and noise
-    still = module._View(module._stream(0))
+    still = View(random_stream(0))
     still.noise = 0.0
-    monkeypatch.setattr(module, "_View", lambda rng: still)
-    monkeypatch.setattr(module, "_burn_in", lambda *a: None)
-    monkeypatch.setattr(module, "_collimator", lambda plane, rng: 1.0)
+    monkeypatch.setattr(drawing, "View", lambda rng: still)
+    monkeypatch.setattr(drawing, "_burn_in", lambda *a: None)
+    monkeypatch.setattr(drawing, "_collimator", lambda plane, rng: 1.0)
     first, second, other = (draw_phantom("bacterial", 0, *numbers, 96, 96) for numbers in ((4, 0), (4, 1), (5, 0)))
     assert np.array_equal(first.image, second.image) and np.array_equal(first.lesion, second.lesion)
     assert np.abs(first.image.astype(int) - other.image).mean() > 3
@@ -164,7 +167,7 @@ def test_a_set_has_the_stated_shares_of_children_and_distinct_numbers():
     assert Counter(kinds.values()) == {kind: round(share * 200) for kind, share in zip(KINDS, SHARES, strict=True)}
     views = Counter(patient for _, patient, *_ in plan)
     assert set(views.values()) == {1, 2, 3}
-    names = [module._names(kind, patient, view)[1] for kind, patient, view, *_ in plan]
+    names = [_names(kind, patient, view)[1] for kind, patient, view, *_ in plan]
     assert len(set(names)) == len(names)
 
 

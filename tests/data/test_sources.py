@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 import pytest
 
+from xray_tf.data.names import NAME_RULES, SourceError, natural_key, read_name
 from xray_tf.data.records import Record
-from xray_tf.data.sources import NAME_RULES, SourceError, fill_records, find_files, list_files, natural_key, read_name, recognise, scan
+from xray_tf.data.sources import fill_records, find_files, list_files, recognise, scan
 from xray_tf.registry import KAGGLE_DATASET
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"

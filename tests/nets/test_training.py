@@ -120,11 +120,27 @@ def test_a_run_killed_before_its_first_epoch_starts_again(tmp_path):
 
 
 def test_training_learns_and_keeps_the_best_epoch():
-    options = TrainOptions(augment="none", batch_size=8)
+    options = TrainOptions(augment="none", batch_size=8, schedule="plateau")
     weights, training = run(options=options, epochs=6)
     losses = [row["val_loss"] for row in training.history]
     assert training.best["val_loss"] == min(losses) < losses[0]
-    last, other = run(options=replace(options, keep="last"), epochs=6)
+    assert losses.index(min(losses)) not in (0, 11), "the best must lie inside the run for this test to mean anything"
+    model = two_block_net(seed=5)
+    model.set_weights(weights)
+    probability = model.predict_on_batch(PIXELS[..., None].astype(np.float32))[:, 0]
+    loss = -np.log(np.where(LABELS == 1, probability, 1 - probability)).mean()
+    assert loss == pytest.approx(min(losses), rel=1e-4)
+
+
+def test_averaging_only_looks_on():
+    plain, averaged = (run(options=replace(OPTIONS, ema=ema, keep="last"))[1].history for ema in (0.0, 0.9))
+    assert [row["loss"] for row in plain[:3]] == [row["loss"] for row in averaged[:3]]  # a phase starts from the weights kept, which differ
+    assert plain[2]["val_loss"] != averaged[2]["val_loss"]
+
+
+def test_the_last_epoch_is_kept_when_asked_for():
+    options = TrainOptions(augment="none", batch_size=8)
+    _, other = run(options=replace(options, keep="last"), epochs=6)
     assert other.best == other.history[-1]
 
 

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from xray_tf.data.cache import ProgressLine, each, read_file
+from xray_tf.data.names import PATIENT_KEYS
 from xray_tf.data.records import SPLITS, Finding, Findings, Record, Records
-from xray_tf.data.sources import PATIENT_KEYS, recognise, scan
+from xray_tf.data.sources import recognise, scan
 from xray_tf.data.split import overlap
 
 THUMBNAIL = 64

@@ -7,77 +7,27 @@ once. What a source does not say stays empty: a label, sub-type or patient is re
 
 from __future__ import annotations
 
-import csv
 import glob
-import hashlib
 import importlib
-import io
 import os
 import re
-import zipfile
-import zlib
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import cv2
-import numpy as np
-
-from xray_tf.artifact import new_folder
-from xray_tf.data import phantom
 from xray_tf.data.cache import ProgressLine, default_directory, each, read_file
+from xray_tf.data.manifest import scan_csv
+from xray_tf.data.medmnist import scan_medmnist
+from xray_tf.data.names import CLASS_FOLDERS, IMAGE_SUFFIXES, PATIENT_KEYS, SPLIT_FOLDERS, Scan, SourceError, natural_key, read_name
+from xray_tf.data.phantom import VERSION
+from xray_tf.data.phantom_folder import write_phantoms
 from xray_tf.data.records import Finding, Findings, Record, Records
 from xray_tf.registry import KAGGLE_DATASET, SOURCES
 
-PATIENT_KEYS = ("namespaced", "bare")
-IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-SPLIT_FOLDERS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-# folder or manifest word -> (label, sub-type)
-CLASS_FOLDERS = {
-    "normal": ("normal", ""), "pneumonia": ("pneumonia", ""),
-    "bacterial": ("pneumonia", "bacterial"), "bacteria": ("pneumonia", "bacterial"),
-    "viral": ("pneumonia", "viral"), "virus": ("pneumonia", "viral"),
-}
 CHECK_SIZE = 64  # pixels: side of the square a file is decoded to only to see that it can be
 PHANTOM_PATIENTS, PHANTOM_SEED, PHANTOM_SIZE, PHANTOM_MARK = 200, 0, 256, "phantom.json"
 MANUAL_WAY = f"download https://www.kaggle.com/datasets/{KAGGLE_DATASET} elsewhere, unpack it, and give the folder as --data"
-
-
-@dataclass(frozen=True)
-class NameRule:
-    """One pattern of file names that says who and what, and the sentence that states it.
-
-    `namespaced` and `bare` are templates of the patient key; {word} is bacteria, virus or normal.
-    """
-
-    pattern: re.Pattern
-    namespaced: str
-    bare: str
-    says: str
-
-
-NAME_RULES = (
-    NameRule(re.compile(r"person(?P<number>\d+)_(?P<word>bacteria|virus)_\d+(_\d+)?", re.I), "{word}:person{number}", "person{number}",
-             "person1000_bacteria_2931: child 1000 of the bacterial (or viral) numbering; a further number (person447_virus_921_1) is a further image."),
-    NameRule(re.compile(r"(?P<series>NORMAL\d+-)?IM-(?P<number>\d+)(-\d+){1,2}", re.I), "{series}IM-{number}", "{series}IM-{number}",
-             "NORMAL2-IM-0501-0001 and IM-0125-0001-0002: a normal child; the numbers after the first are images, the prefix NORMAL2- starts a new numbering."),
-    NameRule(re.compile(r"(?P<word>bacteria|virus|normal)-(?P<number>\d+)-\d+", re.I), "{word}:{number}", "{number}",
-             "BACTERIA-1135262-0001 (Mendeley release 3): class, randomised patient number, image."),
-)
-
-
-class SourceError(ValueError):
-    """The data are not there or not in a form this package reads; the message says what was expected."""
-
-
-class Scan(NamedTuple):
-    """What a source gave: `records, findings = scan(...)`."""
-
-    records: Records
-    findings: Findings
 
 
 def scan(data: str | os.PathLike, source: str = "auto", patient_key: str = "namespaced", cache: str | os.PathLike | None = None,
@@ -121,8 +71,8 @@ def scan(data: str | os.PathLike, source: str = "auto", patient_key: str = "name
     if source in ("csv", "medmnist") and not path.is_file():
         raise SourceError(f"source {source} needs a {'.csv' if source == 'csv' else '.npz'} file. Received the folder {path}.")
     if source == "csv":
-        return _scan_csv(path)
-    return _scan_medmnist(path, directory, progress) if source == "medmnist" else _scan_folder(path, patient_key)
+        return scan_csv(path)
+    return scan_medmnist(path, directory, progress) if source == "medmnist" else _scan_folder(path, patient_key)
 
 
 def recognise(data: str | os.PathLike) -> str:
@@ -145,24 +95,6 @@ def recognise(data: str | os.PathLike) -> str:
 
 
 # ---- folders
-
-def read_name(name: str, patient_key: str = "namespaced") -> tuple[str, str, str] | None:
-    """Read (label, sub-type, patient key) from a file name by `NAME_RULES`, None where no rule fits."""
-    stem = name.rsplit("/", 1)[-1].rsplit(".", 1)[0]
-    for rule in NAME_RULES:
-        match = rule.pattern.fullmatch(stem)
-        if match:
-            groups = {k: v or "" for k, v in match.groupdict().items()}
-            word = groups.get("word", "normal").lower()
-            template = rule.namespaced if patient_key == "namespaced" else rule.bare
-            return *CLASS_FOLDERS[word], template.format(word=word, number=groups["number"], series=groups.get("series", "").upper())
-    return None
-
-
-def natural_key(path: str) -> tuple:
-    """Return a sort key that puts image2 before image10, folder by folder."""
-    parts = path.split("/")
-    return tuple(tuple(int(t) if i % 2 else t.lower() for i, t in enumerate(re.split("([0-9]+)", part))) for part in parts), path
 
 
 def _scan_folder(folder: Path, patient_key: str) -> Scan:
@@ -341,155 +273,6 @@ def _unlabelled_row(path: str, folders: Iterable[str]) -> Record:
     return _row(path, words, next((SPLIT_FOLDERS[f.lower()] for f in folders if f.lower() in SPLIT_FOLDERS), ""), "namespaced")[0]
 
 
-# ---- CSV manifest
-
-def _scan_csv(path: Path) -> Scan:
-    """Read a manifest: UTF-8 (a byte-order mark is fine), comma, semicolon or tab, paths relative to its folder.
-
-    Nothing is read from file names: what a column does not say stays empty. Backslashes in paths become slashes.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise SourceError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}). Save the manifest as CSV UTF-8.") from error
-    head = text.split("\n", 1)[0]
-    delimiter = max(",;\t", key=head.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    columns = [c.strip().lower() for c in next(reader, [])]
-    missing = [c for c in ("path", "label") if c not in columns]
-    if missing:
-        raise SourceError(f"{path} must have the columns path and label, and may have subtype, patient, split. Received the header: {head.strip()!r}")
-    findings = [Finding("unused-column", "note", "", f"The manifest's column {c!r} is not used.") for c in columns
-                if c not in ("path", "label", "subtype", "patient", "split")]
-    rows, numbers = [], {}
-    for values in reader:
-        if not any(v.strip() for v in values):
-            continue
-        where = f"{path}, line {reader.line_num}"
-        if len(values) != len(columns):
-            raise SourceError(f"{where}: expected {len(columns)} values, as in the header. Received {len(values)}: {delimiter.join(values)!r}")
-        row = _manifest_row({c: v.strip() for c, v in zip(columns, values, strict=True)}, where)
-        if row.path in numbers:
-            raise SourceError(f"{where}: {row.path!r} is already on line {numbers[row.path]}. List each radiograph once.")
-        numbers[row.path] = reader.line_num
-        rows.append(row)
-    if not rows:
-        raise SourceError(f"{path} has a header and no rows. Expected one row a radiograph.")
-    if not any(r.patient for r in rows):
-        findings.append(Finding("no-patient-key", "warning", "", "The manifest has no patient column, or an empty one; such data can be split only with "
-                                "--split-by image."))
-    return Scan(Records(rows, path.parent), Findings(findings))
-
-
-def _manifest_row(values: dict[str, str], where: str) -> Record:
-    word, subtype_word, split_word = (values.get(c, "").lower() for c in ("label", "subtype", "split"))
-    if word not in CLASS_FOLDERS:
-        raise SourceError(f"{where}: label must be one of {tuple(CLASS_FOLDERS)}, in any case. Received: {values['label']!r}")
-    label, subtype = CLASS_FOLDERS[word]
-    if subtype_word:
-        named = CLASS_FOLDERS.get(subtype_word, ("", ""))[1]
-        if not named:
-            raise SourceError(f"{where}: subtype must be empty or one of ('bacterial', 'viral', 'bacteria', 'virus'). Received: {values['subtype']!r}")
-        if label == "normal" or subtype not in ("", named):
-            raise SourceError(f"{where}: label {values['label']!r} and subtype {values['subtype']!r} contradict each other.")
-        subtype = named
-    if split_word and split_word not in SPLIT_FOLDERS:
-        raise SourceError(f"{where}: split must be empty or one of {tuple(SPLIT_FOLDERS)}. Received: {values['split']!r}")
-    if not values["path"]:
-        raise SourceError(f"{where}: path is empty. Expected the image file, relative to the manifest's folder.")
-    return Record(values["path"].replace("\\", "/"), label, subtype, values.get("patient", ""), split=SPLIT_FOLDERS.get(split_word, ""))
-
-
-# ---- MedMNIST
-
-def _scan_medmnist(path: Path, cache: Path, progress: bool) -> Scan:
-    """Stream a .npz to PNG files in the cache, once; later scans read the records.csv written beside them."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            infos = {i.filename: i for i in archive.infolist()}
-            parts = [s for s in ("train", "val", "test") if f"{s}_images.npy" in infos and f"{s}_labels.npy" in infos]
-            if not parts:
-                raise SourceError(f"{path} is no MedMNIST file. Expected the arrays train_images, train_labels (val_, test_), found {sorted(infos)[:8]}.")
-            # the archive's own checksums name the content without reading it
-            said = repr([(n, i.CRC, i.file_size) for n, i in sorted(infos.items())])
-            folder = cache / f"medmnist-{path.stem}-{hashlib.sha256(said.encode()).hexdigest()[:16]}"
-            if not folder.is_dir():
-                _write_once(folder, lambda draft: _write_medmnist(path, archive, parts, draft, progress))
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise SourceError(f"{path} is damaged or no .npz file ({error}). Download it again.") from error
-    findings = [Finding("no-patient-key", "warning", "", "MedMNIST has no patient key; it can be split only with --split-by image."),
-                Finding("medmnist-labels", "note", "", "Label 0 is read as normal and 1 as pneumonia, as PneumoniaMNIST means them.")]
-    return Scan(Records(Records.read_csv(folder / "records.csv").rows, folder), Findings(findings))
-
-
-def _write_medmnist(path: Path, archive: zipfile.ZipFile, parts: list[str], draft: Path, progress: bool) -> None:
-    rows = []
-    for part in parts:
-        labels = _read_labels(path, archive, f"{part}_labels.npy")
-        count, images = _read_images(path, archive, f"{part}_images.npy")
-        if count != len(labels):
-            raise SourceError(f"{path}: {part}_images has {count} images, {part}_labels {len(labels)} labels. Expected as many.")
-        for name in ("NORMAL", "PNEUMONIA"):
-            (draft / part / name).mkdir(parents=True)
-        names = [f"{part}/{('NORMAL', 'PNEUMONIA')[label]}/{index:06d}.png" for index, label in enumerate(labels)]
-
-        def write(job: tuple[str, np.ndarray]) -> None:
-            done, data = cv2.imencode(".png", job[1] if job[1].ndim == 2 else np.ascontiguousarray(job[1][..., ::-1]))
-            if not done:
-                raise SourceError(f"{path}: {job[0]} could not be encoded as PNG. Received shape {job[1].shape}.")
-            (draft / job[0]).write_bytes(data.tobytes())
-
-        with ProgressLine(f"Writing {part} of {path.name}", count, progress) as line:
-            for _ in each(write, zip(names, images, strict=True)):
-                line.step()
-        rows += [Record(name, ("normal", "pneumonia")[label], split=part) for name, label in zip(names, labels, strict=True)]
-    Records(rows).write_csv(draft / "records.csv")
-
-
-def _open_array(path: Path, archive: zipfile.ZipFile, name: str) -> tuple[Any, tuple[int, ...], np.dtype]:
-    """Open one member behind its .npy header; arrays of Python objects (pickles) are refused, and so is a false size."""
-    stream = archive.open(name)
-    try:
-        version = np.lib.format.read_magic(stream)
-        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
-        shape, fortran, dtype = read(stream)
-    except (ValueError, KeyError) as error:
-        raise SourceError(f"{path}: {name} has no readable .npy header ({error}).") from error
-    if dtype.hasobject:
-        raise SourceError(f"{path}: {name} holds pickled Python objects, which are never loaded. Expected plain uint8 arrays.")
-    if fortran and len(shape) > 1 or not shape:
-        raise SourceError(f"{path}: {name} must be a C-ordered array. Received shape {shape}{', Fortran order' if fortran else ''}; save it again.")
-    if archive.getinfo(name).file_size - stream.tell() != int(np.prod(shape, dtype=object)) * dtype.itemsize:
-        raise SourceError(f"{path}: {name} declares shape {shape}, which is not the size it has. The file is damaged.")
-    return stream, shape, dtype
-
-
-def _read_labels(path: Path, archive: zipfile.ZipFile, name: str) -> list[int]:
-    stream, shape, dtype = _open_array(path, archive, name)
-    with closing(stream):
-        if dtype.kind not in "iub" or shape[1:] not in ((), (1,)):
-            raise SourceError(f"{path}: {name} must hold one whole number an image. Received shape {shape}, dtype {dtype}.")
-        labels = np.frombuffer(stream.read(), dtype).astype(np.int64)
-    if not set(labels.tolist()) <= {0, 1}:
-        raise SourceError(f"{path}: {name} must hold 0 (normal) and 1 (pneumonia). Received the labels {sorted(set(labels.tolist()))[:10]}.")
-    return labels.tolist()
-
-
-def _read_images(path: Path, archive: zipfile.ZipFile, name: str) -> tuple[int, Iterator[np.ndarray]]:
-    """Return how many images there are and an iterator that holds one at a time: (H, W) or (H, W, 3) uint8."""
-    stream, shape, dtype = _open_array(path, archive, name)
-    if dtype != np.uint8 or len(shape) not in (3, 4) or len(shape) == 4 and shape[3] != 3 or 0 in shape[1:]:
-        stream.close()
-        raise SourceError(f"{path}: {name} must be (N, H, W) or (N, H, W, 3) uint8. Received shape {shape}, dtype {dtype}.")
-
-    def images() -> Iterator[np.ndarray]:
-        with closing(stream):
-            for _ in range(shape[0]):
-                yield np.frombuffer(stream.read(int(np.prod(shape[1:]))), np.uint8).reshape(shape[1:])
-
-    return shape[0], images()
-
-
 # ---- phantom and download
 
 def _write_phantom(data: str, cache: Path, progress: bool) -> Path:
@@ -498,7 +281,7 @@ def _write_phantom(data: str, cache: Path, progress: bool) -> Path:
     if not match:
         raise SourceError(f"a phantom is asked for as phantom, phantom:PATIENTS or phantom:PATIENTS:SEED, in whole numbers. Received: {data!r}")
     patients, seed = int(match[1] or PHANTOM_PATIENTS), int(match[2] or PHANTOM_SEED)
-    folder = cache / f"phantom-{patients}-patients-seed-{seed}-{PHANTOM_SIZE}px-v{phantom.VERSION}"
+    folder = cache / f"phantom-{patients}-patients-seed-{seed}-{PHANTOM_SIZE}px-v{VERSION}"
     line = None
 
     def show(done: int, total: int) -> None:
@@ -508,20 +291,10 @@ def _write_phantom(data: str, cache: Path, progress: bool) -> Path:
 
     try:
         with ExitStack() as stack:
-            phantom.write_phantoms(folder, patients, seed, PHANTOM_SIZE, progress=show)
+            write_phantoms(folder, patients, seed, PHANTOM_SIZE, progress=show)
     except ValueError as error:
         raise SourceError(f"{data}: {error}") from error
     return folder
-
-
-def _write_once(folder: Path, write: Callable[[Path], Any]) -> None:
-    """Fill a new cache folder, whole or not at all; a twin process that finishes first is as good."""
-    try:
-        with new_folder(folder) as draft:
-            write(draft)
-    except FileExistsError:
-        if not folder.is_dir():
-            raise
 
 
 def _download() -> Path:

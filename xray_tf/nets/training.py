@@ -66,6 +66,13 @@ class StagewiseAdamW(keras.optimizers.AdamW):
     def update_step(self, gradient, variable, learning_rate):
         super().update_step(gradient, variable, learning_rate * self._factor_list[self._get_variable_index(variable)])
 
+    def finalize_variable_values(self, var_list):
+        """Do nothing: `fit` calls this when it ends, here after every epoch, and the average must not replace what is being trained."""
+
+    def put_averages(self, var_list):
+        """Set the variables to their moving averages."""
+        super().finalize_variable_values(var_list)
+
 
 @dataclass
 class Phase:
@@ -232,7 +239,7 @@ class Training:
             better = self.best is None or scores["val_loss"] < self.best["val_loss"]
             self._wait = 0 if better else self._wait + 1
             if better or self.options.keep == "last":
-                self.best, self.best_weights = row, self.model.get_weights()
+                self.best, self.best_weights = row, [_copy(v) for v in self.model.weights]
         if self.options.schedule == "plateau" and self._wait and self._wait % PLATEAU_PATIENCE == 0:
             net.optimizer.learning_rate = rate * PLATEAU_FACTOR
         self.history.append(row)
@@ -246,8 +253,8 @@ class Training:
         if not self.options.ema:
             yield
             return
-        raw = [v.numpy() for v in net.trainable_variables]
-        net.optimizer.finalize_variable_values(net.trainable_variables)
+        raw = [_copy(v) for v in net.trainable_variables]
+        getattr(net.optimizer, "inner_optimizer", net.optimizer).put_averages(net.trainable_variables)  # float16 wraps it to scale the loss
         try:
             yield
         finally:
@@ -261,11 +268,11 @@ class Training:
         if self.folder is None:
             return
         best = {f"best{i}": w for i, w in enumerate(self.best_weights)}
-        state = {f"state{i}": v.numpy() for i, v in enumerate(self._variables(net))}
+        state = {f"state{i}": _copy(v) for i, v in enumerate(self._variables(net))}
         note = json.dumps({"place": self._place, "wait": self._wait, "best": self.best, "history": self.history})
         draft = self.folder / "checkpoint.npz.tmp"
         with draft.open("wb") as stream:
-            np.savez(stream, note=np.frombuffer(note.encode(), np.uint8), **best, **{k: _plain(v) for k, v in state.items()})
+            np.savez(stream, note=np.frombuffer(note.encode(), np.uint8), **best, **state)
         os.replace(draft, self.folder / "checkpoint.npz")
 
     def _read_checkpoint(self) -> None:
@@ -377,5 +384,7 @@ def _has_gpu() -> bool:
     return bool(tf.config.list_physical_devices("GPU"))
 
 
-def _plain(value: np.ndarray) -> np.ndarray:
+def _copy(variable) -> np.ndarray:
+    """Return a variable's value in memory of its own: on a CPU `numpy()` may be a view, which the next step overwrites."""
+    value = np.array(variable.numpy())
     return value.astype(np.float32) if value.dtype.name == "bfloat16" else value
