@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from weakref import WeakKeyDictionary
 
 import keras
 import numpy as np
 
 from xray_tf.nets.classifier import derive
 from xray_tf.nets.images import batches
+
+# Derived models by the model they look into: a new one would be traced anew at every call. Entries die with their model.
+_DERIVED: WeakKeyDictionary[keras.Model, dict[tuple[str, ...], keras.Model]] = WeakKeyDictionary()
 
 
 def forward(model: keras.Model, pixels: np.ndarray, indices: Sequence[int] | None = None, points: tuple[str, ...] = ("logits",),
@@ -27,7 +31,7 @@ def forward(model: keras.Model, pixels: np.ndarray, indices: Sequence[int] | Non
         {point: (M, D) float32}.
     """
     indices = np.arange(len(pixels)) if indices is None else np.asarray(indices)
-    inner = derive(model, *points)
+    inner = _derived(model, points)
     results = {p: np.empty((len(indices), *out.shape[1:]), np.float32) for p, out in zip(points, inner.outputs, strict=True)}
     done = 0
     for images in batches(pixels, indices, batch_size=batch_size):
@@ -39,3 +43,10 @@ def forward(model: keras.Model, pixels: np.ndarray, indices: Sequence[int] | Non
         if progress:
             progress(count)
     return results
+
+
+def _derived(model: keras.Model, points: tuple[str, ...]) -> keras.Model:
+    known = _DERIVED.setdefault(model, {})
+    if points not in known:
+        known[points] = derive(model, *points)
+    return known[points]

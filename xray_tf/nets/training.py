@@ -25,6 +25,7 @@ from xray_tf.nets.classifier import derive
 from xray_tf.options import TrainOptions
 
 PLATEAU_PATIENCE, PLATEAU_FACTOR = 3, 0.3
+GRADIENT_NORM = 1.0  # with batch norm frozen nothing else holds a trunk together when a batch goes astray
 
 
 class Objective(keras.layers.Layer):
@@ -177,7 +178,7 @@ def make_optimizer(options: TrainOptions, phase: Phase) -> StagewiseAdamW:
         start, target = (rate * 0.01, rate) if warm else (rate, None)
         rate = keras.optimizers.schedules.CosineDecay(start, max(1, total - warm), warmup_target=target, warmup_steps=warm)
     ema = {"use_ema": True, "ema_momentum": options.ema} if options.ema else {}
-    return StagewiseAdamW(phase.factors, learning_rate=rate, weight_decay=options.weight_decay, **ema)
+    return StagewiseAdamW(phase.factors, learning_rate=rate, weight_decay=options.weight_decay, global_clipnorm=GRADIENT_NORM, **ema)
 
 
 class Training:
