@@ -1,0 +1,400 @@
+"""Grad-CAM: a model split at a layer into derived models, and one compiled pass from pixels to maps. The sister methods run on it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+LAYER = "features"
+ROUNDING = 1e-6  # a sum this small beside the terms it was made of is float32 rounding, not evidence
+SHOWN_LAYERS = 12
+CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D, keras.layers.Conv2DTranspose)
+
+Weights = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+class GradCAM:
+    """Explain a classifier by Grad-CAM (Selvaraju et al. 2017, equations 1 and 2), for any functional or Sequential Keras model.
+
+    With the feature maps A^k of a layer and the score y of a class: a_k = mean over positions of dy / dA^k, and the map is
+    ReLU(sum_k a_k A^k), resized bilinearly to the image and divided by its own maximum. The score is the class's logit; with one logit
+    (sigmoid), class 1 is explained by the logit and class 0 by its negative. A layer may lie in a nested model (a trunk called as a
+    layer). The model is looked at through derived models that share its weights, and is itself left as it was.
+
+    Where nothing speaks for the class, the map is empty: it stays zero, and `empty` says so. It is not stretched into noise.
+
+    Attributes:
+        layer: the layer explained, `model/layer` where it is nested.
+        usable_layers: every layer that could be.
+        classes: how many classes the head tells apart.
+        empty: (N,) bool, the maps of the last call that hold no evidence.
+        explained: (N,) int64, the class each map of the last call is for.
+    """
+
+    def __init__(self, model: keras.Model, layer: str | None = None, batch_size: int = 32, value_range: tuple[float, float] | None = (0.0, 255.0)):
+        """Split the model; nothing is computed yet.
+
+        Args:
+            model: image (B, H, W, C) -> logits or probabilities; its last layer (or one named `logits`) tells what the logits are.
+            layer: a name in `usable_layers`; None takes `features` where there is one, else the last feature map of more than one
+                position.
+            batch_size: radiographs a pass.
+            value_range: what pixels the model expects; None to check nothing but NaN.
+
+        Raises:
+            ValueError: a model without a convolution, an unknown layer (the message lists usable ones), or a head without logits.
+        """
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1. Received: batch_size={batch_size!r}")
+        _check_model(model)
+        self.model, self.batch_size, self.value_range = model, batch_size, value_range
+        paths = _feature_maps(model)
+        self.usable_layers = tuple(paths)
+        self.layer = _choose(paths, layer)
+        self._features, self._logits = _split(model, paths[self.layer], logits=True)
+        self._input = tuple(model.inputs[0].shape[1:])
+        units = _root(model).outputs[0].shape[-1]
+        self.classes = 2 if units == 1 else units
+        self._compiled: dict[Any, Callable] = {}
+        self.empty, self.explained = np.zeros(0, bool), np.zeros(0, np.int64)
+
+    def __call__(self, images: Any, class_index: Any = None) -> np.ndarray:
+        """Explain radiographs by Grad-CAM.
+
+        Args:
+            images: (N, H, W, C), or (N, H, W) for a model of one channel, numbers in `value_range`: an array, a tensor, or a tf.data.Dataset
+                of such batches (of tuples: the first element is taken).
+            class_index: the class to explain: one for all, or (N,) of them; None explains what the model predicts.
+
+        Returns:
+            (N, H, W) float32 in [0, 1]; the maximum of each map is 1, or 0 where it is empty.
+
+        Raises:
+            ValueError: pixels of another shape or range, NaN, no image, or a class out of range.
+        """
+        return self.weighted_map(images, class_index, grad_cam_weights)
+
+    def weighted_map(self, images: Any, class_index: Any, weights: Weights) -> np.ndarray:
+        """Compute ReLU(sum_k weights_k A^k), as `__call__` does, for any way to weigh feature maps.
+
+        Args:
+            images, class_index: as in `__call__`.
+            weights: (features, gradients), each (B, h, w, C) float32 -> weights that broadcast to them. It is compiled once for each function.
+        """
+        compiled = self._compile(weights, lambda images, classes: self._weighted(images, classes, weights))
+        return self._collect(images, class_index, compiled)
+
+    def pixel_map(self, images: Any, class_index: Any, evidence: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
+        """Compute maps from a method that works on pixels; its negative evidence is dropped.
+
+        Args:
+            images, class_index: as in `__call__`.
+            evidence: images (B, H, W, C) float32, classes (B,) int32 -> (B, H, W).
+        """
+        def work(batch: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            classes = np.where(classes < 0, self.predicted(batch), classes).astype(np.int32)
+            return np.maximum(evidence(batch, classes), 0.0), classes
+        return self._collect(images, class_index, work)
+
+    def scores(self, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        """Return the score (B,) float32 that maps explain, for images (B, H, W, C) float32 and classes (B,) int."""
+        compiled = self._compile("scores", lambda images, classes: _score_of(self._forward(images), classes)[0])
+        return compiled(images, np.asarray(classes, np.int32)).numpy()
+
+    def input_gradients(self, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        """Return the score's gradients by the pixels (B, H, W, C) float32, for images (B, H, W, C) float32 and classes (B,) int."""
+        compiled = self._compile("input_gradients", self._gradients)
+        return compiled(images, np.asarray(classes, np.int32)).numpy()
+
+    def predicted(self, images: np.ndarray) -> np.ndarray:
+        """Return the predicted classes (B,) int32 of images (B, H, W, C) float32: the largest logit, or the sign of a single one."""
+        compiled = self._compile("predicted", lambda images, classes: _score_of(self._forward(images), classes)[1])
+        return compiled(images, np.full(len(images), -1, np.int32)).numpy()
+
+    def batches(self, images: Any) -> Iterator[np.ndarray]:
+        """Yield checked batches (B, H, W, C) float32, B <= `batch_size`, of whatever `__call__` takes."""
+        sources: Iterable = (images,)
+        if isinstance(images, tf.data.Dataset):
+            sources = (element[0] if isinstance(element, tuple) else element for element in images)
+        count = 0
+        for source in sources:
+            pixels = self._shaped(source if isinstance(source, np.ndarray) else keras.ops.convert_to_numpy(source))
+            for start in range(0, len(pixels), self.batch_size):
+                yield self._checked(pixels[start : start + self.batch_size], count + start)
+            count += len(pixels)
+        if not count:
+            raise ValueError("There is no image to explain. Expected at least one.")
+
+    def _forward(self, images: tf.Tensor) -> tf.Tensor:
+        return self._logits(self._features(images), images)
+
+    def _weighted(self, images: tf.Tensor, classes: tf.Tensor, weights: Weights) -> tuple[tf.Tensor, tf.Tensor]:
+        features = self._features(images)
+        with tf.GradientTape() as tape:
+            tape.watch(features)
+            score, classes = _score_of(self._logits(features, images), classes)
+        gradients = tape.gradient(score, features, unconnected_gradients="zero")
+        features, gradients = tf.cast(features, tf.float32), tf.cast(gradients, tf.float32)
+        terms = weights(features, gradients) * features  # (B, h, w, C)
+        evidence = tf.nn.relu(tf.reduce_sum(terms, -1, keepdims=True))  # (B, h, w, 1)
+        size = tf.reduce_max(tf.reduce_sum(tf.abs(terms), -1), (1, 2))
+        real = tf.reduce_max(evidence, (1, 2, 3)) > ROUNDING * size
+        evidence = tf.where(real[:, None, None, None], evidence, 0.0)
+        return tf.image.resize(evidence, tf.shape(images)[1:3], "bilinear")[..., 0], classes
+
+    def _gradients(self, images: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            score, _ = _score_of(self._forward(images), classes)
+        return tape.gradient(score, images, unconnected_gradients="zero")
+
+    def _compile(self, key: Any, function: Callable) -> Callable:
+        if key not in self._compiled:
+            signature = [tf.TensorSpec((None, *self._input), tf.float32), tf.TensorSpec((None,), tf.int32)]
+            # traced here and once: TensorFlow counts the traces of one line of code, and would warn a process that explains several models
+            traced = tf.function(function, input_signature=signature).get_concrete_function()
+            self._compiled[key] = lambda images, classes: traced(tf.convert_to_tensor(images), tf.convert_to_tensor(classes))
+        return self._compiled[key]
+
+    def _collect(self, images: Any, class_index: Any, work: Callable) -> np.ndarray:
+        wanted = self._wanted(class_index)
+        maps, explained, done = [], [], 0
+        for batch in self.batches(images):
+            found, classes = work(batch, self._classes(wanted, done, len(batch)))
+            maps.append(normalised(np.asarray(found, np.float32)))
+            explained.append(np.asarray(classes, np.int64))
+            done += len(batch)
+        if wanted.ndim and len(wanted) != done:
+            raise ValueError(f"class_index holds {len(wanted)} classes for {done} images. Give one for all, or one each.")
+        result = np.concatenate(maps)
+        self.empty, self.explained = ~result.any(axis=(1, 2)), np.concatenate(explained)
+        return result
+
+    def _wanted(self, class_index: Any) -> np.ndarray:
+        """Return () or (N,) int32; -1 stands for the predicted class."""
+        if class_index is None:
+            return np.array(-1, np.int32)
+        wanted = np.asarray(class_index)
+        if wanted.dtype.kind not in "iu" or wanted.ndim > 1 or ((wanted < 0) | (wanted >= self.classes)).any():
+            raise ValueError(f"class_index must be whole numbers from 0 to {self.classes - 1}, one for all images or one each. Received: {class_index!r}")
+        return wanted.astype(np.int32)
+
+    @staticmethod
+    def _classes(wanted: np.ndarray, start: int, count: int) -> np.ndarray:
+        if not wanted.ndim:
+            return np.full(count, wanted, np.int32)
+        part = wanted[start : start + count]
+        if len(part) < count:
+            raise ValueError(f"class_index holds {len(wanted)} classes for more images. Give one for all, or one each.")
+        return part
+
+    def _shaped(self, pixels: np.ndarray) -> np.ndarray:
+        if pixels.dtype.kind not in "uif" and pixels.dtype.name != "bfloat16":
+            raise ValueError(f"images must be numbers. Received: {pixels.dtype}")
+        height, width, channels = self._input
+        shaped = pixels[..., None] if pixels.ndim == 3 and channels == 1 else pixels
+        expected = (height, width, channels)
+        if shaped.ndim != 4 or any(e not in (None, s) for e, s in zip(expected, shaped.shape[1:], strict=True)):
+            short = f", or (N, {height or 'H'}, {width or 'W'})" if channels == 1 else ""
+            raise ValueError(f"images must have the shape (N, {height or 'H'}, {width or 'W'}, {channels}){short}. Received: shape {pixels.shape}. "
+                             "One image needs an axis in front: image[None].")
+        return shaped
+
+    def _checked(self, batch: np.ndarray, start: int) -> np.ndarray:
+        from_floats = batch.dtype.kind == "f"
+        batch = np.ascontiguousarray(batch, np.float32)
+        odd = ~np.isfinite(batch).all(axis=(1, 2, 3))
+        if odd.any():
+            raise ValueError(f"image {start + int(odd.argmax())} holds NaN or infinite pixels. Expected finite numbers.")
+        if self.value_range is not None:
+            low, high = self.value_range
+            least, most = float(batch.min()), float(batch.max())
+            if least < low or most > high:
+                raise ValueError(f"pixels must lie in [{low:g}, {high:g}]. Received: [{least:g}, {most:g}] among images {start} to {start + len(batch) - 1}.")
+            if from_floats and high > 1.0 and 0.0 < most <= 1.0:
+                raise ValueError(f"pixels look scaled to [0, 1] (the largest is {most:g}), but the model eats raw ones in [{low:g}, {high:g}]: multiply them "
+                                 "by 255. For a model that eats [0, 1], say value_range=(0, 1).")
+        return batch
+
+
+def grad_cam_weights(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
+    """Weigh each feature map by its mean gradient (Selvaraju et al. 2017, equation 1)."""
+    return tf.reduce_mean(gradients, (1, 2), keepdims=True)
+
+
+def normalised(maps: np.ndarray) -> np.ndarray:
+    """Divide maps (B, H, W) >= 0 by their own maximum; the empty stay zero."""
+    most = maps.max(axis=(1, 2), keepdims=True)
+    return np.divide(maps, most, out=np.zeros_like(maps), where=most > 0)
+
+
+def _score_of(logits: tf.Tensor, classes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the scores (B,) of the classes (B,), and these with every -1 replaced by the predicted one."""
+    logits = tf.cast(logits, tf.float32)
+    if logits.shape[-1] == 1:
+        logit = logits[:, 0]
+        classes = tf.where(classes < 0, tf.cast(logit > 0, tf.int32), classes)
+        return logit * tf.cast(2 * classes - 1, tf.float32), classes
+    classes = tf.where(classes < 0, tf.argmax(logits, -1, tf.int32), classes)
+    return tf.gather(logits, classes, batch_dims=1), classes
+
+
+# ---- looking into a model: its calls, the feature maps among them, and the cut at one
+
+@dataclass(frozen=True)
+class _Call:
+    """One call of a layer inside a model's graph; the layer may be called in other graphs too, so its own `output` is not asked."""
+
+    layer: Any
+    inputs: list
+    outputs: list
+
+
+def _check_model(model: keras.Model) -> None:
+    if not _is_graph(model):
+        raise ValueError("GradCAM needs a functional or a built Sequential Keras model, whose layers can be looked at. "
+                         f"Received: {type(model).__name__}. Build it first by calling it on keras.Input(...), or wrap it: keras.Model(x, model(x)).")
+    if len(model.inputs) != 1 or len(model.inputs[0].shape) != 4:
+        raise ValueError(f"GradCAM needs a model of one image input (B, H, W, C). Received: inputs {[tuple(t.shape) for t in model.inputs]}")
+
+
+def _is_graph(layer: Any) -> bool:
+    return isinstance(layer, keras.Model) and bool(getattr(layer, "inputs", None)) and hasattr(layer.outputs[0], "_keras_history")
+
+
+def _calls(model: keras.Model, output: Any) -> list[_Call]:
+    """List the calls that lead to a tensor of the model's graph, each after those it depends on."""
+    order, seen, pending = [], set(), [(output, False)]
+    stops = {id(t) for t in model.inputs}
+    while pending:
+        tensor, finished = pending.pop()
+        history = tensor._keras_history
+        node = history.operation._inbound_nodes[history.node_index]
+        if finished:
+            order.append(_Call(history.operation, list(node.input_tensors), list(node.output_tensors)))
+        elif id(tensor) not in stops and id(node) not in seen:
+            seen.add(id(node))
+            pending.append((tensor, True))
+            pending += [(t, False) for t in node.input_tensors]
+    return order
+
+
+def _root(model: keras.Model) -> _Call:
+    """Return the call that makes the logits: of the layer named `logits` if there is one, else of the last layer."""
+    calls = [call for output in model.outputs for call in _calls(model, output)]
+    named = [call for call in calls if call.layer.name == "logits"]
+    if len(model.outputs) > 1 and not named:
+        raise ValueError(f"The model has {len(model.outputs)} outputs and no layer named logits. Expected one output, or a layer of that name.")
+    root = (named or calls or [None])[-1]
+    if root is None or len(root.outputs[0].shape) != 2 or not root.outputs[0].shape[-1]:
+        raise ValueError(f"The model must end in logits or probabilities (B, classes). Received: {[tuple(t.shape) for t in model.outputs]}")
+    return root
+
+
+def _feature_maps(model: keras.Model) -> dict[str, tuple[_Call, ...]]:
+    """Name every feature map on the way to the logits, from input to output: {name: the calls from the outermost model to it}.
+
+    A feature map is an output (B, h, w, C), made by a convolution or from what one made.
+    """
+    found, _ = _maps_within(model, _root(model).outputs[0], False)
+    if not found:
+        raise ValueError("The model has no convolution whose maps lead to the logits, so there is nothing for Grad-CAM to weigh. "
+                         f"Received layers: {[type(layer).__name__ for layer in model.layers]}")
+    return found
+
+
+def _maps_within(model: keras.Model, output: Any, convolved: bool, above: tuple[_Call, ...] = ()) -> tuple[dict[str, tuple[_Call, ...]], bool]:
+    found: dict[str, tuple[_Call, ...]] = {}
+    comes_from_one = {id(t): convolved for t in model.inputs}
+    made = convolved
+    for call in _calls(model, output):
+        made, path = any(comes_from_one[id(t)] for t in call.inputs), (*above, call)
+        if _is_graph(call.layer):
+            inner, made = _maps_within(call.layer, call.layer.outputs[0], made, path)
+            found.update(inner)
+        made = made or isinstance(call.layer, CONVOLUTIONS)
+        comes_from_one.update((id(t), made) for t in call.outputs)
+        if made and len(call.outputs[0].shape) == 4:
+            name = "/".join(c.layer.name for c in path)
+            found.pop(name, None)  # of a layer called twice, the last call is meant
+            found[name] = path
+    return found, made
+
+
+def _choose(paths: dict[str, tuple[_Call, ...]], layer: str | None) -> str:
+    def ending_in(name: str) -> list[str]:
+        return sorted((p for p in paths if p == name or p.endswith(f"/{name}")), key=lambda p: p.count("/"))
+
+    if layer is None:
+        places = [name for name, path in paths.items() if tuple(path[-1].outputs[0].shape[1:3]) != (1, 1)]  # one position tells no place from another
+        return (ending_in(LAYER) or [(places or list(paths))[-1]])[0]
+    if matches := ending_in(layer):
+        return matches[0]
+    close = difflib.get_close_matches(str(layer), paths, n=3)
+    listed = ", ".join(list(paths)[-SHOWN_LAYERS:])
+    raise ValueError(f"layer={layer!r} is no feature map of this model." + (f" Did you mean {' or '.join(close)}?" if close else "")
+                     + f" Usable layers, the last {min(SHOWN_LAYERS, len(paths))} of {len(paths)}: {listed}")
+
+
+def _split(model: keras.Model, path: tuple[_Call, ...], logits: bool) -> tuple[Callable, Callable]:
+    """Cut a model at a layer into image -> features and (features, image) -> logits (or its own output); the image serves paths that lead around the layer."""
+    call, inner, image = path[0], path[1:], model.inputs[0]
+    before = _derived(image, call.inputs[0])
+    if inner and logits and _root(model).layer is call.layer:
+        front, back = _split(call.layer, inner, True)
+        return lambda x: front(before(x)), lambda t, x: back(t, before(x))
+    score, finish = _logits_at(_root(model)) if logits else (model.outputs[0], _same)
+    after = _rest(call.outputs[0], image, score)
+    if not inner:
+        return _derived(image, call.outputs[0]), lambda t, x: finish(after(t, x))
+    front, back = _split(call.layer, inner, False)
+    return lambda x: front(before(x)), lambda t, x: finish(after(back(t, before(x)), x))
+
+
+def _logits_at(root: _Call) -> tuple[Any, Callable]:
+    """Return a tensor of the model's graph and what is still to be done to it to have logits."""
+    layer = root.layer
+    if _is_graph(layer):
+        score, finish = _logits_at(_root(layer))
+        inside = _derived(layer.inputs[0], score)
+        return root.inputs[0], lambda x: finish(inside(x))
+    activation = getattr(layer, "activation", None)
+    if activation is None and not isinstance(layer, keras.layers.Softmax) or activation is keras.activations.linear:
+        return root.outputs[0], _same
+    if activation not in (None, keras.activations.sigmoid, keras.activations.softmax):
+        raise ValueError(f"The last layer {layer.name!r} has the activation {getattr(activation, '__name__', activation)!r}. "
+                         "Expected sigmoid, softmax, or none (logits).")
+    if isinstance(layer, keras.layers.Activation | keras.layers.Softmax):
+        return root.inputs[0], _same
+    if isinstance(layer, keras.layers.Dense):  # its logits exist only inside it, so they are computed again from its own weights
+        return root.inputs[0], lambda x: keras.ops.matmul(keras.ops.cast(x, "float32"), layer.kernel) + (layer.bias if layer.use_bias else 0.0)
+    raise ValueError(f"The logits of the last layer {layer.name!r} ({type(layer).__name__}) cannot be read. Expected Dense, Activation or Softmax.")
+
+
+def _derived(source: Any, target: Any) -> Callable:
+    if source is target:
+        return _same
+    model = keras.Model(source, target)
+    return lambda x: model(x, training=False)
+
+
+def _rest(features: Any, image: Any, score: Any) -> Callable:
+    """Derive (features, image) -> score; the image is asked for only where a path leads around the features."""
+    if features is score:
+        return lambda t, x: t
+    try:
+        model = keras.Model(features, score)
+    except ValueError:  # Keras: the graph is disconnected
+        model = keras.Model([features, image], score)
+        return lambda t, x: model([t, x], training=False)
+    return lambda t, x: model(t, training=False)
+
+
+def _same(x: Any) -> Any:
+    return x
