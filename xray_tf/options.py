@@ -8,6 +8,8 @@ from typing import Any, get_type_hints
 
 from xray_tf.registry import TASKS
 
+PARTS = ("all", "train", "val", "test")
+
 
 def option(default: Any, help: str, choices: tuple | None = None, metavar: str | None = None) -> Any:
     """Declare one field of an options dataclass together with what `--help` says of it."""
@@ -76,6 +78,17 @@ class EvaluateOptions:
     forward_batch_size: int = option(64, "radiographs a forward pass", metavar="N")
     bootstrap: int = option(2000, "replicates behind each 95 %% interval", metavar="N")
     bootstrap_seed: int = option(0, "of the bootstrap", metavar="N")
+
+
+@dataclass(frozen=True)
+class ShiftOptions:
+    """How well decisions hold under graded changes of the same radiographs."""
+
+    shift: bool = option(False, "also measure the same radiographs under graded changes (shift.json, shift.csv, shift.png)")
+    stresses: str = option("all", "which changes: all, or names and groups (intensity, detail, geometry, additions), comma-separated", metavar="NAMES")
+    shift_rows: int = option(300, "at most so many radiographs under the changes, classes as even as can be (0 = all)", metavar="N")
+    shift_bootstrap: int = option(200, "replicates behind each interval of the shift bench", metavar="N")
+    shift_seed: int = option(0, "of the rows drawn, the changes and their bootstrap", metavar="N")
 
 
 def add_flags(parser: argparse.ArgumentParser, cls: type) -> None:
