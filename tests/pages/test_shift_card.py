@@ -1,0 +1,75 @@
+"""The shift card shows the numbers of shift.json, all of them, for two classes and for three."""
+
+import numpy as np
+import pytest
+
+from xray_tf.data.shift import STRESSES
+from xray_tf.pages.figures import CLASS_COLOURS, to_png_bytes
+from xray_tf.pages.shift_card import shift_alt, shift_curves, shift_markdown, shift_sentences, shift_summary, shift_table
+
+RECALLS = {2: ["sensitivity", "specificity"], 3: ["recall/normal", "recall/bacterial", "recall/viral"]}
+
+
+def made_up(classes=2, names=("darker", "noise", "jpeg"), missing=()):
+    rng = np.random.default_rng(0)
+    metrics = [*RECALLS[classes], "auroc", "balanced_accuracy", "accuracy"]
+
+    def cells():
+        values = {m: rng.uniform(0.72, 0.98) for m in metrics}
+        return {m: {"value": None, "low": None, "high": None} if m in missing else {"value": v, "low": v - 0.02, "high": v + 0.02} for m, v in values.items()}
+
+    stresses = [{"name": n, "group": STRESSES[n].group, "unit": STRESSES[n].unit, "what": STRESSES[n].what, "severities": list(STRESSES[n].severities),
+                 "cells": [cells() for _ in STRESSES[n].severities], "mean": {}} for n in names]
+    worst = {m: {"stress": "", "value": None} if m in missing else {"stress": names[0], "value": 0.7} for m in metrics}
+    return {"rows": 300, "patients": 200, "class_names": ["normal", "pneumonia"] if classes == 2 else ["normal", "bacterial", "viral"], "split": "test",
+            "operating_point": "balanced", "interval": {"kind": "95 % percentile bootstrap by patient"}, "metrics": metrics, "clean": cells(),
+            "stresses": stresses, "mean": cells(), "drop": cells(), "worst": worst}
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_every_stress_has_a_panel_with_every_value(classes):
+    result = made_up(classes)
+    figure = shift_curves(result)
+    panels = [a for a in figure.axes if a.get_title(loc="left")]
+    assert [a.get_title(loc="left") for a in panels] == ["darker", "noise", "jpeg"]
+    for axes, stress in zip(panels, result["stresses"], strict=True):
+        for line, metric in zip(axes.get_lines(), result["metrics"][:-2], strict=True):
+            np.testing.assert_allclose(line.get_ydata(), [c[metric]["value"] for c in [result["clean"], *stress["cells"]]])
+        assert [t.get_text() for t in axes.get_xticklabels()] == ["clean", *(f"{s:g}" for s in stress["severities"])]
+        assert axes.get_ylim()[0] <= min(c[m]["value"] for c in stress["cells"] for m in result["metrics"][:-2])
+    first = [line.get_color() for line in panels[0].get_lines()]
+    assert first[:-1] == ([CLASS_COLOURS[1], CLASS_COLOURS[0]] if classes == 2 else list(CLASS_COLOURS[:3]))
+    assert to_png_bytes(figure, 40)[:4] == b"\x89PNG"
+
+
+def test_the_whole_table_of_stresses_can_be_drawn():
+    assert len([a for a in shift_curves(made_up(names=tuple(STRESSES))).axes if a.get_title(loc="left")]) == len(STRESSES)
+
+
+def test_tables_hold_the_values_of_every_cell():
+    result = made_up()
+    head, rows = shift_table(result)
+    assert head[3:] == ["Sensitivity", "Specificity", "AUROC"] and [r[0] for r in rows] == ["unchanged", "darker", "noise", "jpeg"]
+    assert rows[2][2] == "6, 12, 24 grey levels, sigma"
+    assert rows[2][4] == ", ".join(f"{c['specificity']['value']:.3f}" for c in result["stresses"][1]["cells"])
+    head, rows = shift_summary(result)
+    mean = result["mean"]["auroc"]
+    assert rows[2][0] == "AUROC" and rows[2][2] == f"{mean['value']:.3f} [{mean['low']:.3f}, {mean['high']:.3f}]" and rows[2][4] == "0.700 (darker)"
+
+
+def test_the_sentences_and_the_markdown_say_rows_point_and_numbers():
+    result = made_up(3)
+    text = " ".join(shift_sentences(result))
+    assert "300 test radiographs of 200 patients" in text and "3 graded changes, 9 settings" in text and "“balanced”" in text and "Recall of viral" in text
+    lines = shift_markdown(result)
+    assert lines[0] == "## Shift card"
+    tables = [x for x in lines if x.startswith("|")]
+    assert len(tables) == 2 + 6 + 2 + 4 and len({x.count("|") for x in tables[:8]}) == 1
+    assert "Recall of bacterial" in shift_alt(result)
+
+
+def test_a_metric_that_does_not_exist_is_left_out_without_failing():
+    result = made_up(missing=("auroc", "sensitivity"))
+    assert "AUROC" not in " ".join(shift_sentences(result)) and "Specificity" in " ".join(shift_sentences(result))
+    assert ["Sensitivity", "–", "–", "–", "–"] == [c.split(" ")[0] for c in shift_summary(result)[1][0]]
+    shift_curves(result)

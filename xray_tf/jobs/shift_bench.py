@@ -1,0 +1,223 @@
+"""How well a finished classifier's frozen decisions hold when the same radiographs are changed: one forward pass over rows x stresses.
+
+The result is one JSON-able dict, the layout of `shift.json`:
+
+    {"rows": 300, "patients": 214, "class_names": [...], "class_counts": {...}, "split": "test", "operating_point": "balanced", "split_by": "patient",
+     "seed": 0, "interval": {...},                              as in metrics.json
+     "metrics": ["sensitivity", "specificity", "auroc", "balanced_accuracy", "accuracy"],    for more classes recall/<name> each, then auroc, ...
+     "clean": {metric: {"value", "low", "high"}},
+     "stresses": [{"name", "group", "unit", "what", "severities": [...], "cells": [{metric: {"value", "low", "high"}}, one a severity],
+                   "mean": {metric: value over its severities}}],
+     "mean": {metric: {"value", "low", "high"}},                over stresses, each counting the same
+     "drop": {metric: {"value", "low", "high"}},                clean - mean, the interval from the same replicates on both sides
+     "worst": {metric: {"stress", "value"}},                    the stress with the lowest mean
+     "groups": {group: {metric: value}}}
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xray_tf.artifact import write_text
+from xray_tf.data.cache import ProgressLine
+from xray_tf.data.records import Record, class_index
+from xray_tf.data.shift import STRESSES, StressGrid, choose_stresses
+from xray_tf.jobs.loaded import Classifier
+from xray_tf.options import ShiftOptions
+
+JSON, CSV, PICTURE = "shift.json", "shift.csv", "shift.png"
+
+
+def measure_shift(classifier: Classifier, pixels: np.ndarray, rows: Sequence[int], records: Sequence[Record],
+                  options: ShiftOptions = ShiftOptions(), *, operating_point: str | None = None, batch_size: int = 64,  # noqa: B008
+                  progress: bool = True) -> dict[str, Any]:
+    """Score the same radiographs unchanged and under every stress and severity, at a frozen operating point.
+
+    Args:
+        classifier: an opened artifact; nothing is fitted.
+        pixels: (M, S, S) uint8, most often memory-mapped; only a batch is ever in memory.
+        rows: N rows of it.
+        records: of these rows, in order; those without a class are left out.
+        options: which stresses, how many rows, the seed and the replicates.
+        operating_point: a name on the card; its default when None.
+        batch_size: radiographs a forward pass.
+        progress: draw a line that counts up.
+
+    Returns:
+        The layout in the module's docstring.
+
+    Raises:
+        ValueError: no labelled row, or an unknown stress.
+    """
+    from xray_tf.stats.operating_points import decide, resolve
+
+    card = classifier.card
+    names = choose_stresses(options.stresses)
+    name, point = resolve(card.operating_points, operating_point, card.default_operating_point)
+    labels = np.array([class_index(r, card.task) for r in records], np.int64)
+    keep = draw_rows(labels, [r.patient or r.path for r in records], options.shift_rows, options.shift_seed)
+    if not len(keep):
+        raise ValueError(f"There is no labelled radiograph to put under stress among {len(records)}. Expected classes {card.class_names}.")
+    labels, records, rows = labels[keep], [records[i] for i in keep], np.asarray(rows)[keep]
+    cells: list = [None, *((n, s) for n in names for s in STRESSES[n].severities)]
+    grid = StressGrid(pixels, rows, [r.sha256 or r.path for r in records], cells, options.shift_seed)
+    with ProgressLine("Under stress", len(grid), progress) as line:
+        logits = classifier.forward(grid, batch_size=batch_size, progress=line.step)["logits"]
+    probabilities = classifier.probabilities_of(logits).reshape(len(cells), len(rows), -1)
+    decided = np.stack([decide(p, point) for p in probabilities])
+    splits = {r.split for r in records}
+    about = {"split": splits.pop() if len(splits) == 1 else "all rows", "operating_point": name, "split_by": card.split_by}
+    return summarise(probabilities, decided, labels, [r.patient for r in records], card.class_names, names, options, about)
+
+
+def draw_rows(labels: np.ndarray, patients: Sequence[str], limit: int, seed: int) -> np.ndarray:
+    """Choose rows whose class is known, as many of each class as can be, at most `limit` in all (0: every one).
+
+    Within a class the patients' order depends on the seed and the key alone, so a smaller draw is part of a larger one.
+
+    Returns:
+        (n,) int64 positions, rising.
+    """
+    order = [hashlib.sha256(f"{seed}:{p}".encode("utf-8", "surrogateescape")).digest() for p in patients]
+    queues = [sorted(np.flatnonzero(labels == k), key=lambda i: (order[i], i)) for k in np.unique(labels[labels >= 0])]
+    left, taken = limit if limit else len(labels), []
+    for place, queue in enumerate(sorted(queues, key=len)):
+        count = min(len(queue), -(-left // (len(queues) - place)) if left else 0)
+        taken += queue[:count]
+        left -= count
+    return np.sort(np.array(taken, np.int64))
+
+
+def summarise(probabilities: np.ndarray, decided: np.ndarray, labels: np.ndarray, patients: Sequence[str], class_names: Sequence[str],
+              names: Sequence[str], options: ShiftOptions, about: dict[str, str]) -> dict[str, Any]:
+    """Turn the predictions of every cell into the layout in the module's docstring.
+
+    Args:
+        probabilities: (C, N, K) calibrated; cell 0 unchanged, then each stress's severities in turn.
+        decided: (C, N) int class indices.
+        labels: (N,) int class indices.
+        patients: N keys, empty where not known.
+        class_names: K names.
+        names: the stresses.
+        options: replicates and seed.
+        about: `split`, `operating_point`, `split_by`, recorded.
+    """
+    from xray_tf.stats.metrics import score
+
+    scores = [score(p, labels, d, patients, class_names, options.shift_bootstrap, options.shift_seed, **about)
+              for p, d in zip(probabilities, decided, strict=True)]
+    metrics = metric_names(class_names)
+    cells = [{m: _cell_of(s, m) for m in metrics} for s in scores]
+    stresses, weights, start = [], np.zeros(len(cells)), 1
+    for name in names:
+        row = STRESSES[name]
+        mine = slice(start, start := start + len(row.severities))
+        weights[mine] = 1 / (len(names) * len(row.severities))
+        stresses.append({"name": name, "group": row.group, "unit": row.unit, "what": row.what, "severities": list(row.severities), "cells": cells[mine],
+                         "mean": {m: _mean(c[m]["value"] for c in cells[mine]) for m in metrics}})
+    groups = {g: {m: _mean(s["mean"][m] for s in stresses if s["group"] == g) for m in metrics} for g in dict.fromkeys(s["group"] for s in stresses)}
+    worst = {}
+    for m in metrics:
+        known = [s for s in stresses if s["mean"][m] is not None]
+        lowest = min(known, key=lambda s: s["mean"][m], default=None)
+        worst[m] = {"stress": lowest["name"], "value": lowest["mean"][m]} if lowest else {"stress": "", "value": None}
+    mean, drop = _over_cells(probabilities, decided, labels, patients, class_names, weights, options)
+    first = {k: scores[0][k] for k in ("rows", "patients", "class_names", "class_counts", "split", "operating_point", "split_by", "interval")}
+    return {**first, "seed": options.shift_seed, "metrics": metrics, "clean": cells[0], "stresses": stresses, "mean": mean, "drop": drop,
+            "worst": worst, "groups": groups}
+
+
+def metric_names(class_names: Sequence[str]) -> list[str]:
+    """Name what is measured of each cell: of two classes sensitivity and specificity, of more each recall."""
+    recalls = ["sensitivity", "specificity"] if len(class_names) == 2 else [f"recall/{n}" for n in class_names]
+    return [*recalls, "auroc", "balanced_accuracy", "accuracy"]
+
+
+def write_shift(result: dict[str, Any], folder: str | os.PathLike) -> None:
+    """Write shift.json, shift.csv (one row a cell) and shift.png into a folder."""
+    from xray_tf.pages.figures import to_png_bytes
+    from xray_tf.pages.shift_card import shift_curves
+
+    folder = Path(folder)
+    write_text(folder / JSON, json.dumps(result, indent=1, allow_nan=False) + "\n")
+    with (folder / CSV).open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["group", "stress", "severity", "unit", *(f"{m}{end}" for m in result["metrics"] for end in ("", "_low", "_high"))])
+        rows = [("", "clean", "", "", result["clean"])]
+        rows += [(s["group"], s["name"], v, s["unit"], cell) for s in result["stresses"] for v, cell in zip(s["severities"], s["cells"], strict=True)]
+        for *left, cell in rows:
+            writer.writerow([*left, *("" if (x := cell[m][end]) is None else f"{x:.6f}" for m in result["metrics"] for end in ("value", "low", "high"))])
+    (folder / PICTURE).write_bytes(to_png_bytes(shift_curves(result)))
+
+
+def _cell_of(scored: dict[str, Any], metric: str) -> dict[str, Any]:
+    kind, _, name = metric.partition("/")
+    cell = scored["per_class"][name][kind] if name else scored["metrics"][kind]
+    return {k: cell[k] for k in ("value", "low", "high")}
+
+
+def _mean(values) -> float | None:
+    values = [v for v in values if v is not None]
+    return float(np.mean(values)) if values else None
+
+
+def _over_cells(probabilities: np.ndarray, decided: np.ndarray, labels: np.ndarray, patients: Sequence[str], class_names: Sequence[str],
+                weights: np.ndarray, options: ShiftOptions) -> tuple[dict, dict]:
+    """Average each metric over the cells with the weights (C,), and set it against cell 0.
+
+    A recall is a mean over rows and an AUROC a mean over pairs of rows (Mann-Whitney), so their averages over cells are the same
+    means of averaged rows and pairs: one bootstrap serves all cells, and clean and stressed rows are resampled together.
+    """
+    from xray_tf.stats.metrics import LEVEL, cluster_weights
+
+    clusters = np.unique([p or f"\0{i}" for i, p in enumerate(patients)], return_inverse=True)[1]
+    ones = np.ones((1, len(labels)))
+    drawn = cluster_weights(clusters, options.shift_bootstrap, options.shift_seed) if clusters.max() and options.shift_bootstrap else ()
+    blocks = [ones, *drawn]
+    right = (decided == labels).astype(np.float64)
+    sides = [_Linear(right[0], probabilities[:1], np.ones(1), labels), _Linear(weights @ right, probabilities, weights, labels)]
+    clean, mean = ([np.concatenate(v) for v in zip(*(side.numbers(w) for w in blocks), strict=True)] for side in sides)
+
+    def cell(values: np.ndarray) -> dict[str, float | None]:
+        known = values[1:][~np.isnan(values[1:])]
+        low, high = np.percentile(known, [50 * (1 - LEVEL), 50 * (1 + LEVEL)]).tolist() if len(known) else (None, None)
+        return {"value": None if np.isnan(values[0]) else float(values[0]), "low": low, "high": high}
+
+    recalls = [1, 0] if len(class_names) == 2 else range(len(class_names))
+    picks = [*recalls, len(class_names), len(class_names) + 1, len(class_names) + 2]
+    metrics = metric_names(class_names)
+    return ({m: cell(mean[i]) for m, i in zip(metrics, picks, strict=True)},
+            {m: cell(clean[i] - mean[i]) for m, i in zip(metrics, picks, strict=True)})
+
+
+class _Linear:
+    """Recalls, AUROC, balanced accuracy and accuracy averaged over cells, from weights on the rows."""
+
+    def __init__(self, right: np.ndarray, probabilities: np.ndarray, weights: np.ndarray, labels: np.ndarray):
+        self.right, self.labels, self.classes = right, labels, probabilities.shape[2]
+        self.wins = []
+        for k in [1] if self.classes == 2 else range(self.classes):
+            wins = np.zeros(((labels == k).sum(), (labels != k).sum()))
+            for w, p in zip(weights, probabilities[:, :, k], strict=True):
+                if w:
+                    a, b = p[labels == k][:, None], p[labels != k][None, :]
+                    wins += w * ((a > b) + 0.5 * (a == b))
+            self.wins.append((k, wins))
+
+    def numbers(self, draws: np.ndarray) -> list[np.ndarray]:
+        """Return for row weights (R, N): one recall a class, AUROC, balanced accuracy, accuracy, (R,) each, NaN where not defined."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            recalls = [draws[:, self.labels == k] @ self.right[self.labels == k] / draws[:, self.labels == k].sum(axis=1) for k in range(self.classes)]
+            areas = []
+            for k, wins in self.wins:
+                inside, outside = draws[:, self.labels == k], draws[:, self.labels != k]
+                areas.append(((inside @ wins) * outside).sum(axis=1) / (inside.sum(axis=1) * outside.sum(axis=1)))
+            return [*recalls, np.mean(areas, axis=0), np.mean(recalls, axis=0), draws @ self.right / draws.sum(axis=1)]
