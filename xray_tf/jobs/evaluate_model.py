@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,21 +13,27 @@ import numpy as np
 
 from xray_tf.artifact import Card, new_folder, write_text
 from xray_tf.data.predictions import Predictions
-from xray_tf.jobs.corpus import read_corpus
+from xray_tf.data.records import Findings
+from xray_tf.data.split import apply_split
+from xray_tf.jobs.corpus import Corpus, read_corpus
 from xray_tf.jobs.loaded import Classifier, load, predictions_of
-from xray_tf.options import DataOptions, EvaluateOptions
+from xray_tf.options import PARTS, DataOptions, EvaluateOptions, ShiftOptions
 
 
 def evaluate_model(model: str | os.PathLike | Classifier, data: str, out: str | os.PathLike | None = None,
-                   data_options: DataOptions = DataOptions(), options: EvaluateOptions = EvaluateOptions(), *,  # noqa: B008
+                   data_options: DataOptions = DataOptions(), options: EvaluateOptions = EvaluateOptions(),  # noqa: B008
+                   shift_options: ShiftOptions = ShiftOptions(), *, part: str = "all",  # noqa: B008
                    operating_point: str | None = None, progress: bool = True) -> tuple[dict[str, Any], Predictions]:
     """Predict and score labelled radiographs; nothing is fitted to them.
 
     Args:
         model: an artifact folder, or one already opened.
         data: as in training; a folder that holds only a test part will do.
-        out: where `metrics.json`, `predictions.csv`, `audit.csv` and `report.html` are written; nothing is when None.
-        data_options, options: see `xray_tf.options`; the share options are not used: every row is scored.
+        out: where `metrics.json`, `predictions.csv`, `audit.csv` and `report.html` are written (and `shift.json`, `shift.csv` and
+            `shift.png`, when asked for); nothing is when None.
+        data_options, options, shift_options: see `xray_tf.options`. The shares are not used: rows have the split that
+            `data_options.split` (an earlier run's split.csv) names, or the one their source gives.
+        part: which rows to score: `all`, or those of the split `train`, `val` or `test`.
         operating_point: a name on the card; its default when None.
         progress: say what is going on.
 
@@ -34,29 +42,61 @@ def evaluate_model(model: str | os.PathLike | Classifier, data: str, out: str | 
 
     Raises:
         FileExistsError: `out` is there.
-        ValueError: no labelled radiograph.
+        ValueError: no labelled radiograph, or none of the part; a shift bench without `out`.
     """
+    from xray_tf.jobs.shift_bench import measure_shift, write_shift
     from xray_tf.pages.document import write_report
+    from xray_tf.pages.shift_card import shift_sentences
 
+    if shift_options.shift and out is None:
+        raise ValueError("What --shift finds is written to files, and out is None. Name a folder, or call xray_tf.jobs.shift_bench.measure_shift.")
     say = partial(print, flush=True) if progress else (lambda *_: None)
     classifier = model if isinstance(model, Classifier) else load(model)
     card = classifier.card
     prep = card.preprocessing
-    corpus = read_corpus(data, card.task, data_options, prep["image_size"], prep["resize"], progress)
+    corpus = choose_part(read_corpus(data, card.task, data_options, prep["image_size"], prep["resize"], progress), data_options.split, part)
     say(f"Scoring {len(corpus.records)} radiographs with {card.name}")
     probabilities = np.empty((0, len(card.class_names)))
     if len(corpus.records):
-        logits = classifier.forward(corpus.pixels, batch_size=options.forward_batch_size)["logits"]
+        logits = classifier.forward(corpus.pixels, indices=corpus.rows, batch_size=options.forward_batch_size)["logits"]
         probabilities = classifier.probabilities_of(logits)
     predictions = predictions_of(card, list(corpus.records), probabilities, operating_point)
     metrics = score_predictions(predictions, card, options, operating_point)
+    shift = None
+    if shift_options.shift:
+        shift = measure_shift(classifier, corpus.pixels, corpus.rows, list(corpus.records), shift_options, operating_point=operating_point,
+                              batch_size=options.forward_batch_size, progress=progress)
+        say("\n".join(shift_sentences(shift)))
     if out is not None:
         with new_folder(out) as draft:
             predictions.write_csv(draft / "predictions.csv")
             corpus.findings.write_csv(draft / "audit.csv")
             write_text(draft / "metrics.json", json.dumps(metrics, indent=1, allow_nan=False) + "\n")
+            if shift:
+                write_shift(shift, draft)
             write_report(draft, card)
     return metrics, predictions
+
+
+def choose_part(corpus: Corpus, split: str | os.PathLike | None, part: str = "all") -> Corpus:
+    """Give the rows the split an earlier run's split.csv names, if there is one, and keep those of one part.
+
+    Raises:
+        SplitError: not a split.csv, or radiographs it names are not in the data.
+        ValueError: an unknown part, or no row is of it.
+    """
+    if part not in PARTS:
+        raise ValueError(f"part must be one of {PARTS}. Received: part={part!r}")
+    records, notes = apply_split(corpus.records, split) if split else (corpus.records, Findings([]))
+    kept = records.where(lambda r: part in ("all", r.split))
+    if not len(kept) and len(records):
+        counts = ", ".join(f"{n} {name or 'without a part'}" for name, n in sorted(Counter(records.column("split")).items()))
+        raise ValueError(f"There is no radiograph of the part {part!r}. Received: {counts}. "
+                         "Name a split.csv with --split, such as the one in the model's folder, or another --part.")
+    row_of = {r.path: row for r, row in zip(corpus.records, corpus.rows, strict=True)}
+    label_of = {r.path: label for r, label in zip(corpus.records, corpus.labels, strict=True)}
+    return replace(corpus, records=kept, rows=np.array([row_of[r.path] for r in kept], np.int64),
+                   labels=np.array([label_of[r.path] for r in kept], np.int64), findings=corpus.findings + notes)
 
 
 def score_predictions(predictions: Predictions, card: Card, options: EvaluateOptions, operating_point: str | None = None) -> dict[str, Any]:
