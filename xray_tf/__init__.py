@@ -12,6 +12,8 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "scan": "xray_tf.data.sources",
     "split_records": "xray_tf.data.split",
+    "natural_splits": "xray_tf.data.shift",
+    "apply_stress": "xray_tf.data.shift",
     "audit_records": "xray_tf.data.audit",
     "build_cache": "xray_tf.data.cache",
     "draw_phantom": "xray_tf.data.phantom",
