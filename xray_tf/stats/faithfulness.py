@@ -1,0 +1,363 @@
+"""Heat maps, measured: against lesions that are known, and against the scores of a net whose pixels are removed; always beside controls.
+
+Nothing here knows a net: `predict` is any callable, images (B, H, W, C) float32 -> scores (B,) or class probabilities (B, K). Every
+figure is one number an image, so that `paired_bootstrap` can compare methods on the same radiographs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from scipy import ndimage
+
+Predict = Callable[[np.ndarray], np.ndarray]
+BASELINES = ("mean", "blur", "noisy_linear")
+QUANTILE = 0.9
+ROAD_SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9)
+ROAD_NOISE = 0.01 * 255  # grey levels; Rong et al. use 0.01 of the range
+_RANDOM_CELLS = 7  # of the random control, about as coarse as a Grad-CAM map
+_BLUR_SHARE = 0.1  # sigma of the blurred baseline, as a share of the shorter side
+_TOLERANCE, _MOST_STEPS = 0.05, 400  # of the imputation: grey levels of change in a step; far below its noise
+
+
+# ---- against known lesions
+
+def localisation(maps: np.ndarray, masks: np.ndarray, quantile: float = QUANTILE, tolerance: int = 0) -> dict[str, np.ndarray]:
+    """Measure how well maps point at lesions.
+
+    Args:
+        maps: (N, H, W) floats >= 0.
+        masks: (N, H, W) bool, each with at least one pixel.
+        quantile: of a map's own values, above which a pixel belongs to its region.
+        tolerance: pixels around a lesion that still count as a hit.
+
+    Returns:
+        (N,) float64 each:
+        `hit`: 1 where the maximum lies in the lesion (pointing game, Zhang et al. 2018); with several equal maxima, the share of them that does.
+        `energy`: the share of the map's sum inside the lesion (Wang et al. 2020, "Score-CAM", section 4.3).
+        `iou_quantile`: intersection over union of the lesion and the region above `quantile`.
+        `iou_best`: the same at the threshold that suits each image best: what the map could give, not what a reader gets.
+        `area`: the lesion's share of the image, which is what `hit` and `energy` are by chance.
+        An empty map points nowhere: all but `area` are 0.
+
+    Raises:
+        ValueError: shapes that do not fit, negative or NaN maps, or a mask without a lesion.
+    """
+    maps, masks = _checked_maps(maps), np.asarray(masks, bool)
+    if masks.shape != maps.shape or not masks.any(axis=(1, 2)).all():
+        raise ValueError("masks must have the shape of maps and each hold a lesion. "
+                         f"Received: maps {maps.shape}, masks {masks.shape}, {int((~masks.any(axis=(1, 2))).sum()) if masks.ndim == 3 else '?'} of them empty.")
+    if not 0 < quantile < 1:
+        raise ValueError(f"quantile must lie between 0 and 1. Received: quantile={quantile!r}")
+    rows = [_localise(one, mask, quantile, tolerance) for one, mask in zip(maps, masks, strict=True)]
+    return {name: np.array([row[name] for row in rows]) for name in ("hit", "energy", "iou_quantile", "iou_best", "area")}
+
+
+def _localise(one: np.ndarray, mask: np.ndarray, quantile: float, tolerance: int) -> dict[str, float]:
+    if not one.any():
+        return {"hit": 0.0, "energy": 0.0, "iou_quantile": 0.0, "iou_best": 0.0, "area": mask.mean()}
+    near = ndimage.distance_transform_edt(~mask) <= tolerance if tolerance else mask
+    region = (one >= np.quantile(one, quantile)) & (one > 0)
+    return {"hit": near[one == one.max()].mean(), "energy": one[mask].sum() / one.sum(), "area": mask.mean(),
+            "iou_quantile": (region & mask).sum() / (region | mask).sum(), "iou_best": _best_iou(one, mask)}
+
+
+def _best_iou(one: np.ndarray, mask: np.ndarray) -> float:
+    """Try every value above 0 as the threshold, in one sort."""
+    order = np.argsort(-one, axis=None, kind="stable")
+    values, inside = one.ravel()[order], np.cumsum(mask.ravel()[order])
+    ends = np.append(values[1:] < values[:-1], True) & (values > 0)  # a threshold takes all pixels of one value, or none
+    taken = np.arange(1, len(values) + 1)
+    return float((inside / (mask.sum() + taken - inside))[ends].max())
+
+
+def control_maps(images: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
+    """Draw maps that know nothing of any net; a method that does not beat them has explained nothing.
+
+    Args:
+        images: (N, H, W) or (N, H, W, C).
+        seed: of `random`.
+
+    Returns:
+        (N, H, W) float32 in [0, 1] each: `random` (about 7 x 7 uniform numbers an image, interpolated), `centre` (a Gaussian, a quarter of the side wide),
+        `edge` (the image's own gradient; an edge detector passes for an explanation, Adebayo et al. 2018).
+    """
+    grey = np.asarray(images, np.float32)
+    grey = grey.mean(-1) if grey.ndim == 4 else grey
+    count, height, width = grey.shape
+    drawn = [_cloud(np.random.default_rng((seed, i)), height, width) for i in range(count)]
+    y, x = np.mgrid[:height, :width]
+    centre = np.exp(-((y - (height - 1) / 2) / (height / 4)) ** 2 / 2 - ((x - (width - 1) / 2) / (width / 4)) ** 2 / 2)
+    edge = np.stack([ndimage.gaussian_gradient_magnitude(one, 1.0) for one in grey])
+    return {name: _to_one(np.asarray(maps, np.float32)) for name, maps in
+            (("random", np.stack(drawn)), ("centre", np.broadcast_to(centre, grey.shape)), ("edge", edge))}
+
+
+def _cloud(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """Interpolate uniform numbers on a grid that lies at random: with a fixed one, maxima would crowd at the image's border."""
+    grid, shift = rng.random((_RANDOM_CELLS + 2, _RANDOM_CELLS + 2)), rng.random(2)
+    places = [shift[axis] + np.arange(length) * _RANDOM_CELLS / length for axis, length in enumerate((height, width))]
+    return ndimage.map_coordinates(grid, np.meshgrid(*places, indexing="ij"), order=1)
+
+
+# ---- against the net's own scores
+
+def removal_curves(images: np.ndarray, maps: np.ndarray, predict: Predict, shares: Sequence[float], *, baseline: str = "mean", first: str = "most",
+                   class_index: np.ndarray | int | None = None, batch_size: int = 64, seed: int = 0) -> np.ndarray:
+    """Score images from which a growing share of pixels has been removed, in the order of a map.
+
+    Args:
+        images: (N, H, W) or (N, H, W, C), pixels in [0, 255].
+        maps: (N, H, W) floats >= 0. Equal values go in random order, so that an empty map is a random one.
+        predict: see the module. It is called with full batches of (image, share) pairs.
+        shares: of the pixels, in [0, 1].
+        baseline: what takes a pixel's place: `mean` of the image, the `blur` of it, or `noisy_linear` (see `impute_linear`).
+        first: `most` important pixels first, or `least`.
+        class_index: the column of the scores, one for all or (N,), where `predict` gives (B, K).
+        batch_size: pairs a call.
+        seed: of ties and of the imputation's noise; every pair has a stream of its own, whatever the batches.
+
+    Returns:
+        (N, len(shares)) float64.
+
+    Raises:
+        ValueError: arguments that do not fit together, or scores that are not numbers.
+    """
+    images, maps, columns = _checked_images(images, maps, class_index)
+    shares = np.asarray(shares, np.float64)
+    if baseline not in BASELINES or first not in ("most", "least"):
+        raise ValueError(f"baseline must be one of {BASELINES} and first most or least. Received: baseline={baseline!r}, first={first!r}")
+    if shares.ndim != 1 or not len(shares) or (shares < 0).any() or (shares > 1).any():
+        raise ValueError(f"shares must be numbers in [0, 1]. Received: {shares.tolist()}")
+    curves = np.empty((len(images), len(shares)))
+    for start in range(0, len(images), batch_size):
+        rows = np.arange(start, min(start + batch_size, len(images)))
+        ranks = _ranks(maps[rows], first, seed, rows)
+        fillings = None if baseline == "noisy_linear" else np.stack([_filling(images[i], baseline) for i in rows])
+        for pairs in _chunks(len(rows) * len(shares), batch_size):
+            i, s = np.divmod(pairs, len(shares))
+            removed = ranks[i] < np.round(shares[s] * ranks[0].size)[:, None, None]
+            if fillings is None:
+                changed = impute_linear(images[rows[i]], removed, seeds=[(seed, int(rows[a]), int(b)) for a, b in zip(i, s, strict=True)])
+            else:
+                changed = np.where(removed[..., None], fillings[i], images[rows[i]])
+            curves[rows[i], s] = _scored(predict, changed, None if columns is None else columns[rows[i]])
+    return curves
+
+
+def deletion(images: np.ndarray, maps: np.ndarray, predict: Predict, steps: int = 20, baseline: str = "mean", **more) -> tuple[np.ndarray, np.ndarray]:
+    """Remove the most important pixels first and return (areas (N,), curves (N, steps + 1)); low is faithful (Petsiuk et al. 2018, "RISE", section 4.1)."""
+    shares = np.linspace(0, 1, steps + 1)
+    curves = removal_curves(images, maps, predict, shares, baseline=baseline, first="most", **more)
+    return np.trapezoid(curves, shares, axis=1), curves
+
+
+def insertion(images: np.ndarray, maps: np.ndarray, predict: Predict, steps: int = 20, baseline: str = "blur", **more) -> tuple[np.ndarray, np.ndarray]:
+    """Bring the most important pixels back first, from the baseline up; returns (areas (N,), curves (N, steps + 1)), high is faithful (Petsiuk et al. 2018)."""
+    shares = np.linspace(0, 1, steps + 1)
+    curves = removal_curves(images, maps, predict, 1 - shares, baseline=baseline, first="least", **more)
+    return np.trapezoid(curves, shares, axis=1), curves
+
+
+def road(images: np.ndarray, maps: np.ndarray, predict: Predict, shares: Sequence[float] = ROAD_SHARES, **more) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Remove and debias: removal by noisy linear imputation (Rong et al. 2022, "A Consistent and Efficient Evaluation Strategy", section 4).
+
+    Returns:
+        (scores (N,), most (N, S), least (N, S)): half the mean gap between removing the least and the most important pixels first, and both curves.
+        High is faithful, 0 is what a random map gives.
+    """
+    most, least = (removal_curves(images, maps, predict, shares, baseline="noisy_linear", first=first, **more) for first in ("most", "least"))
+    return (least - most).mean(1) / 2, most, least
+
+
+def average_drop(images: np.ndarray, maps: np.ndarray, predict: Predict, class_index: np.ndarray | int | None = None, baseline: str = "black",
+                 batch_size: int = 64) -> tuple[np.ndarray, np.ndarray]:
+    """Show the net only what the map shows: image x map (Chattopadhay et al. 2018, section 5.1).
+
+    Args:
+        images, maps, predict, class_index, batch_size: as in `removal_curves`; maps in [0, 1], scores in [0, 1].
+        baseline: `black` as in the paper, or `mean` or `blur` of the image where the map is 0; black is far from any radiograph.
+
+    Returns:
+        (drops (N,) float64 = max(0, y - o) / y with the scores y before and o after; increases (N,) bool, o > y).
+    """
+    images, maps, columns = _checked_images(images, maps, class_index)
+    if baseline not in ("black", "mean", "blur"):
+        raise ValueError(f"baseline must be black, mean or blur. Received: baseline={baseline!r}")
+    before, after = np.empty(len(images)), np.empty(len(images))
+    for rows in _chunks(len(images), batch_size):
+        column = None if columns is None else columns[rows]
+        filling = 0.0 if baseline == "black" else np.stack([_filling(images[i], baseline) for i in rows])
+        shown = maps[rows][..., None]
+        before[rows] = _scored(predict, images[rows], column)
+        after[rows] = _scored(predict, (images[rows] * shown + filling * (1 - shown)).astype(np.float32), column)
+    return np.divide(np.maximum(before - after, 0), before, out=np.zeros_like(before), where=before > 0), after > before
+
+
+def impute_linear(images: np.ndarray, removed: np.ndarray, noise: float = ROAD_NOISE, seeds: Sequence = ()) -> np.ndarray:
+    """Fill removed pixels so that each is the weighted mean of its neighbours (1/6 beside, 1/12 across), plus noise (Rong et al. 2022, section 4.2).
+
+    The linear system is symmetric; all images are solved at once by conjugate gradients from a coarse-to-fine first guess.
+
+    Args:
+        images: (B, H, W, C) floats in [0, 255].
+        removed: (B, H, W) bool; where nothing is left, the image's mean is taken.
+        noise: standard deviation, grey levels; the result is kept in [0, 255].
+        seeds: B seeds for the noise; 0, 1, ... when empty.
+
+    Returns:
+        (B, H, W, C) float32 in [0, 255].
+    """
+    images = np.asarray(images, np.float32)
+    channels = images.shape[-1]
+    known = np.moveaxis(images, -1, 1).reshape(-1, *images.shape[1:3])  # (B * C, H, W)
+    holes = np.repeat(np.asarray(removed, bool), channels, axis=0)
+    filled = _solve(known, holes)
+    filled = np.moveaxis(filled.reshape(len(images), channels, *images.shape[1:3]), 1, -1)
+    for one, hole, seed in zip(filled, np.asarray(removed, bool), seeds or range(len(images)), strict=True):
+        if noise and hole.any():
+            one[hole] += np.random.default_rng(seed).normal(0.0, noise, (int(hole.sum()), channels)).astype(np.float32)
+    return np.clip(filled, 0.0, 255.0)
+
+
+def _solve(images: np.ndarray, holes: np.ndarray) -> np.ndarray:
+    """Solve (D - W) x = 0 in the holes of (B, H, W) float32, x known outside, by conjugate gradients; D sums a pixel's weights, fewer at the border."""
+    degree = _neighbours(np.ones((1, *images.shape[1:]), np.float32))
+    whole = holes.all(axis=(1, 2))
+    x = np.where(holes, _first_guess(images, ~holes), images)
+    x[whole] = images[whole].mean(axis=(1, 2), keepdims=True)
+    holes = holes & ~whole[:, None, None]
+    residual = np.where(holes, _neighbours(x) - degree * x, 0.0)
+    direction, size = residual.copy(), np.einsum("bhw,bhw->b", residual, residual)
+    for _ in range(_MOST_STEPS):
+        if not size.any():
+            break
+        applied = np.where(holes, degree * direction - _neighbours(direction), 0.0)
+        curve = np.einsum("bhw,bhw->b", direction, applied)
+        step = np.divide(size, curve, out=np.zeros_like(size), where=curve > 0)[:, None, None]
+        x += step * direction
+        residual -= step * applied
+        before, size = size, np.einsum("bhw,bhw->b", residual, residual)
+        if np.abs(step * direction).max() < _TOLERANCE:
+            break
+        direction = residual + np.divide(size, before, out=np.zeros_like(size), where=before > 0)[:, None, None] * direction
+    return x
+
+
+def _neighbours(x: np.ndarray) -> np.ndarray:
+    """Sum the neighbours of (B, H, W), 1/6 each beside and 1/12 across: the product of two [1, 2, 1] filters without its middle."""
+    lines = 2 * x
+    lines[:, 1:] += x[:, :-1]
+    lines[:, :-1] += x[:, 1:]
+    both = 2 * lines
+    both[:, :, 1:] += lines[:, :, :-1]
+    both[:, :, :-1] += lines[:, :, 1:]
+    return (both - 4 * x) / np.float32(12)
+
+
+def _first_guess(images: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Fill what is not known from means over ever larger blocks of what is."""
+    weight = known.astype(np.float32)
+    levels = [(images * weight, weight)]
+    while max(levels[-1][0].shape[1:]) > 1:
+        levels.append(tuple(_halved(part) for part in levels[-1]))
+    total, weight = levels[-1]
+    guess = total / np.maximum(weight, 1e-9)
+    for total, weight in reversed(levels[:-1]):
+        height, width = total.shape[1:]
+        coarse = guess.repeat(2, 1).repeat(2, 2)[:, :height, :width]
+        share = np.minimum(weight, 1.0)
+        guess = share * total / np.maximum(weight, 1e-9) + (1 - share) * coarse
+        guess = np.where(weight > 0, guess, (_neighbours(guess) + guess) / (1 + _neighbours(np.ones_like(guess[:1]))))
+    return guess
+
+
+def _halved(part: np.ndarray) -> np.ndarray:
+    part = np.pad(part, ((0, 0), (0, part.shape[1] % 2), (0, part.shape[2] % 2)))
+    return part[:, ::2, ::2] + part[:, 1::2, ::2] + part[:, ::2, 1::2] + part[:, 1::2, 1::2]
+
+
+# ---- comparing
+
+def paired_bootstrap(values: np.ndarray, control: np.ndarray, groups: Sequence | None = None, replicates: int = 2000, seed: int = 0) -> dict[str, float]:
+    """Compare two methods on the same images.
+
+    Args:
+        values, control: (N,) one number an image.
+        groups: N keys, such as patients, drawn together; each image is its own when None.
+        replicates: bootstrap samples.
+        seed: of the samples.
+
+    Returns:
+        `difference` (mean of values - control), `low` and `high` (95 % percentile interval), `p` (two-sided, from how often the difference
+        lies beyond 0; never below 2 / (replicates + 1)) and `groups` (how many were drawn from).
+
+    Raises:
+        ValueError: lengths that differ, no image, or NaN.
+    """
+    values, control = np.asarray(values, np.float64), np.asarray(control, np.float64)
+    if values.ndim != 1 or values.shape != control.shape or not len(values) or not np.isfinite(values - control).all():
+        raise ValueError(f"values and control must be finite numbers, one an image. Received: shapes {values.shape} and {control.shape}")
+    keys = np.arange(len(values)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    if len(keys) != len(values):
+        raise ValueError(f"groups must hold one key an image. Received: {len(keys)} for {len(values)}")
+    sums, counts = np.bincount(keys, values - control), np.bincount(keys).astype(np.float64)
+    draws = np.random.default_rng(seed).multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=replicates)  # how often each group is drawn
+    means = (draws @ sums) / (draws @ counts)
+    low, high = np.quantile(means, (0.025, 0.975))
+    beyond = (min((means <= 0).sum(), (means >= 0).sum()) + 1) / (replicates + 1)
+    return {"difference": float((values - control).mean()), "low": float(low), "high": float(high), "p": float(min(1.0, 2 * beyond)), "groups": len(sums)}
+
+
+def _checked_maps(maps: np.ndarray) -> np.ndarray:
+    maps = np.asarray(maps, np.float64)
+    if maps.ndim != 3 or not len(maps) or not np.isfinite(maps).all() or (maps < 0).any():
+        raise ValueError(f"maps must be (N, H, W) finite numbers >= 0. Received: shape {maps.shape}")
+    return maps
+
+
+def _checked_images(images: np.ndarray, maps: np.ndarray, class_index) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    maps, images = _checked_maps(maps), np.asarray(images)
+    images = images[..., None] if images.ndim == 3 else images
+    if images.ndim != 4 or images.shape[:3] != maps.shape:
+        raise ValueError(f"images must be (N, H, W) or (N, H, W, C) of the maps' size. Received: images {images.shape}, maps {maps.shape}")
+    return images.astype(np.float32), maps, None if class_index is None else np.broadcast_to(np.asarray(class_index), len(images))
+
+
+def _ranks(maps: np.ndarray, first: str, seed: int, rows: np.ndarray) -> np.ndarray:
+    """Return each pixel's place (B, H, W) int64 in the order of removal."""
+    ranks = np.empty((len(maps), maps[0].size), np.int64)
+    for one, rank, row in zip(maps, ranks, rows, strict=True):
+        ties = np.random.default_rng((seed, int(row))).random(one.size)
+        order = np.lexsort((ties, -one.ravel() if first == "most" else one.ravel()))
+        rank[order] = np.arange(one.size)
+    return ranks.reshape(maps.shape)
+
+
+def _filling(image: np.ndarray, baseline: str) -> np.ndarray:
+    """Return what stands for removed pixels of one image (H, W, C) float32."""
+    if baseline == "mean":
+        return np.broadcast_to(image.mean(axis=(0, 1)), image.shape).astype(np.float32)
+    sigma = _BLUR_SHARE * min(image.shape[:2])
+    return ndimage.gaussian_filter(image, (sigma, sigma, 0), mode="nearest").astype(np.float32)
+
+
+def _scored(predict: Predict, images: np.ndarray, columns: np.ndarray | None) -> np.ndarray:
+    scores = np.asarray(predict(np.ascontiguousarray(images, np.float32)), np.float64)
+    if scores.ndim == 2 and columns is not None and scores.shape[1] > columns.max():
+        scores = scores[np.arange(len(scores)), columns]
+    if scores.shape != (len(images),) or not np.isfinite(scores).all():
+        raise ValueError("predict must give one finite score an image, (B,), or (B, K) with a class_index below K. "
+                         f"Received: shape {scores.shape} for {len(images)} images, class_index {'given' if columns is not None else 'None'}")
+    return scores
+
+
+def _chunks(count: int, size: int) -> Iterator[np.ndarray]:
+    for start in range(0, count, size):
+        yield np.arange(start, min(start + size, count))
+
+
+def _to_one(maps: np.ndarray) -> np.ndarray:
+    most = maps.max(axis=(1, 2), keepdims=True)
+    return np.divide(maps, most, out=np.zeros_like(maps), where=most > 0)
