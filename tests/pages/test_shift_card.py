@@ -46,6 +46,13 @@ def test_the_whole_table_of_stresses_can_be_drawn():
     assert len([a for a in shift_curves(made_up(names=tuple(STRESSES))).axes if a.get_title(loc="left")]) == len(STRESSES)
 
 
+def test_what_lies_below_the_axis_is_written_at_its_foot():
+    result = made_up()
+    result["stresses"][1]["cells"][2]["specificity"]["value"] = 0.123
+    axes = next(a for a in shift_curves(result).axes if a.get_title(loc="left") == "noise")
+    assert axes.get_ylim()[0] == 0.5 and [t.get_text() for t in axes.texts] == ["0.12"]
+
+
 def test_tables_hold_the_values_of_every_cell():
     result = made_up()
     head, rows = shift_table(result)

@@ -20,7 +20,8 @@ COLUMNS = 6
 def shift_curves(result: dict[str, Any]) -> Figure:
     """Draw each stress in a panel of its own: the recalls at the frozen operating point and AUROC, from unchanged to the strongest.
 
-    Bars are 95 % intervals bootstrapped by patient (or by image, where there are no patient keys).
+    Bars are 95 % intervals bootstrapped by patient (or by image, where there are no patient keys). The panels share one axis, which ends
+    at 0.5 so that small losses show; what lies below is written at its foot.
     """
     stresses, series = result["stresses"], _series(result)
     columns = min(COLUMNS, len(stresses))
@@ -28,19 +29,21 @@ def shift_curves(result: dict[str, Any]) -> Figure:
     figure = Picture(figsize=(max(2.15 * columns, 4.5), 2.05 * lines + 0.55), layout="constrained", facecolor="white")
     panels = figure.subplots(lines, columns, squeeze=False, sharey=True)
     values = [c[m]["value"] for s in stresses for c in [result["clean"], *s["cells"]] for m, _, _ in series if c[m]["value"] is not None]
-    floor = min(0.9, np.floor(10 * min(values, default=0.9)) / 10)
+    floor = np.clip(np.floor(10 * min(values, default=0.9)) / 10, 0.5, 0.9)
     for axes, stress in zip(panels.flat, stresses, strict=False):
         cells = [result["clean"], *stress["cells"]]
         for shift, (metric, colour, marker) in zip(np.linspace(-0.09, 0.09, len(series)), series, strict=True):
             y, low, high = (np.array([np.nan if c[metric][k] is None else c[metric][k] for c in cells]) for k in ("value", "low", "high"))
             x = np.arange(len(cells)) + shift
             axes.vlines(x, low, high, color=colour, alpha=0.35, linewidth=1.6)
-            axes.plot(x, y, color=colour, linewidth=1.5, marker=marker, markersize=4, label=metric_text(metric), clip_on=False)
+            axes.plot(x, y, color=colour, linewidth=1.5, marker=marker, markersize=4, label=metric_text(metric), clip_on=bool((y < floor).any()))
+            for i in np.flatnonzero(y < floor):
+                axes.text(x[i], floor + 0.01, f"{y[i]:.2f}", color=colour, fontsize=8, ha="center", va="bottom")
         axes.set_title(stress["name"], loc="left", fontsize=9.5, fontweight="bold", color=INK, pad=4)
         axes.set_xticks(range(len(cells)), ["clean", *(f"{v:g}" for v in stress["severities"])])
         axes.set_xlabel(stress["unit"], fontsize=7.5, color=MUTED, labelpad=1)
         axes.set_xlim(-0.3, len(cells) - 0.7)
-        axes.set_ylim(floor, 1.0)
+        axes.set_ylim(floor, 1.003)
         axes.tick_params(labelsize=7.5, colors=INK, color=FAINT)
         axes.spines[["top", "right"]].set_visible(False)
         axes.spines[["left", "bottom"]].set_color("#aab4bc")
