@@ -91,6 +91,21 @@ class ShiftOptions:
     shift_seed: int = option(0, "of the rows drawn, the changes and their bootstrap", metavar="N")
 
 
+@dataclass(frozen=True)
+class ExplainOptions:
+    """How heat maps are made and drawn."""
+
+    method: str = option("grad_cam", "how a decision is explained",
+                         ("grad_cam", "grad_cam_plus_plus", "layer_cam", "hires_cam", "eigen_cam", "occlusion", "integrated_gradients", "grad_cam_flip"))
+    layer: str | None = option(None, "the feature map explained (default: the one named features, else the last)", metavar="NAME")
+    target: str | None = option(None, "the class explained (default: the one decided)", metavar="CLASS")
+    alpha: float = option(0.5, "weight of the colours over the radiograph, from 0 to 1", metavar="SHARE")
+    colormap: str = option("jet", "an OpenCV colour map, such as jet, viridis, inferno, turbo", metavar="NAME")
+    grid_columns: int = option(4, "radiographs shown of each outcome (hits and misses), where labels are known", metavar="N")
+    page_rows: int = option(60, "radiographs on the page; the folder holds all", metavar="N")
+    map_batch_size: int = option(32, "radiographs a pass", metavar="N")
+
+
 def add_flags(parser: argparse.ArgumentParser, cls: type) -> None:
     """Give `parser` one flag a field of the options dataclass `cls`."""
     hints = get_type_hints(cls)
