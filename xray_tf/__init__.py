@@ -21,6 +21,8 @@ _PUBLIC = {
     "evaluate_model": "xray_tf.jobs.evaluate_model",
     "export_model": "xray_tf.jobs.export_model",
     "load": "xray_tf.jobs.loaded",
+    "GradCAM": "xray_tf.nets.gradcam",
+    "overlay": "xray_tf.pages.overlays",
 }
 __all__ = [*_PUBLIC, "__version__"]
 
