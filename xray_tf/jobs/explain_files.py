@@ -1,0 +1,211 @@
+"""Heat maps for files, folders and globs: overlays, the maps themselves, and a page, in constant memory."""
+
+from __future__ import annotations
+
+import os
+import re
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import IO
+
+import cv2
+import numpy as np
+
+from xray_tf.artifact import new_folder, refuse_existing, write_text
+from xray_tf.data.cache import ProgressLine, stream_pixels
+from xray_tf.data.predictions import Predictions, PredictionWriter
+from xray_tf.data.records import Records
+from xray_tf.data.sources import find_files
+from xray_tf.jobs.loaded import Classifier, load, predictions_of
+from xray_tf.options import ExplainOptions
+from xray_tf.pages import overlays
+from xray_tf.pages.explanations import Shown, render_explanations
+
+MAPS, PAGE, PICTURES = "maps.npz", "explanations.html", "overlays"
+
+
+@dataclass
+class Explained:
+    """What a run left behind: `rows` radiographs, of which `failed` could not be read and `empty` have an empty map."""
+
+    rows: int = 0
+    failed: int = 0
+    empty: int = 0
+
+
+def explain_files(model: str | os.PathLike | Classifier, files: Iterable[str | os.PathLike], out: str | os.PathLike,
+                  options: ExplainOptions = ExplainOptions(), *, operating_point: str | None = None, strict: bool = False,  # noqa: B008
+                  progress: bool = True) -> Explained:
+    """Explain radiographs, labelled or not, in the order given, and write a folder, whole or not at all.
+
+    The folder holds `overlays/NNNN_<file stem>.png` at the model's size, `predictions.csv` and `.jsonl`, `explanations.html`, and `maps.npz`: `maps`
+    (N, S, S) float32 in [0, 1], `paths` (N,), `explained` (N,) class index (-1 where the file could not be read), `empty` (N,) bool, `class_names`,
+    `method` and `layer`. A map is for the class decided at the operating point, unless `options.target` names one.
+
+    Args:
+        model: an artifact folder, or one already opened.
+        files: files, folders and globs.
+        out: a folder to make.
+        options: method, layer, class, colours; see `xray_tf.options`.
+        operating_point: a name on the card; its default when None.
+        strict: stop at the first file that cannot be read.
+        progress: show a line.
+
+    Raises:
+        FileExistsError: `out` is there.
+        ValueError: no file, an unknown class, layer or colour map, or, with `strict`, a file that cannot be read.
+    """
+    refuse_existing(out)
+    classifier = model if isinstance(model, Classifier) else load(model)
+    records = find_files(files).records
+    run = _Run(classifier, records, options, operating_point, strict)
+    with new_folder(out) as draft:
+        (draft / PICTURES).mkdir()
+        writer = PredictionWriter(draft / "predictions.csv", draft / "predictions.jsonl", classifier.card.class_names)
+        with ProgressLine("explaining", len(records), progress) as line, writer, _MapsFile(draft / MAPS, len(records), run.side) as maps:
+            for predictions, heat in run.batches(draft / PICTURES):
+                writer.append(predictions)
+                maps.append(heat)
+                line.step(len(predictions))
+            maps.close_with(paths=np.array([r.path for r in records], str), explained=np.concatenate(run.explained), empty=np.concatenate(run.empty),
+                            class_names=np.array(classifier.card.class_names), method=np.array(options.method), layer=np.array(run.net.layer))
+        write_text(draft / PAGE, run.page())
+    return Explained(len(records), len(run.errors), int(np.concatenate(run.empty).sum()))
+
+
+@dataclass
+class _Run:
+    """One run: what it explains with, and what it must remember of the radiographs it has seen."""
+
+    classifier: Classifier
+    records: Records
+    options: ExplainOptions
+    operating_point: str | None
+    strict: bool
+    explained: list[np.ndarray] = field(default_factory=list)
+    empty: list[np.ndarray] = field(default_factory=list)
+    errors: list[tuple[str, str]] = field(default_factory=list)
+    shown: list[Shown] = field(default_factory=list)
+    decided: list[Predictions] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        names = self.classifier.card.class_names
+        if self.options.target is not None and self.options.target not in names:
+            raise ValueError(f"target must be one of {names}, or left out to explain what was decided. Received: target={self.options.target!r}")
+        if self.options.colormap not in overlays.COLORMAPS:
+            raise ValueError(f"colormap must be one of {', '.join(overlays.COLORMAPS)}. Received: colormap={self.options.colormap!r}")
+        self.side = self.classifier.card.preprocessing["image_size"]
+
+    @cached_property
+    def net(self):
+        from xray_tf.nets.gradcam import GradCAM
+
+        return GradCAM(self.classifier.model, self.options.layer, self.options.map_batch_size)
+
+    def batches(self, pictures: Path):
+        """Yield (predictions, maps (B, S, S) float32) batch by batch, and write the overlays."""
+        prep, size = self.classifier.card.preprocessing, self.options.map_batch_size
+        rows, done = iter(self.records), 0
+        pixels = iter(stream_pixels((self.records.file(r) for r in self.records), prep["image_size"], prep["resize"]))
+        while batch := list(islice(rows, size)):
+            results = [result for _, result in islice(pixels, len(batch))]
+            good = np.array([isinstance(result, np.ndarray) for result in results])
+            errors = ["" if ok else f"{result.kind}: {result.detail}" for ok, result in zip(good, results, strict=True)]
+            if self.strict and not good.all():
+                at = int((~good).argmax())
+                raise ValueError(f"{batch[at].path} cannot be read ({errors[at]}). Leave out --strict to go on with the others.")
+            self.errors += [(r.path, e) for r, e in zip(batch, errors, strict=True) if e]
+            stacked = np.stack([results[i] for i in np.flatnonzero(good)]) if good.any() else np.empty((0, self.side, self.side), np.uint8)
+            predictions, maps = self._explain(batch, stacked, good, errors)
+            for i, image in zip(np.flatnonzero(good), stacked, strict=True):
+                self._draw(pictures / f"{done + i + 1:04d}_{_safe(batch[i].path)}.png", predictions[int(i)], image, maps[i], int(self.explained[-1][i]))
+            done += len(batch)
+            yield predictions, maps
+
+    def _explain(self, batch: list, images: np.ndarray, good: np.ndarray, errors: list[str]) -> tuple[Predictions, np.ndarray]:
+        card = self.classifier.card
+        probabilities = np.full((len(batch), len(card.class_names)), np.nan)
+        maps, explained, empty = np.zeros((len(batch), self.side, self.side), np.float32), np.full(len(batch), -1, np.int64), np.zeros(len(batch), bool)
+        if len(images):
+            probabilities[good] = self.classifier.probabilities_of(self.classifier.forward(images, batch_size=len(images))["logits"])
+        predictions = predictions_of(card, batch, probabilities, self.operating_point, errors)
+        if len(images):
+            classes = predictions.predicted[good] if self.options.target is None else card.class_names.index(self.options.target)
+            maps[good], explained[good], empty[good] = self._maps(images, classes), self.net.explained, self.net.empty
+        self.explained.append(explained)
+        self.empty.append(empty)
+        self.decided.append(predictions)
+        return predictions, maps
+
+    def _maps(self, images: np.ndarray, classes) -> np.ndarray:
+        from xray_tf.nets.attribution import METHODS
+
+        return METHODS[self.options.method](self.net, images, classes)
+
+    def _draw(self, path: Path, prediction, image: np.ndarray, heat: np.ndarray, explained: int) -> None:
+        names, options = self.classifier.card.class_names, self.options
+        picture = overlays.overlay(image, heat, options.alpha, options.colormap)
+        path.write_bytes(cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes())
+        if len(self.shown) < options.page_rows:
+            probability = prediction.probabilities[names.index(prediction.predicted)]
+            panel = overlays.panel(image, heat, options.alpha, options.colormap, titles=("radiograph", names[explained], "top region"))
+            self.shown.append(Shown(prediction.path, prediction.predicted, probability, names[explained], not heat.any(), prediction.label, panel))
+
+    def page(self) -> str:
+        """Return the page; the few radiographs of the grid are read and explained once more, so that none had to be kept."""
+        card, options = self.classifier.card, self.options
+        target = f"the class {options.target}" if options.target else "the class decided at the operating point"
+        facts = [f"Method {options.method}, layer {self.net.layer}, for {target}.",
+                 f"Operating point: {self.operating_point or card.default_operating_point}.",
+                 f"The pictures show what the model saw, {self.side} x {self.side} pixels.",
+                 f"{int(np.concatenate(self.empty).sum()):,} maps are empty."]
+        grid = self._grid()
+        return render_explanations(card.name, facts, self.shown, len(self.records) - len(self.errors), self.errors, grid, overlays.RULE)
+
+    def _grid(self) -> np.ndarray | None:
+        labels, predicted, probabilities = (np.concatenate([getattr(p, c) for p in self.decided]) for c in ("labels", "predicted", "probabilities"))
+        if not (labels >= 0).any():
+            return None
+        chosen = overlays.choose_outcomes(labels, predicted, probabilities, self.options.grid_columns)
+        rows = np.unique(np.concatenate(list(chosen.values())))
+        if not len(rows):
+            return None
+        prep = self.classifier.card.preprocessing
+        images = np.stack([image for _, image in stream_pixels([self.records.file(self.records[int(i)]) for i in rows], prep["image_size"], prep["resize"])])
+        maps = self._maps(images, np.concatenate(self.explained)[rows])
+        places = {outcome: np.searchsorted(rows, members) for outcome, members in chosen.items()}
+        return overlays.outcome_grid(images, maps, places, probabilities[rows], self.options.alpha, self.options.colormap)
+
+
+class _MapsFile:
+    """An .npz whose largest array is written row by row: what `np.savez_compressed` would make, without holding it."""
+
+    def __init__(self, path: Path, count: int, side: int):
+        self._zip = zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1)
+        self._stream: IO[bytes] = self._zip.open("maps.npy", "w", force_zip64=True)
+        np.lib.format.write_array_header_1_0(self._stream, {"descr": "<f4", "fortran_order": False, "shape": (count, side, side)})
+
+    def append(self, maps: np.ndarray) -> None:
+        self._stream.write(np.ascontiguousarray(maps, "<f4").tobytes())
+
+    def close_with(self, **arrays: np.ndarray) -> None:
+        self._stream.close()
+        for name, array in arrays.items():
+            with self._zip.open(f"{name}.npy", "w") as stream:
+                np.lib.format.write_array(stream, array, allow_pickle=False)
+
+    def __enter__(self) -> _MapsFile:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._stream.close()
+        self._zip.close()
+
+
+def _safe(path: str) -> str:
+    """Return a file's stem in letters that every file system takes."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", Path(path).stem)[:80] or "radiograph"
