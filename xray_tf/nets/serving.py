@@ -26,7 +26,8 @@ from xray_tf.data.decoding import (
     RESIZE_MODES,
     decode,
 )
-from xray_tf.nets.classifier import derive, in_float32
+from xray_tf.nets.classifier import derive
+from xray_tf.nets.keras_file import in_float32
 
 PIXELS_TOLERANCE = 1e-4
 ENCODED_TOLERANCE = 1e-2
