@@ -92,6 +92,20 @@ class ShiftOptions:
 
 
 @dataclass(frozen=True)
+class EmbedOptions:
+    """How embeddings are searched, voted on and drawn."""
+
+    neighbors: int = option(0, "how many nearest training radiographs vote; 0: chosen by cross-validation over patients", metavar="K")
+    metric: str = option("cosine", "distance between embeddings", ("cosine", "euclidean"))
+    weights: str = option("distance", "each neighbour's vote: the same, or 1 / distance", ("uniform", "distance"))
+    space: str = option("standardised", "embeddings as they are, or each dimension at mean 0 and variance 1", ("raw", "standardised"))
+    components: int = option(512, "then reduced to so many principal components; 0: not reduced", metavar="N")
+    perplexity: float = option(30.0, "of t-SNE", metavar="NUMBER")
+    map_rows: int = option(6000, "the most radiographs on the maps and the page, test rows first; 0: no maps and no page", metavar="N")
+    embed_seed: int = option(0, "of the folds and of t-SNE", metavar="N")
+
+
+@dataclass(frozen=True)
 class ExplainOptions:
     """How heat maps are made and drawn."""
 

@@ -1,0 +1,295 @@
+"""Radiographs to embeddings, and what can be done with them: nearest-neighbour votes beside the network's head, maps and a page."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xray_tf.artifact import ArtifactError, new_folder, refuse_existing, write_text
+from xray_tf.data.predictions import Predictions
+from xray_tf.data.records import Findings, Record, Records, class_index
+from xray_tf.jobs.corpus import Corpus, read_corpus
+from xray_tf.jobs.loaded import Classifier, load, predictions_of
+from xray_tf.jobs.neighbors import ABOUT, ARRAYS, PIECE, Neighborhood, Reference, add_reference
+from xray_tf.jobs.provenance import provenance
+from xray_tf.options import DataOptions, EmbedOptions, EvaluateOptions
+from xray_tf.registry import TASKS
+
+EMBEDDINGS = "embeddings.npz"
+SHOWN = 5  # neighbours named on the page
+COLUMNS = ("path", "sha256", "patient", "label", "subtype", "split")
+
+
+def embed_radiographs(model: str | os.PathLike | Classifier, data: str, out: str | os.PathLike, data_options: DataOptions = DataOptions(),  # noqa: B008
+                      options: EmbedOptions = EmbedOptions(), evaluate_options: EvaluateOptions = EvaluateOptions(), *, task: str | None = None,  # noqa: B008
+                      save_reference: bool = False, command_line: str = "", progress: bool = True) -> dict[str, Any]:
+    """Embed radiographs, classify them by their nearest training radiographs, and draw them.
+
+    Where the data hold the artifact's training rows (its split.csv; found by their bytes), the neighbours' classifier is fitted on
+    those, k is chosen by cross-validation over their patients, its operating point is fitted on the validation rows, and the test rows
+    are reported. Other data are asked against the artifact's `reference/`, and all rows that are in neither part are reported.
+
+    Args:
+        model: an artifact folder, or one already opened.
+        data: as in training.
+        out: the folder to make: embeddings.npz, metrics.json, knn_predictions.csv, head_predictions.csv, neighbors.csv, reference.npz and
+            reference.json, audit.csv, confusion_knn.png, confusion_head.png, tsne.png, pca.png, page.html; what needs labels only where there are some.
+        data_options, options, evaluate_options: see `xray_tf.options`.
+        task: what the neighbours' labels tell apart; the artifact's task when None. Under another the head has no say.
+        save_reference: also add the reference to the artifact.
+        command_line: kept in reference.json.
+        progress: say what is going on.
+
+    Returns:
+        The layout of metrics.json.
+
+    Raises:
+        FileExistsError: `out` is there, or the artifact's reference is and `save_reference` is true.
+        ArtifactError: the data lack training rows, and the artifact has no reference.
+        ValueError: no radiograph, an unknown task, or too few patients to choose by.
+    """
+    say = partial(print, flush=True) if progress else (lambda *_: None)
+    classifier = model if isinstance(model, Classifier) else load(model)
+    task = task or classifier.card.task
+    if task not in TASKS:
+        raise ValueError(f"task must be one of {tuple(TASKS)}. Received: task={task!r}")
+    refuse_existing(out)
+    if save_reference:
+        refuse_existing(classifier.folder / PIECE)
+    prep = classifier.card.preprocessing
+    corpus = read_corpus(data, task, data_options, prep["image_size"], prep["resize"], progress)
+    if not len(corpus.records):
+        raise ValueError(f"{data} holds no radiograph that can be read. Expected one or more.")
+    records = corpus.records.with_split(parts_of(corpus.records, classifier.folder / "split.csv"))
+    embeddings, logits, seconds = _forward(classifier, corpus, evaluate_options.forward_batch_size, say)
+
+    reference, fitted = _reference(classifier, records, embeddings, task, options, provenance(command_line, records, data_options, options), say)
+    started = time.perf_counter()
+    found = reference.ask(embeddings, list(records))
+    seconds["classify"] = time.perf_counter() - started
+    tables = {"knn": reference.predictions(found, list(records))}
+    if task == classifier.card.task:
+        tables["head"] = predictions_of(classifier.card, list(records), classifier.probabilities_of(logits))
+    reported = _reported(records, fitted)
+    metrics = {"task": task, "class_names": list(TASKS[task]), "radiographs": len(records), "dimensions": embeddings.shape[1],
+               "rows": dict(Counter(r.split or "new" for r in records)), "reference": "fitted on these data" if fitted else "the artifact's",
+               "recipe": asdict(reference.cases.recipe), "recipe_text": reference.cases.recipe.describe(),
+               **{k: reference.about[k] for k in ("cross_validation", "storage", "operating_point")}, "seconds": {k: round(v, 3) for k, v in seconds.items()},
+               **_scores(tables, reported, classifier, reference, evaluate_options)}
+    maps = _maps(records, embeddings, options, say)
+    metrics["maps"] = maps["about"] if maps else None
+    with new_folder(out) as draft:
+        _write(draft, classifier, corpus, records, embeddings, reference, found, tables, metrics, maps)
+    if save_reference:
+        say(f"  reference added: {add_reference(classifier, out)}/")
+    return metrics
+
+
+def parts_of(records: Records, split_csv: str | os.PathLike) -> list[str]:
+    """Return the part each record had when the artifact was trained, matched by its bytes, else by its path: train, val, test or empty."""
+    with Path(split_csv).open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
+        rows = list(csv.DictReader(stream))
+    by_bytes, by_path = ({r[c]: r["split"] for r in rows if r[c]} for c in ("sha256", "path"))
+    return [by_bytes.get(r.sha256, "") if r.sha256 else by_path.get(r.path, "") for r in records]
+
+
+def write_embeddings(path: str | os.PathLike, embeddings: np.ndarray, records: Records) -> Path:
+    """Write `embedding` (N, D) float32 and, aligned, the columns path, sha256, patient, label, subtype and split as texts; nothing is pickled."""
+    path = Path(path)
+    np.savez(path, embedding=np.asarray(embeddings, np.float32), **{c: np.array(records.column(c), np.str_) for c in COLUMNS})
+    return path
+
+
+def read_embeddings(path: str | os.PathLike) -> tuple[np.ndarray, Records]:
+    """Read what `write_embeddings` wrote: ((N, D) float32, N records).
+
+    Raises:
+        ValueError: the file is not of that form.
+    """
+    with np.load(path, allow_pickle=False) as stored:
+        if not {"embedding", *COLUMNS} <= set(stored.files):
+            raise ValueError(f"{path} must hold embedding, {', '.join(COLUMNS)}. Received: {stored.files}")
+        columns = {c: stored[c].tolist() for c in COLUMNS}
+        embeddings = stored["embedding"]
+    records = Records(Record(**dict(zip(COLUMNS, row, strict=True))) for row in zip(*columns.values(), strict=True))
+    if embeddings.ndim != 2 or len(embeddings) != len(records):
+        raise ValueError(f"{path} must hold one embedding a record, {len(records)}. Received: shape {embeddings.shape}")
+    return embeddings, records
+
+
+def _forward(classifier: Classifier, corpus: Corpus, batch_size: int, say: Callable) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
+    from xray_tf.nets.embedding import with_embedding
+    from xray_tf.nets.inference import forward
+
+    say(f"Embedding {len(corpus.records)} radiographs with {classifier.card.name}")
+    net = with_embedding(classifier.model)
+    started = time.perf_counter()
+    points = forward(net, corpus.pixels, corpus.rows, ("embedding", "logits"), batch_size)
+    return points["embedding"], points["logits"], {"forward": time.perf_counter() - started}
+
+
+def _reference(classifier: Classifier, records: Records, embeddings: np.ndarray, task: str, options: EmbedOptions, origin: dict[str, Any],
+               say: Callable) -> tuple[Reference, bool]:
+    """Fit a reference where all training and validation rows are there, else open the artifact's; say which."""
+    with (classifier.folder / "split.csv").open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
+        wanted = Counter(r["split"] for r in csv.DictReader(stream))
+    here = Counter(r.split for r in records)
+    if all(here[part] >= wanted[part] for part in ("train", "val")):
+        return fit_reference(embeddings, records, task, classifier.card.files.get("model.keras", ""), options, origin, say), True
+    if not (classifier.folder / PIECE).is_dir():
+        raise ArtifactError(f"These data hold {here['train']} of the {wanted['train']} training and {here['val']} of the {wanted['val']} validation "
+                            f"radiographs of {classifier.card.name}, and it has no {PIECE}/ to ask instead. Give the data it was trained on first, "
+                            "with --add-reference.")
+    reference = Reference.read(classifier.folder / PIECE, classifier.card)
+    if reference.task != task:
+        raise ValueError(f"the reference of {classifier.card.name} is for the task {reference.task}. Received: task={task!r}")
+    say(f"  asking the artifact's reference: {reference.cases.recipe.describe()}")
+    return reference, False
+
+
+def fit_reference(embeddings: np.ndarray, records: Records, task: str, model_sha256: str, options: EmbedOptions = EmbedOptions(),  # noqa: B008
+                  origin: dict[str, Any] | None = None, say: Callable = print) -> Reference:
+    """Fit the neighbours' classifier on the training rows, choose k on them, and fit its operating point on the validation rows.
+
+    Args:
+        embeddings: (N, D) float32.
+        records: N, their `split` set; rows without a class under `task` are left out.
+        task: what to tell apart.
+        model_sha256: of the model that made the embeddings.
+        options: see `EmbedOptions`.
+        origin: provenance, kept as it is.
+        say: told what was chosen.
+
+    Raises:
+        ValueError: a class has fewer than two training patients, or no validation row.
+    """
+    from xray_tf.stats.neighbors import NEIGHBOR_COUNTS, NearestCases, Recipe, choose, compact, compare_recipes, kin_groups
+    from xray_tf.stats.operating_points import decide, fit_operating_points
+
+    labels = np.array(records.class_indices(task), np.int64)
+    train, val = (np.array([i for i, r in enumerate(records) if r.split == part and labels[i] >= 0], np.int64) for part in ("train", "val"))
+    names = TASKS[task]
+    for part, rows in (("training", train), ("validation", val)):
+        missing = [n for c, n in enumerate(names) if c not in labels[rows]]
+        if missing:
+            raise ValueError(f"neighbours need {part} rows of every class of {task}. Received none of: {', '.join(missing)}.")
+    kin = kin_groups(records.column("patient"), records.column("sha256"))
+    shared = {"metric": options.metric, "weights": options.weights, "space": options.space, "components": options.components}
+    rows = []
+    if options.neighbors:
+        recipe = Recipe(options.neighbors, **shared)
+    else:
+        recipes = [Recipe(k, **shared) for k in NEIGHBOR_COUNTS if k < len(train) / 2]
+        rows = compare_recipes(embeddings[train], labels[train], len(names), kin[train], recipes, seed=options.embed_seed)
+        recipe = choose(rows)
+    say(f"  {recipe.describe()}" + (" (k chosen by cross-validation over training patients)" if rows else ""))
+    whole = NearestCases(recipe).fit(embeddings[train], labels[train], len(names), kin[train])
+    votes = whole.predict_proba(embeddings[val], kin[val])
+    point = fit_operating_points(votes, labels[val], ["val"] * len(val), names)["balanced"]
+    cases, storage = compact(whole, embeddings[train], embeddings[val], lambda p: decide(p, point))
+    about = {"task": task, "class_names": list(names), "operating_point": point, "cross_validation": rows, "storage": storage, "model_sha256": model_sha256,
+             "provenance": origin or {}}
+    return Reference(cases, records.with_rows(records[i] for i in train), about)
+
+
+def _reported(records: Records, fitted: bool) -> np.ndarray:
+    """Test rows; or, where the reference came from elsewhere, every row that is not in its training or validation part."""
+    return np.array([r.split == "test" if fitted else r.split not in ("train", "val") for r in records], bool)
+
+
+def _scores(tables: dict[str, Predictions], reported: np.ndarray, classifier: Classifier, reference: Reference, options: EvaluateOptions) -> dict[str, Any]:
+    from xray_tf.stats.metrics import score
+
+    out: dict[str, Any] = {"knn": None, "head": None, "difference": None}
+    rows = {name: table.where(reported & table.scorable) for name, table in tables.items()}
+    points = {"knn": "balanced", "head": classifier.card.default_operating_point}
+    for name, table in rows.items():
+        if len(table):
+            splits = sorted(set(table.splits) - {""})
+            out[name] = score(table.probabilities, table.labels, table.predicted, list(table.patients), table.class_names, options.bootstrap,
+                              options.bootstrap_seed, split=splits[0] if len(splits) == 1 and (table.splits != "").all() else "all rows",
+                              operating_point=points[name], split_by=classifier.card.split_by)
+    if out["knn"] and out["head"]:
+        out["difference"] = {m: round(out["knn"]["metrics"][m]["value"] - out["head"]["metrics"][m]["value"], 6) for m in ("accuracy", "f1", "auroc")
+                             if out["knn"]["metrics"][m]["value"] is not None}
+    return out
+
+
+def _maps(records: Records, embeddings: np.ndarray, options: EmbedOptions, say: Callable) -> dict[str, Any] | None:
+    from xray_tf.stats.projection import map_pca, map_tsne
+
+    if options.map_rows < 3 or len(records) < 3:
+        return None
+    # Test rows first, then validation, then the rest, each in an order drawn from the seed: a map of a part is a map of a fair part.
+    drawn = np.random.default_rng(options.embed_seed).permutation(len(records))
+    rank = {"test": 0, "val": 1, "": 2, "train": 3}
+    chosen = np.sort(sorted(drawn, key=lambda i: rank[records[i].split])[: options.map_rows])
+    say(f"Drawing maps of {len(chosen)} radiographs")
+    pca, explained = map_pca(embeddings[chosen])
+    tsne, about = map_tsne(embeddings[chosen], options.perplexity, seed=options.embed_seed)
+    return {"rows": chosen, "pca": pca, "tsne": tsne, "about": {"tsne": about, "pca": {"explained": [round(float(e), 4) for e in explained]}}}
+
+
+def _write(draft: Path, classifier: Classifier, corpus: Corpus, records: Records, embeddings: np.ndarray, reference: Reference, found: Neighborhood,
+           tables: dict[str, Predictions], metrics: dict[str, Any], maps: dict[str, Any] | None) -> None:
+    from xray_tf.pages.embedding_figures import draw_map
+    from xray_tf.pages.embedding_page import Point, render_page
+    from xray_tf.pages.figures import confusion_matrix, to_png_bytes
+
+    write_embeddings(draft / EMBEDDINGS, embeddings, records)
+    reference.write(draft)
+    metrics["reference_bytes"] = sum((draft / name).stat().st_size for name in (ARRAYS, ABOUT))
+    write_text(draft / "metrics.json", json.dumps(metrics, indent=1, allow_nan=False) + "\n")
+    Findings(corpus.findings).write_csv(draft / "audit.csv")
+    _write_neighbors(draft / "neighbors.csv", records, reference, found)
+    for name, table in tables.items():
+        table.write_csv(draft / f"{name}_predictions.csv")
+        if metrics[name]:
+            words = {"knn": "Nearest neighbours", "head": "The network's head"}[name]
+            (draft / f"confusion_{name}.png").write_bytes(to_png_bytes(confusion_matrix(metrics[name]["confusion_matrix"], table.class_names, words)))
+    if not maps:
+        return
+    shown, knn, decided = maps["rows"], tables["knn"], tables.get("head", tables["knn"])
+    whose = "the network's head" if "head" in tables else "nearest neighbours"
+    for name in ("tsne", "pca"):
+        figure = draw_map(maps[name], knn.labels[shown], decided.predicted[shown], knn.class_names, map_title(name, maps["about"]), whose)
+        (draft / f"{name}.png").write_bytes(to_png_bytes(figure))
+    place = {records[i].sha256: at for at, i in enumerate(shown)}
+    points = []
+    for at, i in enumerate(shown):
+        near = [(reference.rows[j], float(d)) for j, d in zip(found.indices[i, :SHOWN], found.distances[i, :SHOWN], strict=True) if j >= 0]
+        points.append(Point(records[i], tuple(maps["tsne"][at].tolist()), tuple(maps["pca"][at].tolist()), int(knn.labels[i]), int(decided.predicted[i]),
+                            tuple(decided.probabilities[i].tolist()), tuple(knn.probabilities[i].tolist()), float(found.unusual[i]),
+                            tuple((r.path, class_index(r, reference.task), d, place.get(r.sha256, -1)) for r, d in near)))
+    write_text(draft / "page.html", render_page(classifier.card, metrics, points, corpus.pixels[corpus.rows[shown]],
+                                                {n: map_title(n, maps["about"]) for n in ("tsne", "pca")}, whose))
+
+
+def map_title(name: str, about: dict[str, Any]) -> str:
+    """Say how a map was made, in one line."""
+    if name == "tsne":
+        used = about["tsne"]
+        return f"t-SNE after {used['components']} principal components, perplexity {used['perplexity']:g}, seed {used['seed']}"
+    return "Principal components, with {:.0%} and {:.0%} of the variance".format(*about["pca"]["explained"])
+
+
+def _write_neighbors(path: Path, records: Records, reference: Reference, found: Neighborhood) -> None:
+    """One row a radiograph and neighbour, the nearest SHOWN of each."""
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["path", "split", "unusual", "rank", "neighbor", "distance", "label", "subtype", "patient"])
+        for i, row in enumerate(records):
+            for rank, (j, d) in enumerate(zip(found.indices[i, :SHOWN], found.distances[i, :SHOWN], strict=True), 1):
+                if j >= 0:
+                    r = reference.rows[int(j)]
+                    writer.writerow([row.path, row.split, f"{found.unusual[i]:.1f}", rank, r.path, f"{d:.6f}", r.label, r.subtype, r.patient])

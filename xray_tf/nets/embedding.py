@@ -1,0 +1,88 @@
+"""image -> embedding, derived from any classifier without touching it: flat, nested, or not made here at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import keras
+
+POINT = "embedding"
+_PASSED_OVER = (keras.layers.Dropout, keras.layers.Activation, keras.layers.Identity)
+
+
+def embedding_model(model: keras.Model) -> keras.Model:
+    """Return a model from the same input to the penultimate vector, on the same layers and weights.
+
+    That vector is the output of the layer named `embedding`, at the top or inside a nested model; where there is none, what goes
+    into the last Dense layer (before its dropout).
+
+    Returns:
+        Model image -> (B, D).
+
+    Raises:
+        ValueError: there is no such layer and no Dense head, or what it gives is not one vector an image.
+    """
+    tensor = _named(model)
+    tensor = _before_head(model) if tensor is None else tensor
+    if tensor is None or len(tensor.shape) != 2:
+        found = "none" if tensor is None else f"a tensor of shape {tuple(tensor.shape)}"
+        raise ValueError(f"an embedding is the output (B, D) of a layer named {POINT!r}, or what the last Dense layer takes in. Received: {found}. "
+                         f"The model ends in: {[layer.name for layer in model.layers[-5:]]}")
+    return keras.Model(model.inputs[0] if len(model.inputs) == 1 else model.inputs, tensor)
+
+
+def with_embedding(model: keras.Model) -> keras.Model:
+    """Return a model with the layers `embedding` and, where it has it, `logits`, for `inference.forward`: the model itself if it has both."""
+    if any(layer.name == POINT for layer in model.layers):
+        return model
+    inner = embedding_model(model)
+    outputs = [keras.layers.Identity(name=POINT)(inner.output)]
+    outputs += [layer.output for layer in model.layers if layer.name == "logits"]
+    return keras.Model(inner.input, outputs)
+
+
+def _steps(model: keras.Model) -> Iterator[tuple]:
+    """Walk the graph from the outputs back: (operation, the tensors it was called on, the tensor it gave)."""
+    pending, seen = list(model.outputs), set()
+    ends = {id(t) for t in model.inputs}
+    while pending:
+        tensor = pending.pop(0)
+        operation, node, _ = tensor._keras_history  # the one record of which call of a layer made a tensor
+        if id(tensor) in seen or id(tensor) in ends or operation is None:
+            continue
+        seen.add(id(tensor))
+        given = operation._inbound_nodes[node].input_tensors
+        yield operation, given, tensor
+        pending += given
+
+
+def _named(model: keras.Model):
+    for operation, given, tensor in _steps(model):
+        if operation.name == POINT:
+            return tensor
+        if isinstance(operation, keras.Model) and (inner := _named(operation)) is not None:
+            return keras.Model(operation.inputs[0], inner)(given[0])
+    return None
+
+
+def _before_head(model: keras.Model):
+    tensor = model.outputs[0]
+    ends = {id(t) for t in model.inputs}
+    while id(tensor) not in ends:
+        operation, node, _ = tensor._keras_history
+        given = operation._inbound_nodes[node].input_tensors
+        if isinstance(operation, keras.Model):
+            inner = _before_head(operation)
+            return None if inner is None else keras.Model(operation.inputs[0], inner)(given[0])
+        tensor = given[0]
+        if isinstance(operation, keras.layers.Dense):
+            return _undropped(tensor)
+        if operation.weights:
+            return None
+    return None
+
+
+def _undropped(tensor):
+    while isinstance((history := tensor._keras_history).operation, _PASSED_OVER) and history.operation._inbound_nodes[history.node_index].input_tensors:
+        tensor = history.operation._inbound_nodes[history.node_index].input_tensors[0]
+    return tensor

@@ -1,0 +1,62 @@
+"""Embeddings on a plane: principal components, and t-SNE after them; the same seed gives the same map."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+
+PERPLEXITY, COMPONENTS = 30.0, 50
+
+
+def map_pca(embeddings) -> tuple[np.ndarray, np.ndarray]:
+    """Project on the first two principal components.
+
+    Args:
+        embeddings: (N, D) finite floats, N >= 3.
+
+    Returns:
+        ((N, 2) float32, the share of the variance along each, (2,) float64).
+    """
+    reduced, explained = _components(_checked(embeddings), 2)
+    return reduced, explained
+
+
+def map_tsne(embeddings, perplexity: float = PERPLEXITY, components: int = COMPONENTS, seed: int = 0) -> tuple[np.ndarray, dict[str, Any]]:
+    """Lay embeddings out by t-SNE (van der Maaten & Hinton 2008; Barnes-Hut form 2014), after PCA and started from its first two components.
+
+    Distances between clusters, and their sizes, mean little in such a map; who lies beside whom means more.
+
+    Args:
+        embeddings: (N, D) finite floats, N >= 3.
+        perplexity: the number of neighbours each point minds, in effect; lowered to (N - 1) / 3 where there are few.
+        components: of the PCA before it.
+        seed: of the layout.
+
+    Returns:
+        ((N, 2) float32, {`perplexity`, `components`, `seed`, `rows`} as they were used).
+    """
+    reduced, _ = _components(_checked(embeddings), components)
+    perplexity = float(max(1.0, min(perplexity, (len(reduced) - 1) / 3)))
+    flat = np.ptp(reduced, axis=0).max() == 0
+    points = reduced[:, :2] if flat else TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(reduced)
+    points = np.pad(points, ((0, 0), (0, 2 - points.shape[1])))
+    return points.astype(np.float32), {"perplexity": perplexity, "components": reduced.shape[1], "seed": seed, "rows": len(reduced)}
+
+
+def _components(embeddings: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    count = min(count, *embeddings.shape)
+    spread = PCA(count, svd_solver="covariance_eigh" if len(embeddings) >= embeddings.shape[1] else "full")
+    with np.errstate(invalid="ignore", divide="ignore"):  # rows that are all the same have no variance to share out
+        reduced = spread.fit_transform(embeddings.astype(np.float32))
+    return np.pad(reduced, ((0, 0), (0, max(0, 2 - count)))), np.nan_to_num(np.pad(spread.explained_variance_ratio_[:2], (0, max(0, 2 - count))))
+
+
+def _checked(embeddings) -> np.ndarray:
+    embeddings = np.asarray(embeddings)
+    if embeddings.ndim != 2 or len(embeddings) < 3 or not embeddings.shape[1] or not np.isfinite(embeddings).all():
+        raise ValueError("a map needs finite embeddings (N, D) of three rows or more. "
+                         f"Received: shape {embeddings.shape}" + ("" if np.isfinite(embeddings).all() else ", not all finite"))
+    return embeddings
