@@ -42,7 +42,7 @@ class Strength:
 STRENGTHS: dict[str, Strength | None] = {
     "none": None,
     "light": Strength(area=0.85, aspect=1.05, rotation=7, shear=0, shift=0.02, brightness=0.05, contrast=1.1, gamma=1.1, blur=0.0, noise=0.0),
-    "strong": Strength(area=0.5, aspect=1.2, rotation=15, shear=8, shift=0.05, brightness=0.2, contrast=1.6, gamma=1.8, blur=1.0, noise=12.0),
+    "strong": Strength(area=0.6, aspect=1.2, rotation=12, shear=6, shift=0.04, brightness=0.12, contrast=1.4, gamma=1.5, blur=0.6, noise=6.0),
 }
 
 
