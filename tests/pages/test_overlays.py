@@ -116,7 +116,7 @@ def test_the_grid_has_a_row_for_each_outcome():
     images, maps = np.zeros((3, 40, 40), np.uint8), np.random.default_rng(0).random((3, 40, 40))
     chosen = {"true positive": np.array([0, 1]), "false positive": np.array([], int), "true negative": np.array([2]), "false negative": np.array([], int)}
     grid = outcome_grid(images, maps, chosen, np.full((3, 2), 0.5))
-    assert grid.shape == (4 * (24 + 24 + 40) + 3 * 8, 2 * 40 + 8, 3)
+    assert grid.shape == (2 * (24 + 24 + 40) + 2 * (24 + 8) + 3 * 8, 2 * 40 + 8, 3)
     np.testing.assert_array_equal(grid[48:88, 48:88], contour(overlay(images[1], maps[1]), maps[1]))
 
 

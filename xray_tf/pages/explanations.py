@@ -16,6 +16,7 @@ from xray_tf.pages.words import NOTICE
 
 LIMITS = ("A heat map shows where the net's score came from. It shows neither that the net is right nor that a finding is there, and a map on a marker, "
           "a border or outside the lungs is a reason for distrust. Each map is scaled by its own maximum, so colours do not compare between radiographs.")
+_PANELS = '<div class="figures" style="grid-template-columns:repeat(auto-fit,minmax(min(30rem,100%),1fr))">'  # three pictures wide
 _QUALITY = 88  # of JPEG; the folder holds every overlay without loss
 
 
@@ -63,7 +64,7 @@ def render_explanations(title: str, facts: Sequence[str], shown: Sequence[Shown]
         parts.append(_section("outcomes", "Right and wrong", f"<p>{_e(rule)}</p>" + _figure(grid, "Overlays of true positives, false positives, true "
                                                                                                "negatives and false negatives, one row each.")))
     more = f"<p>{_e(f'The first {len(shown):,} of {total:,}; the folder holds all.')}</p>" if len(shown) < total else ""
-    parts.append(_section("radiographs", "Radiographs", more + '<div class="figures">' + "".join(map(_card, shown)) + "</div>"))
+    parts.append(_section("radiographs", "Radiographs", more + _PANELS + "".join(map(_card, shown)) + "</div>"))
     if errors:
         rows = "".join(f'<tr><th scope="row">{_e(path)}</th><td>{_e(why)}</td></tr>' for path, why in errors)
         parts.append(_section("errors", f"Not read ({len(errors):,})", '<div class="scroll" tabindex="0" role="region" aria-label="Files not read"><table>'
@@ -93,7 +94,7 @@ def render_explanations(title: str, facts: Sequence[str], shown: Sequence[Shown]
 def _card(one: Shown) -> str:
     said = f"decided {one.decided} (probability {one.probability:.3f})" + (f", truly {one.label}" if one.label else "")
     map_of = f"map for {one.explained}" + (", empty" if one.empty else "")
-    caption = f"<figcaption><strong>{_e(one.path)}</strong><br>{_e(said)}<br>{_e(map_of)}</figcaption>"
+    caption = f"<figcaption style='overflow-wrap:anywhere'><strong>{_e(one.path)}</strong><br>{_e(said)}<br>{_e(map_of)}</figcaption>"
     return _figure(one.picture, f"Radiograph, overlay and top region. {said}; {map_of}.", caption)
 
 

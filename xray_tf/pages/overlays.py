@@ -151,13 +151,11 @@ def outcome_grid(images: Sequence[np.ndarray], maps: np.ndarray, chosen: dict[st
     Returns:
         (H, W, 3) uint8 RGB on white; an outcome without a radiograph says none.
     """
-    side = np.asarray(images[0]).shape[:2]
+    nothing = np.full((_GAP, 2 * np.asarray(images[0]).shape[1], 3), 255, np.uint8)
     lines = []
     for outcome, rows in chosen.items():
         cells = [titled(contour(overlay(images[i], maps[i], alpha, colormap), maps[i]), f"p = {1 - probabilities[i][0]:.2f}") for i in rows]
-        if not cells:
-            cells = [titled(np.full((*side, 3), 240, np.uint8), "none")]
-        lines.append(titled(beside(cells), outcome))
+        lines.append(titled(beside(cells), outcome) if cells else titled(nothing, f"{outcome}: none"))
     return stacked(lines)
 
 
