@@ -73,7 +73,9 @@ def embed_radiographs(model: str | os.PathLike | Classifier, data: str, out: str
     records = corpus.records.with_split(parts_of(corpus.records, classifier.folder / "split.csv"))
     embeddings, logits, seconds = _forward(classifier, corpus, evaluate_options.forward_batch_size, say)
 
+    started = time.perf_counter()
     reference, fitted = _reference(classifier, records, embeddings, task, options, provenance(command_line, records, data_options, options), say)
+    seconds["choose_and_fit" if fitted else "open"] = time.perf_counter() - started
     started = time.perf_counter()
     found = reference.ask(embeddings, list(records))
     seconds["classify"] = time.perf_counter() - started
@@ -280,7 +282,7 @@ def map_title(name: str, about: dict[str, Any]) -> str:
     if name == "tsne":
         used = about["tsne"]
         return f"t-SNE after {used['components']} principal components, perplexity {used['perplexity']:g}, seed {used['seed']}"
-    return "Principal components, with {:.0%} and {:.0%} of the variance".format(*about["pca"]["explained"])
+    return "Principal components, with {:.0f} % and {:.0f} % of the variance".format(*(100 * e for e in about["pca"]["explained"]))
 
 
 def _write_neighbors(path: Path, records: Records, reference: Reference, found: Neighborhood) -> None:

@@ -41,7 +41,7 @@ def draw_map(points, labels, decided, class_names: Sequence[str], title: str, de
     panels[2].scatter(*points[~wrong].T, s=size, c="#cfd6db", linewidths=0, alpha=0.7, rasterized=True)
     for c in range(len(class_names)):
         panels[2].scatter(*points[wrong & (labels == c)].T, s=2.2 * size + 8, c=CLASS_COLOURS[c], marker="X", edgecolors="white", linewidths=0.5)
-    _keys(panels[2], [(f"true {name}, called otherwise", CLASS_COLOURS[c]) for c, name in enumerate(class_names)], "X")
+    _keys(panels[2], [(f"{name}, called otherwise", CLASS_COLOURS[c]) for c, name in enumerate(class_names)], "X")
     _bare(panels[2], f"errors: {int(wrong.sum()):,} of {int(known.sum()):,}")
     return figure
 

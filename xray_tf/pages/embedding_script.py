@@ -6,8 +6,8 @@ fieldset { border: 0; padding: 0; margin: 0; min-width: 0; }
 legend, .find { color: var(--muted); font-size: 0.84rem; font-weight: 600; padding: 0; }
 fieldset label { margin-right: 0.7rem; white-space: nowrap; }
 .find { display: grid; }
-input[type=search] { font: inherit; padding: 0.2rem 0.5rem; border: 1px solid var(--line); border-radius: 0.4rem; background: var(--ground); color: var(--ink);
-  width: 15rem; max-width: 100%; }
+input[type=search] { font: inherit; font-weight: 400; padding: 0.2rem 0.5rem; border: 1px solid var(--line); border-radius: 0.4rem;
+  background: var(--ground); color: var(--ink); width: 15rem; max-width: 100%; }
 .atlas { display: grid; grid-template-columns: minmax(0, 1fr) 19rem; gap: 1.1rem; align-items: start; }
 #map { display: block; width: 100%; height: 34rem; max-height: 75vh; background: var(--ground); border: 1px solid var(--line); border-radius: 0.5rem;
   cursor: crosshair; touch-action: manipulation; }
@@ -147,7 +147,7 @@ function show(i) {
   if (wrong(p)) fact(facts, "", make("span", "an error of " + D.by, "wrong"));
   fact(facts, "probability", shares(p[PROB]));
   fact(facts, "votes", shares(p[VOTES]));
-  fact(facts, "unusual", p[UNUSUAL] + " % of training radiographs are no farther from theirs");
+  fact(facts, "unusual", "farther from its neighbours than " + p[UNUSUAL].toFixed(0) + " % of training radiographs from theirs");
   card.append(facts, make("h3", "Nearest training radiographs"));
   const list = make("ol");
   for (const [who, label, distance] of p[NEAR]) {

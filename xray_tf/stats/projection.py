@@ -9,6 +9,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 PERPLEXITY, COMPONENTS = 30.0, 50
+EXACT = 250  # rows up to which the exact gradient is the faster one: the tree's threads wait for each other a thousand times
 
 
 def map_pca(embeddings) -> tuple[np.ndarray, np.ndarray]:
@@ -25,8 +26,9 @@ def map_pca(embeddings) -> tuple[np.ndarray, np.ndarray]:
 
 
 def map_tsne(embeddings, perplexity: float = PERPLEXITY, components: int = COMPONENTS, seed: int = 0) -> tuple[np.ndarray, dict[str, Any]]:
-    """Lay embeddings out by t-SNE (van der Maaten & Hinton 2008; Barnes-Hut form 2014), after PCA and started from its first two components.
+    """Lay embeddings out by t-SNE (van der Maaten & Hinton 2008; of more than 250 rows in the Barnes-Hut form of 2014), after PCA.
 
+    It starts from the first two components, so that the same seed gives the same map.
     Distances between clusters, and their sizes, mean little in such a map; who lies beside whom means more.
 
     Args:
@@ -41,7 +43,8 @@ def map_tsne(embeddings, perplexity: float = PERPLEXITY, components: int = COMPO
     reduced, _ = _components(_checked(embeddings), components)
     perplexity = float(max(1.0, min(perplexity, (len(reduced) - 1) / 3)))
     flat = np.ptp(reduced, axis=0).max() == 0
-    points = reduced[:, :2] if flat else TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(reduced)
+    method = "exact" if len(reduced) <= EXACT else "barnes_hut"
+    points = reduced[:, :2] if flat else TSNE(2, perplexity=perplexity, init="pca", method=method, random_state=seed).fit_transform(reduced)
     points = np.pad(points, ((0, 0), (0, 2 - points.shape[1])))
     return points.astype(np.float32), {"perplexity": perplexity, "components": reduced.shape[1], "seed": seed, "rows": len(reduced)}
 
