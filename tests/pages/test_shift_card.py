@@ -1,9 +1,12 @@
 """The shift card shows the numbers of shift.json, all of them, for two classes and for three."""
 
+import json
+
 import numpy as np
 import pytest
 
 from xray_tf.data.shift import STRESSES
+from xray_tf.pages.document import render_model_card, render_report
 from xray_tf.pages.figures import CLASS_COLOURS, to_png_bytes
 from xray_tf.pages.shift_card import shift_alt, shift_curves, shift_markdown, shift_sentences, shift_summary, shift_table
 
@@ -80,3 +83,12 @@ def test_a_metric_that_does_not_exist_is_left_out_without_failing():
     assert "AUROC" not in " ".join(shift_sentences(result)) and "Specificity" in " ".join(shift_sentences(result))
     assert ["Sensitivity", "–", "–", "–", "–"] == [c.split(" ")[0] for c in shift_summary(result)[1][0]]
     shift_curves(result)
+
+
+def test_a_report_and_a_model_card_show_the_bench_where_there_is_one(tmp_path, build, unpainted):
+    card, metrics = build(tmp_path / "run")
+    assert 'id="shift"' not in render_report(tmp_path / "run") and "Shift card" not in render_model_card(card, metrics)
+    (tmp_path / "run" / "shift.json").write_text(json.dumps(made_up()))
+    page = render_report(tmp_path / "run")
+    assert 'id="shift"' in page and "0.700 (darker)" in page and shift_alt(made_up()) in page
+    assert "## Shift card" in render_model_card(card, metrics, made_up())

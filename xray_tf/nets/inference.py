@@ -11,8 +11,10 @@ import numpy as np
 from xray_tf.nets.classifier import derive
 from xray_tf.nets.images import batches
 
-# Derived models by the model they look into: a new one would be traced anew at every call. Entries die with their model.
-_DERIVED: WeakKeyDictionary[keras.Model, dict[tuple[str, ...], keras.Model]] = WeakKeyDictionary()
+Run = Callable[..., list[np.ndarray]]
+
+# What was compiled to look into a model; entries die with their model.
+_COMPILED: WeakKeyDictionary[keras.Model, dict[tuple[str, ...], Run]] = WeakKeyDictionary()
 
 
 def forward(model: keras.Model, pixels: np.ndarray, indices: Sequence[int] | None = None, points: tuple[str, ...] = ("logits",),
@@ -31,13 +33,12 @@ def forward(model: keras.Model, pixels: np.ndarray, indices: Sequence[int] | Non
         {point: (M, D) float32}.
     """
     indices = np.arange(len(pixels)) if indices is None else np.asarray(indices)
-    inner = _derived(model, points)
-    results = {p: np.empty((len(indices), *out.shape[1:]), np.float32) for p, out in zip(points, inner.outputs, strict=True)}
+    run = _compiled(model, points)
+    results = {p: np.empty((len(indices), *model.get_layer(p).output.shape[1:]), np.float32) for p in points}
     done = 0
     for images in batches(pixels, indices, batch_size=batch_size):
-        outputs = inner.predict_on_batch(images)
         count = int(images.shape[0])
-        for point, values in zip(points, [outputs] if len(points) == 1 else outputs, strict=True):
+        for point, values in zip(points, run(images), strict=True):
             results[point][done : done + count] = values
         done += count
         if progress:
@@ -45,8 +46,23 @@ def forward(model: keras.Model, pixels: np.ndarray, indices: Sequence[int] | Non
     return results
 
 
-def _derived(model: keras.Model, points: tuple[str, ...]) -> keras.Model:
-    known = _DERIVED.setdefault(model, {})
+def _compiled(model: keras.Model, points: tuple[str, ...]) -> Run:
+    known = _COMPILED.setdefault(model, {})
     if points not in known:
-        known[points] = derive(model, *points)
+        known[points] = _compile(derive(model, *points))
     return known[points]
+
+
+def _compile(inner: keras.Model) -> Run:
+    """Return images (B, H, W, 1) -> one array a point; under TensorFlow traced once, for any number of rows and for good."""
+    if keras.backend.backend() != "tensorflow":
+        return lambda images: _listed(inner.predict_on_batch(np.asarray(images)))
+    import tensorflow as tf
+
+    signature = tf.TensorSpec((None, *inner.input.shape[1:]), tf.float32)
+    traced = tf.function(lambda images: inner(images, training=False)).get_concrete_function(signature)
+    return lambda images: [value.numpy() for value in _listed(traced(images))]
+
+
+def _listed(values) -> list:
+    return list(values) if isinstance(values, list | tuple) else [values]

@@ -21,6 +21,7 @@ from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import SPLITS, Finding, Findings, Record, class_index
 from xray_tf.pages import figures
 from xray_tf.pages.model_card import render_model_card
+from xray_tf.pages.shift_card import shift_alt, shift_curves, shift_sentences, shift_summary, shift_table
 from xray_tf.pages.style import STYLE
 from xray_tf.pages.words import (
     IMAGE_SPLIT,
@@ -50,7 +51,7 @@ _MISTAKES, _FINDINGS = 15, 50  # rows shown; the files hold the rest
 
 @dataclass(frozen=True)
 class Contents:
-    """What a folder holds, each None where the file is not there: the card, metrics, tables of rows, epochs and findings."""
+    """What a folder holds, each None where the file is not there: the card, metrics, tables of rows, epochs and findings, the shift bench."""
 
     card: Card
     metrics: dict[str, Any] | None
@@ -58,6 +59,7 @@ class Contents:
     history: list[dict[str, str]] | None
     split: list[dict[str, str]] | None
     findings: Findings | None
+    shift: dict[str, Any] | None = None
 
 
 def read_contents(folder: str | os.PathLike, card: Card | None = None) -> Contents:
@@ -77,7 +79,8 @@ def read_contents(folder: str | os.PathLike, card: Card | None = None) -> Conten
         return read(folder / name) if (folder / name).is_file() else None
 
     return Contents(card, found("metrics.json", lambda p: json.loads(p.read_text(encoding="utf-8"))), found("predictions.csv", Predictions.read_csv),
-                    found("history.csv", _read_rows), found("split.csv", _read_rows), found("audit.csv", Findings.read_csv))
+                    found("history.csv", _read_rows), found("split.csv", _read_rows), found("audit.csv", Findings.read_csv),
+                    found("shift.json", lambda p: json.loads(p.read_text(encoding="utf-8"))))
 
 
 def write_report(folder: str | os.PathLike, card: Card | None = None) -> Path:
@@ -96,7 +99,7 @@ def render_report(folder: str | os.PathLike, card: Card | None = None) -> str:
     """Return a self-contained HTML page about an artifact or an evaluation: nothing is loaded from elsewhere, and no script runs.
 
     Args:
-        folder: with any of metrics.json, predictions.csv, history.csv, split.csv, audit.csv; a part without its file is left out.
+        folder: with any of metrics.json, predictions.csv, history.csv, split.csv, audit.csv, shift.json; a part without its file is left out.
         card: of the model, for a folder without card.json.
     """
     contents = read_contents(folder, card)
@@ -106,6 +109,7 @@ def render_report(folder: str | os.PathLike, card: Card | None = None) -> str:
         ("metrics", "Metrics", _metrics(contents)),
         ("decisions", "Decisions", _decisions(contents)),
         ("curves", "Ranking and calibration", _curves(contents)),
+        ("shift", "Under changes", _shift(contents.shift)),
         ("findings", "Findings", _findings(contents)),
         ("provenance", "Provenance", _provenance(contents.card)),
     ) if body]
@@ -271,6 +275,14 @@ def _curves(contents: Contents) -> str:
             + _image(figures.roc(scored), f"ROC curve with its band. {say['auroc']}")
             + _image(figures.precision_recall(scored), f"Precision-recall curve with its band. {say['auprc']}")
             + _image(figures.calibration(scored), f"Reliability diagram: predicted against observed frequency, with bin counts. {say['ece']}") + "</div>")
+
+
+def _shift(shift: dict[str, Any] | None) -> str:
+    if not shift:
+        return ""
+    return "\n".join([*(f"<p>{_e(s)}</p>" for s in shift_sentences(shift)[:1]), _table(*shift_summary(shift), "Metrics unchanged and under changes", wide=True),
+                      _image(shift_curves(shift), shift_alt(shift), "wide"),
+                      "<details><summary>Every change and severity</summary>" + _table(*shift_table(shift), "Metrics by change", wide=True) + "</details>"])
 
 
 def _findings(contents: Contents) -> str:

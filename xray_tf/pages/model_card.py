@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from xray_tf.artifact import Card
+from xray_tf.pages.shift_card import shift_markdown
 from xray_tf.pages.words import IMAGE_SPLIT, NAMES, NOTICE, data_facts, enumerate_text, options_of, origin, range_text, rows_text, rule_text, value_text
 
 
-def render_model_card(card: Card, metrics: dict[str, Any] | None = None) -> str:
+def render_model_card(card: Card, metrics: dict[str, Any] | None = None, shift: dict[str, Any] | None = None) -> str:
     """Return the artifact's README.md: what the model is, on what it was measured, its limits, and how to make it again.
 
     Args:
         card: of the artifact.
         metrics: what `stats.metrics.score` returned, in the layout of metrics.json; None leaves the numbers out.
+        shift: what `jobs.shift_bench.measure_shift` returned, in the layout of shift.json; None leaves the shift card out.
     """
     point = card.operating_points.get(card.default_operating_point, {})
     model, prep = options_of(card, "ModelOptions"), card.preprocessing
@@ -28,7 +30,7 @@ def render_model_card(card: Card, metrics: dict[str, Any] | None = None) -> str:
     lines += ["## Operating points", "", "Fitted on validation rows only.", "", "| name | rule | criterion |", "| --- | --- | --- |"]
     lines += [f"| {_m(n)}{' (default)' if n == card.default_operating_point else ''} | {_m(rule_text(p, card.class_names))} | {_m(p.get('criterion', ''))} |"
               for n, p in card.operating_points.items()]
-    lines += ["", *_card_numbers(card, metrics)]
+    lines += ["", *_card_numbers(card, metrics), *(shift_markdown(shift) if shift else [])]
     lines += ["## Intended use and limits", "",
               "* For research and teaching on chest radiographs like those it was trained on. It is not a medical device.",
               "* Measured on held-out rows of the same source. On radiographs of another hospital, age group or machine it keeps much of its ranking but "
