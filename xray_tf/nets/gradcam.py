@@ -98,7 +98,7 @@ class GradCAM:
             evidence: images (B, H, W, C) float32, classes (B,) int32 -> (B, H, W).
         """
         def work(batch: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            classes = np.where(classes < 0, self.predicted(batch), classes).astype(np.int32)
+            classes = self.predicted(batch) if (classes < 0).any() else classes
             return np.maximum(evidence(batch, classes), 0.0), classes
         return self._collect(images, class_index, work)
 
