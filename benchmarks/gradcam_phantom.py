@@ -71,7 +71,8 @@ def measure(classifier: Classifier, layers: list[str], per_kind: int, slow_per_k
             **{f: round(float(figures[f].mean()), 4) for f in (*FIGURES, "area")}, f"hit_within_{NEAR}": round(float(near.mean()), 4),
             **{f"hit_{part}": round(float(figures["hit"][inside].mean()), 4) for part, inside in parts.items()},
             **{f"hit_within_{NEAR}_{part}": round(float(near[inside].mean()), 4) for part, inside in parts.items()},
-            **{f"{f}_over_centre": {k: round(v, 4) for k, v in paired_bootstrap(figures[f], centre[f][rows], children[rows]).items()} for f in ("hit", "energy")},
+            **{f"{f}_over_centre": {k: round(v, 4) for k, v in paired_bootstrap(figures[f], centre[f][rows], children[rows]).items()}
+               for f in ("hit", "energy")},
         }
         shown = (*FIGURES, f"hit_within_{NEAR}", f"hit_within_{NEAR}_recognised")
         print(f"{name:40}" + "  ".join(f"{f} {found[name][f]:.3f}" for f in shown), flush=True)
