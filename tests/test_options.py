@@ -43,3 +43,18 @@ def test_provenance_names_every_value():
 
 def test_every_field_has_help():
     assert all(f.metadata["help"] for cls in ALL for f in fields(cls))
+
+
+@pytest.mark.parametrize(("cls", "value", "message"), [
+    (TrainOptions, {"epochs": 0}, "epochs must be at least 1. Received: epochs=0"),
+    (TrainOptions, {"label_smoothing": 1.0}, "at least 0 and below 1"),
+    (TrainOptions, {"task": "four-class"}, "task must be one of"),
+    (TrainOptions, {"batch_size": -3}, "batch_size"),
+    (ModelOptions, {"image_size": 8}, "at least 32"),
+    (ModelOptions, {"resize": "stretch"}, "crop"),
+    (EvaluateOptions, {"bootstrap": -1}, "bootstrap"),
+    (TrainOptions, {"learning_rate": float("nan")}, "learning_rate"),
+])
+def test_values_outside_their_range_are_refused_in_python_too(cls, value, message):
+    with pytest.raises(ValueError, match=message):
+        cls(**value)

@@ -11,13 +11,26 @@ from xray_tf.registry import TASKS
 PARTS = ("all", "train", "val", "test")
 
 
-def option(default: Any, help: str, choices: tuple | None = None, metavar: str | None = None) -> Any:
-    """Declare one field of an options dataclass together with what `--help` says of it."""
-    return field(default=default, metadata={"help": help, "choices": choices, "metavar": metavar})
+def option(default: Any, help: str, choices: tuple | None = None, metavar: str | None = None, least: float | None = None, below: float | None = None) -> Any:
+    """Declare one field of an options dataclass: what `--help` says of it, its choices, or its range [least, below)."""
+    return field(default=default, metadata={"help": help, "choices": choices, "metavar": metavar, "least": least, "below": below})
+
+
+class Checked:
+    """What makes an options dataclass refuse values outside its fields' choices and ranges, however it is made."""
+
+    def __post_init__(self):
+        for item in fields(self):
+            value, rule = getattr(self, item.name), item.metadata
+            if rule["choices"] and value not in rule["choices"]:
+                raise ValueError(f"{item.name} must be one of {rule['choices']}. Received: {item.name}={value!r}")
+            least, below = rule["least"], rule["below"]
+            if least is not None and not (value >= least and (below is None or value < below)):
+                raise ValueError(f"{item.name} must be at least {least}{'' if below is None else f' and below {below}'}. Received: {item.name}={value!r}")
 
 
 @dataclass(frozen=True)
-class DataOptions:
+class DataOptions(Checked):
     """Which radiographs, and which of them are for what."""
 
     source: str = option("auto", "how to read --data; auto looks at it", ("auto", "kaggle-folder", "csv", "medmnist", "phantom", "kaggle"))
@@ -31,40 +44,40 @@ class DataOptions:
 
 
 @dataclass(frozen=True)
-class ModelOptions:
+class ModelOptions(Checked):
     """What net."""
 
     backbone: str = option("efficientnet_lite0", "a row of the registry, or the name of any trunk in keras.applications", metavar="NAME")
     weights: str | None = option("imagenet", "imagenet, none, or the path of a weights file", metavar="WHICH")
-    image_size: int = option(224, "side of the square the net sees, pixels", metavar="PIXELS")
+    image_size: int = option(224, "side of the square the net sees, pixels", metavar="PIXELS", least=32)
     resize: str = option("crop", "how a radiograph becomes a square: crop (hides the aspect ratio), pad, squash", ("crop", "pad", "squash"))
     adapter: bool = option(False, "put a learnable convolution between the grey channel and the trunk's three")
     standardize: bool = option(False, "standardise each image (mean 0, variance 1) inside the graph before the trunk's own scaling")
-    dropout: float = option(0.2, "on the embedding, while training", metavar="RATE")
+    dropout: float = option(0.2, "on the embedding, while training", metavar="RATE", least=0, below=1)
 
 
 @dataclass(frozen=True)
-class TrainOptions:
+class TrainOptions(Checked):
     """How it is trained."""
 
     task: str = option("binary", "what to tell apart", tuple(TASKS))
     method: str = option("warm", "how the last layer is trained first: warm = on stored trunk features, head = with augmentation, none = not at all",
                          ("warm", "head", "none"))
-    epochs: int = option(60, "epochs of the first phase (warm or head)", metavar="N")
+    epochs: int = option(60, "epochs of the first phase (warm or head)", metavar="N", least=1)
     fine_tune: str = option("none", "then train the last stages too: none, all, or how many stages from the end", metavar="STAGES")
-    fine_tune_epochs: int = option(8, "epochs of the second phase", metavar="N")
-    batch_size: int = option(32, "radiographs a step", metavar="N")
-    learning_rate: float = option(1e-3, "peak of the first phase", metavar="RATE")
-    fine_tune_learning_rate: float = option(1e-4, "peak of the second phase", metavar="RATE")
-    layer_decay: float = option(1.0, "each earlier stage learns this much slower than the next", metavar="FACTOR")
-    weight_decay: float = option(1e-4, "AdamW's decoupled weight decay", metavar="RATE")
-    label_smoothing: float = option(0.0, "share of the label spread over all classes", metavar="SHARE")
+    fine_tune_epochs: int = option(8, "epochs of the second phase", metavar="N", least=1)
+    batch_size: int = option(32, "radiographs a step", metavar="N", least=1)
+    learning_rate: float = option(1e-3, "peak of the first phase", metavar="RATE", least=0)
+    fine_tune_learning_rate: float = option(1e-4, "peak of the second phase", metavar="RATE", least=0)
+    layer_decay: float = option(1.0, "each earlier stage learns this much slower than the next", metavar="FACTOR", least=0)
+    weight_decay: float = option(1e-4, "AdamW's decoupled weight decay", metavar="RATE", least=0)
+    label_smoothing: float = option(0.0, "share of the label spread over all classes", metavar="SHARE", least=0, below=1)
     class_weight: bool = option(True, "weigh classes inversely to their frequency")
     schedule: str = option("cosine", "warm-up and cosine, or reduce on plateau of the validation loss", ("cosine", "plateau"))
-    warmup: float = option(0.1, "share of the steps spent warming up", metavar="SHARE")
+    warmup: float = option(0.1, "share of the steps spent warming up", metavar="SHARE", least=0, below=1)
     augment: str = option("light", "strength of the augmentation", ("none", "light", "strong"))
-    mixup: float = option(0.0, "alpha of mixup's beta distribution (0 = off)", metavar="ALPHA")
-    ema: float = option(0.0, "momentum of the weights' moving average (0 = off)", metavar="MOMENTUM")
+    mixup: float = option(0.0, "alpha of mixup's beta distribution (0 = off)", metavar="ALPHA", least=0)
+    ema: float = option(0.0, "momentum of the weights' moving average (0 = off)", metavar="MOMENTUM", least=0, below=1)
     keep: str = option("best", "which epoch's weights end in the artifact: the lowest validation loss, or the last", ("best", "last"))
     precision: str = option("auto", "auto measures float32 against mixed precision and says what it chose",
                             ("auto", "float32", "mixed_bfloat16", "mixed_float16"))
@@ -72,11 +85,11 @@ class TrainOptions:
 
 
 @dataclass(frozen=True)
-class EvaluateOptions:
+class EvaluateOptions(Checked):
     """How predictions become numbers."""
 
-    forward_batch_size: int = option(64, "radiographs a forward pass", metavar="N")
-    bootstrap: int = option(2000, "replicates behind each 95 %% interval", metavar="N")
+    forward_batch_size: int = option(64, "radiographs a forward pass", metavar="N", least=1)
+    bootstrap: int = option(2000, "replicates behind each 95 %% interval", metavar="N", least=0)
     bootstrap_seed: int = option(0, "of the bootstrap", metavar="N")
 
 

@@ -110,12 +110,14 @@ def _announce(corpus: Corpus, task: str, say: Callable) -> None:
 def _train(corpus: Corpus, model_options: ModelOptions, options: TrainOptions, workshop: Path, resume: bool, tensorboard: str | None,
            say: Callable) -> tuple:
     from xray_tf.jobs.phases import plan_phases, prepare_model
-    from xray_tf.nets.training import Training
+    from xray_tf.nets.training import Training, every_gpu
 
-    model, notes = prepare_model(corpus, model_options, options, say)
-    phases = plan_phases(model, corpus, model_options, options, say)
-    training = Training(model, options, workshop, _reporter(say, tensorboard), resume)
-    training.run(phases)
+    report = _reporter(say, tensorboard)
+    with every_gpu():
+        model, notes = prepare_model(corpus, model_options, options, say)
+        phases = plan_phases(model, corpus, model_options, options, say)
+        training = Training(model, options, workshop, report, resume)
+        training.run(phases)
     if training.interrupted:
         notes.append(f"Training was interrupted by hand after {len(training.history)} epochs; the best of them was kept.")
     say(f"  kept: {training.best['phase']} epoch {training.best['epoch']}, validation loss {training.best['val_loss']:.4f}")

@@ -7,11 +7,13 @@ or of its optimizer. A checkpoint is all of those variables: restored, the run g
 
 from __future__ import annotations
 
+import importlib.util
+import itertools
 import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -348,24 +350,31 @@ def event_writer(folder: str | os.PathLike) -> Callable[[dict], None]:
     Raises:
         ImportError: TensorBoard is not installed.
     """
+    if importlib.util.find_spec("tensorboard") is None:
+        raise ImportError("--tensorboard needs the package tensorboard: pip install 'xray_tf[tensorboard]', or leave the flag out.")
     import tensorflow as tf
 
-    try:
-        writer = tf.summary.create_file_writer(os.fspath(folder))
-    except ImportError as error:
-        raise ImportError("--tensorboard needs the package tensorboard: pip install tensorboard") from error
-    step = 0
+    writer = tf.summary.create_file_writer(os.fspath(folder))
+    steps = itertools.count(1)
 
     def write(row: dict) -> None:
-        nonlocal step
-        step += 1
-        with writer.as_default(step=step):
+        with writer.as_default(step=next(steps)):
             for name, value in row.items():
                 if isinstance(value, float):
                     tf.summary.scalar(f"{row['phase']}/{name}", value)
         writer.flush()
 
     return write
+
+
+def every_gpu():
+    """Return the scope in which a net is built and trained: mirrored over the GPUs where TensorFlow sees several, else an empty one."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        if len(tf.config.list_physical_devices("GPU")) > 1:
+            return tf.distribute.MirroredStrategy().scope()
+    return nullcontext()
 
 
 def _mean_of_output(target, loss):
