@@ -27,6 +27,7 @@ WEIGHTS = ("uniform", "distance")
 STORAGE = ("float16", "float32")
 NO_KIN = -1
 NEIGHBOR_COUNTS = (1, 3, 5, 7, 9, 11, 15, 21, 31, 45, 65, 95)
+TYPICAL_ROWS = 5000  # training rows whose own distances say what is usual
 _CHUNK = 4096  # queries searched at a time: what is in memory beside the answers does not grow with their number
 
 
@@ -75,7 +76,7 @@ class NearestCases:
         kin_: (N,) int64 kin group of each, see `kin_groups`.
         vectors_: (N, D') in the storage dtype: training rows in the space they are searched in, of unit length for cosine.
         mean_, scale_: (D,) float32, components_: (D', D) in the storage dtype; what brings an embedding into that space; empty where not used.
-        typical_: (N,) float32, sorted: each training row's mean distance to its k nearest that are not kin.
+        typical_: (<= N,) float32, sorted: training rows' own mean distances to their k nearest that are not kin.
     """
 
     def __init__(self, recipe: Recipe = Recipe(), storage: str = "float32"):  # noqa: B008
@@ -152,10 +153,14 @@ class NearestCases:
             return np.where(there, distances, 0).sum(axis=1) / there.sum(axis=1)
 
     def distances_to_own(self, embeddings) -> np.ndarray:
-        """Return the training rows' own mean distances (<= N,) float32 to their k nearest that are neither themselves nor kin."""
+        """Return training rows' own mean distances (<= N,) float32 to their k nearest that are neither themselves nor kin.
+
+        Of more than 5,000 rows, evenly spaced ones are asked: the percentiles need no more, and all against all grows with the square.
+        """
         alone = self.kin_ == NO_KIN
         groups = np.where(alone, self.kin_.max() + 1 + np.arange(len(self.kin_)), self.kin_)  # a row without kin is still its own
-        mean = self.mean_distance(self._search_all(embeddings, self.recipe.k, groups, groups)[0])
+        asked = np.unique(np.linspace(0, len(groups) - 1, min(len(groups), TYPICAL_ROWS)).astype(np.int64))
+        mean = self.mean_distance(self._search_all(embeddings[asked], self.recipe.k, groups[asked], groups)[0])
         return mean[np.isfinite(mean)].astype(np.float32)
 
     def with_kin(self, kin) -> NearestCases:

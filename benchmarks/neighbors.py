@@ -1,0 +1,153 @@
+"""Which space, metric and vote suit the neighbours' classifier, what classifying costs beside the forward passes, and what searching costs.
+
+python benchmarks/neighbors.py recipes --embeddings FILE   compare spaces, metrics, weights and k by cross-validation over training patients
+python benchmarks/neighbors.py passes --model DIR --data DIR   embedding and classifying against plain forward passes
+python benchmarks/neighbors.py search                      2,000 queries among up to 100,000 x 1,280 vectors: time and memory
+
+FILE is the embeddings.npz that `python -m xray_tf.embed` leaves. Each writes its part of benchmarks/results/neighbors.json.
+
+Recipes are compared on training rows only; validation and test rows are not looked at. Memory is anonymous memory (RssAnon), sampled every
+10 ms, beyond what there was when the search began: the vectors themselves, which are there before, are named beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import sklearn
+
+HERE = Path(__file__).parent
+RESULT = HERE / "results" / "neighbors.json"
+SPACES = (("raw", 0), ("raw", 128), ("raw", 512), ("standardised", 0), ("standardised", 128), ("standardised", 512))
+KS = (1, 5, 9, 15, 21, 31, 45, 65)
+
+
+def recipes(options) -> dict:
+    """Cross-validate every recipe on the training rows of both tasks; report the best k of each."""
+    from xray_tf.jobs.embed_radiographs import read_embeddings
+    from xray_tf.stats.neighbors import METRICS, WEIGHTS, Recipe, choose, compare_recipes, kin_groups
+
+    embeddings, records = read_embeddings(options.embeddings)
+    train = [i for i, r in enumerate(records) if r.split == "train"]
+    rows = records.with_rows(records[i] for i in train)
+    kin = kin_groups(rows.column("patient"), rows.column("sha256"))
+    grid = [Recipe(k, m, w, s, c) for s, c in SPACES for m in METRICS for w in WEIGHTS for k in KS]
+    out = {"training_rows": len(train), "patients_or_groups": int(kin.max()) + 1, "dimensions": embeddings.shape[1], "k": list(KS), "tasks": {}}
+    for task, classes in (("binary", 2), ("three-class", 3)):
+        scored = compare_recipes(embeddings[train], rows.class_indices(task), classes, kin, grid, progress=print)
+        best = []
+        for start in range(0, len(scored), len(KS)):
+            group = scored[start : start + len(KS)]
+            won = group[KS.index(choose(group).k)]
+            best.append({k: round(v, 4) if isinstance(v, float) else v for k, v in won.items()})
+        out["tasks"][task] = sorted(best, key=lambda r: -(r["auroc"] + r["balanced_accuracy"]))
+    return out
+
+
+def passes(options) -> dict:
+    """Time forward passes to the logits alone, and with embeddings and votes, turn about, by the clock and by processor time."""
+    from xray_tf.jobs.corpus import read_corpus
+    from xray_tf.jobs.neighbors import PIECE, NearestCaseFinder
+    from xray_tf.nets.embedding import with_embedding
+    from xray_tf.nets.inference import forward
+    from xray_tf.options import DataOptions
+
+    finder = NearestCaseFinder(options.model, options.reference or Path(options.model) / PIECE)
+    prep = finder.classifier.card.preprocessing
+    corpus = read_corpus(options.data, finder.reference.task, DataOptions(), prep["image_size"], prep["resize"], False)
+    net, rows, records = with_embedding(finder.classifier.model), corpus.rows[: options.rows], list(corpus.records)[: options.rows]
+
+    def plain() -> None:
+        forward(finder.classifier.model, corpus.pixels, rows, ("logits",))
+
+    def whole() -> None:
+        finder.reference.ask(forward(net, corpus.pixels, rows, ("embedding", "logits"))["embedding"], records)
+
+    for work in (plain, whole):  # both graphs are traced, and the pixels are in the disk's cache
+        work()
+    times = {plain: [], whole: []}
+    for _ in range(options.repetitions):
+        for work in times:
+            clock, busy = time.perf_counter(), time.process_time()
+            work()
+            times[work].append((time.perf_counter() - clock, time.process_time() - busy))
+    a, b = (np.array(t) for t in times.values())
+    return {"radiographs": len(rows), "reference_rows": len(finder.reference.rows), "repetitions": options.repetitions,
+            "seconds_forward": a[:, 0].round(2).tolist(), "seconds_with_embedding_and_votes": b[:, 0].round(2).tolist(),
+            "overhead_by_clock": round(float(b[:, 0].min() / a[:, 0].min() - 1), 4),
+            "overhead_by_processor_time": round(float(b[:, 1].min() / a[:, 1].min() - 1), 4)}
+
+
+def search(options) -> dict:
+    """Search 25,000 to 100,000 vectors; return seconds and memory of each."""
+    from xray_tf.stats.neighbors import NearestCases, Recipe
+
+    rng, out = np.random.default_rng(0), []
+    vectors = rng.standard_normal((100_000, 1280), np.float32)
+    queries = rng.standard_normal((2000, 1280), np.float32)
+    for count in (25_000, 50_000, 100_000):
+        cases = NearestCases(Recipe(15, "cosine", "distance", "raw", 0)).fit(vectors[:count], np.arange(count) % 2, 2, typical=False)
+        for asked in (500, 2000):
+            with watched() as seen:
+                cases.kneighbors(queries[:asked])
+            out.append({"vectors": count, "vectors_mib": round(cases.vectors_.nbytes / 2**20), "queries": asked, "seconds": round(seen["seconds"], 2),
+                        "memory_beyond_vectors_mib": round(seen["mib"], 1)})
+            print(out[-1])
+    return {"dimensions": 1280, "neighbours": 15, "runs": out}
+
+
+@contextmanager
+def watched():
+    """Measure seconds and the growth of anonymous memory, in MiB, of a block."""
+    seen, done = {}, threading.Event()
+    before = peak = anonymous_kib()
+
+    def look() -> None:
+        nonlocal peak
+        while not done.wait(0.01):
+            peak = max(peak, anonymous_kib())
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    started = time.perf_counter()
+    yield seen
+    seen["seconds"] = time.perf_counter() - started
+    done.set()
+    thread.join()
+    seen["mib"] = (peak - before) / 1024
+
+
+def anonymous_kib() -> int:
+    """Return this process's anonymous resident memory in KiB (Linux)."""
+    return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon"))
+
+
+def main(args: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("part", choices=("recipes", "passes", "search"))
+    parser.add_argument("--embeddings", type=Path)
+    parser.add_argument("--model")
+    parser.add_argument("--reference", help="where the reference lies, if not in the artifact")
+    parser.add_argument("--data")
+    parser.add_argument("--rows", type=int, default=512)
+    parser.add_argument("--repetitions", type=int, default=3)
+    options = parser.parse_args(args)
+    found = {"recipes": recipes, "passes": passes, "search": search}[options.part](options)
+    found["machine"] = {"cpu_cores": len(os.sched_getaffinity(0)), "processor": platform.machine(), "load_1_min": round(os.getloadavg()[0], 2)}
+    found["versions"] = {"python": platform.python_version(), "scikit-learn": sklearn.__version__, "numpy": np.__version__}
+    RESULT.parent.mkdir(exist_ok=True)
+    before = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.is_file() else {}
+    RESULT.write_text(json.dumps(before | {options.part: found}, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(found, indent=1)[:6000])
+
+
+if __name__ == "__main__":
+    main()
