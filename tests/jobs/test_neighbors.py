@@ -101,6 +101,18 @@ def test_the_page_shows_neighbours_or_says_that_no_folder_was_named(remembered, 
     assert "src=\"data:image/png" in page and "http" not in page.replace("http-equiv", "")
 
 
+def test_the_page_says_that_a_training_radiograph_was_asked_about(remembered, phantoms, queries, tmp_path):
+    row = Reference.read(remembered[1]).rows[0]
+    nearest_cases(remembered[0], phantoms / row.path, tmp_path / "a")
+    assert "The same file is among the training radiographs" in (tmp_path / "a" / "nearest.html").read_text()
+    changed = (phantoms / row.path).read_bytes() + b"other bytes"
+    (tmp_path / os.path.basename(row.path)).write_bytes(changed)
+    nearest_cases(remembered[0], tmp_path / os.path.basename(row.path), tmp_path / "b")
+    assert "Radiographs with its patient key are among" in (tmp_path / "b" / "nearest.html").read_text()
+    nearest_cases(remembered[0], queries[0], tmp_path / "c")
+    assert "passed over" not in (tmp_path / "c" / "nearest.html").read_text()
+
+
 def test_a_folder_without_the_files_is_named_as_such(remembered, queries, tmp_path):
     (tmp_path / "empty").mkdir()
     nearest_cases(remembered[0], queries[:1], tmp_path / "out", k=3, data=tmp_path / "empty")

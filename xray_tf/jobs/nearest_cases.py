@@ -47,7 +47,8 @@ def nearest_cases(model: str | os.PathLike | Classifier, images: Any, out: str |
 
 def _page(finder: NearestCaseFinder, table: NearestTable, predictions: Predictions, images: Any, data: str | os.PathLike | None) -> str:
     files = {} if data is None else find_by_sha256(data, {(r.sha256, r.path) for r in table})
-    known = set(finder.reference.rows.column("sha256"))
+    rows = finder.reference.rows
+    files_known, patients_known = set(rows.column("sha256")), set(rows.column("patient")) - {""}
     queries = []
     records, _ = finder.read(images)
     for record, row in zip(records, predictions, strict=True):
@@ -55,7 +56,7 @@ def _page(finder: NearestCaseFinder, table: NearestTable, predictions: Predictio
         titles = [f"{r.rank}. {r.subtype or r.label}, {r.distance:.3f}\n{r.patient or 'patient not known'}" for r in near]
         pictures = [_picture(files.get(r.sha256)) for r in near]
         figure = draw_nearest(_picture(record.path), f"asked about\n{os.path.basename(record.path)[:26]}", pictures, titles)
-        queries.append(Query(row, list(near), figure, record.sha256 in known))
+        queries.append(Query(row, list(near), figure, record.sha256 in files_known, record.patient in patients_known))
     missing = len({r.sha256 for r in table} - set(files))
     where = "" if data is None else os.fspath(data)
     return render_nearest(finder.classifier.card, finder.reference.class_names, finder.reference.cases.recipe.describe(), queries, where, missing)

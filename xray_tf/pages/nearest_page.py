@@ -27,13 +27,15 @@ class Query:
         prediction: the neighbours' vote on it.
         near: its neighbours, nearest first: rows with rank, label, subtype, distance, patient, path and unusual.
         panel: the radiographs side by side.
-        known: the same file is among the training radiographs; its patient's were passed over.
+        known: the same file is among the training radiographs; it and its patient's were passed over.
+        same_patient: its patient key is among theirs; those were passed over.
     """
 
     prediction: Prediction
     near: Sequence[Any]
     panel: Figure
     known: bool
+    same_patient: bool
 
 
 def render_nearest(card: Card, class_names: Sequence[str], recipe: str, queries: Sequence[Query], folder: str, missing: int) -> str:
@@ -86,8 +88,9 @@ def _query(query: Query, class_names: Sequence[str]) -> str:
            f"Its neighbours are farther away than those of {unusual:.0f} % of the training radiographs.</p>"]
     if unusual >= UNUSUAL:
         out.append('<p class="warning" role="note">It is unlike the training radiographs; what the model says of it deserves little trust.</p>')
-    if query.known:
-        out.append('<p class="warning" role="note">The same file is among the training radiographs. Its patient\'s radiographs were passed over.</p>')
+    if query.known or query.same_patient:
+        what = "The same file is" if query.known else "Radiographs with its patient key are"
+        out.append(f'<p class="warning" role="note">{what} among the training radiographs; all of that patient\'s were passed over.</p>')
     picture = base64.b64encode(to_png_bytes(query.panel)).decode("ascii")
     alt = f"The radiograph asked about and its {len(near)} nearest, in the order of the table"
     out.append(f'<figure><img alt="{alt}" src="data:image/png;base64,{picture}"></figure>')
