@@ -21,8 +21,8 @@ from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import SPLITS, Finding, Findings, Record, class_index
 from xray_tf.pages import figures
 from xray_tf.pages.model_card import render_model_card
+from xray_tf.pages.shell import html_page
 from xray_tf.pages.shift_card import shift_alt, shift_curves, shift_sentences, shift_summary, shift_table
-from xray_tf.pages.style import STYLE
 from xray_tf.pages.words import (
     IMAGE_SPLIT,
     NAMES,
@@ -117,27 +117,8 @@ def render_report(folder: str | os.PathLike, card: Card | None = None) -> str:
     parts = "\n".join(f'<section id="{key}" aria-labelledby="{key}-title">\n<h2 id="{key}-title">{_e(title)}</h2>\n{body}\n</section>'
                       for key, title, body in sections)
     title = f"{contents.card.name or 'model'}: {contents.card.task or contents.card.kind}"
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<meta name="color-scheme" content="light dark">
-<title>{_e(title)}</title>
-<style>{STYLE}</style>
-</head>
-<body>
-<a class="skip" href="#main">Skip to the content</a>
-<main id="main">
-{_summary(contents)}
-<nav aria-label="Parts of this page">{links}</nav>
-{parts}
-</main>
-<footer>{_e(NOTICE)}</footer>
-</body>
-</html>
-"""
+    content = f"{_summary(contents)}\n<nav aria-label=\"Parts of this page\">{links}</nav>\n{parts}"
+    return html_page(title, content, NOTICE)
 
 
 def render_summary(card: Card) -> str:

@@ -6,7 +6,6 @@ Everything is in the one file: no server, no network, no library; the one script
 from __future__ import annotations
 
 import base64
-import hashlib
 import html
 import json
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from xray_tf.artifact import Card
 from xray_tf.data.records import Record
 from xray_tf.pages.embedding_script import SCRIPT, STYLE
 from xray_tf.pages.figures import CLASS_COLOURS
-from xray_tf.pages.style import STYLE as HOUSE_STYLE
+from xray_tf.pages.shell import html_page
 from xray_tf.pages.words import IMAGE_SPLIT, NAMES, NOTICE, range_text, rows_text, value_text
 
 THUMBNAIL = 72  # pixels; whole JPEG blocks of 8, so that neighbours on a sheet do not bleed into each other
@@ -71,41 +70,21 @@ def render_page(card: Card, metrics: dict[str, Any], points: Sequence[Point], pi
     names = metrics["class_names"]
     data = {"classes": names, "colours": CLASS_COLOURS[: len(names)], "by": decided_by, "size": THUMBNAIL, "per": SHEET, "titles": titles,
             "points": [_packed(p) for p in points]}
-    policy = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
     # ASCII with < and & escaped: no text in it can end the element it lies in, and undecodable bytes of a path stay what they are
     stored = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c").replace("&", "\\u0026")
     sheets = "".join(f'<img class="sheet" alt="" hidden src="data:image/jpeg;base64,{base64.b64encode(s).decode()}">' for s in thumbnail_sheets(pixels))
     warning = f'<p class="warning" role="note"><strong>Warning.</strong> {_e(IMAGE_SPLIT)}</p>' if card.split_by == "image" else ""
     title = f"{card.name}: where {len(points):,} radiographs lie"
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{policy}'">
-<meta name="color-scheme" content="light dark">
-<title>{_e(title)}</title>
-<style>{HOUSE_STYLE}{STYLE}</style>
-</head>
-<body>
-<a class="skip" href="#map">Skip to the map</a>
-<main>
-<header><p class="eyebrow">xray_tf embeddings</p><h1>{_e(title)}</h1>
+    content = f"""<header><p class="eyebrow">xray_tf embeddings</p><h1>{_e(title)}</h1>
 <p class="lead">Each dot is a radiograph, placed by the network's penultimate vector ({metrics["dimensions"]:,} numbers): alike to the network lies together.
 Votes come from the {_e(metrics["recipe_text"])}; no patient votes on its own radiographs.</p></header>
 <p class="notice">{_e(NOTICE)}</p>
 {warning}
 <noscript><p class="warning">The map needs JavaScript, which is switched off. tsne.png and pca.png beside this page show the maps without it.</p></noscript>
 {_atlas(names)}
-{_comparison(metrics)}
-</main>
-<footer>{_e(NOTICE)} Distances between clusters, and their sizes, mean little on a t-SNE map; who lies beside whom means more.</footer>
-<div>{sheets}</div>
-<script type="application/json" id="data">{stored}</script>
-<script>{SCRIPT}</script>
-</body>
-</html>
-"""
+{_comparison(metrics)}"""
+    footer = f"{NOTICE} Distances between clusters, and their sizes, mean little on a t-SNE map; who lies beside whom means more."
+    return html_page(title, content, footer, STYLE, SCRIPT, stored, f"<div>{sheets}</div>\n", skip="map")
 
 
 def thumbnail_sheets(pixels: np.ndarray) -> list[bytes]:

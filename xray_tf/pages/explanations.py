@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from xray_tf.pages.style import STYLE
+from xray_tf.pages.shell import html_page
 from xray_tf.pages.words import NOTICE
 
 LIMITS = ("A heat map shows where the net's score came from. It shows neither that the net is right nor that a finding is there, and a map on a marker, "
@@ -69,26 +69,7 @@ def render_explanations(title: str, facts: Sequence[str], shown: Sequence[Shown]
         rows = "".join(f'<tr><th scope="row">{_e(path)}</th><td>{_e(why)}</td></tr>' for path, why in errors)
         parts.append(_section("errors", f"Not read ({len(errors):,})", '<div class="scroll" tabindex="0" role="region" aria-label="Files not read"><table>'
                               f"<caption>Files not read</caption><tbody>{rows}</tbody></table></div>"))
-    body = "\n".join(parts)
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<meta name="color-scheme" content="light dark">
-<title>{_e(title)}: explanations</title>
-<style>{STYLE}</style>
-</head>
-<body>
-<a class="skip" href="#main">Skip to the content</a>
-<main id="main">
-{body}
-</main>
-<footer>{_e(NOTICE)}</footer>
-</body>
-</html>
-"""
+    return html_page(f"{title}: explanations", "\n".join(parts), NOTICE)
 
 
 def _card(one: Shown) -> str:

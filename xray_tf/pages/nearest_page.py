@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from xray_tf.artifact import Card
 from xray_tf.data.predictions import Prediction
 from xray_tf.pages.figures import to_png_bytes
-from xray_tf.pages.style import STYLE
+from xray_tf.pages.shell import html_page
 from xray_tf.pages.words import NOTICE
 
 UNUSUAL = 95  # percentile from which a warning is shown
@@ -56,28 +56,12 @@ def render_nearest(card: Card, class_names: Sequence[str], recipe: str, queries:
         note = f"{missing} neighbours' files are not in the folder named (they are looked for by their bytes), so those have no pictures."
     body = "\n".join(_query(q, class_names) for q in queries)
     said = f'<p class="warning" role="note">{_e(note)}</p>' if note else ""
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<meta name="color-scheme" content="light dark">
-<title>Nearest training radiographs: {_e(card.name)}</title>
-<style>{STYLE}</style>
-</head>
-<body>
-<main>
-<header><p class="eyebrow">xray_tf nearest cases</p><h1>Nearest training radiographs</h1>
+    content = f"""<header><p class="eyebrow">xray_tf nearest cases</p><h1>Nearest training radiographs</h1>
 <p class="lead">What {_e(card.name)} was trained on that it sees as most alike. Votes: {_e(recipe)}.</p></header>
 <p class="notice">{_e(NOTICE)}</p>
 {said}
-{body}
-</main>
-<footer>{_e(NOTICE)}</footer>
-</body>
-</html>
-"""
+{body}"""
+    return html_page(f"Nearest training radiographs: {card.name}", content, NOTICE)
 
 
 def _query(query: Query, class_names: Sequence[str]) -> str:
