@@ -88,21 +88,24 @@ def plan_phases(model, corpus: Corpus, model_options: ModelOptions, options: Tra
 def _warm_phase(model, corpus: Corpus, options: TrainOptions, say: Callable) -> Phase:
     """The last layer on stored embeddings: the trunk runs once, an epoch takes seconds."""
     train, val = corpus.of_split("train"), corpus.of_split("val")
-    say(f"Embedding {len(train) + len(val)} radiographs once")
-    vectors = forward(model, corpus.pixels, corpus.rows[np.concatenate([train, val])], ("embedding",))["embedding"]
-    head, classes = head_of(model), len(TASKS[options.task])
-    labels = corpus.labels[train]
+    head, classes, labels = head_of(model), len(TASKS[options.task]), corpus.labels[train]
     targets = targets_of(labels, classes)
     net = vector_loss_net(head, options, class_weights_of(labels, classes, options.class_weight))
     batch_size = min(options.batch_size, len(train))
+    vectors: dict[str, np.ndarray] = {}
+
+    def prepare() -> None:  # not before: a run that is resumed past this phase needs no vectors
+        say(f"Embedding {len(train) + len(val)} radiographs once")
+        both = forward(model, corpus.pixels, corpus.rows[np.concatenate([train, val])], ("embedding",))["embedding"]
+        vectors.update(train=both[: len(train)], val=both[len(train):])
 
     def validate() -> dict[str, float]:
-        return _scores(head.predict(vectors[len(train):], batch_size=1024, verbose=0), corpus.labels[val])
+        return _scores(head.predict(vectors["val"], batch_size=1024, verbose=0), corpus.labels[val])
 
     def feed(epoch: int):
-        return vector_batches(vectors[: len(train)], targets, batch_size, (options.seed, epoch))
+        return vector_batches(vectors["train"], targets, batch_size, (options.seed, epoch))
 
-    return Phase("warm", net, feed, len(train) // batch_size, options.epochs, options.learning_rate, validate)
+    return Phase("warm", net, feed, len(train) // batch_size, options.epochs, options.learning_rate, validate, prepare=prepare)
 
 
 def _image_phase(name: str, model, corpus: Corpus, options: TrainOptions, epochs: int, rate: float, factors: dict[str, float],
