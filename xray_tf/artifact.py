@@ -21,6 +21,7 @@ FORMAT_VERSION = 1
 KINDS = ("classifier", "detector")
 CARD = "card.json"
 MANIFEST = "manifest.json"
+CHECKPOINT = "checkpoint.npz"  # of a run that is not an artifact yet
 
 
 class ArtifactError(ValueError):

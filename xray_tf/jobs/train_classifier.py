@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xray_tf.artifact import Card, new_folder, refuse_existing, seal, write_text
+from xray_tf.artifact import CHECKPOINT, Card, new_folder, refuse_existing, seal, write_text
 from xray_tf.data.decoding import DECODING_RULE, describe_rule
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Findings
@@ -24,7 +24,6 @@ from xray_tf.options import DataOptions, EvaluateOptions, ModelOptions, TrainOpt
 from xray_tf.registry import TASKS
 
 HEADLINE = ("accuracy", "balanced_accuracy", "sensitivity", "specificity", "f1", "auroc", "auprc", "brier", "ece")
-WARM_ROWS_AT_ONCE = 64
 
 
 def train_classifier(data: str, out: str | os.PathLike, data_options: DataOptions = DataOptions(), model_options: ModelOptions = ModelOptions(),  # noqa: B008
@@ -60,7 +59,12 @@ def train_classifier(data: str, out: str | os.PathLike, data_options: DataOption
     all_options = (data_options, model_options, train_options, evaluate_options)
     _open_workshop(workshop, resume, {"data": fingerprint(corpus.records), **provenance("", corpus.records, *all_options)["options"]})
 
-    model, history, notes = _train(corpus, model_options, train_options, workshop, resume, tensorboard, say)
+    try:
+        model, history, notes = _train(corpus, model_options, train_options, workshop, resume, tensorboard, say)
+    except BaseException:
+        if not (workshop / CHECKPOINT).exists():  # nothing was learnt yet, so there is nothing to go on with
+            shutil.rmtree(workshop)
+        raise
     card = Card(kind="classifier", name=out.name, task=train_options.task, class_names=TASKS[train_options.task], split_by=data_options.split_by,
                 preprocessing={"image_size": model_options.image_size, "resize": model_options.resize, "decoding": DECODING_RULE,
                                "decoding_rule": describe_rule(), "channels": 1, "pixel_range": [0, 255]},
@@ -75,7 +79,7 @@ def train_classifier(data: str, out: str | os.PathLike, data_options: DataOption
 
 def _workshop(out: Path, resume: bool) -> Path:
     folder = out.parent / f".{out.name}.unfinished"
-    if (folder / "checkpoint.npz").exists() and not resume:
+    if (folder / CHECKPOINT).exists() and not resume:
         raise FileExistsError(f"{folder} holds an unfinished run. Add --resume to go on with it, or remove it to start again.")
     return folder
 

@@ -21,6 +21,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from xray_tf.artifact import CHECKPOINT
 from xray_tf.nets.augment import Mixup, RandomAugment
 from xray_tf.nets.backbones import trunk_layers
 from xray_tf.nets.classifier import derive
@@ -273,13 +274,13 @@ class Training:
         best = {f"best{i}": w for i, w in enumerate(self.best_weights)}
         state = {f"state{i}": _copy(v) for i, v in enumerate(self._variables(net))}
         note = json.dumps({"place": self._place, "wait": self._wait, "best": self.best, "history": self.history})
-        draft = self.folder / "checkpoint.npz.tmp"
+        draft = self.folder / f"{CHECKPOINT}.tmp"
         with draft.open("wb") as stream:
             np.savez(stream, note=np.frombuffer(note.encode(), np.uint8), **best, **state)
-        os.replace(draft, self.folder / "checkpoint.npz")
+        os.replace(draft, self.folder / CHECKPOINT)
 
     def _read_checkpoint(self) -> None:
-        path = self.folder / "checkpoint.npz"
+        path = self.folder / CHECKPOINT
         if not path.is_file():
             return  # killed before the first epoch ended: start again
         with np.load(path, allow_pickle=False) as stored:
