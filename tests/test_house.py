@@ -84,4 +84,4 @@ def test_public_names_load_on_first_use_and_none_is_a_command():
 
 def test_tensorflow_proper_stays_where_the_job_is_tensorflows():
     users = {p.name for p in (PACKAGE / "nets").glob("*.py") if "tensorflow" in imports_of(p)}
-    assert users <= {"__init__.py", "images.py", "inference.py", "training.py", "serving.py", "gradcam.py"}
+    assert users <= {"__init__.py", "images.py", "inference.py", "devices.py", "training.py", "serving.py", "gradcam.py"}

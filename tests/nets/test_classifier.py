@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from xray_tf.nets.classifier import POINTS, build_classifier, derive, head_of, seeded
+from xray_tf.nets.devices import policy
 from xray_tf.nets.inference import forward
 from xray_tf.nets.keras_file import in_float32, load_model, save_model
-from xray_tf.nets.training import StagewiseAdamW, loss_net, policy
+from xray_tf.nets.objective import StagewiseAdamW, loss_net
 from xray_tf.options import ModelOptions, TrainOptions
 from xray_tf.registry import BACKBONES, TASKS
 

@@ -13,7 +13,8 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 from xray_tf.nets.classifier import build_classifier
 from xray_tf.nets.images import batches
 from xray_tf.nets.inference import forward
-from xray_tf.nets.training import Phase, Training, loss_net, targets_of
+from xray_tf.nets.objective import loss_net, targets_of
+from xray_tf.nets.training import Phase, Training
 from xray_tf.options import ModelOptions, TrainOptions
 
 rng = np.random.default_rng(0)

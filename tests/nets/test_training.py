@@ -8,21 +8,19 @@ import keras
 import numpy as np
 import pytest
 
+from xray_tf.nets.devices import choose_precision, policy
 from xray_tf.nets.images import batches
-from xray_tf.nets.training import (
+from xray_tf.nets.objective import (
     Objective,
-    Phase,
     StagewiseAdamW,
-    Training,
-    choose_precision,
     class_weights_of,
     loss_net,
     open_stages,
-    policy,
     stage_factors,
     targets_of,
     vector_loss_net,
 )
+from xray_tf.nets.training import Phase, Training
 from xray_tf.options import ModelOptions, TrainOptions
 
 _spec = importlib.util.spec_from_file_location("two_blocks", Path(__file__).with_name("two_blocks.py"))

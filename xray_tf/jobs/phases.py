@@ -8,21 +8,11 @@ import numpy as np
 
 from xray_tf.jobs.corpus import Corpus
 from xray_tf.nets.classifier import build_classifier, head_of
+from xray_tf.nets.devices import choose_precision, compiled_for_timing, half_precision, policy
 from xray_tf.nets.images import batches, vector_batches
 from xray_tf.nets.inference import forward
-from xray_tf.nets.training import (
-    Phase,
-    choose_precision,
-    class_weights_of,
-    compiled_for_timing,
-    half_precision,
-    loss_net,
-    open_stages,
-    policy,
-    stage_factors,
-    targets_of,
-    vector_loss_net,
-)
+from xray_tf.nets.objective import class_weights_of, loss_net, open_stages, stage_factors, targets_of, vector_loss_net
+from xray_tf.nets.training import Phase
 from xray_tf.nets.weights import is_pretrained
 from xray_tf.options import ModelOptions, TrainOptions
 from xray_tf.registry import TASKS

@@ -114,7 +114,8 @@ def _announce(corpus: Corpus, task: str, say: Callable) -> None:
 def _train(corpus: Corpus, model_options: ModelOptions, options: TrainOptions, workshop: Path, resume: bool, tensorboard: str | None,
            say: Callable) -> tuple:
     from xray_tf.jobs.phases import plan_phases, prepare_model
-    from xray_tf.nets.training import Training, every_gpu
+    from xray_tf.nets.devices import every_gpu
+    from xray_tf.nets.training import Training
 
     report = _reporter(say, tensorboard)
     with every_gpu():

@@ -13,69 +13,20 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import keras
 import numpy as np
-from keras import ops
 
 from xray_tf.artifact import CHECKPOINT
-from xray_tf.nets.augment import Mixup, RandomAugment
-from xray_tf.nets.backbones import trunk_layers
-from xray_tf.nets.classifier import derive
+from xray_tf.nets.devices import jit_compile
+from xray_tf.nets.objective import StagewiseAdamW, mean_of_output
 from xray_tf.options import TrainOptions
 
 PLATEAU_PATIENCE, PLATEAU_FACTOR = 3, 0.3
 GRADIENT_NORM = 1.0  # with batch norm frozen nothing else holds a trunk together when a batch goes astray
-
-
-class Objective(keras.layers.Layer):
-    """The loss of each row: class-weighted cross-entropy on logits, with label smoothing (Szegedy et al. 2016, section 7).
-
-    Takes logits (B, L) and targets (B, L), L = 1 for a one-logit head; gives (B, 1) float32.
-    """
-
-    def __init__(self, class_weights: tuple[float, ...], label_smoothing: float = 0.0, **kwargs):
-        super().__init__(dtype="float32", **kwargs)
-        self.class_weights, self.label_smoothing = tuple(class_weights), label_smoothing
-
-    def call(self, logits, targets):
-        if logits.shape[-1] == 1:
-            logits, targets = ops.concatenate([ops.zeros_like(logits), logits], -1), ops.concatenate([1 - targets, targets], -1)
-        weight = ops.sum(targets * ops.convert_to_tensor(self.class_weights, targets.dtype), axis=-1, keepdims=True)
-        smooth = targets * (1 - self.label_smoothing) + self.label_smoothing / logits.shape[-1]
-        return -weight * ops.sum(smooth * ops.log_softmax(logits, axis=-1), axis=-1, keepdims=True)
-
-    def compute_output_shape(self, logits_shape, targets_shape):
-        return (logits_shape[0], 1)
-
-    def get_config(self):
-        return {**super().get_config(), "class_weights": self.class_weights, "label_smoothing": self.label_smoothing}
-
-
-class StagewiseAdamW(keras.optimizers.AdamW):
-    """AdamW (Loshchilov & Hutter 2019, algorithm 2) with one learning-rate factor a variable; biases and norms do not decay."""
-
-    def __init__(self, factors: dict[str, float] | None = None, **kwargs):
-        super().__init__(**kwargs)
-        self.factors = factors or {}
-        self.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-
-    def build(self, variables):
-        super().build(variables)
-        self._factor_list = [self.factors.get(v.path, 1.0) for v in variables]
-
-    def update_step(self, gradient, variable, learning_rate):
-        super().update_step(gradient, variable, learning_rate * self._factor_list[self._get_variable_index(variable)])
-
-    def finalize_variable_values(self, var_list):
-        """Do nothing: `fit` calls this when it ends, here after every epoch, and the average must not replace what is being trained."""
-
-    def put_averages(self, var_list):
-        """Set the variables to their moving averages."""
-        super().finalize_variable_values(var_list)
 
 
 @dataclass
@@ -103,73 +54,6 @@ class Phase:
     validate: Callable[[], dict[str, float]]
     factors: dict[str, float] = field(default_factory=dict)
     prepare: Callable[[], None] = lambda: None
-
-
-def targets_of(labels: np.ndarray, class_count: int) -> np.ndarray:
-    """Return labels (N,) int as targets (N, 1) float32 for two classes, one-hot (N, K) for more."""
-    one_hot = np.eye(class_count, dtype=np.float32)[np.asarray(labels)]
-    return one_hot[:, 1:] if class_count == 2 else one_hot
-
-
-def class_weights_of(labels: np.ndarray, class_count: int, balanced: bool) -> tuple[float, ...]:
-    """Return one weight a class: inverse frequency, mean 1 over the rows, or ones."""
-    counts = np.bincount(labels, minlength=class_count)
-    return tuple(float(w) for w in len(labels) / (class_count * counts)) if balanced else (1.0,) * class_count
-
-
-def loss_net(model: keras.Model, options: TrainOptions, class_weights: tuple[float, ...]) -> keras.Model:
-    """Return (image, target) -> loss a row, with augmentation and mixup before `model`, which it shares and does not change."""
-    logits = derive(model, "logits")
-    image = keras.Input(model.input.shape[1:], name="image")
-    target = keras.Input(logits.output.shape[1:], name="target")
-    x = RandomAugment(options.augment, options.seed, name="augment", dtype="float32")(image)
-    x, y = Mixup(options.mixup, options.seed + 1, name="mixup", dtype="float32")(x, target)
-    return keras.Model([image, target], Objective(class_weights, options.label_smoothing, name="objective")(logits(x), y))
-
-
-def vector_loss_net(head: keras.Model, options: TrainOptions, class_weights: tuple[float, ...]) -> keras.Model:
-    """Return (embedding, target) -> loss a row, for training a head on stored vectors."""
-    vector = keras.Input(head.input.shape[1:], name="vector")
-    target = keras.Input(head.output.shape[1:], name="target")
-    return keras.Model([vector, target], Objective(class_weights, options.label_smoothing, name="objective")(head(vector), target))
-
-
-def open_stages(model: keras.Model, backbone: str, stages: str | int, pretrained: bool) -> None:
-    """Let the head and the last `stages` of the trunk learn; batch norm of a pretrained trunk stays as it is.
-
-    Args:
-        stages: `none`, `all`, or how many from the end.
-
-    Raises:
-        ValueError: anything else, or more stages than the trunk has.
-    """
-    groups = trunk_layers(model, backbone)
-    count = {"none": 0, "all": len(groups)}.get(stages)
-    if count is None:
-        if not str(stages).isdigit() or not int(stages) <= len(groups):
-            raise ValueError(f"fine_tune must be none, all, or a number of stages from 0 to {len(groups)} for {backbone}. Received: fine_tune={stages!r}")
-        count = int(stages)
-    for position, group in enumerate(groups):
-        for layer in group:
-            frozen_norm = pretrained and isinstance(layer, keras.layers.BatchNormalization)
-            layer.trainable = position >= len(groups) - count and not frozen_norm
-
-
-def stage_factors(model: keras.Model, backbone: str, decay: float) -> dict[str, float]:
-    """Return variable path -> decay ** (number of stages between it and the head)."""
-    groups = trunk_layers(model, backbone)
-    return {v.path: decay ** (len(groups) - position) for position, group in enumerate(groups) for layer in group for v in layer.variables}
-
-
-@contextmanager
-def policy(name: str) -> Iterator[None]:
-    """Build layers under a dtype policy, and restore the one that was set."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 def make_optimizer(options: TrainOptions, phase: Phase) -> StagewiseAdamW:
@@ -217,7 +101,7 @@ class Training:
             if number < self._place[0] or self.interrupted:
                 continue
             phase.prepare()
-            phase.net.compile(optimizer=make_optimizer(self.options, phase), loss=_mean_of_output, jit_compile=_jit(phase.net))
+            phase.net.compile(optimizer=make_optimizer(self.options, phase), loss=mean_of_output, jit_compile=jit_compile(phase.net))
             phase.net.optimizer.build(phase.net.trainable_variables)
             self._restore_variables(phase.net)
             try:
@@ -302,49 +186,6 @@ class Training:
         self._saved = None
 
 
-def choose_precision(candidates: dict[str, Callable[[], tuple]], seconds: float = 20.0) -> tuple[str, dict[str, float]]:
-    """Time a few training steps under each candidate and return the fastest and every rate.
-
-    Args:
-        candidates: policy name -> () -> (compiled net, batch); built one at a time, so that memory holds one.
-        seconds: stop timing a candidate after this long.
-
-    Returns:
-        The name, and {name: rows a second}.
-    """
-    rates = {}
-    for name, build in candidates.items():
-        net, batch = build()
-        rows = len(batch[1])
-        net.train_on_batch(*batch)  # tracing is not counted
-        times = []
-        while len(times) < 3 or (sum(times) < seconds / 4 and len(times) < 6):
-            start = time.perf_counter()
-            net.train_on_batch(*batch)
-            times.append(time.perf_counter() - start)
-        rates[name] = rows / float(np.median(times))
-    return max(rates, key=rates.get), rates
-
-
-def compiled_for_timing(model: keras.Model, options: TrainOptions, feed: Callable) -> tuple:
-    """Return (compiled training net, one batch) for `choose_precision`; its learning rate is zero."""
-    logits = model.get_layer("logits").output.shape[-1]
-    net = loss_net(model, options, (1.0,) * max(2, logits))
-    net.compile(optimizer=StagewiseAdamW(learning_rate=0.0), loss=_mean_of_output, jit_compile=_jit(net))
-    return net, next(iter(feed(0)))
-
-
-def half_precision() -> str | None:
-    """Name the mixed policy worth measuring on this machine: bfloat16 on a GPU or on a CPU that has it, else None."""
-    if _has_gpu():
-        return "mixed_bfloat16"
-    try:
-        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as stream:
-            return "mixed_bfloat16" if "avx512_bf16" in stream.read() else None
-    except OSError:
-        return None
-
-
 def event_writer(folder: str | os.PathLike) -> Callable[[dict], None]:
     """Return a function that writes a history row's numbers as TensorBoard scalars.
 
@@ -366,33 +207,6 @@ def event_writer(folder: str | os.PathLike) -> Callable[[dict], None]:
         writer.flush()
 
     return write
-
-
-def every_gpu():
-    """Return the scope in which a net is built and trained: mirrored over the GPUs where TensorFlow sees several, else an empty one."""
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        if len(tf.config.list_physical_devices("GPU")) > 1:
-            return tf.distribute.MirroredStrategy().scope()
-    return nullcontext()
-
-
-def _mean_of_output(target, loss):
-    return ops.mean(loss)
-
-
-def _jit(net: keras.Model) -> bool | str:
-    """XLA where it helps: not on a CPU under TensorFlow, where it was measured ten times slower; else where every layer can."""
-    return False if keras.backend.backend() == "tensorflow" and not _has_gpu() else "auto"
-
-
-def _has_gpu() -> bool:
-    if keras.backend.backend() != "tensorflow":
-        return keras.distribution.list_devices("gpu") != []
-    import tensorflow as tf
-
-    return bool(tf.config.list_physical_devices("GPU"))
 
 
 def _copy(variable) -> np.ndarray:
