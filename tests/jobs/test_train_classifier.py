@@ -90,6 +90,19 @@ def test_a_run_that_died_goes_on_and_equals_one_that_did_not(phantoms, cache, tm
     assert sorted(p.name for p in tmp_path.iterdir()) == ["cut", "whole"]
 
 
+def test_a_resumed_run_keeps_the_precision_that_was_measured(phantoms, cache, tmp_path, monkeypatch):
+    from xray_tf.jobs import phases
+
+    answers = iter([("mixed_bfloat16", "measured once"), ("float32", "measured twice")])
+    monkeypatch.setattr(phases, "_measured_precision", lambda *a: next(answers))
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(job, "_decide", lambda *a: (_ for _ in ()).throw(MemoryError))
+        train(phantoms, cache, tmp_path / "out")
+    made = train(phantoms, cache, tmp_path / "out", resume=True)
+    assert made.card.notes == ("measured once",)
+    assert {layer.compute_dtype for layer in made.model.layers} == {"float32"}  # saved in float32 all the same
+
+
 def test_an_existing_result_is_not_touched(binary, phantoms, cache):
     before = (binary.folder / "card.json").read_bytes()
     with pytest.raises(FileExistsError, match="never overwritten"):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
+from xray_tf.artifact import write_text
 from xray_tf.jobs.corpus import Corpus
 from xray_tf.nets.classifier import build_classifier, head_of
 from xray_tf.nets.devices import choose_precision, compiled_for_timing, half_precision, policy
@@ -22,16 +25,22 @@ from xray_tf.stats.operating_points import calibrated_probabilities
 MEASURE_FROM_STEPS = 400  # below so many steps a measurement costs more than it can save
 
 
-def prepare_model(corpus: Corpus, model_options: ModelOptions, options: TrainOptions, say: Callable) -> tuple:
-    """Build the classifier at the precision asked for or measured to be fastest; return it with what the card should say."""
-    precision, notes = options.precision, []
+def prepare_model(corpus: Corpus, model_options: ModelOptions, options: TrainOptions, settled: Path, say: Callable) -> tuple:
+    """Build the classifier at the precision asked for or measured to be fastest; return it with what the card should say.
+
+    `settled` keeps what was measured, since a run that is resumed must not measure itself into another net.
+    """
+    precision, note = options.precision, ""
     if precision == "auto":
-        precision, note = _measured_precision(corpus, model_options, options, say)
-        notes += [note] if note else []
+        if settled.is_file():
+            precision, note = json.loads(settled.read_text(encoding="utf-8"))
+        else:
+            precision, note = _measured_precision(corpus, model_options, options, say)
+            write_text(settled, json.dumps([precision, note]))
     with policy(precision):
         model = build_classifier(model_options, TASKS[options.task], options.seed)
     say(f"Built {model_options.backbone} ({model.count_params() / 1e6:.1f} million parameters, {precision})")
-    return model, notes
+    return model, [note] if note else []
 
 
 def _measured_precision(corpus: Corpus, model_options: ModelOptions, options: TrainOptions, say: Callable) -> tuple[str, str]:

@@ -119,7 +119,7 @@ def _train(corpus: Corpus, model_options: ModelOptions, options: TrainOptions, w
 
     report = _reporter(say, tensorboard)
     with every_gpu():
-        model, notes = prepare_model(corpus, model_options, options, say)
+        model, notes = prepare_model(corpus, model_options, options, workshop / "precision.json", say)
         phases = plan_phases(model, corpus, model_options, options, say)
         training = Training(model, options, workshop, report, resume)
         training.run(phases)
