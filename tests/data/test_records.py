@@ -74,3 +74,13 @@ def test_class_order_is_explicit(row, binary, three):
 def test_an_unknown_task_is_refused():
     with pytest.raises(ValueError, match="task must be one of"):
         class_index(ROWS[0], "ternary")
+
+
+@pytest.mark.parametrize("path", ["Icon\r", "a,b.png", 'say "ah".png', "two\nlines.png", "é ü.png", " spaced .png"])
+def test_every_file_name_survives_the_tables(path, tmp_path):
+    from xray_tf.data.split import apply_split, write_split
+
+    records = Records([Record(path, "normal", patient="p", sha256="a", split="train"), Record("b.png", "pneumonia", patient="q", sha256="b", split="test")])
+    assert Records.read_csv(records.write_csv(tmp_path / "records.csv")) == records
+    again, _ = apply_split(records, write_split(records, tmp_path / "split.csv"))
+    assert again.rows == records.rows

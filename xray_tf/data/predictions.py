@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,10 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from xray_tf.data.records import SPLITS
+from xray_tf.data.records import SPLITS, csv_line
 
 SUM_TOLERANCE = 1e-4
-_QUOTED = re.compile(r'[",\r\n]')
 
 
 @dataclass(frozen=True)
@@ -166,7 +164,7 @@ class Predictions:
         """Write UTF-8 CSV with the columns `path, patient, split, label, prob_<class> ..., predicted[, error]` and return the path."""
         path = Path(path)
         with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
-            stream.write(_line(self.columns))
+            stream.write(csv_line(self.columns))
             stream.writelines(_csv_lines(self, self.columns[-1] == "error"))
         return path
 
@@ -233,7 +231,7 @@ class PredictionWriter:
         for form in self.paths:
             self._open(form)
         if "csv" in self._streams:
-            self._streams["csv"].write(_line(_columns(self.class_names, False)))
+            self._streams["csv"].write(csv_line(_columns(self.class_names, False)))
         return self
 
     def append(self, batch: Predictions) -> None:
@@ -275,8 +273,8 @@ class PredictionWriter:
         self._open("csv")
         with narrow.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
             reader = csv.reader(stream)
-            self._streams["csv"].write(_line([*next(reader), "error"]))
-            self._streams["csv"].writelines(_line([*row, ""]) for row in reader)
+            self._streams["csv"].write(csv_line([*next(reader), "error"]))
+            self._streams["csv"].writelines(csv_line([*row, ""]) for row in reader)
         narrow.unlink()
 
 
@@ -308,15 +306,10 @@ def _indices(values, class_names: tuple[str, ...], name: str) -> np.ndarray:
         raise ValueError(f"{name} must be class names or indices of {class_names}, empty or -1 where not known. Received: {wrong!r}") from None
 
 
-def _line(cells: Iterable[str]) -> str:
-    # csv.writer of Python 3.11 leaves a lone \r unquoted when lines end in \n, and its own reader then splits the row.
-    return ",".join('"' + c.replace('"', '""') + '"' if _QUOTED.search(c) else c for c in cells) + "\n"
-
-
 def _csv_lines(table: Predictions, with_error: bool) -> Iterator[str]:
     for row in table:
         numbers = [repr(p) if p == p else "" for p in row.probabilities]
-        yield _line([row.path, row.patient, row.split, row.label, *numbers, row.predicted, *([row.error] if with_error else [])])
+        yield csv_line([row.path, row.patient, row.split, row.label, *numbers, row.predicted, *([row.error] if with_error else [])])
 
 
 def _json_lines(table: Predictions) -> Iterator[str]:

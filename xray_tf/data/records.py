@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from xray_tf.registry import LABELS, SUBTYPES, TASKS
 
 Row = TypeVar("Row")
 SPLITS = ("train", "val", "test")
+_QUOTED = re.compile(r'[",\r\n]')
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,12 @@ class Finding:
     related: str = ""
 
 
+def csv_line(cells: Iterable[Any]) -> str:
+    """Return one line of CSV. csv.writer of Python 3.11 leaves a lone carriage return unquoted, and its own reader then splits the row."""
+    texts = map(str, cells)
+    return ",".join('"' + t.replace('"', '""') + '"' if _QUOTED.search(t) else t for t in texts) + "\n"
+
+
 class Table(Generic[Row]):
     """An immutable sequence of rows of one frozen dataclass, with its CSV form and a DataFrame at the door."""
 
@@ -108,9 +116,8 @@ class Table(Generic[Row]):
         """Write the table as UTF-8 CSV with a header and return the path."""
         path = Path(path)
         with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow([f.name for f in fields(self.row_type)])
-            writer.writerows(astuple(row) for row in self.rows)
+            stream.write(csv_line(f.name for f in fields(self.row_type)))
+            stream.writelines(csv_line(astuple(row)) for row in self.rows)
         return path
 
     @classmethod

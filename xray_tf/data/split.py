@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from xray_tf.data.records import SPLITS, Finding, Findings, Record, Records
+from xray_tf.data.records import SPLITS, Finding, Findings, Record, Records, csv_line
 
 SPLIT_BY = ("patient", "image")
 COLUMNS = ("path", "sha256", "patient", "label", "subtype", "split", "split_by")
@@ -196,9 +196,8 @@ def write_split(records: Records, path: str | os.PathLike) -> Path:
     """Write split.csv (`COLUMNS`), which `apply_split` reproduces, and return its path."""
     path = Path(path)
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows([*(getattr(r, c) for c in COLUMNS[:-1]), records.split_by] for r in records)
+        stream.write(csv_line(COLUMNS))
+        stream.writelines(csv_line([*(getattr(r, c) for c in COLUMNS[:-1]), records.split_by]) for r in records)
     return path
 
 
