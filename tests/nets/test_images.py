@@ -1,4 +1,7 @@
-"""Batches: every row once an epoch, in an order that (seed, epoch) decides, pixels unchanged."""
+"""Batches: every row once an epoch, in an order that (seed, epoch) decides, pixels unchanged and let go of afterwards."""
+
+import gc
+import weakref
 
 import numpy as np
 import pytest
@@ -43,3 +46,17 @@ def test_vectors_keep_their_targets():
     read_vectors, read_targets = read(vector_batches(vectors, targets, 2, (0, 0)))
     np.testing.assert_array_equal(read_vectors[:, 0], read_targets[:, 0] * 2)
     assert sorted(read_targets[:, 0]) == list(range(6))
+
+
+def test_pixels_are_let_go_of_when_their_batches_are(tmp_path):
+    pixels = PIXELS.copy()
+    alive = weakref.ref(pixels)
+    dataset = batches(pixels, range(11), batch_size=4)
+    del pixels
+    iterator = iter(dataset)
+    del dataset
+    gc.collect()
+    assert sum(len(images) for images in iterator) == 11, "an iterator in use keeps them"
+    del iterator
+    gc.collect()
+    assert alive() is None

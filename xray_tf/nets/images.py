@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+import weakref
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
+
+# TensorFlow never lets go of a function given to tf.numpy_function, nor of what it closes over; so that pixels do not pile up,
+# one function finds them here under a number, and the entry goes with its dataset.
+_SOURCES: dict[int, np.ndarray] = {}
+_NUMBERS = itertools.count()
+
+
+def _gather(number: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    return np.asarray(_SOURCES[int(number)][rows])
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
@@ -31,11 +42,11 @@ def batches(pixels: np.ndarray, indices: Sequence[int], targets: np.ndarray | No
     order = np.arange(len(indices)) if shuffle_key is None else epoch_order(len(indices), *shuffle_key)
     height, width = pixels.shape[1:3]
 
-    def gather(rows: np.ndarray) -> np.ndarray:
-        return np.asarray(pixels[rows])
+    number = next(_NUMBERS)
+    _SOURCES[number] = pixels
 
     def read(rows: tf.Tensor) -> tf.Tensor:
-        images = tf.numpy_function(gather, [rows], tf.uint8, stateful=False)
+        images = tf.numpy_function(_gather, [number, rows], tf.uint8, stateful=False)
         images = tf.reshape(images, (-1, height, width, 1))
         return tf.cast(images, tf.float32)
 
@@ -45,7 +56,9 @@ def batches(pixels: np.ndarray, indices: Sequence[int], targets: np.ndarray | No
     else:
         both = tf.data.Dataset.zip(rows, tf.data.Dataset.from_tensor_slices(np.asarray(targets, np.float32)[order]))
         dataset = both.batch(batch_size, drop_remainder).map(lambda r, t: ((read(r), t), t), num_parallel_calls=2)
-    return dataset.prefetch(2)
+    dataset = dataset.prefetch(2)
+    weakref.finalize(dataset, _SOURCES.pop, number)
+    return dataset
 
 
 def vector_batches(vectors: np.ndarray, targets: np.ndarray, batch_size: int, shuffle_key: tuple[int, int],
