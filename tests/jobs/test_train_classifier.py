@@ -103,6 +103,13 @@ def test_a_resumed_run_keeps_the_precision_that_was_measured(phantoms, cache, tm
     assert {layer.compute_dtype for layer in made.model.layers} == {"float32"}  # saved in float32 all the same
 
 
+def test_without_test_rows_the_validation_rows_are_scored_and_every_page_says_so(phantoms, cache, tmp_path):
+    made = train(phantoms, cache, tmp_path / "out", data=DataOptions(cache=str(cache), test=0.0))
+    assert made.card.metrics_split == "val" and "flatter" in made.card.notes[-1]
+    assert json.loads((made.folder / "metrics.json").read_text())["split"] == "val"
+    assert "flatter" in (made.folder / "report.html").read_text() and "flatter" in (made.folder / "README.md").read_text()
+
+
 def test_an_existing_result_is_not_touched(binary, phantoms, cache):
     before = (binary.folder / "card.json").read_bytes()
     with pytest.raises(FileExistsError, match="never overwritten"):

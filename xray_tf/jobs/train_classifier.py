@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from xray_tf.options import DataOptions, EvaluateOptions, ModelOptions, TrainOpt
 from xray_tf.registry import TASKS
 
 HEADLINE = ("accuracy", "balanced_accuracy", "sensitivity", "specificity", "f1", "auroc", "auprc", "brier", "ece")
+WITHOUT_TEST = ("There were no test rows: the numbers are of the validation rows to which the temperature and the thresholds were fitted, "
+                "and flatter the model.")
 
 
 def train_classifier(data: str, out: str | os.PathLike, data_options: DataOptions = DataOptions(), model_options: ModelOptions = ModelOptions(),  # noqa: B008
@@ -144,8 +147,6 @@ def _reporter(say: Callable, tensorboard: str | None) -> Callable[[dict], None]:
 
 def _decide(model, corpus: Corpus, card: Card, say: Callable) -> tuple[Card, Predictions]:
     """Fit temperature and operating points on the validation rows, and apply them to the validation and test rows."""
-    from dataclasses import replace
-
     from xray_tf.nets.inference import forward
     from xray_tf.stats.operating_points import calibrated_probabilities, fit_operating_points, fit_temperature
 
@@ -163,8 +164,6 @@ def _decide(model, corpus: Corpus, card: Card, say: Callable) -> tuple[Card, Pre
 
 
 def _write_artifact(draft: Path, card: Card, model, corpus: Corpus, history: list[dict], predictions: Predictions, options: EvaluateOptions) -> None:
-    from dataclasses import replace
-
     from xray_tf.jobs.evaluate_model import score_predictions
     from xray_tf.nets.keras_file import save_model
     from xray_tf.pages.document import write_report
@@ -175,9 +174,11 @@ def _write_artifact(draft: Path, card: Card, model, corpus: Corpus, history: lis
     predictions.write_csv(draft / "predictions.csv")
     write_history(history, draft / "history.csv")
     Findings(corpus.findings).write_csv(draft / "audit.csv")
-    metrics = score_predictions(predictions.of_split("test"), card, options)
+    part = "test" if (predictions.splits == "test").any() else "val"
+    metrics = score_predictions(predictions.of_split(part), card, options)
     write_text(draft / "metrics.json", json.dumps(metrics, indent=1, allow_nan=False) + "\n")
-    card = replace(card, metrics={k: v for k, v in metrics["metrics"].items() if k in HEADLINE})
+    notes = card.notes if part == "test" else (*card.notes, WITHOUT_TEST)
+    card = replace(card, metrics={k: v for k, v in metrics["metrics"].items() if k in HEADLINE}, metrics_split=part, notes=notes)
     seal(draft, card)
     write_text(draft / "README.md", render_model_card(card, metrics))
     write_report(draft)
