@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -10,6 +11,15 @@ from collections.abc import Callable, Sequence
 def command_line(module: str, args: Sequence[str] | None) -> str:
     """Return the line that runs a command again."""
     return shlex.join(["python", "-m", f"xray_tf.{module}", *(sys.argv[1:] if args is None else args)])
+
+
+def add_file_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give `parser` what every command that takes single radiographs takes."""
+    parser.add_argument("files", nargs="+", metavar="FILES", help="files, folders or globs")
+    parser.add_argument("--model", required=True, metavar="DIR", help="the artifact that train made")
+    parser.add_argument("--out", required=True, metavar="DIR", help="the folder to make; it must not exist")
+    parser.add_argument("--operating-point", metavar="NAME", help="a point on the card instead of its default")
+    parser.add_argument("--strict", action="store_true", help="stop at the first file that cannot be read")
 
 
 def run(job: Callable[[], int | None]) -> int:

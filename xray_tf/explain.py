@@ -9,18 +9,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from xray_tf.commands import run
+from xray_tf.commands import add_file_arguments, run
 from xray_tf.options import ExplainOptions, add_flags, from_flags
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Parse, explain, and say where the page lies."""
     parser = argparse.ArgumentParser(prog="python -m xray_tf.explain", description="Explain a classifier's decisions by heat maps. Research software.")
-    parser.add_argument("files", nargs="+", metavar="FILES", help="files, folders or globs")
-    parser.add_argument("--model", required=True, metavar="DIR", help="the artifact that train made")
-    parser.add_argument("--out", required=True, metavar="DIR", help="the folder to make; it must not exist")
-    parser.add_argument("--operating-point", metavar="NAME", help="a point on the card instead of its default")
-    parser.add_argument("--strict", action="store_true", help="stop at the first file that cannot be read")
+    add_file_arguments(parser)
     add_flags(parser, ExplainOptions)
     given = parser.parse_args(args)
 

@@ -11,7 +11,7 @@ import csv
 from collections.abc import Sequence
 from itertools import islice
 
-from xray_tf.commands import run
+from xray_tf.commands import add_file_arguments, run
 
 SHOWN = 10
 
@@ -19,12 +19,8 @@ SHOWN = 10
 def main(args: Sequence[str] | None = None) -> int:
     """Parse, predict, and print the first rows."""
     parser = argparse.ArgumentParser(prog="python -m xray_tf.predict", description="Predict radiographs. Research software, not a medical device.")
-    parser.add_argument("files", nargs="+", metavar="FILES", help="files, folders or globs")
-    parser.add_argument("--model", required=True, metavar="DIR", help="the artifact that train made")
-    parser.add_argument("--out", required=True, metavar="DIR", help="the folder to make; it must not exist")
-    parser.add_argument("--operating-point", metavar="NAME", help="a point on the card instead of its default")
+    add_file_arguments(parser)
     parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="radiographs a forward pass (default: 64)")
-    parser.add_argument("--strict", action="store_true", help="stop at the first file that cannot be read")
     given = parser.parse_args(args)
 
     def job() -> int:

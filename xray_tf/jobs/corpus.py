@@ -38,6 +38,12 @@ class Corpus:
         wanted = [r.split in splits and label >= 0 for r, label in zip(self.records, self.labels, strict=True)]
         return np.flatnonzero(wanted)
 
+    def narrowed(self, records: Records, findings: Findings) -> Corpus:
+        """Return the corpus of `records`, some of its own in any order, with their rows and labels, and with more findings."""
+        position = {r.path: i for i, r in enumerate(self.records)}
+        chosen = np.array([position[r.path] for r in records], np.int64)
+        return replace(self, records=records, rows=self.rows[chosen], labels=self.labels[chosen], findings=self.findings + findings)
+
 
 def read_corpus(data: str, task: str, options: DataOptions, image_size: int, resize: str, progress: bool = True) -> Corpus:
     """Scan a source and decode it once, without dividing it.
@@ -73,7 +79,4 @@ def divide(corpus: Corpus, task: str, options: DataOptions, seed: int) -> Corpus
         divided, notes = apply_split(records, options.split)
     else:
         divided, notes = split_records(records, options.validation, options.test, seed, options.split_by)
-    row_of = {r.path: row for r, row in zip(corpus.records, corpus.rows, strict=True)}
-    divided = divided.where(lambda r: r.split)
-    rows = np.array([row_of[r.path] for r in divided], np.int64)
-    return replace(corpus, records=divided, rows=rows, labels=np.array(divided.class_indices(task), np.int64), findings=corpus.findings + nameless + notes)
+    return corpus.narrowed(divided.where(lambda r: r.split), nameless + notes)

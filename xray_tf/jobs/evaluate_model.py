@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -93,10 +92,7 @@ def choose_part(corpus: Corpus, split: str | os.PathLike | None, part: str = "al
         counts = ", ".join(f"{n} {name or 'without a part'}" for name, n in sorted(Counter(records.column("split")).items()))
         raise ValueError(f"There is no radiograph of the part {part!r}. Received: {counts}. "
                          "Name a split.csv with --split, such as the one in the model's folder, or another --part.")
-    row_of = {r.path: row for r, row in zip(corpus.records, corpus.rows, strict=True)}
-    label_of = {r.path: label for r, label in zip(corpus.records, corpus.labels, strict=True)}
-    return replace(corpus, records=kept, rows=np.array([row_of[r.path] for r in kept], np.int64),
-                   labels=np.array([label_of[r.path] for r in kept], np.int64), findings=corpus.findings + notes)
+    return corpus.narrowed(kept, notes)
 
 
 def score_predictions(predictions: Predictions, card: Card, options: EvaluateOptions, operating_point: str | None = None) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from xray_tf.artifact import new_folder, refuse_existing, write_text
 from xray_tf.data.cache import ProgressLine, stream_pixels
 from xray_tf.data.predictions import Predictions, PredictionWriter
 from xray_tf.data.records import Records
-from xray_tf.data.sources import find_files
+from xray_tf.data.sources import list_files
 from xray_tf.jobs.loaded import Classifier, load, predictions_of
 from xray_tf.options import ExplainOptions
 from xray_tf.pages import overlays
@@ -61,7 +61,7 @@ def explain_files(model: str | os.PathLike | Classifier, files: Iterable[str | o
     """
     refuse_existing(out)
     classifier = model if isinstance(model, Classifier) else load(model)
-    records = find_files(files).records
+    records = list_files(files)
     run = _Run(classifier, records, options, operating_point, strict)
     with new_folder(out) as draft:
         (draft / PICTURES).mkdir()

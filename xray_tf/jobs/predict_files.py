@@ -8,7 +8,7 @@ from pathlib import Path
 
 from xray_tf.artifact import refuse_existing
 from xray_tf.data.predictions import PredictionWriter
-from xray_tf.data.sources import find_files
+from xray_tf.data.sources import list_files
 from xray_tf.jobs.loaded import Classifier, load
 
 
@@ -37,7 +37,7 @@ def predict_files(model: str | os.PathLike | Classifier, files: Iterable[str | o
     out = Path(out)
     refuse_existing(out)
     classifier = model if isinstance(model, Classifier) else load(model)
-    records = find_files(files).records
+    records = list_files(files)
     out.mkdir(parents=True, exist_ok=True)
     writer = PredictionWriter(out / "predictions.csv", out / "predictions.jsonl", classifier.card.class_names)
     try:
