@@ -75,7 +75,7 @@ class TrainOptions(Checked):
     class_weight: bool = option(True, "weigh classes inversely to their frequency")
     schedule: str = option("cosine", "warm-up and cosine, or reduce on plateau of the validation loss", ("cosine", "plateau"))
     warmup: float = option(0.1, "share of the steps spent warming up", metavar="SHARE", least=0, below=1)
-    augment: str = option("light", "strength of the augmentation", ("none", "light", "strong"))
+    augment: str = option("light", "strength of the augmentation; robust adds borders, blanks and shrinking", ("none", "light", "strong", "robust"))
     mixup: float = option(0.0, "alpha of mixup's beta distribution (0 = off)", metavar="ALPHA", least=0)
     ema: float = option(0.0, "momentum of the weights' moving average (0 = off)", metavar="MOMENTUM", least=0, below=1)
     keep: str = option("best", "which epoch's weights end in the artifact: the lowest validation loss, or the last", ("best", "last"))

@@ -1,4 +1,4 @@
-"""Augmentation on the accelerator: every geometric change composed into one resample, then intensity jitter, then mixup.
+"""Augmentation on the accelerator: every geometric change composed into one resample, then intensity jitter, then blanks, then mixup.
 
 Layers of the training net only; a saved model holds none of them.
 """
@@ -18,6 +18,7 @@ class Strength:
 
     Attributes:
         area: smallest share of the image's area that a random resized crop keeps.
+        largest_area: largest; above 1 the radiograph shrinks inside a black frame.
         aspect: largest factor between the crop's sides.
         rotation, shear: degrees, either way.
         shift: share of the side, either way, beyond the crop's own position.
@@ -25,9 +26,13 @@ class Strength:
         contrast, gamma: largest factor; drawn log-uniformly in [1/f, f].
         blur: largest weight of a 5-tap binomial blur.
         noise: largest standard deviation of Gaussian noise, grey levels.
+        border: widest black border, share of the side; each of the four sides has its own.
+        blank: largest side of a rectangle of one grey, share of the side (Zhong et al. 2020, Random Erasing, algorithm 1).
+        chance: of a border, and of a rectangle, an image.
     """
 
     area: float
+    largest_area: float
     aspect: float
     rotation: float
     shear: float
@@ -37,12 +42,19 @@ class Strength:
     gamma: float
     blur: float
     noise: float
+    border: float = 0.0
+    blank: float = 0.0
+    chance: float = 0.0
 
 
 STRENGTHS: dict[str, Strength | None] = {
     "none": None,
-    "light": Strength(area=0.85, aspect=1.05, rotation=7, shear=0, shift=0.02, brightness=0.05, contrast=1.1, gamma=1.1, blur=0.0, noise=0.0),
-    "strong": Strength(area=0.6, aspect=1.2, rotation=12, shear=6, shift=0.04, brightness=0.12, contrast=1.4, gamma=1.5, blur=0.6, noise=6.0),
+    "light": Strength(area=0.85, largest_area=1.0, aspect=1.05, rotation=7, shear=0, shift=0.02, brightness=0.05, contrast=1.1, gamma=1.1,
+                      blur=0.0, noise=0.0),
+    "strong": Strength(area=0.6, largest_area=1.0, aspect=1.2, rotation=12, shear=6, shift=0.04, brightness=0.12, contrast=1.4, gamma=1.5,
+                       blur=0.6, noise=6.0),
+    "robust": Strength(area=0.6, largest_area=1.3, aspect=1.3, rotation=12, shear=6, shift=0.04, brightness=0.12, contrast=1.4, gamma=1.5,
+                       blur=0.8, noise=8.0, border=0.12, blank=0.3, chance=0.3),
 }
 
 
@@ -65,19 +77,19 @@ class RandomAugment(keras.layers.Layer):
         strength = STRENGTHS[self.strength]
         if not training or strength is None:
             return images
-        return self._jitter(self._warp(images, strength), strength)
+        return self._blank(self._jitter(self._warp(images, strength), strength), strength)
 
     def _draw(self, count, low: float, high: float):
         return keras.random.uniform((count,), low, high, seed=self.random)
 
     def _warp(self, images, s: Strength):
         count, height, width = ops.shape(images)[0], images.shape[1], images.shape[2]
-        side = ops.sqrt(self._draw(count, s.area, 1.0))
+        side = ops.sqrt(self._draw(count, s.area, s.largest_area))
         aspect = ops.exp(self._draw(count, -math.log(s.aspect), math.log(s.aspect)) / 2)
         zoom_x, zoom_y = side * aspect, side / aspect
         angle, shear = (self._draw(count, -d, d) * (math.pi / 180) for d in (s.rotation, s.shear))
         flip = ops.where(self._draw(count, 0.0, 1.0) < 0.5, -1.0, 1.0)
-        slack_x, slack_y = ops.maximum(1 - zoom_x, 0.0) / 2 + s.shift, ops.maximum(1 - zoom_y, 0.0) / 2 + s.shift
+        slack_x, slack_y = ops.abs(1 - zoom_x) / 2 + s.shift, ops.abs(1 - zoom_y) / 2 + s.shift
         shift_x = self._draw(count, -1.0, 1.0) * slack_x * width
         shift_y = self._draw(count, -1.0, 1.0) * slack_y * height
         # Output pixel -> input pixel about the centre: rotation . shear . zoom . flip, then the crop's position.
@@ -108,6 +120,28 @@ class RandomAugment(keras.layers.Layer):
         if s.noise:
             x = x + each(self._draw(count, 0.0, s.noise / 255)) * keras.random.normal(ops.shape(x), seed=self.random)
         return ops.clip(x, 0.0, 1.0) * 255.0
+
+    def _blank(self, images, s: Strength):
+        """Cover the borders with black and a rectangle with one grey, each in `chance` of the images."""
+        if not s.chance:
+            return images
+        count, height, width = ops.shape(images)[0], images.shape[1], images.shape[2]
+        down = ops.reshape((ops.arange(height, dtype="float32") + 0.5) / height, (1, -1, 1, 1))
+        across = ops.reshape((ops.arange(width, dtype="float32") + 0.5) / width, (1, 1, -1, 1))
+
+        def some(largest):
+            return ops.reshape(self._draw(count, 0.0, largest), (-1, 1, 1, 1))
+
+        def lot():
+            return ops.reshape(self._draw(count, 0.0, 1.0) < s.chance, (-1, 1, 1, 1))
+
+        framed = lot()
+        outside = (down < some(s.border)) | (down > 1 - some(s.border)) | (across < some(s.border)) | (across > 1 - some(s.border))
+        images = ops.where(framed & outside, 0.0, images)
+        tall, wide, covered = some(s.blank), some(s.blank), lot()
+        top, left = some(1.0) * (1 - tall), some(1.0) * (1 - wide)
+        inside = (down >= top) & (down < top + tall) & (across >= left) & (across < left + wide)
+        return ops.where(covered & inside, some(255.0), images)
 
     def get_config(self):
         return {**super().get_config(), "strength": self.strength, "seed": self.seed}
