@@ -1,0 +1,135 @@
+"""Frozen ImageNet features at several depths: a radiograph to one vector a depth and to a grid of patch vectors, for detectors that learn the normal alone.
+
+The trunk is never trained here. Each radiograph is standardised inside the graph, so that exposure does not count as a departure. What
+comes out is a stock Keras model with named points, which an artifact can save and reopen; `FeatureExtractor` runs it in batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import keras
+import numpy as np
+from keras import layers
+
+from xray_tf.nets.backbones import build_features, trunk_layers
+from xray_tf.nets.inference import forward
+
+POINTS = ("moments", "patches")
+FEATURES = ("pooled", "patches")
+STRIDE = 16  # pixels a patch
+PATCH_STRIDES = (8, 16, 32)  # the stages of these strides make the patches
+_PIECE = 128  # rows whose answers are in float32 at a time
+
+
+def build_feature_model(backbone: str = "efficientnet_lite0", weights: str | None = "imagenet", image_size: int = 224, standardize: bool = True,
+                        seed: int = 0) -> keras.Model:
+    """Build the frozen net.
+
+    Args:
+        backbone, weights, seed: see `backbones.build_features`.
+        image_size: side of the square, pixels; a multiple of 32.
+        standardize: bring every image to mean 128 and standard deviation 50 first.
+
+    Returns:
+        Model from image (B, S, S, 1) float32 in [0, 255] to two points. `moments` (B, D): the mean over the map of every channel at the end of every
+        stage from stride 4 on, then, in the same order, the mean of its square. `patches` (B, S/16, S/16, C): the stages of strides 8, 16 and 32
+        before the last, brought to one grid.
+
+    Raises:
+        ValueError: an image size that does not divide.
+    """
+    if not isinstance(image_size, int) or image_size < 32 or image_size % 32:
+        raise ValueError(f"image_size must be a multiple of 32 pixels. Received: image_size={image_size!r}")
+    image = keras.Input((image_size, image_size, 1), name="image")
+    trunk = keras.Model(image, build_features(image, backbone, weights, standardize=standardize, seed=seed))
+    ends = [stage[-1].output for stage in trunk_layers(trunk, backbone)]
+    ends = [end for end in ends if image_size // end.shape[1] >= 4]
+    means = [layers.GlobalAveragePooling2D(name=f"mean_{i}", dtype="float32")(end) for i, end in enumerate(ends)]
+    squares = [layers.GlobalAveragePooling2D(name=f"square_{i}", dtype="float32")(layers.Multiply(name=f"squared_{i}")([end, end]))
+               for i, end in enumerate(ends)]
+    moments = layers.Concatenate(name="moments", dtype="float32")(means + squares)
+    grid = [_to_grid(end, image_size, i) for i, end in enumerate(ends[:-1]) if image_size // end.shape[1] in PATCH_STRIDES]
+    model = keras.Model(image, [moments, layers.Concatenate(name="patches", dtype="float32")(grid)], name="feature_maps")
+    model.trainable = False
+    return model
+
+
+class FeatureExtractor:
+    """Radiographs to features, in batches: the pixels of a batch are let go of before the next is read.
+
+    Args:
+        model: has the points `moments` and `patches`: from `build_feature_model`, or reopened from a `.keras` file. Made anew when None.
+        mirror: average over the radiograph and its mirror image (patches are mirrored back).
+        batch_size: rows a pass.
+    """
+
+    def __init__(self, model: keras.Model | None = None, mirror: bool = False, batch_size: int = 64):
+        self.model = build_feature_model() if model is None else model
+        missing = set(POINTS) - {layer.name for layer in self.model.layers}
+        if missing:
+            raise ValueError(f"a feature model has the points {POINTS}. Missing: {sorted(missing)}; make it with build_feature_model.")
+        self.mirror, self.batch_size = mirror, batch_size
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square it takes, pixels."""
+        return self.model.input.shape[1]
+
+    def extract(self, pixels: np.ndarray, indices: Sequence[int] | None = None, features: Sequence[str] = FEATURES,
+                progress: Callable[[int], None] | None = None) -> dict[str, np.ndarray]:
+        """Run over rows of a pixel array.
+
+        Args:
+            pixels: (N, S, S) uint8 in [0, 255], most often memory-mapped; anything that has `shape` and gives images for an array of indices.
+            indices: (M,) rows, in the order wanted; all of them when None.
+            features: which, of `FEATURES`.
+            progress: called with the number of rows done after each piece.
+
+        Returns:
+            `pooled` (M, D) float32: mean and standard deviation over the map of every channel of every stage; `patches` (M, h, w, C) float16.
+
+        Raises:
+            ValueError: another image size, or an unknown feature.
+        """
+        indices = np.arange(pixels.shape[0]) if indices is None else np.asarray(indices, np.int64)
+        if tuple(pixels.shape[1:]) != (self.image_size,) * 2:
+            raise ValueError(f"pixels must be (N, {self.image_size}, {self.image_size}). Received: {tuple(pixels.shape)}")
+        unknown = set(features) - set(FEATURES)
+        if unknown or not features:
+            raise ValueError(f"features must be some of {FEATURES}. Received: {tuple(features)}")
+        points = tuple(dict(pooled="moments", patches="patches")[name] for name in FEATURES if name in features)
+        out: dict[str, np.ndarray] = {}
+        for start in range(0, len(indices), _PIECE):
+            piece = self._piece(pixels, indices[start : start + _PIECE], points)
+            for name, values in piece.items():
+                kind = np.float16 if name == "patches" else np.float32
+                out.setdefault(name, np.empty((len(indices), *values.shape[1:]), kind))[start : start + len(values)] = values
+            if progress:
+                progress(min(_PIECE, len(indices) - start))
+        return out
+
+    def _piece(self, pixels: np.ndarray, rows: np.ndarray, points: tuple[str, ...]) -> dict[str, np.ndarray]:
+        found = forward(self.model, pixels, rows, points, self.batch_size)
+        if self.mirror:
+            images = np.ascontiguousarray(np.asarray(pixels[rows])[:, :, ::-1])
+            turned = forward(self.model, images, None, points, self.batch_size)
+            for name in points:
+                back = turned[name][:, :, ::-1] if name == "patches" else turned[name]
+                found[name] = (found[name] + back) / 2
+        if "moments" in found:
+            found = {"pooled": _mean_and_deviation(found.pop("moments")), **found}
+        return found
+
+
+def _mean_and_deviation(moments: np.ndarray) -> np.ndarray:
+    mean, square = np.split(moments, 2, axis=1)
+    return np.concatenate([mean, np.sqrt(np.maximum(square - mean ** 2, 0.0))], axis=1)
+
+
+def _to_grid(end: keras.KerasTensor, image_size: int, number: int) -> keras.KerasTensor:
+    """Average or interpolate a map (B, h, w, C) to one cell every `STRIDE` pixels."""
+    stride = image_size // end.shape[1]
+    if stride < STRIDE:
+        return layers.AveragePooling2D(STRIDE // stride, name=f"coarser_{number}")(end)
+    return layers.UpSampling2D(stride // STRIDE, interpolation="bilinear", name=f"finer_{number}")(end) if stride > STRIDE else end
