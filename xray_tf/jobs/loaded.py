@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,15 +17,25 @@ from xray_tf.data.decoding import resize_pixels
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Record, Records, class_index
 from xray_tf.data.sources import list_files
+from xray_tf.shipped import find_model
+
+if TYPE_CHECKING:
+    from xray_tf.jobs.neighbors import NearestCaseFinder, NearestTable
+    from xray_tf.nets.gradcam import GradCAM
+    from xray_tf.pages.evidence import Evidence
 
 
-def load(folder: str | os.PathLike) -> Classifier:
-    """Open a folder that `train_classifier` made, after checking every file in it; the net itself is read on first use.
+def load(model: str | os.PathLike | None = None) -> Classifier:
+    """Open a classifier after checking every file in its folder; the net itself is read on first use.
+
+    Args:
+        model: the folder that `train_classifier` made, the name of a shipped model (`xray_tf.shipped_models()`), or None for the shipped binary one.
 
     Raises:
-        ArtifactError: not an artifact, damaged, or of a newer format.
+        ArtifactError: not an artifact, damaged, or of a newer format; no model shipped.
     """
-    return Classifier(Path(folder), read_card(folder, kind="classifier"))
+    folder = find_model(model)
+    return Classifier(folder, read_card(folder, kind="classifier"))
 
 
 class Classifier:
@@ -67,6 +77,57 @@ class Classifier:
             batches = self.stream(list_files(paths), batch_size, operating_point)
             return _joined(self.card.class_names, batches)
         return _joined(self.card.class_names, (self._decided(r, p, operating_point) for r, p in batches))
+
+    def nearest(self, images: Any, k: int = 5) -> tuple[NearestTable, Predictions]:
+        """Find the k training radiographs nearest to each of some, from the artifact's `reference/`.
+
+        Args:
+            images: as in `predict`.
+            k: how many to name; the vote is the reference's own.
+
+        Returns:
+            (the neighbours, nearest first, query by query; the neighbours' votes).
+
+        Raises:
+            ArtifactError: the artifact has no reference.
+            ValueError: no file was found, or one cannot be read; the message names it.
+        """
+        return self.finder.nearest(images, k)
+
+    @cached_property
+    def finder(self) -> NearestCaseFinder:
+        """What finds nearest cases; refitted from `reference/` on first use."""
+        from xray_tf.jobs.neighbors import NearestCaseFinder
+
+        return NearestCaseFinder(self)
+
+    @cached_property
+    def cam(self) -> GradCAM:
+        """What makes heat maps of its decisions; compiled on first use."""
+        from xray_tf.nets.gradcam import GradCAM
+
+        return GradCAM(self.model)
+
+    def read(self, image: Any, *, data: str | os.PathLike | None = None, detector: Any = None, neighbors: int = 5,
+             operating_point: str | None = None) -> Evidence:
+        """Gather all there is to say of one radiograph: probability, heat map, nearest cases, anomaly, and what to distrust.
+
+        Args:
+            image: a path, the bytes of a file, or an array (H, W) uint8 of grey pixels in [0, 255].
+            data: a folder with the training radiographs, for the neighbours' pictures; artifacts carry none.
+            detector: an anomaly detector, opened or as a folder; none is asked when None.
+            neighbors: how many training radiographs to name, where the artifact has a `reference/`.
+            operating_point: a name on the card; its default when None.
+
+        Returns:
+            An object that a notebook shows, and that `save` writes as a page.
+
+        Raises:
+            ValueError: the radiograph cannot be read, or an argument does not fit.
+        """
+        from xray_tf.jobs.read import read_radiograph
+
+        return read_radiograph(self, image, data=data, detector=detector, neighbors=neighbors, operating_point=operating_point)
 
     def stream(self, records: Records, batch_size: int = 64, operating_point: str | None = None) -> Iterator[Predictions]:
         """Predict files batch by batch, in order, in constant memory; what cannot be read becomes a row with `error`."""

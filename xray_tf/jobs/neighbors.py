@@ -25,6 +25,7 @@ from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Record, Records, Table, class_index
 from xray_tf.data.sources import list_files
 from xray_tf.jobs.loaded import Classifier, load
+from xray_tf.jobs.queries import read_query
 
 PIECE, ARRAYS, ABOUT = "reference", "reference.npz", "reference.json"
 COLUMNS = ("path", "patient", "sha256", "label", "subtype")
@@ -204,7 +205,8 @@ class NearestCaseFinder:
         self.reference = Reference.read(folder or self.classifier.folder / PIECE, self.classifier.card)
 
     @cached_property
-    def _net(self):
+    def net(self):
+        """The classifier with its embedding named."""
         from xray_tf.nets.embedding import with_embedding
 
         return with_embedding(self.classifier.model)
@@ -213,13 +215,13 @@ class NearestCaseFinder:
         """Return the embeddings (N, D) float32 of pixels (N, S, S) uint8 of the model's size."""
         from xray_tf.nets.inference import forward
 
-        return forward(self._net, pixels, points=("embedding",))["embedding"]
+        return forward(self.net, pixels, points=("embedding",))["embedding"]
 
     def nearest(self, images: Any, k: int = 5) -> tuple[NearestTable, Predictions]:
         """Find the k training radiographs nearest to each of some files.
 
         Args:
-            images: a path, glob, folder or list of them.
+            images: a path, glob, folder or list of them; or an array (H, W) or (N, H, W) uint8 of grey pixels in [0, 255].
             k: how many neighbours to name; the vote is the reference's own.
 
         Returns:
@@ -233,17 +235,18 @@ class NearestCaseFinder:
         return self.reference.table(found, records), self.reference.predictions(found, records)
 
     def read(self, images: Any) -> tuple[list[Record], np.ndarray]:
-        """Decode files; return them as records with their sha256, and pixels (N, S, S) uint8."""
-        prep = self.classifier.card.preprocessing
-        records, pixels = [], []
-        found = list_files([images] if isinstance(images, str | os.PathLike) else list(images))
-        for row in found:
-            reading, image = read_file(found.file(row), prep["image_size"], prep["resize"])
-            if image is None:
-                raise ValueError(f"{row.path} cannot be read ({reading.kind}: {reading.detail}). Leave it out.")
-            records.append(reading.fill(row))
-            pixels.append(image)
-        return records, np.stack(pixels)
+        """Decode files, or take pixels; return them as records, files with their sha256, and pixels (N, S, S) uint8."""
+        card = self.classifier.card
+        if isinstance(images, np.ndarray):
+            stack = images[None] if images.ndim == 2 else images
+            queries = [read_query(image, card, f"image {i}") for i, image in enumerate(stack)]
+        else:
+            found = list_files([images] if isinstance(images, str | os.PathLike) else list(images))
+            queries = [read_query(found.file(row), card, row.path) for row in found]
+        for query in queries:
+            if query.pixels is None:
+                raise ValueError(f"{query.record.path} cannot be read ({query.error}). Leave it out.")
+        return [query.record for query in queries], np.stack([query.pixels for query in queries])
 
 
 def add_reference(model: str | os.PathLike | Classifier, results: str | os.PathLike) -> Path:

@@ -1,0 +1,73 @@
+"""One radiograph as a person hands it over, a path, a file's bytes or an array, as a record and the pixels a model sees."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from xray_tf.artifact import Card
+from xray_tf.data.cache import Reading, read_file
+from xray_tf.data.decoding import DecodeError, decode, read_header, resize_pixels
+from xray_tf.data.records import Record
+from xray_tf.data.sources import list_files
+
+
+@dataclass(frozen=True)
+class Query:
+    """One radiograph asked about.
+
+    Attributes:
+        record: its path or name, sha256, width, height and mode; patient and labels as far as the name tells them.
+        pixels: (S, S) uint8 as the model sees it; None where the file cannot be read.
+        error: why it cannot, `kind: detail`; empty where it can.
+    """
+
+    record: Record
+    pixels: np.ndarray | None
+    error: str = ""
+
+
+def read_query(image: Any, card: Card, name: str = "") -> Query:
+    """Read one radiograph for a model.
+
+    Args:
+        image: a path; the bytes of a file; or an array (H, W) uint8 of grey pixels in [0, 255].
+        card: of the model, for the size and the way to a square.
+        name: what to call it; the path, `bytes` or `array` when empty.
+
+    Raises:
+        ValueError: an array of another type or shape, a path that names no file or several.
+    """
+    size, resize = card.preprocessing["image_size"], card.preprocessing["resize"]
+    if isinstance(image, bytes | bytearray | memoryview):
+        reading, pixels = _read_bytes(bytes(image), size, resize)
+        return _query(Record(name or "bytes"), reading, pixels)
+    if isinstance(image, str | os.PathLike):
+        found = list_files([image])
+        if len(found) != 1:
+            raise ValueError(f"one radiograph is read at a time. Received: {os.fspath(image)!r}, which names {len(found)} files")
+        reading, pixels = read_file(found.file(found[0]), size, resize)
+        return _query(replace(found[0], path=name or found[0].path), reading, pixels)
+    if not isinstance(image, np.ndarray) or image.ndim != 2 or image.dtype != np.uint8 or not image.size:
+        raise ValueError("image must be a path, the bytes of a file, or grey pixels (H, W) uint8 in [0, 255]. "
+                         f"Received: {type(image).__name__} {getattr(image, 'shape', '')} {getattr(image, 'dtype', '')}".rstrip())
+    height, width = image.shape
+    return Query(Record(name or "array", width=width, height=height, mode="L"), resize_pixels(image, size, resize))
+
+
+def _query(record: Record, reading: Reading, pixels: np.ndarray | None) -> Query:
+    return Query(reading.fill(record), pixels, f"{reading.kind}: {reading.detail}" if pixels is None else "")
+
+
+def _read_bytes(data: bytes, size: int, resize: str) -> tuple[Reading, np.ndarray | None]:
+    reading = Reading(sha256=hashlib.sha256(data).hexdigest())
+    try:
+        header = read_header(data)
+        reading = replace(reading, width=header.width, height=header.height, mode=header.mode)
+        return reading, decode(data, size, resize)
+    except DecodeError as error:
+        return replace(reading, kind=error.kind, detail=str(error)), None
