@@ -133,6 +133,41 @@ class ExplainOptions:
     map_batch_size: int = option(32, "radiographs a pass", metavar="N")
 
 
+@dataclass(frozen=True)
+class DetectOptions(Checked):
+    """What learns the normal chest, and how often it may raise a false alarm."""
+
+    report_on_pneumonia: bool = option(False, "accept data that hold pneumonia: only the normals are learnt from and calibrated on, "
+                                              "pneumonia of the test part is scored in the report")
+    all_normal: bool = option(False, "radiographs without a label are normal, and a folder without class folders holds nothing else")
+    image_size: int = option(224, "side of the square that is scored, pixels; a multiple of 16 times --reduce", metavar="PIXELS", least=32)
+    resize: str = option("crop", "how a radiograph becomes a square: crop (hides the aspect ratio), pad, squash", ("crop", "pad", "squash"))
+    reduce: int = option(2, "the autoencoder works on the square reduced by this factor", metavar="FACTOR", least=1)
+    latent: int = option(128, "length of the autoencoder's code", metavar="N", least=2)
+    loss: str = option("mse", "what the autoencoder minimises; it is scored by its mean squared error in any case", ("mse", "mae"))
+    epochs: int = option(60, "epochs of the autoencoder", metavar="N", least=1)
+    batch_size: int = option(32, "radiographs a step", metavar="N", least=1)
+    learning_rate: float = option(2e-3, "peak of the schedule", metavar="RATE", least=0)
+    augment: str = option("light", "strength of the augmentation", ("none", "light", "strong"))
+    watched: float = option(0.1, "share of the fit normals, whole patients, that the autoencoder is watched on instead of trained on",
+                            metavar="SHARE", least=0.01, below=0.9)
+    components: int = option(32, "principal components of the standardised codes, whitened, in which density is estimated", metavar="N", least=1)
+    folds: int = option(5, "folds over patients of the bandwidth's cross-validated likelihood", metavar="N", least=2)
+    budget: float = option(0.05, "the share of normal patients that all scores together may call anomalous", metavar="SHARE", least=0.0001, below=0.9)
+    thresholds: str | None = option(None, "set thresholds by hand instead: name=value,name=value; no false-alarm rate is promised then", metavar="LIST")
+    seed: int = option(0, "of the split, the weights, the order, the folds and the radiograph that stands for its patient", metavar="N")
+
+
+@dataclass(frozen=True)
+class ScoreOptions(Checked):
+    """How scores are shown."""
+
+    maps: bool = option(True, "write a map of each radiograph: maps.npz and overlays/")
+    alpha: float = option(0.5, "weight of the colours over the radiograph, from 0 to 1", metavar="SHARE", least=0)
+    colormap: str = option("jet", "an OpenCV colour map, such as jet, viridis, inferno, turbo", metavar="NAME")
+    page_rows: int = option(60, "radiographs on the page, the most anomalous first; the folder holds all", metavar="N", least=0)
+
+
 def add_flags(parser: argparse.ArgumentParser, cls: type) -> None:
     """Give `parser` one flag a field of the options dataclass `cls`."""
     hints = get_type_hints(cls)
