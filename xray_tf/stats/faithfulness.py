@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from scipy import ndimage
 
+from xray_tf.stats.imputation import impute_linear
+
 Predict = Callable[[np.ndarray], np.ndarray]
 BASELINES = ("mean", "blur", "noisy_linear")
 QUANTILE = 0.9
 ROAD_SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9)
-ROAD_NOISE = 0.01 * 255  # grey levels; Rong et al. use 0.01 of the range
 _RANDOM_CELLS = 7  # of the random control, about as coarse as a Grad-CAM map
 _BLUR_SHARE = 0.1  # sigma of the blurred baseline, as a share of the shorter side
-_TOLERANCE, _MOST_STEPS = 0.05, 400  # of the imputation: grey levels of change in a step; far below its noise
 
 
 # ---- against known lesions
@@ -193,89 +193,6 @@ def average_drop(images: np.ndarray, maps: np.ndarray, predict: Predict, class_i
         before[rows] = _scored(predict, images[rows], column)
         after[rows] = _scored(predict, (images[rows] * shown + filling * (1 - shown)).astype(np.float32), column)
     return np.divide(np.maximum(before - after, 0), before, out=np.zeros_like(before), where=before > 0), after > before
-
-
-def impute_linear(images: np.ndarray, removed: np.ndarray, noise: float = ROAD_NOISE, seeds: Sequence = ()) -> np.ndarray:
-    """Fill removed pixels so that each is the weighted mean of its neighbours (1/6 beside, 1/12 across), plus noise (Rong et al. 2022, section 4.2).
-
-    The linear system is symmetric; all images are solved at once by conjugate gradients from a coarse-to-fine first guess.
-
-    Args:
-        images: (B, H, W, C) floats in [0, 255].
-        removed: (B, H, W) bool; where nothing is left, the image's mean is taken.
-        noise: standard deviation, grey levels; the result is kept in [0, 255].
-        seeds: B seeds for the noise; 0, 1, ... when empty.
-
-    Returns:
-        (B, H, W, C) float32 in [0, 255].
-    """
-    images = np.asarray(images, np.float32)
-    channels = images.shape[-1]
-    known = np.moveaxis(images, -1, 1).reshape(-1, *images.shape[1:3])  # (B * C, H, W)
-    holes = np.repeat(np.asarray(removed, bool), channels, axis=0)
-    filled = _solve(known, holes)
-    filled = np.moveaxis(filled.reshape(len(images), channels, *images.shape[1:3]), 1, -1)
-    for one, hole, seed in zip(filled, np.asarray(removed, bool), seeds or range(len(images)), strict=True):
-        if noise and hole.any():
-            one[hole] += np.random.default_rng(seed).normal(0.0, noise, (int(hole.sum()), channels)).astype(np.float32)
-    return np.clip(filled, 0.0, 255.0)
-
-
-def _solve(images: np.ndarray, holes: np.ndarray) -> np.ndarray:
-    """Solve (D - W) x = 0 in the holes of (B, H, W) float32, x known outside, by conjugate gradients; D sums a pixel's weights, fewer at the border."""
-    degree = _neighbours(np.ones((1, *images.shape[1:]), np.float32))
-    whole = holes.all(axis=(1, 2))
-    x = np.where(holes, _first_guess(images, ~holes), images)
-    x[whole] = images[whole].mean(axis=(1, 2), keepdims=True)
-    holes = holes & ~whole[:, None, None]
-    residual = np.where(holes, _neighbours(x) - degree * x, 0.0)
-    direction, size = residual.copy(), np.einsum("bhw,bhw->b", residual, residual)
-    for _ in range(_MOST_STEPS):
-        if not size.any():
-            break
-        applied = np.where(holes, degree * direction - _neighbours(direction), 0.0)
-        curve = np.einsum("bhw,bhw->b", direction, applied)
-        step = np.divide(size, curve, out=np.zeros_like(size), where=curve > 0)[:, None, None]
-        x += step * direction
-        residual -= step * applied
-        before, size = size, np.einsum("bhw,bhw->b", residual, residual)
-        if np.abs(step * direction).max() < _TOLERANCE:
-            break
-        direction = residual + np.divide(size, before, out=np.zeros_like(size), where=before > 0)[:, None, None] * direction
-    return x
-
-
-def _neighbours(x: np.ndarray) -> np.ndarray:
-    """Sum the neighbours of (B, H, W), 1/6 each beside and 1/12 across: the product of two [1, 2, 1] filters without its middle."""
-    lines = 2 * x
-    lines[:, 1:] += x[:, :-1]
-    lines[:, :-1] += x[:, 1:]
-    both = 2 * lines
-    both[:, :, 1:] += lines[:, :, :-1]
-    both[:, :, :-1] += lines[:, :, 1:]
-    return (both - 4 * x) / np.float32(12)
-
-
-def _first_guess(images: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Fill what is not known from means over ever larger blocks of what is."""
-    weight = known.astype(np.float32)
-    levels = [(images * weight, weight)]
-    while max(levels[-1][0].shape[1:]) > 1:
-        levels.append(tuple(_halved(part) for part in levels[-1]))
-    total, weight = levels[-1]
-    guess = total / np.maximum(weight, 1e-9)
-    for total, weight in reversed(levels[:-1]):
-        height, width = total.shape[1:]
-        coarse = guess.repeat(2, 1).repeat(2, 2)[:, :height, :width]
-        share = np.minimum(weight, 1.0)
-        guess = share * total / np.maximum(weight, 1e-9) + (1 - share) * coarse
-        guess = np.where(weight > 0, guess, (_neighbours(guess) + guess) / (1 + _neighbours(np.ones_like(guess[:1]))))
-    return guess
-
-
-def _halved(part: np.ndarray) -> np.ndarray:
-    part = np.pad(part, ((0, 0), (0, part.shape[1] % 2), (0, part.shape[2] % 2)))
-    return part[:, ::2, ::2] + part[:, 1::2, ::2] + part[:, ::2, 1::2] + part[:, 1::2, 1::2]
 
 
 # ---- comparing
