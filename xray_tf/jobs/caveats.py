@@ -64,7 +64,7 @@ def _of_the_map(heat: np.ndarray) -> Iterator[Caveat]:
         yield Caveat("empty map", "Nothing in the feature map speaks for the class decided, so the heat map is empty: "
                      "the decision rests on the absence of evidence, or on a constant.", True)
     elif (share := edge_share(heat)) >= EDGE_HEAT:
-        yield Caveat("map on the border", f"{share:.0%} of the heat lies in the outer tenth of the picture, where markers and borders are and lungs are not.",
+        yield Caveat("map on the border", f"{100 * share:.0f} % of the heat lies in the outer tenth of the picture, where markers and borders are, not lungs.",
                      True)
 
 
@@ -89,7 +89,7 @@ def _of_the_neighbors(near: Neighbors | None, prediction: Prediction) -> Iterato
         yield Caveat("head and neighbours disagree", f"The network's head says {prediction.predicted}, its nearest training radiographs "
                      f"say {near.vote.predicted}.", True)
     elif max(near.vote.probabilities) < DIVIDED:
-        yield Caveat("divided neighbours", f"The neighbours are divided: the most voted class has {max(near.vote.probabilities):.0%}.", False)
+        yield Caveat("divided neighbours", f"The neighbours are divided: the most voted class has {100 * max(near.vote.probabilities):.0f} %.", False)
     if near.known or near.same_patient:
         what = "This very file is" if near.known else "Radiographs with its patient key are"
         yield Caveat("known", f"{what} among the training radiographs, so the answer says nothing about new patients. "
@@ -115,7 +115,7 @@ def _of_the_picture(card: Card, query: Query) -> Iterator[Caveat]:
     if 0 < min(width, height) < side:
         yield Caveat("small", f"It has {width} x {height} pixels and was enlarged to {side} x {side}: detail that the model looks for is missing.", True)
     if card.preprocessing["resize"] == "crop" and min(width, height) > 0 and (cut := 1 - min(width, height) / max(width, height)) > CUT:
-        yield Caveat("cropped", f"{cut:.0%} of its longer side was cut away to make it a square.", False)
+        yield Caveat("cropped", f"{100 * cut:.0f} % of its longer side was cut away to make it a square.", False)
     if looks_inverted(pixels):
         yield Caveat("inverted", "It looks like a negative: the air beside the shoulders is brighter than the middle of the chest. "
                      "The model was trained on radiographs with white bones.", True)
@@ -124,7 +124,7 @@ def _of_the_picture(card: Card, query: Query) -> Iterator[Caveat]:
         yield Caveat("flat", f"It has little contrast: {high - low:.0f} of 255 grey levels between its darkest and its brightest hundredth.", True)
     for name, share, limit in (("white", float((pixels >= 252).mean()), WHITE), ("black", float((pixels <= 3).mean()), BLACK)):
         if share > limit:
-            yield Caveat(f"mostly {name}" if share > 0.5 else f"much {name}", f"{share:.0%} of it is plain {name}, without any detail.", False)
+            yield Caveat(f"mostly {name}" if share > 0.5 else f"much {name}", f"{100 * share:.0f} % of it is plain {name}, without any detail.", False)
     if record.mode[:1] not in ("L", ""):
         yield Caveat("colour", f"The file is in colour ({record.mode}); the model sees grey made of it.", False)
 

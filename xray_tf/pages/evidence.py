@@ -148,7 +148,7 @@ def render_evidence(shown: Sequence[Evidence], unread: Sequence[tuple[str, str]]
         total: how many files were asked about, where not all are here.
     """
     count = len(shown) + len(unread)
-    title = shown[0].name if count == 1 and shown else f"{len(shown):,} radiographs"
+    title = os.path.basename(shown[0].name) if count == 1 and shown else f"{len(shown):,} radiographs"
     model = f" by {shown[0].card.name}" if shown else ""
     left_out = f'<p>The first {count:,} of {total:,} files; predictions.csv holds all.</p>' if total and total > count else ""
     parts = [f'<header><p class="eyebrow">xray_tf evidence</p><h1>{_e(title)}</h1><p class="lead">What was decided{_e(model)}, why, and what to distrust.</p>'
@@ -173,14 +173,14 @@ def _contents(shown: Sequence[Evidence]) -> str:
     rows = ""
     for i, e in enumerate(shown, 1):
         serious = ", ".join(c.kind for c in e.caveats if c.serious) or "nothing serious"
-        rows += (f'<tr><th scope="row"><a href="#r{i}">{_e(e.name)}</a></th><td>{_e(e.prediction.predicted)}</td><td class="number">{e.probability:.3f}</td>'
-                 f"<td>{_e(serious)}</td></tr>")
+        rows += (f'<tr><th scope="row"><a href="#r{i}">{_e(os.path.basename(e.name))}</a></th><td>{_e(e.prediction.predicted)}</td>'
+                 f'<td><span class="number">{e.probability:.3f}</span> {_e(e.prediction.predicted)}</td><td>{_e(serious)}</td></tr>')
     table = _scrolled("Radiographs on this page", rows, ("file", "decided", "probability", "to distrust"))
     return f'<section aria-labelledby="all"><h2 id="all">On this page</h2>{table}</section>'
 
 
 def _article(e: Evidence, level: int, key: str = "one", named: bool = True) -> str:
-    title = f'<h{level} class="name">{_e(e.name)}</h{level}>' if named else ""
+    title = f'<h{level} class="name">{_e(os.path.basename(e.name))}</h{level}>' if named else ""
     sub = level + 1 if named else level
     parts = [("decision", "Decision", _decision(e)), ("distrust", "What to distrust", _caveats(e)), ("map", "Where the score came from", _map(e)),
              ("near", "Nearest training radiographs", _near(e)), ("anomaly", "Anomaly", _anomaly(e)), ("facts", "How this was made", _facts(e))]
@@ -194,9 +194,10 @@ def _decision(e: Evidence) -> str:
     classes = range(len(names)) if len(names) > 2 else (len(names) - 1,)
     scales = "".join(_scale(names[k], p[k], e.called_from[k], names[0] if len(names) == 2 else f"not {names[k]}") for k in classes)
     rule = rule_text(e.card.operating_points.get(e.operating_point, {}), names)
-    verdict = f"Decided: <strong>{_e(e.prediction.predicted)}</strong>, calibrated probability <strong>{e.probability:.3f}</strong>"
+    of = names[-1] if len(names) == 2 else e.prediction.predicted  # the class whose scale is drawn
+    verdict = f"Decided: <strong>{_e(e.prediction.predicted)}</strong>, calibrated probability of {_e(of)} <strong>{p[names.index(of)]:.3f}</strong>"
     return (f'<p class="verdict">{verdict}</p>{scales}'
-            f'<p class="small">Operating point {_e(e.operating_point)}: {_e(rule)}; fitted on validation radiographs. The black line is the probability, '
+            f'<p class="small">Operating point {_e(e.operating_point)}: {_e(rule)}; fitted on validation radiographs. The upright line is the probability, '
             "the coloured part where the class is called" + ("." if len(names) == 2 else ", the other classes keeping their proportions.") + "</p>")
 
 

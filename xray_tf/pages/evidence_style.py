@@ -17,11 +17,11 @@ EVIDENCE_STYLE = """
 .caveats { list-style: none; margin: 0; padding: 0; display: grid; gap: 0.5rem; }
 .caveats li { padding: 0.5rem 0.8rem; border-radius: 0.4rem; border-left: 4px solid var(--line); background: var(--soft); }
 .caveats .serious { border-color: var(--warn-line); background: var(--warn); color: var(--warn-ink); print-color-adjust: exact; }
-.pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(13rem, 100%), 1fr)); gap: 0.8rem; max-width: 58rem; }
+.pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(10rem, 100%), 1fr)); gap: 0.8rem; max-width: 58rem; }
 .pictures figure { margin: 0; background: var(--card); color: var(--ink); }
 .pictures img, .cases img { display: block; width: 100%; height: auto; background: #000000; border-radius: 0.3rem; }
 figcaption { font-size: 0.9rem; padding: 0.35rem 0.2rem 0; color: var(--muted); }
-.cases { list-style: none; margin: 0.8rem 0; padding: 0; display: grid; grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); gap: 0.8rem; }
+.cases { list-style: none; margin: 0.8rem 0; padding: 0; display: grid; grid-template-columns: repeat(auto-fill, minmax(7.5rem, 1fr)); gap: 0.8rem; }
 .cases li { display: grid; align-content: start; gap: 0.05rem; overflow-wrap: anywhere; line-height: 1.35; break-inside: avoid; }
 .cases img { margin-bottom: 0.3rem; }
 .cases .none { display: grid; place-items: center; aspect-ratio: 1; border: 1px dashed var(--line); border-radius: 0.3rem; color: var(--muted);
