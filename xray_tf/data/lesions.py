@@ -1,8 +1,7 @@
 """Synthetic lesions pasted into real normal radiographs: known departures, for choosing among detectors of anomalies.
 
 A lesion gives the lung's air back as soft tissue: grey moves towards the tissue beside the lungs, never past it, and what is finer than
-the lesion (ribs, grain) stays, weakened. So `pixels in, pixels and mask out`, with nothing learnt from any sick radiograph. The lungs
-are found by darkness within a generous outline, which serves upright frontal radiographs that fill the frame, and no others.
+the lesion (ribs, grain) stays, weakened. Where the lungs lie is estimated by `data.lungs`; nothing is learnt from any sick radiograph.
 """
 
 from __future__ import annotations
@@ -15,10 +14,12 @@ import cv2
 import numpy as np
 
 from xray_tf.data.anatomy import octaves, step
+from xray_tf.data.lungs import lung_field, lung_fields
 
+SEVERITIES = (0.35, 0.6, 0.9)
 LESION_LEVELS = 2.0  # a pixel is lesion where it differs by more grey levels
-# Two outlines in units of the frame: centre x, centre y, half width, half height. Squashed and cropped frontal chests both fill them.
-_LUNGS = ((0.30, 0.46, 0.21, 0.36), (0.70, 0.46, 0.21, 0.36))
+# Where each lung usually is, in units of the frame: centre x, centre y, half width, half height
+_LUNGS = ((0.30, 0.47, 0.16, 0.32), (0.70, 0.47, 0.16, 0.32))
 
 
 @dataclass(frozen=True)
@@ -26,38 +27,40 @@ class Lesion:
     """One radiograph with a lesion pasted in.
 
     Attributes:
-        image: (H, W) uint8 in [0, 255].
-        mask: (H, W) bool, pixels changed by more than `LESION_LEVELS` grey levels.
+        image: (S, S) uint8 in [0, 255].
+        mask: (S, S) bool, pixels changed by more than `LESION_LEVELS` grey levels.
     """
 
     image: np.ndarray
     mask: np.ndarray
 
 
-def paste_lesion(image: np.ndarray, kind: str, severity: float, seed: int = 0, key: str = "") -> Lesion:
+def paste_lesion(image: np.ndarray, kind: str, severity: float, seed: int = 0, key: str = "", lungs: np.ndarray | None = None) -> Lesion:
     """Paste one lesion into one radiograph; the same arguments give the same pixels in every process.
 
     Place, shape and texture follow from (seed, kind, key) alone: a higher severity is the same lesion, denser.
 
     Args:
-        image: (H, W) uint8 in [0, 255], bone white, at least 32 pixels a side; left as it is.
+        image: (S, S) uint8 in [0, 255], bone white, S at least 32; left as it is.
         kind: a key of `LESIONS`.
         severity: share of the air given back where the lesion is densest, in [0, 1].
         seed: an integer >= 0.
         key: names the radiograph, such as its sha256.
+        lungs: (S, S) bool, where they lie; estimated when None.
 
     Raises:
         ValueError: an argument outside these.
     """
     image = np.asarray(image)
-    if image.ndim != 2 or image.dtype != np.uint8 or min(image.shape) < 32:
-        raise ValueError(f"image must be (H, W) uint8, at least 32 pixels a side. Received: shape {image.shape}, {image.dtype}")
+    if image.ndim != 2 or image.dtype != np.uint8 or image.shape[0] != image.shape[1] or len(image) < 32:
+        raise ValueError(f"image must be (S, S) uint8, at least 32 pixels a side. Received: shape {image.shape}, {image.dtype}")
     if kind not in LESIONS:
         raise ValueError(f"kind must be one of {tuple(LESIONS)}. Received: kind={kind!r}")
     if not 0 <= severity <= 1:
         raise ValueError(f"severity must lie in [0, 1]. Received: severity={severity!r}")
     rng = np.random.default_rng([int(seed), zlib.crc32(kind.encode()), zlib.crc32(key.encode("utf-8", "surrogateescape"))])
-    grey, lungs = image.astype(np.float32), lung_field(image)
+    lungs = lung_field(image)[0] if lungs is None else lungs
+    grey, lungs = image.astype(np.float32), _blur(lungs.astype(np.float32), 0.012)
     tissue, coarse = _tissue(grey, lungs), _blur(grey, 0.03)
     share = np.clip(LESIONS[kind](_Frame(*image.shape), rng), 0.0, 1.0) * lungs * np.float32(severity)
     changed = grey + share * np.maximum(tissue - coarse, 0.0) - 0.35 * share * (grey - coarse)
@@ -65,32 +68,43 @@ def paste_lesion(image: np.ndarray, kind: str, severity: float, seed: int = 0, k
     return Lesion(out, np.abs(out.astype(np.float32) - grey) > LESION_LEVELS)
 
 
-def paste_lesions(images: np.ndarray, kinds: Sequence[str], severities: Sequence[float], seed: int = 0, keys: Sequence[str] | None = None) -> np.ndarray:
-    """Paste one lesion into each of (N, H, W) uint8 radiographs and return the images (N, H, W) uint8; see `paste_lesion`."""
-    keys = [str(i) for i in range(len(images))] if keys is None else keys
-    rows = zip(images, kinds, severities, keys, strict=True)
-    return np.stack([paste_lesion(image, kind, severity, seed, key).image for image, kind, severity, key in rows])
+class LesionGrid:
+    """Rows of a pixel array under several kinds of lesion, made when they are read: nothing but the batch is in memory.
 
-
-def lung_field(image: np.ndarray) -> np.ndarray:
-    """Return where lung is seen (H, W) float32 in [0, 1]: darker than midway between the dark and the light of the two outlines, with soft edges.
+    It is indexed as an array of K x N images would be: the N rows with the first kind of lesion, then with the second, and so on.
 
     Args:
-        image: (H, W) uint8 in [0, 255], bone white.
+        pixels: (M, S, S) uint8, most often memory-mapped.
+        rows: N rows of it.
+        keys: N texts that name them.
+        kinds: K keys of `LESIONS`.
+        severities: of the lesions in turn, so that each kind and each row meets all of them.
+        seed: of the lesions' chance.
     """
-    frame = _Frame(*image.shape)
-    grey = _blur(image.astype(np.float32), 0.02)
-    field = np.zeros(image.shape, np.float32)
-    for x, y, wide, tall in _LUNGS:
-        outline = step((1.15 - np.hypot((frame.x - x) / wide, (frame.y - y) / tall)) / 0.3)
-        inside = grey[outline > 0.5]
-        dark, light = np.percentile(inside, (15, 90))
-        here = outline * step((light - grey) / max(light - dark, 1.0) * 1.6 - 0.2)
-        _, parts = cv2.connectedComponents((here > 0.3).astype(np.uint8))  # dark skin folds and air beside the chest are apart from the lung
-        core = parts[(np.hypot((frame.x - x) / wide, (frame.y - y) / tall) < 0.5) & (parts > 0)]
-        if core.size:
-            field = np.maximum(field, here * (parts == np.bincount(core).argmax()))
-    return _blur(field, 0.01)
+
+    def __init__(self, pixels: np.ndarray, rows: Sequence[int], keys: Sequence[str], kinds: Sequence[str] | None = None,
+                 severities: Sequence[float] = SEVERITIES, seed: int = 0):
+        self.pixels, self.rows, self.keys = pixels, np.asarray(rows, np.int64), list(keys)
+        self.kinds, self.severities, self.seed = tuple(LESIONS if kinds is None else kinds), tuple(severities), seed
+        self.shape = (len(self.kinds) * len(self.rows), *pixels.shape[1:])
+        self.lungs = np.concatenate([lung_fields(np.asarray(pixels[self.rows[i : i + 64]])).masks for i in range(0, len(self.rows), 64)])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def about(self, index: int) -> tuple[int, str, float]:
+        """Return (which of the N rows, kind, severity) of one position."""
+        kind, row = divmod(int(index), len(self.rows))
+        return row, self.kinds[kind], self.severities[(kind + row) % len(self.severities)]
+
+    def lesion(self, index: int) -> Lesion:
+        """Return the image of one position with its mask."""
+        row, kind, severity = self.about(index)
+        return paste_lesion(np.asarray(self.pixels[self.rows[row]]), kind, severity, self.seed, self.keys[row], self.lungs[row])
+
+    def __getitem__(self, index) -> np.ndarray:
+        """Return the images (n, S, S) uint8 of the integer positions `index` (n,)."""
+        return np.stack([self.lesion(i).image for i in np.atleast_1d(np.asarray(index))])
 
 
 class _Frame:
@@ -121,8 +135,12 @@ def _tissue(grey: np.ndarray, lungs: np.ndarray) -> np.ndarray:
 
 
 def _blur(field: np.ndarray, share: float) -> np.ndarray:
-    """Blur by a Gaussian whose standard deviation is `share` of the longer side."""
-    return cv2.GaussianBlur(field, (0, 0), share * max(field.shape), borderType=cv2.BORDER_REPLICATE)
+    """Blur by a Gaussian whose standard deviation is `share` of the side; wide ones on a smaller copy, where nothing is lost."""
+    sigma = share * len(field)
+    if sigma < 6.0:
+        return cv2.GaussianBlur(field, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+    small = cv2.resize(field, None, fx=3.0 / sigma, fy=3.0 / sigma, interpolation=cv2.INTER_AREA)
+    return cv2.resize(cv2.GaussianBlur(small, (0, 0), 3.0, borderType=cv2.BORDER_REPLICATE), field.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def _place(rng: np.random.Generator) -> tuple[float, float, float]:
