@@ -50,17 +50,27 @@ def localisation(maps: np.ndarray, masks: np.ndarray, quantile: float = QUANTILE
                          f"Received: maps {maps.shape}, masks {masks.shape}, {int((~masks.any(axis=(1, 2))).sum()) if masks.ndim == 3 else '?'} of them empty.")
     if not 0 < quantile < 1:
         raise ValueError(f"quantile must lie between 0 and 1. Received: quantile={quantile!r}")
-    rows = [_localise(one, mask, quantile, tolerance) for one, mask in zip(maps, masks, strict=True)]
-    return {name: np.array([row[name] for row in rows]) for name in ("hit", "energy", "iou_quantile", "iou_best", "area")}
+    found = inside(maps, masks)
+    if tolerance:
+        found["hit"] = inside(maps, np.stack([ndimage.distance_transform_edt(~mask) <= tolerance for mask in masks]))["hit"]
+    ious = np.array([_ious(one, mask, quantile) for one, mask in zip(maps, masks, strict=True)])
+    return {"hit": found["hit"], "energy": found["energy"], "iou_quantile": ious[:, 0], "iou_best": ious[:, 1], "area": found["area"]}
 
 
-def _localise(one: np.ndarray, mask: np.ndarray, quantile: float, tolerance: int) -> dict[str, float]:
+def inside(maps: np.ndarray, masks: np.ndarray) -> dict[str, np.ndarray]:
+    """Return `hit`, `energy` and `area` (N,) float64 as `localisation` defines them, for masks (N, H, W) bool that may be empty."""
+    maps, masks = _checked_maps(maps), np.asarray(masks, bool)
+    most, total = maps.max(axis=(1, 2)), maps.sum(axis=(1, 2))
+    highest = (maps == most[:, None, None]) & (most > 0)[:, None, None]
+    return {"hit": (highest & masks).sum(axis=(1, 2)) / np.maximum(highest.sum(axis=(1, 2)), 1), "area": masks.mean(axis=(1, 2)),
+            "energy": np.divide((maps * masks).sum(axis=(1, 2)), total, out=np.zeros_like(total), where=total > 0)}
+
+
+def _ious(one: np.ndarray, mask: np.ndarray, quantile: float) -> tuple[float, float]:
     if not one.any():
-        return {"hit": 0.0, "energy": 0.0, "iou_quantile": 0.0, "iou_best": 0.0, "area": mask.mean()}
-    near = ndimage.distance_transform_edt(~mask) <= tolerance if tolerance else mask
+        return 0.0, 0.0
     region = (one >= np.quantile(one, quantile)) & (one > 0)
-    return {"hit": near[one == one.max()].mean(), "energy": one[mask].sum() / one.sum(), "area": mask.mean(),
-            "iou_quantile": (region & mask).sum() / (region | mask).sum(), "iou_best": _best_iou(one, mask)}
+    return (region & mask).sum() / (region | mask).sum(), _best_iou(one, mask)
 
 
 def _best_iou(one: np.ndarray, mask: np.ndarray) -> float:
@@ -169,6 +179,35 @@ def road(images: np.ndarray, maps: np.ndarray, predict: Predict, shares: Sequenc
     """
     most, least = (removal_curves(images, maps, predict, shares, baseline="noisy_linear", first=first, **more) for first in ("most", "least"))
     return (least - most).mean(1) / 2, most, least
+
+
+def removal_figures(images: np.ndarray, maps: np.ndarray, predict: Predict, steps: int = 10, baselines: Sequence[str] = BASELINES,
+                    **more) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Take deletion, insertion and the gap between them from the same curves, for several baselines.
+
+    Bringing back the most important pixels first is removing the least important first, read backwards: two curves a baseline hold all three.
+
+    Args:
+        images, maps, predict, more: as in `removal_curves`.
+        steps: shares 1 / steps, 2 / steps, ..., 1 are removed.
+        baselines: some of `BASELINES`.
+
+    Returns:
+        ({`deletion_<baseline>`, `insertion_<baseline>`: areas, `gap_<baseline>`: half the mean gap of the curves over the shares between 0 and 1, as `road`
+        takes it: (N,) each}, {`<baseline>_most`, `<baseline>_least`: curves (N, steps + 1)}).
+    """
+    if steps < 2:
+        raise ValueError(f"steps must be at least 2. Received: steps={steps!r}")
+    shares, figures, curves = np.linspace(0, 1, steps + 1), {}, {}
+    for baseline in baselines:  # what is left when nothing or everything is gone does not depend on the order
+        wanted = shares[1:] if curves else shares
+        most = removal_curves(images, maps, predict, wanted, baseline=baseline, first="most", **more)
+        most = most if not curves else np.column_stack([next(iter(curves.values()))[:, 0], most])
+        least = np.column_stack([most[:, 0], removal_curves(images, maps, predict, shares[1:-1], baseline=baseline, first="least", **more), most[:, -1]])
+        curves |= {f"{baseline}_most": most, f"{baseline}_least": least}
+        figures |= {f"deletion_{baseline}": np.trapezoid(most, shares, axis=1), f"insertion_{baseline}": np.trapezoid(least, shares, axis=1),
+                    f"gap_{baseline}": (least - most)[:, 1:-1].mean(1) / 2}
+    return figures, curves
 
 
 def average_drop(images: np.ndarray, maps: np.ndarray, predict: Predict, class_index: np.ndarray | int | None = None, baseline: str = "black",
