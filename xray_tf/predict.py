@@ -1,13 +1,13 @@
-"""python -m xray_tf.predict --model DIR --out DIR FILES...
+"""python -m xray_tf.predict FILES... [--model MODEL] [--out DIR]
 
-Predicts radiographs (files, folders, globs; labelled or not) in the order given and leaves in --out: predictions.csv and
-predictions.jsonl, one row a file; a file that cannot be read becomes a row with its error, and the run goes on.
+Predicts radiographs (files, folders, globs; labelled or not) in the order given, with the shipped binary classifier unless --model names another,
+and prints the answers. With --out it leaves predictions.csv and predictions.jsonl there, one row a file, and prints the first ones; a file that
+cannot be read becomes a row with its error, and the run goes on.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 from collections.abc import Sequence
 from itertools import islice
 
@@ -17,22 +17,32 @@ SHOWN = 10
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Parse, predict, and print the first rows."""
+    """Parse, predict, and print all rows, or the first ones where all are written."""
     parser = argparse.ArgumentParser(prog="python -m xray_tf.predict", description="Predict radiographs. Research software, not a medical device.")
-    add_file_arguments(parser)
+    add_file_arguments(parser, out_required=False)
     parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="radiographs a forward pass (default: 64)")
     given = parser.parse_args(args)
 
     def job() -> int:
+        from xray_tf.jobs.loaded import load
         from xray_tf.jobs.predict_files import predict_files
 
-        rows, failed = predict_files(given.model, given.files, given.out, batch_size=given.batch_size, operating_point=given.operating_point,
-                                     strict=given.strict)
-        with open(f"{given.out}/predictions.csv", newline="", encoding="utf-8", errors="surrogateescape") as stream:
-            for row in islice(csv.DictReader(stream), SHOWN):
-                shown = ", ".join(f"{k.removeprefix('prob_')} {float(v):.3f}" for k, v in row.items() if k.startswith("prob_") and v)
-                print(f"  {row['path']}: {row['predicted'] + ' (' + shown + ')' if shown else row['error']}")
-        print(f"Finished: {rows} radiographs" + (f", {failed} could not be read" if failed else "") + f", in {given.out}/predictions.csv")
+        left = SHOWN if given.out else None  # None: all
+
+        def show(batch) -> None:
+            nonlocal left
+            for row in islice(batch, left):
+                path = row.path.encode("utf-8", "backslashreplace").decode()
+                shown = ", ".join(f"{name} {p:.3f}" for name, p in zip(batch.class_names, row.probabilities, strict=True))
+                print(f"  {path}: {row.error or f'{row.predicted} ({shown})'}")
+            left = None if left is None else max(0, left - len(batch))
+
+        classifier = load(given.model)
+        print(f"Model: {classifier.card.name}, operating point {given.operating_point or classifier.card.default_operating_point}")
+        rows, failed = predict_files(classifier, given.files, given.out, batch_size=given.batch_size, operating_point=given.operating_point,
+                                     strict=given.strict, report=show)
+        where = f", in {given.out}/predictions.csv" if given.out else ""
+        print(f"Finished: {rows} radiograph{'s' * (rows != 1)}" + (f", {failed} could not be read" if failed else "") + where)
         return 1 if failed == rows else 0
 
     return run(job)
