@@ -168,6 +168,36 @@ class ScoreOptions(Checked):
     page_rows: int = option(60, "radiographs on the page, the most anomalous first; the folder holds all", metavar="N", least=0)
 
 
+@dataclass(frozen=True)
+class ReproduceOptions(Checked):
+    """Which study, and how large."""
+
+    preset: str = option("report", "report: the course report's recipe; best: the shipped models'; quick: a few minutes on the phantom",
+                         ("report", "best", "quick"))
+    backbone: str | None = option(None, "one trunk for every classifier, instead of the preset's", metavar="NAME")
+    weights: str | None = option(None, "imagenet, none, a file, or NAME=VALUE,... one a trunk, instead of the preset's", metavar="WHICH")
+    rows: int = option(0, "only so many radiographs, the classes as even as can be; every page then says so (0 = all)", metavar="N", least=0)
+    epochs: int = option(0, "epochs of every phase of training, instead of the preset's (0)", metavar="N", least=0)
+    seed: int = option(0, "of the rows drawn, the split and the trainings", metavar="N")
+
+
+@dataclass(frozen=True)
+class ExamineOptions(Checked):
+    """How explanations are measured, and shortcuts looked for."""
+
+    methods: str = option("grad_cam", "the heat-map methods measured, comma-separated; the first is used for shortcuts", metavar="NAMES")
+    layer: str | None = option(None, "the feature map explained (default: the one named features, else the last)", metavar="NAME")
+    rows: int = option(100, "at most so many radiographs for faithfulness, classes as even as can be (0 = all)", metavar="N", least=0)
+    steps: int = option(10, "steps in which a map's pixels are removed", metavar="N", least=2)
+    random_rows: int = option(40, "at most so many radiographs for the randomisation check (0 = all)", metavar="N", least=0)
+    depths: int = option(8, "stops of the randomisation check, from the top layer shuffled to all of them", metavar="N", least=2)
+    shortcut_rows: int = option(300, "at most so many radiographs for shortcuts (0 = all)", metavar="N", least=0)
+    parts: str = option("all", "what to measure: all, or some of faithfulness, randomisation, shortcuts, comma-separated", metavar="NAMES")
+    bootstrap: int = option(1000, "replicates behind each 95 %% interval", metavar="N", least=0)
+    batch_size: int = option(64, "radiographs a pass", metavar="N", least=1)
+    seed: int = option(0, "of the rows drawn, the controls, the shuffling, the noise and the bootstrap", metavar="N")
+
+
 def add_flags(parser: argparse.ArgumentParser, cls: type) -> None:
     """Give `parser` one flag a field of the options dataclass `cls`."""
     hints = get_type_hints(cls)
