@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-LAYER = "features"
+from xray_tf.nets.cutting import cut_at
+
 ROUNDING = 1e-6  # a sum this small beside the terms it was made of is float32 rounding, not evidence
-SHOWN_LAYERS = 12
-CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D, keras.layers.Conv2DTranspose)
 
 Weights = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
@@ -52,15 +49,11 @@ class GradCAM:
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1. Received: batch_size={batch_size!r}")
-        _check_model(model)
         self.model, self.batch_size, self.value_range = model, batch_size, value_range
-        paths = _feature_maps(model)
-        self.usable_layers = tuple(paths)
-        self.layer = _choose(paths, layer)
-        self._features, self._logits = _split(model, paths[self.layer], logits=True)
+        self._cut = cut_at(model, layer)
+        self.layer, self.usable_layers = self._cut.layer, self._cut.usable_layers
+        self.classes = max(2, self._cut.units)
         self._input = tuple(model.inputs[0].shape[1:])
-        units = _root(model).outputs[0].shape[-1]
-        self.classes = 2 if units == 1 else units
         self._compiled: dict[Any, Callable] = {}
         self.empty, self.explained = np.zeros(0, bool), np.zeros(0, np.int64)
 
@@ -104,7 +97,7 @@ class GradCAM:
 
     def scores(self, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
         """Return the score (B,) float32 that maps explain, for images (B, H, W, C) float32 and classes (B,) int."""
-        compiled = self._compile("scores", lambda images, classes: _score_of(self._forward(images), classes)[0])
+        compiled = self._compile("scores", lambda images, classes: score_of(self._forward(images), classes)[0])
         return compiled(images, np.asarray(classes, np.int32)).numpy()
 
     def input_gradients(self, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
@@ -114,7 +107,7 @@ class GradCAM:
 
     def predicted(self, images: np.ndarray) -> np.ndarray:
         """Return the predicted classes (B,) int32 of images (B, H, W, C) float32: the largest logit, or the sign of a single one."""
-        compiled = self._compile("predicted", lambda images, classes: _score_of(self._forward(images), classes)[1])
+        compiled = self._compile("predicted", lambda images, classes: score_of(self._forward(images), classes)[1])
         return compiled(images, np.full(len(images), -1, np.int32)).numpy()
 
     def batches(self, images: Any) -> Iterator[np.ndarray]:
@@ -132,26 +125,20 @@ class GradCAM:
             raise ValueError("There is no image to explain. Expected at least one.")
 
     def _forward(self, images: tf.Tensor) -> tf.Tensor:
-        return self._logits(self._features(images), images)
+        return self._cut.logits(self._cut.features(images), images)
 
     def _weighted(self, images: tf.Tensor, classes: tf.Tensor, weights: Weights) -> tuple[tf.Tensor, tf.Tensor]:
-        features = self._features(images)
+        features = self._cut.features(images)
         with tf.GradientTape() as tape:
             tape.watch(features)
-            score, classes = _score_of(self._logits(features, images), classes)
+            score, classes = score_of(self._cut.logits(features, images), classes)
         gradients = tape.gradient(score, features, unconnected_gradients="zero")
-        features, gradients = tf.cast(features, tf.float32), tf.cast(gradients, tf.float32)
-        terms = weights(features, gradients) * features  # (B, h, w, C)
-        evidence = tf.nn.relu(tf.reduce_sum(terms, -1, keepdims=True))  # (B, h, w, 1)
-        size = tf.reduce_max(tf.reduce_sum(tf.abs(terms), -1), (1, 2))
-        real = tf.reduce_max(evidence, (1, 2, 3)) > ROUNDING * size
-        evidence = tf.where(real[:, None, None, None], evidence, 0.0)
-        return tf.image.resize(evidence, tf.shape(images)[1:3], "bilinear")[..., 0], classes
+        return weighted_evidence(features, gradients, weights, tf.shape(images)[1:3]), classes
 
     def _gradients(self, images: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             tape.watch(images)
-            score, _ = _score_of(self._forward(images), classes)
+            score, _ = score_of(self._forward(images), classes)
         return tape.gradient(score, images, unconnected_gradients="zero")
 
     def _compile(self, key: Any, function: Callable) -> Callable:
@@ -228,13 +215,24 @@ def grad_cam_weights(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(gradients, (1, 2), keepdims=True)
 
 
+def weighted_evidence(features: tf.Tensor, gradients: tf.Tensor, weights: Weights, size: tf.Tensor) -> tf.Tensor:
+    """Compute ReLU(sum_k weights_k A^k), resized bilinearly: features and gradients (B, h, w, C), size (2,) -> (B, H, W) float32 >= 0, not normalised."""
+    features, gradients = tf.cast(features, tf.float32), tf.cast(gradients, tf.float32)
+    terms = weights(features, gradients) * features  # (B, h, w, C)
+    evidence = tf.nn.relu(tf.reduce_sum(terms, -1, keepdims=True))  # (B, h, w, 1)
+    most = tf.reduce_max(tf.reduce_sum(tf.abs(terms), -1), (1, 2))
+    real = tf.reduce_max(evidence, (1, 2, 3)) > ROUNDING * most
+    evidence = tf.where(real[:, None, None, None], evidence, 0.0)
+    return tf.image.resize(evidence, size, "bilinear")[..., 0]
+
+
 def normalised(maps: np.ndarray) -> np.ndarray:
     """Divide maps (B, H, W) >= 0 by their own maximum; the empty stay zero."""
     most = maps.max(axis=(1, 2), keepdims=True)
     return np.divide(maps, most, out=np.zeros_like(maps), where=most > 0)
 
 
-def _score_of(logits: tf.Tensor, classes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def score_of(logits: tf.Tensor, classes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Return the scores (B,) of the classes (B,), and these with every -1 replaced by the predicted one."""
     logits = tf.cast(logits, tf.float32)
     if logits.shape[-1] == 1:
@@ -243,158 +241,3 @@ def _score_of(logits: tf.Tensor, classes: tf.Tensor) -> tuple[tf.Tensor, tf.Tens
         return logit * tf.cast(2 * classes - 1, tf.float32), classes
     classes = tf.where(classes < 0, tf.argmax(logits, -1, tf.int32), classes)
     return tf.gather(logits, classes, batch_dims=1), classes
-
-
-# ---- looking into a model: its calls, the feature maps among them, and the cut at one
-
-@dataclass(frozen=True)
-class _Call:
-    """One call of a layer inside a model's graph; the layer may be called in other graphs too, so its own `output` is not asked."""
-
-    layer: Any
-    inputs: list
-    outputs: list
-
-
-def _check_model(model: keras.Model) -> None:
-    if not _is_graph(model):
-        raise ValueError("GradCAM needs a functional or a built Sequential Keras model, whose layers can be looked at. "
-                         f"Received: {type(model).__name__}. Build it first by calling it on keras.Input(...), or wrap it: keras.Model(x, model(x)).")
-    if len(model.inputs) != 1 or len(model.inputs[0].shape) != 4:
-        raise ValueError(f"GradCAM needs a model of one image input (B, H, W, C). Received: inputs {[tuple(t.shape) for t in model.inputs]}")
-
-
-def _is_graph(layer: Any) -> bool:
-    return isinstance(layer, keras.Model) and bool(getattr(layer, "inputs", None)) and hasattr(layer.outputs[0], "_keras_history")
-
-
-def _calls(model: keras.Model, output: Any) -> list[_Call]:
-    """List the calls that lead to a tensor of the model's graph, each after those it depends on."""
-    order, seen, pending = [], set(), [(output, False)]
-    stops = {id(t) for t in model.inputs}
-    while pending:
-        tensor, finished = pending.pop()
-        history = tensor._keras_history
-        node = history.operation._inbound_nodes[history.node_index]
-        if finished:
-            order.append(_Call(history.operation, list(node.input_tensors), list(node.output_tensors)))
-        elif id(tensor) not in stops and id(node) not in seen:
-            seen.add(id(node))
-            pending.append((tensor, True))
-            pending += [(t, False) for t in node.input_tensors]
-    return order
-
-
-def _root(model: keras.Model) -> _Call:
-    """Return the call that makes the logits: of the layer named `logits` if there is one, else of the last layer."""
-    calls = [call for output in model.outputs for call in _calls(model, output)]
-    named = [call for call in calls if call.layer.name == "logits"]
-    if len(model.outputs) > 1 and not named:
-        raise ValueError(f"The model has {len(model.outputs)} outputs and no layer named logits. Expected one output, or a layer of that name.")
-    root = (named or calls or [None])[-1]
-    if root is None or len(root.outputs[0].shape) != 2 or not root.outputs[0].shape[-1]:
-        raise ValueError(f"The model must end in logits or probabilities (B, classes). Received: {[tuple(t.shape) for t in model.outputs]}")
-    return root
-
-
-def _feature_maps(model: keras.Model) -> dict[str, tuple[_Call, ...]]:
-    """Name every feature map on the way to the logits, from input to output: {name: the calls from the outermost model to it}.
-
-    A feature map is an output (B, h, w, C), made by a convolution or from what one made.
-    """
-    found, _ = _maps_within(model, _root(model).outputs[0], False)
-    if not found:
-        raise ValueError("The model has no convolution whose maps lead to the logits, so there is nothing for Grad-CAM to weigh. "
-                         f"Received layers: {[type(layer).__name__ for layer in model.layers]}")
-    return found
-
-
-def _maps_within(model: keras.Model, output: Any, convolved: bool, above: tuple[_Call, ...] = ()) -> tuple[dict[str, tuple[_Call, ...]], bool]:
-    found: dict[str, tuple[_Call, ...]] = {}
-    comes_from_one = {id(t): convolved for t in model.inputs}
-    made = convolved
-    for call in _calls(model, output):
-        made, path = any(comes_from_one[id(t)] for t in call.inputs), (*above, call)
-        if _is_graph(call.layer):
-            inner, made = _maps_within(call.layer, call.layer.outputs[0], made, path)
-            found.update(inner)
-        made = made or isinstance(call.layer, CONVOLUTIONS)
-        comes_from_one.update((id(t), made) for t in call.outputs)
-        if made and len(call.outputs[0].shape) == 4:
-            name = "/".join(c.layer.name for c in path)
-            found.pop(name, None)  # of a layer called twice, the last call is meant
-            found[name] = path
-    return found, made
-
-
-def _choose(paths: dict[str, tuple[_Call, ...]], layer: str | None) -> str:
-    def ending_in(name: str) -> list[str]:
-        return sorted((p for p in paths if p == name or p.endswith(f"/{name}")), key=lambda p: p.count("/"))
-
-    if layer is None:
-        places = [name for name, path in paths.items() if tuple(path[-1].outputs[0].shape[1:3]) != (1, 1)]  # one position tells no place from another
-        return (ending_in(LAYER) or [(places or list(paths))[-1]])[0]
-    if matches := ending_in(layer):
-        return matches[0]
-    close = difflib.get_close_matches(str(layer), paths, n=3)
-    listed = ", ".join(list(paths)[-SHOWN_LAYERS:])
-    raise ValueError(f"layer={layer!r} is no feature map of this model." + (f" Did you mean {' or '.join(close)}?" if close else "")
-                     + f" Usable layers, the last {min(SHOWN_LAYERS, len(paths))} of {len(paths)}: {listed}")
-
-
-def _split(model: keras.Model, path: tuple[_Call, ...], logits: bool) -> tuple[Callable, Callable]:
-    """Cut a model at a layer into image -> features and (features, image) -> logits (or its own output); the image serves paths that lead around the layer."""
-    call, inner, image = path[0], path[1:], model.inputs[0]
-    before = _derived(image, call.inputs[0])
-    if inner and logits and _root(model).layer is call.layer:
-        front, back = _split(call.layer, inner, True)
-        return lambda x: front(before(x)), lambda t, x: back(t, before(x))
-    score, finish = _logits_at(_root(model)) if logits else (model.outputs[0], _same)
-    after = _rest(call.outputs[0], image, score)
-    if not inner:
-        return _derived(image, call.outputs[0]), lambda t, x: finish(after(t, x))
-    front, back = _split(call.layer, inner, False)
-    return lambda x: front(before(x)), lambda t, x: finish(after(back(t, before(x)), x))
-
-
-def _logits_at(root: _Call) -> tuple[Any, Callable]:
-    """Return a tensor of the model's graph and what is still to be done to it to have logits."""
-    layer = root.layer
-    if _is_graph(layer):
-        score, finish = _logits_at(_root(layer))
-        inside = _derived(layer.inputs[0], score)
-        return root.inputs[0], lambda x: finish(inside(x))
-    activation = getattr(layer, "activation", None)
-    if activation is None and not isinstance(layer, keras.layers.Softmax) or activation is keras.activations.linear:
-        return root.outputs[0], _same
-    if activation not in (None, keras.activations.sigmoid, keras.activations.softmax):
-        raise ValueError(f"The last layer {layer.name!r} has the activation {getattr(activation, '__name__', activation)!r}. "
-                         "Expected sigmoid, softmax, or none (logits).")
-    if isinstance(layer, keras.layers.Activation | keras.layers.Softmax):
-        return root.inputs[0], _same
-    if isinstance(layer, keras.layers.Dense):  # its logits exist only inside it, so they are computed again from its own weights
-        return root.inputs[0], lambda x: keras.ops.matmul(keras.ops.cast(x, "float32"), layer.kernel) + (layer.bias if layer.use_bias else 0.0)
-    raise ValueError(f"The logits of the last layer {layer.name!r} ({type(layer).__name__}) cannot be read. Expected Dense, Activation or Softmax.")
-
-
-def _derived(source: Any, target: Any) -> Callable:
-    if source is target:
-        return _same
-    model = keras.Model(source, target)
-    return lambda x: model(x, training=False)
-
-
-def _rest(features: Any, image: Any, score: Any) -> Callable:
-    """Derive (features, image) -> score; the image is asked for only where a path leads around the features."""
-    if features is score:
-        return lambda t, x: t
-    try:
-        model = keras.Model(features, score)
-    except ValueError:  # Keras: the graph is disconnected
-        model = keras.Model([features, image], score)
-        return lambda t, x: model([t, x], training=False)
-    return lambda t, x: model(t, training=False)
-
-
-def _same(x: Any) -> Any:
-    return x
