@@ -1,0 +1,199 @@
+"""From a folder of normal radiographs to a finished detector artifact."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from xray_tf.artifact import CHECKPOINT, Card, new_folder, refuse_existing, seal, write_text
+from xray_tf.data.decoding import DECODING_RULE, describe_rule
+from xray_tf.data.scores import VERDICTS, Scores
+from xray_tf.data.split import write_split
+from xray_tf.jobs.corpus import Corpus
+from xray_tf.jobs.detector_report import HEADLINE, report_on
+from xray_tf.jobs.loaded_detector import BUDGET, BY_HAND, NAMES, REFERENCE, Detector, NormalChest, load_detector, scores_of, smoothed_errors
+from xray_tf.jobs.normals import Parts, parts_of, read_normals
+from xray_tf.jobs.provenance import fingerprint, provenance
+from xray_tf.jobs.train_classifier import _open_workshop, _workshop, write_history
+from xray_tf.options import DataOptions, DetectOptions, EvaluateOptions, TrainOptions
+from xray_tf.stats.anomaly import OrRule, calibrate, read_thresholds, refuse_too_few
+from xray_tf.stats.density import Density
+
+MAP_QUANTILE = 0.999  # of the calibration normals' relative errors, shown as 1 on a map
+NO_PROMISE = "The thresholds were set by hand, so no false-alarm rate is promised."
+
+
+def fit_detector(data: str, out: str | os.PathLike, data_options: DataOptions = DataOptions(), options: DetectOptions = DetectOptions(),  # noqa: B008
+                 evaluate_options: EvaluateOptions = EvaluateOptions(), *, resume: bool = False, tensorboard: str | None = None,  # noqa: B008
+                 command_line: str = "", progress: bool = True) -> Detector:
+    """Learn normal chests, set thresholds on held-out normals, and save a detector.
+
+    Normals are divided by patient: fit (`train` in split.csv), calibrate (`val`) and test. While it trains, its checkpoint lies in a hidden sibling of
+    `out`; `out` appears when all of it is there.
+
+    Args:
+        data: a folder, CSV manifest, MedMNIST file, `phantom` or `kaggle`, of normals; pneumonia in it is refused unless `options.report_on_pneumonia`.
+        out: the folder to make.
+        data_options, options, evaluate_options: see `xray_tf.options`.
+        resume: go on with an unfinished run of the same options.
+        tensorboard: a folder for TensorBoard's event files.
+        command_line: kept on the card.
+        progress: say what is going on.
+
+    Returns:
+        The finished artifact, opened.
+
+    Raises:
+        FileExistsError: `out` is there, or an unfinished run of it is and `resume` is false.
+        ValueError: pneumonia nobody asked for, too few normals, or an option that does not fit; the message says which.
+    """
+    say = partial(print, flush=True) if progress else (lambda *_: None)
+    out = Path(out)
+    refuse_existing(out)
+    workshop = _workshop(out, resume)
+    by_hand = read_thresholds(options.thresholds, NAMES) if options.thresholds else None
+    corpus = read_normals(data, data_options, options, progress)
+    parts = parts_of(corpus, options)
+    _announce(corpus, parts, say)
+    _refuse_too_few(corpus, parts, options, by_hand)
+    all_options = (data_options, options, evaluate_options)
+    _open_workshop(workshop, resume, {"data": fingerprint(corpus.records), **provenance("", corpus.records, *all_options)["options"]})
+    try:
+        model, history, notes = _train(corpus, parts, options, workshop, resume, tensorboard, say)
+        learnt, codes = _learn_normals(model, corpus, parts, options, evaluate_options, say)
+    except BaseException:
+        if not (workshop / CHECKPOINT).exists():  # nothing was learnt yet, so there is nothing to go on with
+            shutil.rmtree(workshop, ignore_errors=True)
+        raise
+    rule = _calibrated(learnt, corpus, parts, options, evaluate_options, by_hand, say)
+    card = _card(out.name, rule, learnt, corpus, parts, data_options, options, notes, provenance(command_line, corpus.records, *all_options))
+    scored = np.concatenate([parts.calibrate, parts.test])
+    values = learnt.scores(corpus.pixels, corpus.rows[scored], evaluate_options.forward_batch_size)
+    scores = scores_of(rule, [corpus.records[i] for i in scored], values)
+    arrays = {"normals": rule.normals, "codes": codes, "paths": np.array([corpus.records[i].path for i in parts.fit], str), "mean_map": learnt.mean_map,
+              "map_scale": np.array(_map_scale(learnt, corpus, parts, evaluate_options)), **{f"density.{k}": v for k, v in learnt.density.to_arrays().items()}}
+    with new_folder(out) as draft:
+        _write(draft, card, learnt, arrays, corpus, scores, history, evaluate_options)
+    shutil.rmtree(workshop)
+    say(f"Finished: {out}/ holds the detector, its scores and report.html")
+    return load_detector(out)
+
+
+def _announce(corpus: Corpus, parts: Parts, say: Callable) -> None:
+    for name, rows in (("fit", parts.fit), ("calibrate", parts.calibrate), ("test", parts.test)):
+        counts = Counter(corpus.records[i].label for i in rows)
+        patients = len({corpus.records[i].patient for i in rows} - {""})
+        say(f"  {name:9} {len(rows):6} radiographs, {patients} patients: " + (", ".join(f"{n} {c}" for n, c in sorted(counts.items())) or "none"))
+    found = f"; {len(corpus.findings)} findings, kept in audit.csv" if corpus.findings else ""
+    say(f"  {len(parts.watch)} of the fit normals are watched, not trained on{found}")
+
+
+def _refuse_too_few(corpus: Corpus, parts: Parts, options: DetectOptions, by_hand: dict | None) -> None:
+    """Meet too few normals before hours of training: what density and calibration will ask for."""
+    patients = {name: len({corpus.records[i].patient or i for i in rows}) for name, rows in (("fit", parts.fit), ("calibrate", parts.calibrate))}
+    if patients["fit"] < 2 * options.folds:
+        raise ValueError(f"{options.folds} folds need fit normals of at least {2 * options.folds} patients. Received: {patients['fit']} patients, "
+                         f"{len(parts.fit)} radiographs. Give more normals, or fewer --folds.")
+    if by_hand is None:
+        refuse_too_few(patients["calibrate"], len(NAMES), options.budget)
+
+
+def _train(corpus: Corpus, parts: Parts, options: DetectOptions, workshop: Path, resume: bool, tensorboard: str | None, say: Callable) -> tuple:
+    from xray_tf.nets.autoencoder import build_autoencoder, reconstruction_phase
+    from xray_tf.nets.devices import every_gpu
+    from xray_tf.nets.training import Training, event_writer
+
+    write = event_writer(tensorboard) if tensorboard else lambda row: None
+
+    def report(row: dict) -> None:
+        say(f"  {row['phase']:11} epoch {row['epoch']:3}  loss {row['loss']:.5f}  watched normals {row['val_loss']:.5f}  rate {row['learning_rate']:.1e}  "
+            f"{row['seconds']:.1f} s")
+        write(row)
+
+    with every_gpu():
+        model = build_autoencoder(options)
+        say(f"Built an autoencoder ({model.count_params() / 1e6:.1f} million parameters, code of {options.latent})")
+        training = Training(model, TrainOptions(learning_rate=options.learning_rate, seed=options.seed), workshop, report, resume)
+        training.run([reconstruction_phase(model, corpus.pixels, corpus.rows[parts.learn], corpus.rows[parts.watch], options)])
+    cut = f"Training was interrupted by hand after {len(training.history)} epochs; the best of them was kept."
+    say(f"  kept: epoch {training.best['epoch']}, loss on the watched normals {training.best['val_loss']:.5f}")
+    return model, training.history, [cut] if training.interrupted else []
+
+
+def _learn_normals(model, corpus: Corpus, parts: Parts, options: DetectOptions, evaluate_options: EvaluateOptions,
+                   say: Callable) -> tuple[NormalChest, np.ndarray]:
+    """Fit all that comes after the autoencoder to the fit normals; return it with their codes (N, D) float32."""
+    from xray_tf.nets.autoencoder import codes_and_errors
+
+    say(f"Learning the density of {len(parts.fit)} normals' codes")
+    rows, batch_size = corpus.rows[parts.fit], evaluate_options.forward_batch_size
+    codes, _ = codes_and_errors(model, corpus.pixels, rows, batch_size)
+    density = Density(options.components, folds=options.folds, seed=options.seed).fit(codes, [corpus.records[i].patient for i in parts.fit])
+    say(f"  {density.components_.shape[1]} components ({density.variance_:.1%} of the variance), bandwidth {density.bandwidth_:.3g}")
+    total = np.zeros(corpus.pixels.shape[1:], np.float64)
+    for start in range(0, len(rows), batch_size):  # batch by batch: maps of all normals would not fit into memory
+        total += smoothed_errors(model, corpus.pixels, rows[start : start + batch_size], batch_size).sum(axis=0)
+    return NormalChest(model, density, (total / len(rows) + 1e-8).astype(np.float32)), codes
+
+
+def _calibrated(learnt: NormalChest, corpus: Corpus, parts: Parts, options: DetectOptions, evaluate_options: EvaluateOptions, by_hand: dict | None,
+                say: Callable) -> OrRule:
+    rows = parts.calibrate
+    values = learnt.scores(corpus.pixels, corpus.rows[rows], evaluate_options.forward_batch_size)
+    rule = calibrate(learnt.names, values, [corpus.records[i].patient for i in rows], options.budget, options.seed, by_hand)
+    say(f"Calibrated on {len(rule.normals)} held-out normals, one a patient: " + ", ".join(
+        f"{n} {'above' if n == 'reconstruction_error' else 'below'} {t:.5g}" for n, t in zip(rule.names, rule.thresholds, strict=True)))
+    return rule
+
+
+def _map_scale(learnt: NormalChest, corpus: Corpus, parts: Parts, evaluate_options: EvaluateOptions) -> float:
+    """Return the relative error that one in a thousand pixels of (up to 256) calibration normals exceeds."""
+    maps = learnt.relative_errors(corpus.pixels, corpus.rows[parts.calibrate[:256]], evaluate_options.forward_batch_size)
+    return float(np.quantile(maps, MAP_QUANTILE))
+
+
+def _card(name: str, rule: OrRule, learnt: NormalChest, corpus: Corpus, parts: Parts, data_options: DataOptions, options: DetectOptions, notes: list[str],
+          origin: dict) -> Card:
+    criterion = (f"any score beyond its threshold; at most {rule.budget:.3g} of exchangeable normal patients are flagged" if rule.budget is not None
+                 else "any score beyond its threshold, set by hand")
+    point = {"criterion": criterion, "scores": list(rule.names), "thresholds": {n: float(t) for n, t in zip(rule.names, rule.thresholds, strict=True)},
+             "budget": rule.budget, "level": rule.level, "calibration_patients": len(rule.normals), "calibration_false_alarms": rule.false_alarms(),
+             "density": {"components": int(learnt.density.components_.shape[1]), "variance": learnt.density.variance_, "bandwidth": learnt.density.bandwidth_},
+             "radiographs": {"fit": len(parts.fit), "calibrate": len(parts.calibrate), "test": len(parts.test)}}
+    key = BY_HAND if rule.budget is None else BUDGET
+    notes = [*notes, *([NO_PROMISE] if rule.budget is None else [])]
+    return Card(kind="detector", name=name, class_names=VERDICTS, split_by=data_options.split_by, operating_points={key: point}, default_operating_point=key,
+                preprocessing={"image_size": options.image_size, "resize": options.resize, "decoding": DECODING_RULE, "decoding_rule": describe_rule(),
+                               "channels": 1, "pixel_range": [0, 255]}, provenance=origin, notes=tuple(notes))
+
+
+def _write(draft: Path, card: Card, learnt: NormalChest, arrays: dict[str, np.ndarray], corpus: Corpus, scores: Scores, history: list[dict],
+           evaluate_options: EvaluateOptions) -> None:
+    from xray_tf.nets.keras_file import save_model
+    from xray_tf.pages.anomaly_page import render_detector_card, write_detector_report
+
+    save_model(learnt.model, draft / "model.keras")
+    np.savez_compressed(draft / REFERENCE, **arrays)
+    write_split(corpus.records, draft / "split.csv")
+    write_history(history, draft / "history.csv")
+    corpus.findings.write_csv(draft / "audit.csv")
+    scores.write_csv(draft / "scores.csv")
+    metrics, statistics = report_on(scores, card, evaluate_options)
+    if metrics is None:
+        card = replace(card, notes=(*card.notes, "There were no test rows, so nothing was measured."))
+    else:
+        write_text(draft / "metrics.json", json.dumps(metrics, indent=1, allow_nan=False) + "\n")
+        card = replace(card, metrics={k: v for k, v in metrics["metrics"].items() if k in HEADLINE})
+    statistics.write_csv(draft / "statistics.csv")
+    seal(draft, card)
+    write_text(draft / "README.md", render_detector_card(card, metrics))
+    write_detector_report(draft, card)
+    seal(draft, card)

@@ -1,0 +1,215 @@
+"""A finished detector, opened: radiographs in, raw scores, percentiles among normals, a verdict with its reason and a map of where."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from xray_tf.artifact import ArtifactError, Card, read_card
+from xray_tf.data.cache import stream_pixels
+from xray_tf.data.decoding import resize_pixels
+from xray_tf.data.records import Finding, Record, Records
+from xray_tf.data.scores import VERDICTS, Scores
+from xray_tf.data.sources import list_files
+from xray_tf.stats.anomaly import OrRule
+from xray_tf.stats.density import Density
+
+REFERENCE = "reference.npz"
+BUDGET, BY_HAND = "budget", "by_hand"  # names of operating points
+NAMES = ("reconstruction_error", "log_density")
+SMOOTHING = 1 / 32  # of the side: standard deviation of the Gaussian that smooths an error map
+
+
+@dataclass(frozen=True)
+class NormalChest:
+    """What turns pixels into raw scores and maps: all that was learnt from the fit normals.
+
+    Attributes:
+        model: the autoencoder, see `nets.autoencoder`.
+        density: of its codes.
+        mean_map: (S, S) float32, the fit normals' mean smoothed squared error at each pixel.
+    """
+
+    model: Any
+    density: Density
+    mean_map: np.ndarray
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the raw scores, in the order of the columns."""
+        return NAMES
+
+    def scores(self, pixels: np.ndarray, indices: Sequence[int] | None = None, batch_size: int = 64) -> np.ndarray:
+        """Return raw scores (M, K) float64 of rows of (N, S, S) uint8: mean squared error (intensities in [0, 1]) and log density."""
+        from xray_tf.nets.autoencoder import codes_and_errors
+
+        codes, errors = codes_and_errors(self.model, pixels, indices, batch_size)
+        return np.stack([errors, self.density.score_samples(codes)], axis=1)
+
+    def relative_errors(self, pixels: np.ndarray, indices: Sequence[int] | None = None, batch_size: int = 64) -> np.ndarray:
+        """Return maps (M, S, S) float32: smoothed squared error over the normals' mean one at the same pixel; 1 is usual."""
+        return smoothed_errors(self.model, pixels, indices, batch_size) / self.mean_map
+
+
+class Detector:
+    """An anomaly detector with its card.
+
+    Attributes:
+        folder: where it lies.
+        card: what it says of itself; see `xray_tf.artifact.Card`.
+        model: the autoencoder, image (B, S, S, 1) float32 in [0, 255] -> embedding, reconstruction, reconstruction_error.
+        rule: thresholds and calibration normals; see `xray_tf.stats.anomaly.OrRule`.
+    """
+
+    def __init__(self, folder: Path, card: Card):
+        self.folder, self.card = folder, card
+
+    @cached_property
+    def model(self):
+        from xray_tf.nets.keras_file import load_model
+
+        return load_model(self.folder / "model.keras")
+
+    @cached_property
+    def encoder(self):
+        """The encoder alone, a Keras model image (B, S, S, 1) -> code (B, D)."""
+        from xray_tf.nets.autoencoder import encoder_of
+
+        return encoder_of(self.model)
+
+    @cached_property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The contents of reference.npz."""
+        with np.load(self.folder / REFERENCE, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+
+    @cached_property
+    def normal_chest(self) -> NormalChest:
+        """What turns pixels into raw scores and maps."""
+        return NormalChest(self.model, Density.from_arrays(_under("density", self.arrays)), self.arrays["mean_map"])
+
+    @cached_property
+    def rule(self) -> OrRule:
+        return rule_of(self.card, self.arrays["normals"])
+
+    def score(self, images: Any, batch_size: int = 64, rule: OrRule | None = None) -> Scores:
+        """Score radiographs.
+
+        Args:
+            images: a path, glob, folder or list of them; or an array (H, W) or (N, H, W) uint8 of grey pixels in [0, 255] of any size.
+            batch_size: radiographs a forward pass.
+            rule: in place of the artifact's own, such as `detector.rule.with_thresholds({...})`.
+
+        Returns:
+            One row a radiograph, in order. A file that cannot be read, and a constant image, give a row with `error`.
+
+        Raises:
+            ValueError: pixels of another type, range or shape; no file found.
+        """
+        if isinstance(images, np.ndarray):
+            parts = [self._judged(rows, self._results(results), rule, batch_size)[0] for rows, results in self._array_batches(images, batch_size)]
+        else:
+            paths = [images] if isinstance(images, str | os.PathLike) else list(images)
+            parts = [scores for scores, _ in self.stream(list_files(paths), batch_size, rule)]
+        return Scores.joined(parts)
+
+    def stream(self, records: Records, batch_size: int = 64, rule: OrRule | None = None) -> Iterator[tuple[Scores, np.ndarray]]:
+        """Score files batch by batch, in order, in constant memory; yields (scores, pixels (n, S, S) uint8 of the rows without an error)."""
+        prep = self.card.preprocessing
+        pixels = iter(stream_pixels((records.file(r) for r in records), prep["image_size"], prep["resize"]))
+        rows = iter(records)
+        while batch := list(islice(rows, batch_size)):
+            yield self._judged(batch, self._results(result for _, result in islice(pixels, len(batch))), rule, batch_size)
+
+    def maps(self, pixels: np.ndarray, batch_size: int = 64) -> np.ndarray:
+        """Return heat maps (N, S, S) float32 in [0, 1] of pixels (N, S, S) uint8 as the model sees them.
+
+        A map is the smoothed squared error over the normals' mean one at the same pixel; 1 stands for what one in a thousand pixels of calibration normals
+        exceeds, so colours compare between radiographs.
+        """
+        return np.clip(self.normal_chest.relative_errors(pixels, None, batch_size) / self.arrays["map_scale"], 0, 1)
+
+    def _results(self, results) -> list:
+        return [r if isinstance(r, Finding) or np.ptp(r) else Finding("constant", "error", "", f"Every pixel has the grey level {r.flat[0]}.") for r in results]
+
+    def _judged(self, records: Sequence[Record], results: Sequence, rule: OrRule | None, batch_size: int) -> tuple[Scores, np.ndarray]:
+        rule, side = rule or self.rule, self.card.preprocessing["image_size"]
+        good = np.array([isinstance(r, np.ndarray) for r in results], bool)
+        pixels = np.stack([r for r in results if isinstance(r, np.ndarray)]) if good.any() else np.empty((0, side, side), np.uint8)
+        values = np.full((len(results), len(rule.names)), np.nan)
+        if good.any():
+            values[good] = self.normal_chest.scores(pixels, None, batch_size)
+        errors = ["" if ok else f"{r.kind}: {r.detail}" for ok, r in zip(good, results, strict=True)]
+        return scores_of(rule, records, values, errors), pixels
+
+    def _array_batches(self, images: np.ndarray, batch_size: int) -> Iterator[tuple[list[Record], list]]:
+        images = images[None] if images.ndim == 2 else images
+        if images.ndim != 3 or images.dtype != np.uint8 or not images.size:
+            raise ValueError("images must be grey pixels in [0, 255], an array (H, W) or (N, H, W) uint8. "
+                             f"Received: shape {images.shape}, {images.dtype}" + (" with a channel axis: take one channel" if images.ndim == 4 else ""))
+        prep = self.card.preprocessing
+        for start in range(0, len(images), batch_size):
+            part = images[start : start + batch_size]
+            yield [Record(f"image {start + i}") for i in range(len(part))], [resize_pixels(p, prep["image_size"], prep["resize"]) for p in part]
+
+    def __repr__(self) -> str:
+        bounds = ", ".join(f"{n} {t:.4g}" for n, t in zip(self.rule.names, self.rule.thresholds, strict=True))
+        return f"Detector({self.card.name!r}, thresholds {bounds})"
+
+    def _repr_html_(self) -> str:
+        from xray_tf.pages.anomaly_page import render_detector_summary
+
+        return render_detector_summary(self.card)
+
+
+def load_detector(folder: str | os.PathLike) -> Detector:
+    """Open a folder that `fit_detector` made, after checking every file in it; the net itself is read on first use.
+
+    Raises:
+        ArtifactError: not an artifact, damaged, of another kind, or of a newer format.
+    """
+    return Detector(Path(folder), read_card(folder, kind="detector"))
+
+
+def rule_of(card: Card, normals: np.ndarray) -> OrRule:
+    """Return the rule a detector's card describes, with the calibration normals (n, K) from its reference."""
+    point = card.operating_points.get(card.default_operating_point, {})
+    if "thresholds" not in point:
+        raise ArtifactError(f"The card of {card.name!r} names no thresholds. The folder is damaged; copy or fit it again.")
+    names = tuple(point["scores"])
+    return OrRule(names, np.array([point["thresholds"][n] for n in names]), normals, point.get("budget"), point.get("level"))
+
+
+def scores_of(rule: OrRule, records: Sequence[Record], values: np.ndarray, errors: Sequence[str] | None = None) -> Scores:
+    """Judge raw scores (N, K), NaN where there is an error, and join them with their records."""
+    errors = [""] * len(records) if errors is None else list(errors)
+    good = np.array([not e for e in errors], bool)
+    percentiles, anomaly = np.full(values.shape, np.nan), np.full(len(values), np.nan)
+    verdicts, reasons = np.full(len(values), "", object), np.full(len(values), "", object)
+    if good.any():
+        judged = rule.judge(values[good])
+        percentiles[good], anomaly[good], reasons[good] = judged.percentiles, judged.anomaly, judged.reasons
+        verdicts[good] = [VERDICTS[int(a)] for a in judged.anomalous]
+    return Scores(rule.names, [r.path for r in records], values, percentiles, anomaly, verdicts, reasons, [r.patient for r in records],
+                  [r.split for r in records], [r.label for r in records], errors)
+
+
+def smoothed_errors(model, pixels: np.ndarray, indices: Sequence[int] | None = None, batch_size: int = 64) -> np.ndarray:
+    """Return an autoencoder's squared errors (M, S, S) float32, smoothed by a Gaussian of 1/32 of the side."""
+    from xray_tf.nets.autoencoder import error_maps
+
+    maps = error_maps(model, pixels, indices, batch_size)
+    width = maps.shape[1] * SMOOTHING
+    return np.stack([cv2.GaussianBlur(m, (0, 0), width, borderType=cv2.BORDER_REPLICATE) for m in maps]) if len(maps) else maps
+
+
+def _under(prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name.removeprefix(f"{prefix}."): value for name, value in arrays.items() if name.startswith(f"{prefix}.")}
