@@ -55,7 +55,7 @@ BACKBONES: dict[str, Backbone] = {
 }
 
 SOURCES: dict[str, str] = {
-    "kaggle-folder": "a folder in Kaggle's layout: [train|val|test]/{NORMAL,PNEUMONIA}/*.jpeg",
+    "kaggle-folder": "a folder in Kaggle's layout: [train|val|test]/{NORMAL,PNEUMONIA}/*.jpeg, *.png or DICOM files",
     "flat": "files, or folders of files, without labels",
     "csv": "a manifest with the columns path, label and, if known, subtype, patient, split",
     "medmnist": "a MedMNIST .npz (train_images, train_labels, ...); it has no patient key",

@@ -1,6 +1,7 @@
-"""The one decoding rule: JPEG or PNG bytes to a square of grey pixels, the same for cache, prediction and exported graph.
+"""The one decoding rule: JPEG, PNG or DICOM bytes to a square of grey pixels, the same for cache, prediction and exported graph.
 
-`nets.serving` repeats every step of `decode` in TensorFlow; whatever changes here changes there, and `DECODING_RULE` with it.
+`nets.serving` repeats every step of `decode` in TensorFlow, but for DICOM, which `data.dicom` makes grey; whatever changes here
+changes there, and `DECODING_RULE` with it.
 """
 
 from __future__ import annotations
@@ -21,14 +22,15 @@ MIN_SIDE = 16
 # (9798 R + 19235 G + 3735 B + 16384) >> 15: BT.601's 0.299, 0.587, 0.114 in 15 bits, as cv2.cvtColor computes it.
 GREY_WEIGHTS = (9798, 19235, 3735)
 GREY_SHIFT = 15
-KINDS = ("empty", "not-an-image", "unsupported-format", "unsupported-mode", "truncated", "too-large", "too-small", "unreadable")
+KINDS = ("empty", "not-an-image", "unsupported-format", "unsupported-mode", "truncated", "too-large", "too-small", "unreadable",
+         "no-pixels", "missing-tag", "multi-frame", "no-decoder", "not-a-radiograph")
 JPEG_SIGNATURE = b"\xff\xd8\xff"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
-_SUPPORTED = "Supported are JPEG (grey or colour) and PNG; convert the file to one of them."
+_SUPPORTED = "Supported are JPEG (grey or colour), PNG and DICOM; convert the file to one of them."
 _OTHER_FORMATS = (
     ("WebP", 8, b"WEBP"), ("BMP", 0, b"BM"), ("TIFF", 0, b"II*\x00"), ("TIFF", 0, b"MM\x00*"), ("GIF", 0, b"GIF8"), ("JPEG 2000", 4, b"jP  "),
-    ("HEIF or AVIF", 4, b"ftyp"), ("DICOM", 128, b"DICM"), ("PDF", 0, b"%PDF"), ("zip", 0, b"PK\x03\x04"),
+    ("HEIF or AVIF", 4, b"ftyp"), ("PDF", 0, b"%PDF"), ("zip", 0, b"PK\x03\x04"),
 )
 # A marker is FF and a byte that is neither stuffing (00), fill (FF) nor a restart (D0-D7), which belong to the scan they stand in.
 _MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
@@ -53,9 +55,10 @@ class Header:
     """What the first bytes of a file say.
 
     Attributes:
-        format: `jpeg` or `png`.
+        format: `jpeg`, `png` or `dicom`.
         width, height: pixels as stored, EXIF orientation ignored.
         mode: `L`, `RGB`, `CMYK`, `RGBA`, `LA` or `P`, followed by the bits a sample where they are not 8 (`L16`, `RGB16`, `L1`);
+            of a DICOM file the bits stored (`L12`);
             a palette (`P`) is `P` at any depth.
     """
 
@@ -73,15 +76,16 @@ def describe_rule() -> str:
         "EXIF orientation ignored; CMYK refused. Resize: crop = the central square of the shorter side, top and left offsets rounded down, to the target; "
         "pad = longer side to the target, shorter side in proportion rounded half up and at least 1, centred (offsets rounded down) on zeros; squash = both "
         "sides to the target. Area averages where neither side grows, bilinear with half-pixel centres and no antialiasing otherwise, in float32; "
-        "then floor(x + 0.5), clipped to [0, 255]."
+        f"then floor(x + 0.5), clipped to [0, 255]. {_dicom().DICOM_RULE}"
     )
 
 
 def read_header(data: bytes) -> Header:
-    """Read format, size and mode from the first bytes of a JPEG or PNG file.
+    """Read format, size and mode from the first bytes of a JPEG, PNG or DICOM file.
 
     Raises:
-        DecodeError: `empty`, `not-an-image`, `unsupported-format`, `unsupported-mode`, `truncated` or `unreadable`.
+        DecodeError: `empty`, `not-an-image`, `unsupported-format`, `unsupported-mode`, `truncated`, `unreadable` or one of DICOM's own kinds.
+        ImportError: the file is DICOM and pydicom is not installed.
     """
     if not data:
         raise DecodeError("empty", "The file has no bytes.")
@@ -90,10 +94,12 @@ def read_header(data: bytes) -> Header:
             return read(data)
         if len(data) > 1 and signature.startswith(data):
             raise DecodeError("truncated", f"The file ends inside its signature, after {len(data)} bytes.")
+    if data[128:132] == b"DICM":
+        return _dicom().read_header(data)
     for name, offset, magic in _OTHER_FORMATS:
         if data[offset:offset + len(magic)] == magic:
             raise DecodeError("unsupported-format", f"The file is {name}. {_SUPPORTED}")
-    raise DecodeError("not-an-image", f"The file starts with {data[:8]!r}, which is neither JPEG nor PNG. {_SUPPORTED}")
+    raise DecodeError("not-an-image", f"The file starts with {data[:8]!r}, which is neither JPEG nor PNG, nor DICOM with its preamble. {_SUPPORTED}")
 
 
 def check_header(header: Header) -> None:
@@ -107,7 +113,7 @@ def check_header(header: Header) -> None:
 
 
 def decode(data: bytes, size: int, resize: str) -> np.ndarray:
-    """Decode the bytes of a JPEG or PNG file by the rule that `describe_rule` words.
+    """Decode the bytes of a JPEG, PNG or DICOM file by the rule that `describe_rule` words.
 
     Args:
         data: the whole file.
@@ -119,9 +125,12 @@ def decode(data: bytes, size: int, resize: str) -> np.ndarray:
 
     Raises:
         DecodeError: the file cannot be used; `kind` says why. Size and mode are checked before anything is decoded.
+        ImportError: the file is DICOM and pydicom is not installed.
     """
     header = read_header(data)
     check_header(header)
+    if header.format == "dicom":
+        return resize_pixels(_dicom().decode_grey(data), size, resize)
     flags = cv2.IMREAD_IGNORE_ORIENTATION
     if header.format == "jpeg":
         _check_jpeg_is_whole(data, header)
@@ -173,6 +182,13 @@ def resize_pixels(image: np.ndarray, size: int, resize: str) -> np.ndarray:
     top, left = (size - new_height) // 2, (size - new_width) // 2
     square[top:top + new_height, left:left + new_width] = _scale(image, new_height, new_width)
     return square
+
+
+def _dicom():
+    """Return `xray_tf.data.dicom`, which itself stands on this module."""
+    from xray_tf.data import dicom
+
+    return dicom
 
 
 def _scale(image: np.ndarray, height: int, width: int) -> np.ndarray:

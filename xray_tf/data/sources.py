@@ -1,7 +1,7 @@
 """Who makes records: a folder in Kaggle's layout, a CSV manifest, a MedMNIST .npz, the phantom, the Kaggle download.
 
-Scanning reads names only and stays fast; the cache builder, the audit or `fill_records` then reads every file's bytes
-once. What a source does not say stays empty: a label, sub-type or patient is read by a rule stated in
+Scanning reads names only (of DICOM files the header too) and stays fast; the cache builder, the audit or `fill_records` then reads every
+file's bytes once. What a source does not say stays empty: a label, sub-type or patient is read by a rule stated in
 `NAME_RULES` or `CLASS_FOLDERS`, or it becomes a finding.
 """
 
@@ -17,6 +17,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from xray_tf.data.cache import ProgressLine, default_directory, each, read_file
+from xray_tf.data.dicom import SUFFIXES, is_dicom_file
+from xray_tf.data.dicom_headers import with_dicom_headers
 from xray_tf.data.manifest import scan_csv
 from xray_tf.data.medmnist import scan_medmnist
 from xray_tf.data.names import CLASS_FOLDERS, IMAGE_SUFFIXES, PATIENT_KEYS, SPLIT_FOLDERS, Scan, SourceError, natural_key, read_name
@@ -32,14 +34,14 @@ MANUAL_WAY = f"download https://www.kaggle.com/datasets/{KAGGLE_DATASET} elsewhe
 
 def scan(data: str | os.PathLike, source: str = "auto", patient_key: str = "namespaced", cache: str | os.PathLike | None = None,
          progress: bool = False) -> Scan:
-    """Make records of a data set from names alone; no radiograph is opened.
+    """Make records of a data set from names alone; no radiograph is opened, but for the headers of DICOM files.
 
     Args:
         data: a folder, a .csv manifest, a MedMNIST .npz, or the words `phantom[:PATIENTS[:SEED]]` or `kaggle`. The words win over
             a folder of the same name; write ./phantom for that.
         source: a key of `registry.SOURCES`, or `auto` to look at `data`.
         patient_key: `namespaced` (person1 of bacteria and of virus are two children) or `bare` (they are one).
-        cache: where .npz images and phantoms are written as PNG, once; the user's cache folder if None.
+        cache: where .npz images and phantoms are written as PNG, once, and where the key of DICOM patient keys lies; the user's cache folder if None.
         progress: show a line while writing them.
 
     Returns:
@@ -48,14 +50,18 @@ def scan(data: str | os.PathLike, source: str = "auto", patient_key: str = "name
     Raises:
         FileNotFoundError: `data` is not there.
         SourceError: it is empty, or not in the layout of `source`.
+        ImportError: it holds DICOM files and pydicom is not installed.
     """
+    directory = default_directory() if cache is None else Path(cache).expanduser()
+    return with_dicom_headers(_scan(os.fspath(data), source, patient_key, directory, progress), directory)
+
+
+def _scan(data: str, source: str, patient_key: str, directory: Path, progress: bool) -> Scan:
     allowed = ("auto", *SOURCES)
     if source not in allowed:
         raise SourceError(f"source must be one of {allowed}. Received: source={source!r}")
     if patient_key not in PATIENT_KEYS:
         raise SourceError(f"patient_key must be one of {PATIENT_KEYS}. Received: patient_key={patient_key!r}")
-    data = os.fspath(data)
-    directory = default_directory() if cache is None else Path(cache).expanduser()
     source = recognise(data) if source == "auto" else source
     if source == "phantom":
         return _scan_folder(_write_phantom(data, directory, progress), patient_key)
@@ -119,7 +125,8 @@ def _scan_folder(folder: Path, patient_key: str) -> Scan:
     findings += [Finding("unlabelled-file", "warning", "", f"{count} image(s) directly in {where} lie in no class folder and are left out; expected "
                          "a folder named NORMAL, PNEUMONIA, BACTERIA or VIRUS.") for where, count in sorted(stray.items())]
     if not rows:
-        raise SourceError(f"{root} has no image in its class folders. Expected *.jpeg, *.png ... in {{NORMAL,PNEUMONIA}}, or in train/, val/, test/ of them.")
+        raise SourceError(f"{root} has no image in its class folders. Expected *.jpeg, *.png, *.dcm ... in {{NORMAL,PNEUMONIA}}, or in train/, val/, test/ "
+                          "of them.")
     return Scan(Records(rows, root), Findings(_summarise_names(rows, findings)))
 
 
@@ -204,13 +211,15 @@ def _walk(root: Path) -> tuple[list[str], list[Finding]]:
                 ignored["__MACOSX" if entry.name.lower() == "__macosx" else "._* files" if entry.name.startswith("._") else entry.name] += 1
             elif entry.is_dir():
                 (queue.append if entry.is_symlink() else queue.appendleft)(path)
-            elif suffix in IMAGE_SUFFIXES and (entry.is_file() or entry.is_symlink()):
+            elif suffix in (*IMAGE_SUFFIXES, *SUFFIXES) and (entry.is_file() or entry.is_symlink()):
                 files.append(path)  # a link that leads nowhere stays in, to become a finding when it is read
+            elif entry.name.upper() != "DICOMDIR" and is_dicom_file(entry.path):  # exports often give them no suffix, or a UID's last number
+                files.append(path)
             else:
                 other[suffix or "no suffix"] += 1
     findings = [Finding("ignored", "note", "", f"{count} x {what} passed over: written by an operating system, not radiographs.")
                 for what, count in sorted(ignored.items())]
-    findings += [Finding("not-an-image", "note", "", f"{count} file(s) with {what} passed over; images end in {', '.join(IMAGE_SUFFIXES)}.")
+    findings += [Finding("not-an-image", "note", "", f"{count} file(s) with {what} passed over; images end in {', '.join(IMAGE_SUFFIXES)} or are DICOM.")
                  for what, count in sorted(other.items())]
     findings += [Finding("repeated-folder", "note", "", f"The link {path} leads to a folder that is already there; its files are counted once.")
                  for path in sorted(repeated)]
