@@ -2,7 +2,7 @@
 
 Predicts radiographs (files, folders, globs; labelled or not) in the order given, with the shipped binary classifier unless --model names another,
 and prints the answers. With --out it leaves predictions.csv and predictions.jsonl there, one row a file, and prints the first ones; a file that
-cannot be read becomes a row with its error, and the run goes on.
+cannot be read becomes a row with its error, and the run goes on. With --report it also leaves evidence.html, one page on the first 60 files.
 """
 
 from __future__ import annotations
@@ -21,7 +21,14 @@ def main(args: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m xray_tf.predict", description="Predict radiographs. Research software, not a medical device.")
     add_file_arguments(parser, out_required=False)
     parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="radiographs a forward pass (default: 64)")
+    parser.add_argument("--report", action="store_true", help="also write evidence.html: heat maps, nearest cases, anomaly, and what to distrust")
+    parser.add_argument("--data", metavar="DIR", help="with --report: a folder with the training radiographs, for the neighbours' pictures")
+    parser.add_argument("--detector", metavar="DIR", help="with --report: an anomaly detector to ask as well")
     given = parser.parse_args(args)
+    if given.report and not given.out:
+        parser.error("--report needs --out, the folder in which to leave evidence.html")
+    if not given.report and (given.data or given.detector):
+        parser.error("--data and --detector need --report")
 
     def job() -> int:
         from xray_tf.jobs.loaded import load
@@ -38,11 +45,18 @@ def main(args: Sequence[str] | None = None) -> int:
             left = None if left is None else max(0, left - len(batch))
 
         classifier = load(given.model)
+        reader = None
+        if given.report:
+            from xray_tf.jobs.read import PAGE, Reader, write_evidence
+
+            reader = Reader(classifier, data=given.data, detector=given.detector, operating_point=given.operating_point)
         print(f"Model: {classifier.card.name}, operating point {given.operating_point or classifier.card.default_operating_point}")
         rows, failed = predict_files(classifier, given.files, given.out, batch_size=given.batch_size, operating_point=given.operating_point,
                                      strict=given.strict, report=show)
         where = f", in {given.out}/predictions.csv" if given.out else ""
         print(f"Finished: {rows} radiograph{'s' * (rows != 1)}" + (f", {failed} could not be read" if failed else "") + where)
+        if reader:
+            print(f"Evidence: {write_evidence(reader, given.files, f'{given.out}/{PAGE}')}")
         return 1 if failed == rows else 0
 
     return run(job)

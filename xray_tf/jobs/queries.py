@@ -24,11 +24,13 @@ class Query:
         record: its path or name, sha256, width, height and mode; patient and labels as far as the name tells them.
         pixels: (S, S) uint8 as the model sees it; None where the file cannot be read.
         error: why it cannot, `kind: detail`; empty where it can.
+        source: what was handed over, for a model that wants other pixels.
     """
 
     record: Record
     pixels: np.ndarray | None
     error: str = ""
+    source: Any = None
 
 
 def read_query(image: Any, card: Card, name: str = "") -> Query:
@@ -45,22 +47,23 @@ def read_query(image: Any, card: Card, name: str = "") -> Query:
     size, resize = card.preprocessing["image_size"], card.preprocessing["resize"]
     if isinstance(image, bytes | bytearray | memoryview):
         reading, pixels = _read_bytes(bytes(image), size, resize)
-        return _query(Record(name or "bytes"), reading, pixels)
+        return _query(Record(name or "bytes"), reading, pixels, image)
     if isinstance(image, str | os.PathLike):
         found = list_files([image])
         if len(found) != 1:
             raise ValueError(f"one radiograph is read at a time. Received: {os.fspath(image)!r}, which names {len(found)} files")
-        reading, pixels = read_file(found.file(found[0]), size, resize)
-        return _query(replace(found[0], path=name or found[0].path), reading, pixels)
+        path = found.file(found[0])
+        reading, pixels = read_file(path, size, resize)
+        return _query(replace(found[0], path=name or found[0].path), reading, pixels, path)
     if not isinstance(image, np.ndarray) or image.ndim != 2 or image.dtype != np.uint8 or not image.size:
         raise ValueError("image must be a path, the bytes of a file, or grey pixels (H, W) uint8 in [0, 255]. "
                          f"Received: {type(image).__name__} {getattr(image, 'shape', '')} {getattr(image, 'dtype', '')}".rstrip())
     height, width = image.shape
-    return Query(Record(name or "array", width=width, height=height, mode="L"), resize_pixels(image, size, resize))
+    return Query(Record(name or "array", width=width, height=height, mode="L"), resize_pixels(image, size, resize), source=image)
 
 
-def _query(record: Record, reading: Reading, pixels: np.ndarray | None) -> Query:
-    return Query(reading.fill(record), pixels, f"{reading.kind}: {reading.detail}" if pixels is None else "")
+def _query(record: Record, reading: Reading, pixels: np.ndarray | None, source: Any) -> Query:
+    return Query(reading.fill(record), pixels, f"{reading.kind}: {reading.detail}" if pixels is None else "", source)
 
 
 def _read_bytes(data: bytes, size: int, resize: str) -> tuple[Reading, np.ndarray | None]:

@@ -17,6 +17,7 @@ from xray_tf.jobs.loaded import Classifier, load, predictions_of
 from xray_tf.jobs.neighbors import PIECE, NearestTable, thumbnails
 from xray_tf.jobs.queries import Query, read_query
 from xray_tf.pages.evidence import Anomaly, Evidence, Neighbors, render_evidence
+from xray_tf.pages.overlays import overlay
 
 PAGE = "evidence.html"
 PAGE_ROWS = 60  # radiographs on one page
@@ -42,23 +43,20 @@ def read_radiograph(model: str | os.PathLike | Classifier, image: Any, *, data: 
     return reader.read(query)
 
 
-def write_evidence(model: str | os.PathLike | Classifier, files: Iterable[str | os.PathLike], out: str | os.PathLike, *,
-                   data: str | os.PathLike | None = None, detector: Any = None, neighbors: int = 5, operating_point: str | None = None,
-                   rows: int = PAGE_ROWS) -> Path:
+def write_evidence(reader: Reader, files: Iterable[str | os.PathLike], out: str | os.PathLike, rows: int = PAGE_ROWS) -> Path:
     """Write one self-contained page on files, in the order given; one that cannot be read is named with its reason.
 
     Args:
-        model, data, detector, neighbors, operating_point: as in `read_radiograph`.
+        reader: the model and what is asked beside it.
         files: files, folders and globs.
         out: the page to write.
         rows: the first so many files are shown.
 
     Raises:
         FileExistsError: `out` is there.
-        ValueError: no file was found, or an argument does not fit.
+        ValueError: no file was found.
     """
     refuse_existing(out)
-    reader = Reader(model, data=data, detector=detector, neighbors=neighbors, operating_point=operating_point)
     found = list_files(files)
     shown, unread = [], []
     for row in list(found)[:rows]:
@@ -76,6 +74,11 @@ class Reader:
 
     Args:
         model, data, detector, neighbors, operating_point: as in `read_radiograph`.
+
+    Raises:
+        ArtifactError: the model, its reference or the detector cannot be opened.
+        FileNotFoundError: `data` is no folder.
+        ValueError: an unknown operating point, or no neighbour asked for.
     """
 
     def __init__(self, model: str | os.PathLike | Classifier, *, data: str | os.PathLike | None = None, detector: Any = None, neighbors: int = 5,
@@ -90,7 +93,7 @@ class Reader:
         card = self.classifier.card
         self.point_name, self.point = resolve(card.operating_points, operating_point, card.default_operating_point)
         self.data, self.neighbors, self._pictures = data, neighbors, {}
-        self.detector = load(detector) if isinstance(detector, str | os.PathLike) else detector
+        self.detector = _opened(detector) if isinstance(detector, str | os.PathLike) else detector
 
     def read(self, query: Query) -> Evidence:
         """Gather the evidence on a radiograph that could be read."""
@@ -132,8 +135,21 @@ class Reader:
             self._pictures |= {r.sha256: None for r in new} | thumbnails(self.data, new)
         return {r.sha256: self._pictures[r.sha256] for r in rows if self._pictures[r.sha256] is not None}
 
-    def _anomaly(self, query: Query) -> Anomaly:
-        raise NotImplementedError
+    def _anomaly(self, query: Query) -> Anomaly | None:
+        """Ask the detector, which may want other pixels than the classifier; None where it cannot judge the picture."""
+        pixels = read_query(query.source, self.detector.card).pixels
+        scores = self.detector.score(pixels)
+        if scores.errors[0]:
+            return None
+        columns = zip(scores.names, scores.values[0].tolist(), scores.percentiles[0].tolist(), strict=True)
+        return Anomaly(name=self.detector.card.name, flagged=scores.verdicts[0] != "normal", score=float(scores.anomaly[0]), reason=scores.reasons[0],
+                       scores=tuple(columns), picture=overlay(pixels, self.detector.maps(pixels[None])[0]))
+
+
+def _opened(detector: str | os.PathLike):
+    from xray_tf.jobs.loaded_detector import load_detector
+
+    return load_detector(detector)
 
 
 def called_from(probabilities: Iterable[float], point: dict[str, Any]) -> tuple[float, ...]:

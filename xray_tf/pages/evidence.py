@@ -71,14 +71,16 @@ class Anomaly:
     Attributes:
         name: of the detector.
         flagged: whether it finds the radiograph unlike normal ones.
-        reason: in words.
-        scores: (name, value, threshold) of each score it was decided by.
-        picture: (H, W) or (H, W, 3) uint8 error map, None where there is none.
+        score: in [0, 1]; flagged from 0.5 on.
+        reason: why it is flagged, in words; empty where it is not.
+        scores: (name, value, percentile in [0, 100] among held-out normals) of each raw score.
+        picture: (H, W, 3) uint8, the radiograph under a map of where it is unusual; None where there is none.
     """
 
     name: str
     flagged: bool
-    reason: str
+    score: float
+    reason: str = ""
     scores: tuple[tuple[str, float, float], ...] = ()
     picture: np.ndarray | None = field(default=None, repr=False)
 
@@ -133,7 +135,8 @@ class Evidence:
 
     def __repr__(self) -> str:
         serious = sum(c.serious for c in self.caveats)
-        return f"Evidence({self.name!r}: {self.prediction.predicted} {self.probability:.3f}, {serious} serious caveats, {len(self.caveats) - serious} others)"
+        minor = len(self.caveats) - serious
+        return f"Evidence({self.name!r}: {self.prediction.predicted} {self.probability:.3f}; caveats: {serious} serious, {minor} minor)"
 
     def _repr_html_(self) -> str:
         return f'<div class="xray-evidence"><style>{scoped(STYLE + EVIDENCE_STYLE)}</style>{_article(self, 3)}<p class="notice">{_e(NOTICE)}</p></div>'
@@ -201,10 +204,10 @@ def _decision(e: Evidence) -> str:
             "the coloured part where the class is called" + ("." if len(names) == 2 else ", the other classes keeping their proportions.") + "</p>")
 
 
-def _scale(name: str, probability: float, called_from: float, otherwise: str) -> str:
+def _scale(name: str, probability: float, called_from: float, otherwise: str, what: str = "") -> str:
     """One class's probability from 0 to 1, with the part of the scale on which the class is called."""
     at, limit = 100 * probability, 100 * called_from
-    said = f"Probability of {name} {probability:.3f} on a scale from 0 to 1; called {name} from {called_from:.3f} on"
+    said = f"{what or f'Probability of {name}'} {probability:.3f} on a scale from 0 to 1; called {name} from {called_from:.3f} on"
     ends = f"<span>{_e(otherwise)}</span><span>{_e(name)} from {called_from:.3f}</span>"
     return (f'<div class="scale" role="img" aria-label="{_e(said)}"><div class="ends">{ends}</div>'
             f'<div class="track"><i style="left:{limit:.2f}%"></i><b style="left:{at:.2f}%"></b></div>'
@@ -259,11 +262,15 @@ def _anomaly(e: Evidence) -> str:
     if e.anomaly is None:
         return ""
     a = e.anomaly
-    rows = "".join(f'<tr><th scope="row">{_e(name)}</th><td class="number">{value:.4g}</td><td>{limit:.4g}</td></tr>' for name, value, limit in a.scores)
-    table = _scrolled("Anomaly scores", rows, ("score", "value", "flagged from")) if rows else ""
-    picture = "" if a.picture is None else f'<div class="pictures">{_figure(a.picture, "Reconstruction error", "Where the detector fails to redraw it")}</div>'
+    rows = "".join(f'<tr><th scope="row">{_e(name.replace("_", " "))}</th><td class="number">{value:.4g}</td><td>{percentile:.1f}</td></tr>'
+                   for name, value, percentile in a.scores)
+    table = _scrolled("Anomaly scores", rows, ("score", "value", "percentile among normals")) if rows else ""
+    picture = "" if a.picture is None else (
+        f'<div class="pictures">{_figure(a.picture, "Where it is unlike normals", "The radiograph under a map of what is unlike normal radiographs")}</div>')
     verdict = "unlike normal radiographs" if a.flagged else "like normal radiographs"
-    return f"<p>The detector {_e(a.name)} finds it <strong>{verdict}</strong>: {_e(a.reason)}</p>{table}{picture}"
+    why = f": {_e(a.reason)}" if a.reason else ""
+    scale = _scale("anomalous", a.score, 0.5, "like normals", "Anomaly score")
+    return f"<p>The detector {_e(a.name)} finds it <strong>{verdict}</strong>{why}.</p>{scale}{table}{picture}"
 
 
 def _facts(e: Evidence) -> str:
