@@ -15,7 +15,7 @@ from typing import Any
 
 from xray_tf.data.records import Findings
 from xray_tf.pages import sections
-from xray_tf.pages.sections import Contents, escape, flat, lay_out, metric_name, picture, read_contents, table, tiles
+from xray_tf.pages.sections import Contents, escape, flat, lay_out, read_contents, table, tiles
 from xray_tf.pages.shell import html_page
 from xray_tf.pages.study_parts import anomaly_part, explain_part, faithfulness_part, neighbours_part, shortcut_part
 from xray_tf.pages.words import IMAGE_SPLIT, NOTICE, range_text, rows_text, value_text
@@ -35,15 +35,16 @@ READERS = {"head": "classifier", "knn": "nearest neighbours", "detector": "anoma
 
 @dataclass(frozen=True)
 class StudyFolder:
-    """What the page reads: the folder, study.json, and the finished stages by kind."""
+    """What the page reads: the folder, study.json, the finished stages by kind, and what the finished classifiers' folders hold."""
 
     folder: Path
     about: dict[str, Any]
     stages: dict[str, list[dict[str, Any]]]
+    models: dict[str, Contents]
 
     def contents(self, stage: dict[str, Any]) -> Contents:
-        """Read the classifier that a stage is about."""
-        return read_contents(self.folder / "models" / stage["model"])
+        """Return what the folder of a stage's classifier holds."""
+        return self.models[stage["model"]]
 
 
 def read_study(folder: str | os.PathLike) -> StudyFolder:
@@ -59,7 +60,7 @@ def read_study(folder: str | os.PathLike) -> StudyFolder:
         record = folder / "stages" / f"{stage['name']}.json"
         if record.is_file() and (made := json.loads(record.read_text(encoding="utf-8")))["finished"] and (folder / stage["folder"]).is_dir():
             stages.setdefault(stage["kind"], []).append({**stage, "finished": made["finished"], "seconds": made["seconds"]})
-    return StudyFolder(folder, about, stages)
+    return StudyFolder(folder, about, stages, {s["model"]: read_contents(folder / s["folder"]) for s in stages.get("train", [])})
 
 
 def render_study(folder: str | os.PathLike) -> str:
@@ -184,4 +185,3 @@ PARTS: tuple[tuple[str, str, Callable[[StudyFolder], str]], ...] = (
     ("shortcuts", "Shortcuts", _each_model("shortcuts", lambda study, stage: shortcut_part(study.folder / stage["folder"]))),
     ("provenance", "Provenance", _provenance),
 )
-__all__ = ["PARTS", "StudyFolder", "metric_name", "picture", "read_study", "render_study", "results_table"]
