@@ -24,6 +24,7 @@ _PUBLIC = {
     "nearest_cases": "xray_tf.jobs.nearest_cases",
     "add_reference": "xray_tf.jobs.neighbors",
     "load": "xray_tf.jobs.loaded",
+    "reproduce_study": "xray_tf.jobs.reproduce_study",
     "shipped_models": "xray_tf.shipped",
     "GradCAM": "xray_tf.nets.gradcam",
     "overlay": "xray_tf.pages.overlays",
