@@ -1,8 +1,6 @@
 """Where the lungs lie in a frontal chest radiograph, estimated: a mean shape is laid where the picture is darkest inside it, then follows the dark.
 
-An estimate, not a segmentation. It asks whether evidence lies in the lungs at all; it cannot tell how many millimetres from the pleura. Its limits:
-a lung that is white (consolidated or hidden by fluid) has the mean shape's outline there, not its own; the part of a lung behind heart and diaphragm is
-left out; lateral views, and chests turned by more than about fifteen degrees, are not what the shape was made for. Where no placement
+An estimate, not a segmentation: good enough to ask whether evidence lies in the lungs at all. `LIMITS` says what it gets wrong. Where no placement
 explains the picture the mean shape is returned at its usual place, and flagged so.
 """
 
@@ -17,6 +15,8 @@ import numpy as np
 
 from xray_tf.data.phantom import draw_phantom
 
+LIMITS = ("Estimated, not segmented: a mean shape drawn from phantoms, laid where the picture is darkest inside it. A white lung (consolidation, fluid) is cut "
+          "short or has the mean shape's outline; lung behind the heart and the diaphragm is left out; lateral and clearly turned views are not meant.")
 FITTED, PLACED, TEMPLATE = FLAGS = ("fitted", "placed", "template")
 PLAUSIBLE_AREA = (0.6, 1.5)  # of the area of the shape that was laid
 LEAST_FIT = 0.30  # correlation of picture and placed shape, below which the placement is not believed
