@@ -9,6 +9,7 @@ import base64
 import html
 import os
 import re
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -139,7 +140,8 @@ class Evidence:
         return f"Evidence({self.name!r}: {self.prediction.predicted} {self.probability:.3f}; caveats: {serious} serious, {minor} minor)"
 
     def _repr_html_(self) -> str:
-        return f'<div class="xray-evidence"><style>{scoped(STYLE + EVIDENCE_STYLE)}</style>{_article(self, 3)}<p class="notice">{_e(NOTICE)}</p></div>'
+        key = f"x{zlib.crc32(_text(self.name).encode()):08x}"  # several may stand in one notebook
+        return f'<div class="xray-evidence"><style>{scoped(STYLE + EVIDENCE_STYLE)}</style>{_article(self, 3, key)}<p class="notice">{_e(NOTICE)}</p></div>'
 
 
 def render_evidence(shown: Sequence[Evidence], unread: Sequence[tuple[str, str]] = (), total: int | None = None) -> str:
@@ -151,7 +153,7 @@ def render_evidence(shown: Sequence[Evidence], unread: Sequence[tuple[str, str]]
         total: how many files were asked about, where not all are here.
     """
     count = len(shown) + len(unread)
-    title = os.path.basename(shown[0].name) if count == 1 and shown else f"{len(shown):,} radiographs"
+    title = os.path.basename(shown[0].name) if count == 1 and shown else f"{len(shown):,} radiograph{'s' * (len(shown) != 1)}"
     model = f" by {shown[0].card.name}" if shown else ""
     left_out = f'<p>The first {count:,} of {total:,} files; predictions.csv holds all.</p>' if total and total > count else ""
     parts = [f'<header><p class="eyebrow">xray_tf evidence</p><h1>{_e(title)}</h1><p class="lead">What was decided{_e(model)}, why, and what to distrust.</p>'
@@ -177,8 +179,8 @@ def _contents(shown: Sequence[Evidence]) -> str:
     for i, e in enumerate(shown, 1):
         serious = ", ".join(c.kind for c in e.caveats if c.serious) or "nothing serious"
         rows += (f'<tr><th scope="row"><a href="#r{i}">{_e(os.path.basename(e.name))}</a></th><td>{_e(e.prediction.predicted)}</td>'
-                 f'<td><span class="number">{e.probability:.3f}</span> {_e(e.prediction.predicted)}</td><td>{_e(serious)}</td></tr>')
-    table = _scrolled("Radiographs on this page", rows, ("file", "decided", "probability", "to distrust"))
+                 f'<td><span class="number">{e.probability:.3f}</span></td><td>{_e(serious)}</td></tr>')
+    table = _scrolled("Radiographs on this page", rows, ("file", "decided", "its probability", "to distrust"))
     return f'<section aria-labelledby="all"><h2 id="all">On this page</h2>{table}</section>'
 
 

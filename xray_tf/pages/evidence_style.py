@@ -28,5 +28,5 @@ figcaption { font-size: 0.9rem; padding: 0.35rem 0.2rem 0; color: var(--muted); 
   font-size: 0.85rem; margin-bottom: 0.3rem; }
 @media print { .evidence + .evidence { break-before: page; } .pictures { grid-template-columns: repeat(3, 1fr); }
   .cases { grid-template-columns: repeat(5, 1fr); }
-  .caveats li, .scale { break-inside: avoid; } }
+  .caveats li, .scale, .track { break-inside: avoid; } }
 """
