@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from xray_tf.artifact import ArtifactError, Card, new_folder, new_piece, read_card, refuse_existing, seal, write_text
+from xray_tf import artifact
+from xray_tf.artifact import ArtifactError, Card, new_folder, new_piece, read_card, refuse_existing, renewed_folder, seal, write_text
 
 
 @pytest.fixture
@@ -82,3 +83,54 @@ def test_a_failed_piece_leaves_the_artifact_as_it_was(folder):
     with pytest.raises(RuntimeError), new_piece(folder, "saved_model"):
         raise RuntimeError
     assert sorted(p.name for p in folder.iterdir()) == ["card.json", "weights.bin"]
+
+
+def names_below(folder):
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*"))
+
+
+def test_a_renewed_folder_takes_the_place_of_the_old_one_whole(folder, tmp_path):
+    with renewed_folder(folder) as draft:
+        (draft / "page").write_text("new")
+        assert names_below(folder) == ["card.json", "weights.bin"]  # a reader still sees the old one
+    assert names_below(folder) == ["card.json", "page", "weights.bin"] and names_below(tmp_path) == ["model", *(f"model/{n}" for n in names_below(folder))]
+
+
+@pytest.mark.parametrize("fails_at", ["writing", "the first rename", "the second rename"])
+def test_a_folder_that_could_not_be_renewed_is_as_it_was(fails_at, folder, tmp_path, monkeypatch):
+    calls, rename = [], artifact.os.rename
+
+    def failing(a, b):
+        calls.append(a)
+        if len(calls) == {"the first rename": 1, "the second rename": 2}.get(fails_at):
+            raise OSError("disk gone")
+        rename(a, b)
+
+    monkeypatch.setattr(artifact.os, "rename", failing)
+    with pytest.raises(OSError, match="disk gone"), renewed_folder(folder) as draft:
+        (draft / "weights.bin").write_bytes(b"other")
+        if fails_at == "writing":
+            raise OSError("disk gone")
+    assert names_below(tmp_path) == ["model", "model/card.json", "model/weights.bin"]
+    assert read_card(folder).name == "model" and (folder / "weights.bin").read_bytes() == b"12345"
+
+
+def test_both_copies_survive_an_interrupt_between_the_two_renames(folder, tmp_path, monkeypatch):
+    rename = artifact.os.rename
+    monkeypatch.setattr(artifact.os, "rename", lambda a, b: (_ for _ in ()).throw(KeyboardInterrupt) if a != folder else rename(a, b))
+    with pytest.raises(KeyboardInterrupt), renewed_folder(folder):
+        pass
+    assert sorted(p.parent.name for p in tmp_path.rglob("weights.bin")) == ["new", "old"]
+
+
+def test_a_seal_leaves_pieces_to_their_own_manifests(folder):
+    with new_piece(folder, "saved_model") as draft:
+        write_text(draft / "graph", "g")
+    assert set(seal(folder, read_card(folder)).files) == {"weights.bin"}
+
+
+def test_a_link_stays_a_link_when_its_folder_is_renewed(folder, tmp_path):
+    (tmp_path / "link").symlink_to(folder)
+    with renewed_folder(tmp_path / "link") as draft:
+        (draft / "page").write_text("new")
+    assert (tmp_path / "link").is_symlink() and (folder / "page").read_text() == "new"

@@ -86,6 +86,33 @@ def new_folder(target: str | os.PathLike) -> Iterator[Path]:
         shutil.rmtree(draft, ignore_errors=True)
 
 
+@contextmanager
+def renewed_folder(folder: str | os.PathLike) -> Iterator[Path]:
+    """Give a copy of a finished folder, a hidden sibling, that takes the folder's place when the block ends without an error.
+
+    Only for what is made anew from the folder itself, such as its pages; results are never overwritten. The exchange is two renames: a reader sees
+    the old folder or the new one whole, and a kill between the two leaves both, hidden.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+    """
+    folder = Path(folder).resolve()  # a link stays, what it points to is renewed
+    workshop = Path(tempfile.mkdtemp(prefix=f".{folder.name}.tmp-", dir=folder.parent))
+    try:
+        draft, before = workshop / "new", workshop / "old"
+        shutil.copytree(folder, draft)
+        yield draft
+        os.rename(folder, before)
+        try:
+            os.rename(draft, folder)
+        except BaseException:
+            os.rename(before, folder)
+            raise
+    finally:
+        if folder.exists():  # else an interrupt fell between the two renames, and the only copies are in there
+            shutil.rmtree(workshop, ignore_errors=True)
+
+
 def refuse_existing(target: str | os.PathLike) -> None:
     """Raise FileExistsError when `target` is there and is not an empty folder."""
     target = Path(target)
@@ -104,7 +131,7 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 
 def seal(folder: str | os.PathLike, card: Card) -> Card:
-    """Write `card.json` into a draft folder, with the sha256 of every file beside it, and return the completed card."""
+    """Write `card.json` into a draft folder, with the sha256 of every file beside it (pieces have their own), and return the completed card."""
     folder = Path(folder)
     card = Card(**{**_shallow(card), "files": _checksums(folder)})
     write_text(folder / CARD, json.dumps(asdict(card), indent=1, sort_keys=True, allow_nan=False) + "\n")
@@ -170,7 +197,8 @@ def sha256_of(path: str | os.PathLike) -> str:
 
 
 def _checksums(folder: Path) -> dict[str, str]:
-    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in (CARD, MANIFEST))
+    pieces = [p.parent for p in folder.rglob(MANIFEST) if p.parent != folder]  # each has checksums of its own
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in (CARD, MANIFEST) and not any(p.is_relative_to(q) for q in pieces))
     return {p.relative_to(folder).as_posix(): sha256_of(p) for p in paths}
 
 

@@ -41,6 +41,8 @@ class DataOptions(Checked):
     test: float = option(0.15, "share carved out as test where the source brings no test part", metavar="SHARE")
     strict: bool = option(False, "stop at the first unusable file instead of reporting it and going on")
     cache: str | None = option(None, "where decoded pixels are kept (default: the user's cache folder)", metavar="DIR")
+    attribution: str | None = option(None, "whose radiographs they are and under which licence, for the model card; known data sets need none",
+                                     metavar="TEXT")
 
 
 @dataclass(frozen=True)

@@ -165,23 +165,6 @@ def test_the_report_is_written_once_and_only_for_a_sound_artifact(folder, tmp_pa
         render_report(tmp_path)
 
 
-def test_the_model_card_holds_the_numbers_the_limits_and_the_command(finished):
-    card, metrics, _ = finished["three-class"]
-    text = render_model_card(card, metrics)
-    assert [line[3:] for line in text.splitlines() if line.startswith("## ")] == [
-        "Task", "Data and split", "Operating points", "Metrics", "Intended use and limits", "Use it", "Make it again"]
-    cell = metrics["metrics"]["auroc"]
-    assert f"| AUROC | {cell['value']:.3f} | [{cell['low']:.3f}, {cell['high']:.3f}] |" in text
-    assert f"    {card.provenance['command_line']}" in text and NOTICE in text
-    for row, name in zip(metrics["confusion_matrix"], card.class_names, strict=True):
-        assert f"| {name} | {' | '.join(map(str, row))} |" in text
-    for block in text.split("\n\n"):  # every table has as many cells in each row as in its head
-        lines = [line.replace("\\|", "") for line in block.splitlines()]
-        if lines[0].startswith("|"):
-            assert len({line.count("|") for line in lines}) == 1, block
-    assert "## Metrics" not in render_model_card(card)
-
-
 def test_the_notebook_summary_names_task_rule_and_numbers(folder):
     card = read_card_of(folder)
     text = Page(render_summary(card)).text

@@ -91,4 +91,4 @@ def test_a_report_and_a_model_card_show_the_bench_where_there_is_one(tmp_path, b
     (tmp_path / "run" / "shift.json").write_text(json.dumps(made_up()))
     page = render_report(tmp_path / "run")
     assert 'id="shift"' in page and "0.700 (darker)" in page and shift_alt(made_up()) in page
-    assert "## Shift card" in render_model_card(card, metrics, made_up())
+    assert "## Shift card" in render_model_card(card, metrics, {"shift.json": made_up()})
