@@ -189,6 +189,15 @@ def run_explain(study: Study, recipe: Recipe) -> None:
         write_gallery(draft, sample, task, study.out / "models" / recipe.name)
 
 
+def run_examine(study: Study, recipe: Recipe) -> None:
+    """How faithful the maps are, whether they depend on what was learnt, and what survives without lungs, borders and markers."""
+    from xray_tf.jobs.measure_explanations import measure_explanations
+
+    data, data_options = study.source_of(recipe.train.task)
+    measure_explanations(study.out / "models" / recipe.name, data, study.out / "examinations" / recipe.name, data_options, study.preset.examine, part="test",
+                         progress=study.progress)
+
+
 def write_gallery(folder: Path, sample: Records, task: str, model: Path) -> None:
     """Write gallery/*.jpeg and gallery.json: the most typical radiographs of each outcome, without a name on them.
 

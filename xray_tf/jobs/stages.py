@@ -15,6 +15,7 @@ from xray_tf.options import (
     DetectOptions,
     EmbedOptions,
     EvaluateOptions,
+    ExamineOptions,
     ExplainOptions,
     ModelOptions,
     ReproduceOptions,
@@ -50,7 +51,7 @@ class Preset:
         embed: the neighbours' options.
         detect: the anomaly detector's.
         explained: test radiographs with a heat map.
-        measured: of them, how many the faithfulness of the maps and the shortcuts are measured on.
+        examine: on how many the faithfulness of the maps and the shortcuts are measured, and how.
     """
 
     recipes: tuple[Recipe, ...]
@@ -60,7 +61,7 @@ class Preset:
     embed: EmbedOptions = EmbedOptions()
     detect: DetectOptions = DetectOptions(report_on_pneumonia=True)
     explained: int = 60
-    measured: int = 60
+    examine: ExamineOptions = ExamineOptions()
 
 
 _REPORT = {"method": "head", "epochs": 20, "augment": "light"}  # trunk frozen, last layer, AdamW, warm-up and cosine
@@ -71,7 +72,7 @@ PRESETS: dict[str, Preset] = {
          Recipe(ModelOptions(backbone="resnet18", adapter=True), TrainOptions(task="three-class", **_REPORT)),
          Recipe(ModelOptions(backbone="resnet101"), TrainOptions(task="three-class", **_REPORT))),
         "the course report's recipe: ResNet-101, and ResNet-18 behind a convolution; trunk frozen, last layer trained on augmented radiographs",
-        shift=ShiftOptions(shift=True, shift_rows=150)),
+        shift=ShiftOptions(shift=True, shift_rows=150), examine=ExamineOptions(rows=20, random_rows=10, shortcut_rows=60)),
     "best": Preset(
         tuple(Recipe(ModelOptions(), TrainOptions(task=task)) for task in ("binary", "three-class")),
         "the recipe of the shipped models: the defaults of train"),
@@ -79,7 +80,8 @@ PRESETS: dict[str, Preset] = {
         tuple(Recipe(ModelOptions(image_size=96), TrainOptions(task=task, **_QUICK)) for task in ("binary", "three-class")),
         "small pictures and few epochs, to see every stage work within minutes", 300,
         ShiftOptions(shift=True, shift_rows=60, shift_bootstrap=50), EmbedOptions(map_rows=1500),
-        DetectOptions(report_on_pneumonia=True, image_size=96, epochs=20), 24, 24),
+        DetectOptions(report_on_pneumonia=True, image_size=96, epochs=20), 24,
+        ExamineOptions(rows=6, steps=5, random_rows=6, depths=3, shortcut_rows=24, bootstrap=200)),
 }
 
 
@@ -180,8 +182,18 @@ def make_preset(options: ReproduceOptions) -> Preset:
     used = sorted({r.model.backbone for r in recipes.values()})
     given = _weights_of(options.weights, used)
     detect = replace(preset.detect, epochs=options.epochs or preset.detect.epochs, seed=options.seed)
+    if options.rows:
+        preset = replace(preset, **_for_few(preset, options.rows))
     weighed = (replace(r, model=replace(r.model, weights=given.get(r.model.backbone, r.model.weights))) for r in recipes.values())
     return replace(preset, detect=detect, recipes=tuple(weighed))
+
+
+def _for_few(preset: Preset, rows: int) -> dict[str, Any]:
+    """Return the measuring stages' options cut down to what a trial on `rows` radiographs is worth."""
+    few, more, examine = max(2, rows // 20), max(6, rows // 10), preset.examine
+    return {"shift": replace(preset.shift, shift_rows=min(preset.shift.shift_rows, more)),
+            "examine": replace(examine, rows=min(examine.rows, few), random_rows=min(examine.random_rows, few), steps=min(examine.steps, 5),
+                               depths=min(examine.depths, 3), shortcut_rows=min(examine.shortcut_rows, more))}
 
 
 def _weights_of(text: str | None, used: list[str]) -> dict[str, str]:
@@ -228,6 +240,7 @@ def _about(study: Study, recipe: Recipe) -> list[Stage]:
               _recorded(preset.shift, study.evaluate_options), after, recipe),
         Stage(f"explain-{name}", "explain", f"explanations/{name}", lambda: runs.run_explain(study, recipe),
               {**_recorded(ExplainOptions()), "explained": preset.explained, "seed": study.options.seed}, after, recipe),
+        Stage(f"examine-{name}", "examine", f"examinations/{name}", lambda: runs.run_examine(study, recipe), _recorded(preset.examine), after, recipe),
     ]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from xray_tf.data.records import Records
+from xray_tf.data.regions import FILLS, REGIONS
 from xray_tf.data.shift import STRESSES, choose_stresses
 from xray_tf.jobs.stages import Recipe, Stage, Study
 
@@ -78,6 +79,7 @@ def estimate(study: Study, stage: Stage, counts: dict[str, int], rate: float | N
     passes = {"train": lambda: _training_passes(stage.recipe, counts),
               "embed": lambda: used,
               "shift": lambda: counts["test"] + _stressed(study, counts),
+              "examine": lambda: _examined(study, counts["test"]),
               "explain": lambda: 2.2 * min(study.preset.explained, counts["test"])}[stage.kind]()
     tsne = 0.012 * min(used, study.preset.embed.map_rows) + 0.004 * used if stage.kind == "embed" else 0.0
     return START_S + passes / rate + tsne
@@ -97,6 +99,13 @@ def _stressed(study: Study, counts: dict[str, int]) -> float:
     options = study.preset.shift
     rows = min(options.shift_rows or counts["test"], counts["test"])
     return rows * (1 + sum(len(STRESSES[n].severities) for n in choose_stresses(options.stresses)))
+
+
+def _examined(study: Study, test: int) -> float:
+    """Passes of the faithfulness of one method and three controls on three baselines, of the shuffled copies, and of the regions taken away."""
+    options = study.preset.examine
+    faithful, shuffled, masked = (min(n or test, test) for n in (options.rows, options.random_rows, options.shortcut_rows))
+    return 4 * (6 * options.steps + 2) * faithful + 2 * (options.depths + 1) * shuffled + (1 + len(REGIONS) * len(FILLS)) * masked
 
 
 def time_text(seconds: float) -> str:

@@ -181,7 +181,7 @@ PARTS: tuple[tuple[str, str, Callable[[StudyFolder], str]], ...] = (
     ("neighbours", "Nearest neighbours and t-SNE", _each_model("embed", lambda study, stage: neighbours_part(study.folder / stage["folder"]))),
     ("anomaly", "Anomalies", lambda study: "".join(anomaly_part(study.folder / s["folder"]) for s in study.stages.get("detector", []))),
     ("explanations", "Heat maps", _each_model("explain", lambda study, stage: explain_part(study.folder / stage["folder"]))),
-    ("faithfulness", "How faithful the maps are", _each_model("faithfulness", lambda study, stage: faithfulness_part(study.folder / stage["folder"]))),
-    ("shortcuts", "Shortcuts", _each_model("shortcuts", lambda study, stage: shortcut_part(study.folder / stage["folder"]))),
+    ("faithfulness", "How faithful the maps are", _each_model("examine", lambda study, stage: faithfulness_part(study.folder / stage["folder"]))),
+    ("shortcuts", "Shortcuts", _each_model("examine", lambda study, stage: shortcut_part(study.folder / stage["folder"]))),
     ("provenance", "Provenance", _provenance),
 )
