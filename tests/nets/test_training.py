@@ -20,7 +20,7 @@ from xray_tf.nets.objective import (
     targets_of,
     vector_loss_net,
 )
-from xray_tf.nets.training import Phase, Training
+from xray_tf.nets.training import Phase, Training, make_optimizer
 from xray_tf.options import ModelOptions, TrainOptions
 
 _spec = importlib.util.spec_from_file_location("two_blocks", Path(__file__).with_name("two_blocks.py"))
@@ -134,6 +134,12 @@ def test_averaging_only_looks_on():
     plain, averaged = (run(options=replace(OPTIONS, ema=ema, keep="last"))[1].history for ema in (0.0, 0.9))
     assert [row["loss"] for row in plain[:3]] == [row["loss"] for row in averaged[:3]]  # a phase starts from the weights kept, which differ
     assert plain[2]["val_loss"] != averaged[2]["val_loss"]
+
+
+@pytest.mark.parametrize("steps, epochs, want", [(100, 10, 0.99), (5, 3, 1 / 3), (2, 3, 0.0)])
+def test_the_average_reaches_back_a_tenth_of_the_phase_at_most(steps, epochs, want):
+    optimizer = make_optimizer(TrainOptions(ema=0.99), Phase("head", None, None, steps, epochs, 1e-3, None))
+    assert optimizer.use_ema and optimizer.ema_momentum == pytest.approx(want)
 
 
 def test_the_last_epoch_is_kept_when_asked_for():

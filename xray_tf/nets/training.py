@@ -64,7 +64,9 @@ def make_optimizer(options: TrainOptions, phase: Phase) -> StagewiseAdamW:
         warm = int(total * options.warmup)
         start, target = (rate * 0.01, rate) if warm else (rate, None)
         rate = keras.optimizers.schedules.CosineDecay(start, max(1, total - warm), warmup_target=target, warmup_steps=warm)
-    ema = {"use_ema": True, "ema_momentum": options.ema} if options.ema else {}
+    # A window, 1 / (1 - momentum) steps, beyond a tenth of the phase would still average in the weights it began with.
+    momentum = max(0.0, min(options.ema, 1 - 10 / max(1, phase.steps * phase.epochs)))
+    ema = {"use_ema": True, "ema_momentum": momentum} if options.ema else {}
     return StagewiseAdamW(phase.factors, learning_rate=rate, weight_decay=options.weight_decay, global_clipnorm=GRADIENT_NORM, **ema)
 
 

@@ -1,0 +1,182 @@
+"""python benchmarks/recipe.py run --data DIR --work DIR [--recipes NAME,...] [--seeds 0,1]
+python benchmarks/recipe.py table --work DIR --out benchmarks/results/recipe.json
+
+The ablation behind the defaults of `train`: one recipe, and the same with one part taken out or put in, each fine-tuned on the same rows.
+Every seed draws its own patients, order, augmentation and head. Training and validation rows hold the normals of one acquisition (IM-),
+the test rows those of the other (NORMAL2-IM-), pneumonia is divided by patient: so the frozen threshold meets a natural shift; the shift
+bench is then run on the same test rows. Runs are small (rows, pixels, epochs below) because there are many of them: they rank recipes, and
+say nothing about how good the shipped model is. Each run leaves one JSON in --work and is skipped when it is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+
+from xray_tf.options import DataOptions, EvaluateOptions, ModelOptions, ShiftOptions, TrainOptions
+
+SIDE, TRAIN_ROWS, VAL_ROWS, TEST_ROWS, SHIFT_ROWS = 128, 1200, 400, 500, 120
+BASE_MODEL = ModelOptions(image_size=SIDE, resize="squash", standardize=True)
+BASE_TRAIN = TrainOptions(task="binary", method="warm", epochs=20, fine_tune="all", fine_tune_epochs=4, batch_size=16, fine_tune_learning_rate=5e-4,
+                          layer_decay=0.9, weight_decay=0.01, label_smoothing=0.05, augment="robust", ema=0.98, keep="last", precision="float32")
+# name -> (changes of the training, changes of the model, what it says in the table)
+RECIPES: dict[str, tuple[dict, dict, str]] = {
+    "full": ({}, {}, "the recipe"),
+    "probe": ({"fine_tune": "none", "augment": "none"}, {"standardize": False}, "frozen trunk, last layer only"),
+    "plain": ({"augment": "light", "label_smoothing": 0.0, "ema": 0.0, "layer_decay": 1.0, "weight_decay": 1e-4, "fine_tune_learning_rate": 1e-4,
+               "keep": "best"}, {"standardize": False}, "fine-tuning as usually done: light augmentation, nothing else"),
+    "light": ({"augment": "light"}, {}, "light augmentation instead of robust"),
+    "strong": ({"augment": "strong"}, {}, "strong augmentation: no borders, blanks, shrinking"),
+    "unstandardised": ({}, {"standardize": False}, "without standardising each image"),
+    "no-smoothing": ({"label_smoothing": 0.0}, {}, "without label smoothing"),
+    "no-average": ({"ema": 0.0}, {}, "without the weights' moving average"),
+    "one-rate": ({"layer_decay": 1.0}, {}, "one learning rate for all stages"),
+    "mixup": ({"mixup": 0.2}, {}, "with mixup (alpha 0.2)"),
+    "last-stages": ({"fine_tune": "3"}, {}, "only the last three stages learn"),
+}
+
+
+def run(given: argparse.Namespace) -> None:
+    """Run each recipe and seed in a process of its own."""
+    work = Path(given.work)
+    work.mkdir(parents=True, exist_ok=True)
+    for seed in given.seeds.split(","):
+        for name in given.recipes.split(","):
+            target = work / f"{name}-{seed}.json"
+            if not target.exists():
+                subprocess.run([sys.executable, __file__, "one", "--data", given.data, "--work", given.work, "--recipe", name, "--seed", seed], check=True)
+
+
+def one(given: argparse.Namespace) -> None:
+    """Train one recipe with one seed, score it, write its JSON."""
+    from xray_tf.data.split import write_split
+    from xray_tf.jobs.evaluate_model import evaluate_model
+    from xray_tf.jobs.train_classifier import train_classifier
+
+    train_changes, model_changes, text = RECIPES[given.recipe]
+    with tempfile.TemporaryDirectory() as folder:
+        split = write_split(small_split(given.data, given.seed), Path(folder) / "split.csv")
+        data = DataOptions(split=str(split))
+        start = time.perf_counter()
+        model = train_classifier(given.data, Path(folder) / "model", data, replace(BASE_MODEL, **model_changes),
+                                 replace(BASE_TRAIN, seed=given.seed, **train_changes), EvaluateOptions(bootstrap=0))
+        trained = time.perf_counter() - start
+        shift_options = ShiftOptions(shift=True, shift_rows=SHIFT_ROWS)
+        metrics, predictions = evaluate_model(model, given.data, Path(folder) / "scores", data, EvaluateOptions(bootstrap=1000), shift_options, part="test")
+        shift = json.loads((Path(folder) / "scores" / "shift.json").read_text(encoding="utf-8"))
+        held = model.card.operating_points
+        val = json.loads(json.dumps({n: {k: p[k] for k in ("threshold", "sensitivity", "specificity")} for n, p in held.items()}))
+        result = {"recipe": given.recipe, "text": text, "seed": given.seed, "seconds": round(trained, 1), "test_rows": len(predictions), "val": val,
+                  "test": metrics["metrics"], "shift_mean": shift["mean"], "shift_clean": shift["clean"],
+                  "stresses": {s["name"]: s["mean"] for s in shift["stresses"]},
+                  "scores": {"label": predictions.labels.tolist(), "patient": list(predictions.patients),
+                             "probability": np.round(predictions.probabilities[:, 1], 5).tolist()},
+                  "options": {"ModelOptions": asdict(replace(BASE_MODEL, **model_changes)), "TrainOptions": asdict(replace(BASE_TRAIN, **train_changes))}}
+    (Path(given.work) / f"{given.recipe}-{given.seed}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def small_split(data: str, seed: int):
+    """Return the rows of one seed, with their part: whole patients, drawn until each class has its share of each part."""
+    from xray_tf.data.records import Records
+    from xray_tf.data.shift import natural_splits
+    from xray_tf.jobs.corpus import read_corpus
+
+    corpus = read_corpus(data, "binary", DataOptions(), SIDE, "squash", False)
+    records = natural_splits(corpus.records, seed=seed)["acquisition-normal2"]
+    wanted = {"train": (TRAIN_ROWS // 3, TRAIN_ROWS * 2 // 3), "val": (VAL_ROWS // 3, VAL_ROWS * 2 // 3), "test": (TEST_ROWS // 2, TEST_ROWS // 2)}
+    left = {(part, label): n for part, (normal, sick) in wanted.items() for label, n in (("normal", normal), ("pneumonia", sick))}
+    patients = sorted({r.patient for r in records})
+    np.random.default_rng(seed).shuffle(patients)
+    by_patient: dict[str, list] = {p: [] for p in patients}
+    for row in records:
+        by_patient[row.patient].append(row)
+    kept = []
+    for patient in patients:
+        rows = by_patient[patient]
+        key = (rows[0].split, rows[0].label)
+        if left[key] > 0:
+            left[key] -= len(rows)
+            kept += rows
+    return Records(kept, records.root, records.split_by)
+
+
+def table(given: argparse.Namespace) -> None:
+    """Write the JSON of all runs and print the table, means over seeds with intervals by patient."""
+    runs = [json.loads(p.read_text(encoding="utf-8")) for p in sorted(Path(given.work).glob("*-*.json"))]
+    rows = [summary(name, [r for r in runs if r["recipe"] == name]) for name in RECIPES if any(r["recipe"] == name for r in runs)]
+    Path(given.out).write_text(json.dumps({"side": SIDE, "train_rows": TRAIN_ROWS, "test_rows": TEST_ROWS, "shift_rows": SHIFT_ROWS, "base_train":
+                                           asdict(BASE_TRAIN), "base_model": asdict(BASE_MODEL), "recipes": rows}, indent=1) + "\n", encoding="utf-8")
+    print("| recipe | seeds | AUROC, other acquisition | sensitivity | specificity | balanced accuracy | under the bench: sensitivity | specificity | AUROC |")
+    print("| --- " * 9 + "|")
+    for row in rows:
+        cells = [f"{row[k]['mean']:.3f} [{row[k]['low']:.3f}, {row[k]['high']:.3f}]" for k in ("auroc", "sensitivity", "specificity", "balanced_accuracy")]
+        cells += [f"{row[k]:.3f}" for k in ("shift_sensitivity", "shift_specificity", "shift_auroc")]
+        print(f"| {row['text']} | {row['seeds']} | " + " | ".join(cells) + " |")
+
+
+def summary(name: str, runs: list[dict], replicates: int = 2000) -> dict:
+    """Return one recipe's means over its seeds; the interval resamples patients within each seed, then averages the seeds."""
+    random = np.random.default_rng(0)
+    draws = []
+    points = []
+    for one_run in runs:
+        scores, threshold = one_run["scores"], one_run["val"]["balanced"]["threshold"]
+        label, probability = np.array(scores["label"]), np.array(scores["probability"])
+        groups = np.unique(scores["patient"], return_inverse=True)[1]
+        points.append(_numbers(label, probability, threshold, np.ones(len(label))))
+        weights = random.multinomial(groups.max() + 1, np.full(groups.max() + 1, 1 / (groups.max() + 1)), size=replicates)
+        draws.append([_numbers(label, probability, threshold, w[groups]) for w in weights])
+    draws, points = np.mean(draws, axis=0), np.mean(points, axis=0)
+    low, high = np.percentile(draws, [2.5, 97.5], axis=0)
+    out = {"recipe": name, "text": runs[0]["text"], "seeds": len(runs), "seconds": round(float(np.mean([r["seconds"] for r in runs])), 1)}
+    for i, metric in enumerate(("auroc", "sensitivity", "specificity", "balanced_accuracy")):
+        out[metric] = {"mean": float(points[i]), "low": float(low[i]), "high": float(high[i]),
+                       "each_seed": [float(_numbers(np.array(r["scores"]["label"]), np.array(r["scores"]["probability"]),
+                                                    r["val"]["balanced"]["threshold"], np.ones(len(r["scores"]["label"])))[i]) for r in runs]}
+    for metric in ("sensitivity", "specificity", "auroc"):
+        out[f"shift_{metric}"] = float(np.mean([r["shift_mean"][metric]["value"] for r in runs]))
+    return out
+
+
+def _numbers(label: np.ndarray, probability: np.ndarray, threshold: float, weight: np.ndarray) -> np.ndarray:
+    """Return weighted AUROC, sensitivity, specificity and balanced accuracy."""
+    from sklearn.metrics import roc_auc_score
+
+    called = probability >= threshold
+    sensitivity = np.average(called[label == 1], weights=weight[label == 1])
+    specificity = 1 - np.average(called[label == 0], weights=weight[label == 0])
+    return np.array([roc_auc_score(label, probability, sample_weight=weight), sensitivity, specificity, (sensitivity + specificity) / 2])
+
+
+def main() -> None:
+    """Parse, and run one of the three."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    for job in (run, one, table):
+        command = commands.add_parser(job.__name__)
+        command.add_argument("--work", required=True, metavar="DIR")
+        if job is table:
+            command.add_argument("--out", required=True, metavar="FILE.json")
+        else:
+            command.add_argument("--data", required=True, metavar="DIR")
+        command.set_defaults(job=job)
+        if job is run:
+            command.add_argument("--recipes", default=",".join(RECIPES))
+            command.add_argument("--seeds", default="0,1")
+        if job is one:
+            command.add_argument("--recipe", required=True, choices=tuple(RECIPES))
+            command.add_argument("--seed", type=int, required=True)
+    given = parser.parse_args()
+    given.job(given)
+
+
+if __name__ == "__main__":
+    main()
