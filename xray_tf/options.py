@@ -155,6 +155,10 @@ class DetectOptions(Checked):
                             metavar="SHARE", least=0.01, below=0.9)
     components: int = option(32, "principal components of the standardised codes, whitened, in which density is estimated", metavar="N", least=1)
     folds: int = option(5, "folds over patients of the bandwidth's cross-validated likelihood", metavar="N", least=2)
+    detectors: str = option("default", "the stronger detectors on frozen features, joined by commas; default: those chosen on synthetic lesions; none: "
+                                       "autoencoder and density alone", metavar="NAMES")
+    backbone: str = option("efficientnet_lite0", "the frozen trunk of these features", metavar="NAME")
+    weights: str | None = option("imagenet", "of that trunk: imagenet, none, or the path of a weights file", metavar="WHICH")
     budget: float = option(0.05, "the share of normal patients that all scores together may call anomalous", metavar="SHARE", least=0.0001, below=0.9)
     thresholds: str | None = option(None, "set thresholds by hand instead: name=value,name=value; no false-alarm rate is promised then", metavar="LIST")
     seed: int = option(0, "of the split, the weights, the order, the folds and the radiograph that stands for its patient", metavar="N")
