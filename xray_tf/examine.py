@@ -1,0 +1,43 @@
+"""python -m xray_tf.examine --model DIR --data DIR --out DIR [--split FILE --part test]
+
+Examines a classifier on labelled radiographs: does it need the lungs, and are its heat maps faithful to it? Leaves in --out: shortcuts.json and .csv (what
+survives without lungs, border, markers; where maps lie), faithfulness.json, .csv and .npz (deletion, insertion, ROAD, average drop against
+controls; maps while weights are shuffled), pictures, and examination.html. `--parts shortcuts` measures one of the three.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from xray_tf.commands import run
+from xray_tf.options import PARTS, DataOptions, ExamineOptions, add_flags, from_flags
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Parse, examine, and print what was found."""
+    parser = argparse.ArgumentParser(prog="python -m xray_tf.examine", description="Examine what a classifier looks at, and its heat maps. Research software.")
+    parser.add_argument("--model", required=True, metavar="DIR", help="the artifact that train made")
+    parser.add_argument("--data", required=True, help="labelled radiographs, as in training")
+    parser.add_argument("--out", required=True, metavar="DIR", help="the folder to make; it must not exist")
+    parser.add_argument("--operating-point", metavar="NAME", help="a point on the card instead of its default")
+    parser.add_argument("--part", choices=PARTS, default="all", help="examine only the rows of this part (default: all)")
+    groups = (DataOptions, ExamineOptions)
+    for group in groups:
+        add_flags(parser, group)
+    given = parser.parse_args(args)
+
+    def job() -> None:
+        from xray_tf.artifact import refuse_existing
+        from xray_tf.jobs.measure_explanations import PAGE, measure_explanations
+
+        refuse_existing(given.out)
+        measure_explanations(given.model, given.data, given.out, *(from_flags(given, group) for group in groups), part=given.part,
+                             operating_point=given.operating_point)
+        print(f"Finished: {given.out}/{PAGE}")
+
+    return run(job)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
