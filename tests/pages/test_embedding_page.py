@@ -49,6 +49,12 @@ def test_the_data_in_the_page_are_those_given():
     assert point[12] == [["train/elsewhere.png", 1, 0.25], [4, 0, 0.5]]
 
 
+def test_both_confusion_matrices_are_on_the_page_with_their_counts_as_text():
+    page = make()
+    found = re.findall(r'alt="Confusion matrix of (.*?)\. normal: (\d+) called normal, (\d+) called pneumonia; pneumonia: (\d+) called normal, (\d+)', page)
+    assert [f[0] for f in found] == ["nearest neighbours", "the network&#x27;s head"] and all(sum(map(int, f[1:])) == 12 for f in found)
+
+
 def test_nothing_comes_from_elsewhere_and_only_the_named_script_may_run():
     page = make()
     assert not re.search(r'(?:src|href)="(?!data:|#)', page) and "//cdn" not in page and "fetch(" not in page and "innerHTML" not in page

@@ -18,7 +18,7 @@ import numpy as np
 from xray_tf.artifact import Card
 from xray_tf.data.records import Record
 from xray_tf.pages.embedding_script import SCRIPT, STYLE
-from xray_tf.pages.figures import CLASS_COLOURS
+from xray_tf.pages.figures import CLASS_COLOURS, confusion_matrix, to_png_bytes
 from xray_tf.pages.shell import html_page
 from xray_tf.pages.words import IMAGE_SPLIT, NAMES, NOTICE, range_text, rows_text, value_text
 
@@ -147,11 +147,20 @@ def _comparison(metrics: dict[str, Any]) -> str:
         body += f'<tr><th scope="row">{macro}{NAMES[name]}</th>' + "".join(
             f'<td><span class="number">{value_text(c)}</span> <span class="small whole">{_e(range_text(c))}</span></td>' for c in cells) + "</tr>"
     head = "".join(f'<th scope="col">{_e(t)}</th>' for _, t in sides)
+    matrices = "".join(_matrix(metrics[k]["confusion_matrix"], metrics["class_names"], t) for k, t in sides)
     first = metrics[sides[0][0]]
     return f"""<section aria-labelledby="compare-title"><h2 id="compare-title">The same rows, two readers</h2>
 <p>On {_e(rows_text(first))}. In brackets: {_e(first["interval"]["kind"])}. Operating points are fitted on validation rows.</p>
 <div class="scroll" tabindex="0" role="region" aria-label="Metrics"><table><caption>Metrics of both</caption>
-<thead><tr><th scope="col">metric</th>{head}</tr></thead><tbody>{body}</tbody></table></div></section>"""
+<thead><tr><th scope="col">metric</th>{head}</tr></thead><tbody>{body}</tbody></table></div>
+<div class="figures">{matrices}</div></section>"""
+
+
+def _matrix(matrix: Sequence[Sequence[int]], names: Sequence[str], whose: str) -> str:
+    """The picture, with the counts as its text."""
+    picture = base64.b64encode(to_png_bytes(confusion_matrix(matrix, names, whose[0].upper() + whose[1:]), 110)).decode()
+    said = "; ".join(f"{n}: " + ", ".join(f"{v} called {m}" for v, m in zip(row, names, strict=True)) for n, row in zip(names, matrix, strict=True))
+    return f'<figure><img alt="Confusion matrix of {_e(whose)}. {_e(said)}" src="data:image/png;base64,{picture}"></figure>'
 
 
 def _e(value: Any) -> str:
