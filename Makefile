@@ -18,13 +18,9 @@ $(VENV)/installed-test: $(VENV)/installed
 	touch $@
 
 demo: $(VENV)/installed
-	@echo "== 1. Look at the data: synthetic chest radiographs, no patient is behind them"
-	$(BIN)/python -m xray_tf.audit --data phantom:300
-	@echo "== 2. Train, evaluate and save a classifier"
-	$(BIN)/python -m xray_tf.train --data phantom:300 --out $(DEMO)/model --image-size 128 --epochs 20 --fine-tune all --fine-tune-epochs 12 --fine-tune-learning-rate 3e-4 --test 0.25
-	@echo "== 3. Use it: radiographs that training never saw"
-	$(BIN)/python -m xray_tf.evaluate --model $(DEMO)/model --data phantom:40:1 --out $(DEMO)/evaluation
-	@echo "== Results: $(DEMO)/model/report.html, $(DEMO)/evaluation/report.html"
+	@echo "== The whole study, small, on synthetic chest radiographs: no patient is behind them, and the figures say nothing about real ones"
+	$(BIN)/python -m xray_tf.reproduce --data phantom:200 --out $(DEMO) --preset quick
+	@echo "== Read $(DEMO)/report.html. The same with real radiographs: python -m xray_tf.reproduce --data DIR --out DIR --preset best"
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
