@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 
 import numpy as np
-from sklearn.covariance import ledoit_wolf_shrinkage
 from sklearn.neighbors import NearestNeighbors
 
 _ROWS = 512  # at a time: memory beside the answers does not grow with the number of rows
@@ -98,10 +97,11 @@ class Mahalanobis(Stored):
         x = checked(x, 2, least=3)
         self.mean_, self.scale_ = moments(x)
         z = (x - self.mean_) / self.scale_
-        shrinkage = ledoit_wolf_shrinkage(z, assume_centered=True)
         values, vectors = _spectrum(z)
         dimensions = z.shape[1]
-        average = float((z.astype(np.float64) ** 2).sum() / len(z) / dimensions)
+        squares = (z.astype(np.float64) ** 2).sum(axis=1)
+        average = float(squares.mean() / dimensions)
+        shrinkage = _ledoit_wolf(values, squares, dimensions)
         count = min(self.components, len(values), max(dimensions - 1, 1))
         values = (1 - shrinkage) * values + shrinkage * average
         left = dimensions * average - values[:count].sum()
@@ -237,6 +237,18 @@ def _spectrum(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     order = order[values[order] > 1e-10 * values[order[0]]]
     values = values[order]
     return values, z.T @ left[:, order] / np.sqrt(values * len(z))
+
+
+def _ledoit_wolf(values: np.ndarray, squares: np.ndarray, dimensions: int) -> float:
+    """Return the shrinkage in [0, 1] (Ledoit & Wolf 2004, eq. 14 and section 3.3) from the covariance's eigenvalues and the rows' squared lengths alone.
+
+    sum_ij of the covariance's squares is the eigenvalues' sum of squares, so no D x D matrix is needed.
+    """
+    rows, average = len(squares), squares.mean() / dimensions
+    spread = (values**2).sum()
+    distance = (spread - dimensions * average**2) / dimensions
+    noise = min(((squares**2).mean() - spread) / (dimensions * rows), distance)
+    return float(noise / distance) if distance > 0 else 1.0
 
 
 def whole(least: int = 1, **numbers) -> None:
