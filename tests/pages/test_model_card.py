@@ -92,7 +92,7 @@ def test_weights_are_credited_as_far_as_the_options_tell(finished, options, said
 
 
 @pytest.mark.parametrize(("options", "said", "not_said"), [
-    ({}, ["efficientnet_lite0 from ImageNet weights", "Trained: the last layer alone, on stored features", "60 epochs, learning rate up to 0.001",
+    ({}, ["`efficientnet_lite0` from ImageNet weights", "Trained: the last layer alone, on stored features", "60 epochs, learning rate up to 0.001",
           "warm-up over 10% of the steps", "augmentation `light`", "classes weighed", "the epoch of the lowest validation loss. Seed 0"],
      ["mixup", "smoothing", "moving average", "Then,", "Further options"]),
     ({"method": "head", "fine_tune": "all", "fine_tune_epochs": 8, "layer_decay": 0.7, "mixup": 0.2, "ema": 0.999, "keep": "last", "label_smoothing": 0.1,

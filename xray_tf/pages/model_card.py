@@ -76,8 +76,11 @@ def _recipe(card: Card) -> list[str]:
 
 
 def _points(card: Card) -> list[str]:
-    rows = [f"| {_m(n)}{' (default)' if n == card.default_operating_point else ''} | {_m(rule_text(p, card.class_names))} | {_m(p.get('criterion', ''))} "
-            f"| {reached_text(p) or '–'} |" for n, p in card.operating_points.items()]
+    order = sorted(card.operating_points, key=lambda n: (n != card.default_operating_point, n))
+    rows = []
+    for name in order:
+        point, default = card.operating_points[name], " (default)" if name == card.default_operating_point else ""
+        rows.append(f"| {_m(name)}{default} | {_m(rule_text(point, card.class_names))} | {_m(point.get('criterion', ''))} | {reached_text(point) or '–'} |")
     return ["## Operating points", "", "Fitted on validation rows only, and frozen.", "", "| name | rule | criterion | reached on those rows |",
             "| --- | --- | --- | --- |", *rows, ""]
 

@@ -19,7 +19,7 @@ def recipe_lines(card: Card) -> list[str]:
     net, how = options_of(card, "ModelOptions"), options_of(card, "TrainOptions")
     if not how:
         return ["Not recorded on the card."]
-    more = [f"{k.replace('_', ' ')} {v}" for k, v in {**net, **how}.items() if k not in _SAID and v not in (None, False)]
+    more = [f"{k.replace('_', ' ')} {v}" for k, v in sorted({**net, **how}.items()) if k not in _SAID and v not in (None, False)]
     return [line for line in (_net(net), *_phases(how), _objective(how), _regularisation(net, how), _rest(how),
                               f"Further options: {', '.join(more)}." if more else "") if line]
 
@@ -29,7 +29,7 @@ def _net(net: dict[str, Any]) -> str:
     start = "random weights" if weights in (None, "none") else "ImageNet weights" if weights == "imagenet" else "the weights of a file"
     extras = [text for key, text in (("standardize", "each image standardised inside the graph"), ("adapter", "a learnable convolution in front of it"))
               if net.get(key)]
-    return f"{net.get('backbone', 'A trunk')} from {start}" + "".join(f", {e}" for e in extras) + "." if net else ""
+    return f"Net: `{net.get('backbone', 'not recorded')}` from {start}" + "".join(f", {e}" for e in extras) + "." if net else ""
 
 
 def _phases(how: dict[str, Any]) -> list[str]:

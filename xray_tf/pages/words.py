@@ -48,7 +48,8 @@ def options_of(card: Card, name: str) -> dict[str, Any]:
 
 def origin(card: Card) -> str:
     """Say when, with what and from which commit a card's folder was made."""
-    versions = ", ".join(f"{k} {v}" for k, v in card.provenance.get("versions", {}).items())
+    known = card.provenance.get("versions", {})
+    versions = ", ".join(f"{k} {known[k]}" for k in sorted(known, key=lambda k: (k != "xray_tf", k)))  # the same before and after card.json
     commit = card.provenance.get("commit", "")
     when = card.provenance.get("time") or "at an unknown time"
     return f"Made {when}" + (f" with {versions}" if versions else "") + (f", commit {commit[:12]}" if commit else "") + "."
