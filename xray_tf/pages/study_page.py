@@ -21,16 +21,15 @@ from xray_tf.pages.study_parts import anomaly_part, explain_part, faithfulness_p
 from xray_tf.pages.words import IMAGE_SPLIT, NOTICE, range_text, rows_text, value_text
 
 STYLE = """
-.results td:nth-child(5), .results .ours { font-weight: 600; }
+.results ol { padding-left: 1.4rem; }
 .gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(24rem, 100%), 1fr)); gap: 0.9rem; }
 .gallery figure { margin: 0; }
 figcaption { color: #1f2933; font-size: 0.87rem; padding: 0.3rem 0.2rem 0; overflow-wrap: anywhere; }
 .missing { color: var(--muted); }
-.model { border-top: 1px solid var(--line); padding-top: 0.9rem; }
-.model:first-child { border-top: 0; padding-top: 0; }
+.model + .model { border-top: 1px solid var(--line); margin-top: 1.6rem; padding-top: 0.4rem; }
 @media print { .model { break-before: auto; } details:not([open]) { display: none; } }
 """
-READERS = {"head": "classifier", "knn": "nearest neighbours", "detector": "anomaly detector", "maps": "heat maps"}
+READERS = {"head": "{task}, classifier", "knn": "{task}, nearest neighbours", "detector": "anomaly detector", "maps": "heat maps"}
 
 
 @dataclass(frozen=True)
@@ -101,19 +100,22 @@ def _summary(study: StudyFolder, results: list[dict[str, Any]]) -> str:
 
 
 def results_table(results: list[dict[str, Any]]) -> str:
-    """Lay the rows of results.json out; what was not run stays empty."""
-    rows = []
+    """Lay the rows of results.json out, with the published figures' sources as notes; what was not run stays empty."""
+    rows, sources = [], []
     for r in results:
-        best = "" if r["best"] is None else f'<b>{r["best"]:g}</b><br><span class="small">{escape(r["by"])}; {escape(r["protocol"])}</span>'
+        source, best = f"{r['by']}; {r['protocol']}.", ""
+        if r["best"] is not None:
+            sources += [source] * (source not in sources)
+            best = f'<span class="number">{r["best"]:g}</span> <sup>{sources.index(source) + 1}</sup>'
         cell = {k: r[k] for k in ("value", "low", "high")}
-        ours = "" if r["value"] is None else (f'<span class="number">{value_text(cell)}</span> <span class="small whole">{escape(range_text(cell))}</span>'
-                                              f'<br><span class="small">{escape(r["model"])}; {escape(r["kind"])}</span>')
-        rows.append([f"{escape(r['task'])}, {escape(READERS[r['reader']])}", escape(r["words"]), escape(r["report"]), best, ours])
-    note = ("Figures on different rows do not compare: the published ones are of the official 624-image test split, ours of the rows named in each cell. "
-            "Empty: not run, or not published.")
+        ours = "" if r["value"] is None else f'<span class="number">{value_text(cell)}</span> <span class="small whole">{escape(range_text(cell))}</span>'
+        where = "" if r["value"] is None else f'<span class="small">{escape(r["model"])}; {escape(r["kind"])}</span>'
+        rows.append([escape(READERS[r["reader"]].format(task=r["task"])), escape(r["words"]), escape(r["report"]), best, ours, where])
+    note = "Figures on different rows do not compare: the published ones' are in the notes below, ours in the last column. Empty: not run, or not published."
     return (f'<p class="small">{escape(note)}</p><div class="results">'
-            + table(["task", "figure", "the report", "best published, by whom, on what", "this study, 95 % interval, on what"], rows,
-                    "The report's, the best published and this study's figures", raw=True, wide=True) + "</div>")
+            + table(["task", "figure", "the report", "best published", "this study, 95 % interval", "by what, on which rows"], rows,
+                    "The report's, the best published and this study's figures", raw=True, wide=True)
+            + '<ol class="small">' + "".join(f"<li>{escape(s)}</li>" for s in sources) + "</ol></div>")
 
 
 def _model_title(stage: dict[str, Any]) -> str:

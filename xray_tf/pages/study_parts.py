@@ -8,10 +8,8 @@ from typing import Any
 
 from xray_tf.artifact import read_card
 from xray_tf.pages.sections import escape, image, metric_name, picture, table
-from xray_tf.pages.shift_card import metric_text
-from xray_tf.pages.words import NAMES, interval_text, range_text, rows_text, value_text
+from xray_tf.pages.words import NAMES, range_text, rows_text, value_text
 
-_LIKENESS = ("rank_correlation", "ssim")
 _DETECTED = ("auroc", "auprc", "sensitivity", "specificity", "balanced_accuracy")
 _COMPARED = ("accuracy", "balanced_accuracy", "f1", "auroc", "auprc", "ece")
 _OUTCOMES = {"true positive": "Sick, called sick", "false positive": "Normal, called sick", "true negative": "Normal, called normal",
@@ -86,49 +84,35 @@ def anomaly_part(folder: Path) -> str:
 
 def faithfulness_part(folder: Path) -> str:
     """What happens to the score when a map's pixels are removed, beside maps that know no net; and what shuffled weights leave of the map."""
-    if not (folder / "faithfulness.json").is_file():
+    from xray_tf.pages import explanation_measures as measures
+
+    found = measures.shortcut_summary(folder)["faithfulness"]
+    if not found:
         return ""
-    found, out = read_json(folder / "faithfulness.json"), []
-    if found.get("maps"):
-        what = found["figures"]
-        names = list(found["maps"])
-        head = ["figure", *(n.replace("_", " ") for n in names)]
-        rows = [[f'{escape(f.replace("_", " "))}<br><span class="small">{escape(w["what"])} ({escape(w["better"])} is better)</span>',
-                 *(_cell(found["maps"][n]["figures"][f]) for n in names)] for f, w in what.items()]
-        out += [f"<p>{found['rows']:,} radiographs; {escape(found['interval']['kind'])}. Score: {escape(found['score'])}. Random, centre and edge are "
-                "maps that know no net: a map worth its name does better.</p>", table(head, rows, "Faithfulness of maps", raw=True, wide=True)]
-    check = found.get("randomisation")
-    for method, one in (check["methods"] if check else {}).items():
-        rows = [[f"{d['share']:.0%} of the layers, down to {d['layer']}", *(interval_text(d[k]) for k in _LIKENESS), f"{d['empty']:,}"] for d in one["depths"]]
-        rows += [[words, *(interval_text(one[k][n]) for n in _LIKENESS), ""] for k, words in (("between_radiographs", "another radiograph's map"),
-                                                                                          ("random_maps", "a random map"))]
-        out.append(f"<h4>Do the maps of {escape(method)} depend on what was learnt?</h4><p>{escape(check['what'])}; {check['rows']:,} radiographs. The "
-                   "likeness to the trained net's map should fall towards that of a random map.</p>"
-                   + table(["shuffled", "rank correlation", "structural similarity", "empty maps"], rows, f"Randomisation check of {method}", wide=True))
+    out = [f"<p>{escape(s)}</p>" for s in measures.faithfulness_sentences(found)]
+    if "maps" in found:
+        out += [table(*measures.faithfulness_rows(found), "Faithfulness of maps", wide=True),
+                image(measures.removal_figure(found), "Mean score against the share of pixels removed, the map's most and least important ones first, for each "
+                      "map and each baseline. The table above holds the areas.", "wide")]
+    if found.get("randomisation"):
+        out += [f"<h4>Do the maps depend on what was learnt?</h4><p>{escape(found['randomisation']['what'])}. {escape(measures.RANDOM_CAVEAT)}</p>",
+                image(measures.randomisation_figure(found), "How alike the maps stay to the trained net's while weights are shuffled from the top layer down, "
+                      "with how alike maps of different radiographs are.", "wide")]
     return "\n".join(out)
 
 
 def shortcut_part(folder: Path) -> str:
     """What the decisions keep when regions are taken away, and how much of the maps lies where."""
-    if not (folder / "shortcuts.json").is_file():
+    from xray_tf.pages import explanation_measures as measures
+
+    found = measures.shortcut_summary(folder)["shortcuts"]
+    if not found:
         return ""
-    found = read_json(folder / "shortcuts.json")
-    metrics = found["metrics"]
-    rows = [["unchanged", "", *(_cell(found["unchanged"][m]) for m in metrics)]]
-    rows += [[f'{escape(c["region"].replace("_", " "))}<br><span class="small">{escape(found["regions"][c["region"]]["what"])}</span>',
-              escape(found["fills"][c["fill"]]), *(_cell(c[m]) for m in metrics)] for c in found["cells"]]
-    out = [f"<p>{escape(rows_text(found))}, at the operating point “{escape(found['operating_point'])}”. What survives without the lungs does not come from "
-           "the lungs.</p>", table(["taken away", "replaced by", *(metric_text(m) for m in metrics)], rows, "Decisions without regions", raw=True, wide=True),
-           f'<p class="small">{escape(found["lungs"]["limits"])}</p>']
-    lines = []
-    for name, one in found["maps"]["of"].items():
-        lines += [[name.replace("_", " "), region, f"{r['rows']:,}", f"{r['chance']:.3f}",
-                   *(f"{r[k]['value']:.3f} ({r[k]['over_chance']:+.3f} [{r[k]['low']:+.3f}, {r[k]['high']:+.3f}])" for k in ("energy", "hit"))]
-                  for region, r in one["regions"].items() if r["chance"] is not None]
-    out.append("<h4>Where the maps lie</h4><p>Share of the map, and of its highest points, inside a region; in brackets what that is above the "
-               "region's share of the picture.</p>"
-               + table(["map", "region", "radiographs", "chance", "energy", "hits"], lines, "Where the maps lie", wide=True))
-    return "\n".join(out)
+    return "\n".join([*(f"<p>{escape(s)}</p>" for s in measures.shortcut_sentences(found)), f'<p class="small">{escape(measures.CAVEAT)}</p>',
+                      image(measures.shortcut_figure(found), "What survives without each region, a mark a fill, with 95 % intervals; the table below holds the "
+                            "same numbers.", "wide"),
+                      table(*measures.shortcut_rows(found), "Decisions without regions", wide=True), "<h4>Where the maps lie</h4>",
+                      table(*measures.map_rows(found), "Where the maps lie", wide=True)])
 
 
 def read_json(path: Path) -> dict[str, Any]:
