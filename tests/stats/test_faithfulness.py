@@ -1,18 +1,17 @@
 import numpy as np
 import pytest
-from scipy.sparse import lil_matrix
-from scipy.sparse.linalg import spsolve
 
 from xray_tf.stats import faithfulness
 from xray_tf.stats.faithfulness import (
     average_drop,
     control_maps,
     deletion,
-    impute_linear,
     insertion,
+    inside,
     localisation,
     paired_bootstrap,
     removal_curves,
+    removal_figures,
     road,
 )
 
@@ -122,40 +121,25 @@ def test_scores_a_class_are_taken_by_class_index():
     np.testing.assert_allclose(of_class, [plain[0], 1 - plain[1], plain[2]])
 
 
-def direct_solution(image, hole):
-    """The linear system of Rong et al., written out pixel by pixel."""
-    index = {place: i for i, place in enumerate(zip(*np.nonzero(hole), strict=True))}
-    system, right = lil_matrix((len(index), len(index))), np.zeros(len(index))
-    for (y, x), i in index.items():
-        for dy, dx in ((a, b) for a in (-1, 0, 1) for b in (-1, 0, 1) if (a, b) != (0, 0)):
-            weight, place = (1 / 6 if 0 in (dy, dx) else 1 / 12), (y + dy, x + dx)
-            if 0 <= place[0] < image.shape[0] and 0 <= place[1] < image.shape[1]:
-                system[i, i] += weight
-                if hole[place]:
-                    system[i, index[place]] -= weight
-                else:
-                    right[i] += weight * image[place]
-    filled = image.astype(np.float64)
-    filled[hole] = spsolve(system.tocsc(), right)
-    return filled
+def test_one_pair_of_curves_holds_deletion_insertion_and_the_gap():
+    maps = control_maps(IMAGES)["random"]
+    figures, curves = removal_figures(IMAGES, maps, brightness_of_place, steps=5)
+    for baseline in ("mean", "blur"):
+        np.testing.assert_allclose(figures[f"deletion_{baseline}"], deletion(IMAGES, maps, brightness_of_place, 5, baseline)[0], rtol=1e-6)
+        np.testing.assert_allclose(figures[f"insertion_{baseline}"], insertion(IMAGES, maps, brightness_of_place, 5, baseline)[0], rtol=1e-6)
+    gap, most, least = road(IMAGES, maps, brightness_of_place, shares=(0.2, 0.4, 0.6, 0.8))
+    np.testing.assert_allclose(figures["gap_noisy_linear"], gap, atol=2e-3)  # each share's noise is drawn by its place among the shares
+    np.testing.assert_allclose(curves["noisy_linear_most"][:, 1:-1], most, atol=0.02)
+    np.testing.assert_array_equal(curves["mean_most"][:, [0, -1]], curves["mean_least"][:, [0, -1]])
+    assert all(c.shape == (3, 6) for c in curves.values()) and len(curves) == 6
 
 
-def test_imputation_solves_the_linear_system():
-    images = RNG.uniform(0, 255, (3, 20, 23, 1)).astype(np.float32)
-    removed = np.stack([RNG.random((20, 23)) < share for share in (0.2, 0.5, 0.95)])
-    removed[0, 5:15, 0:12] = True
-    filled = impute_linear(images, removed, noise=0)
-    for image, hole, found in zip(images[..., 0], removed, filled[..., 0], strict=True):
-        np.testing.assert_allclose(found, direct_solution(image, hole), atol=0.5)
-        np.testing.assert_array_equal(found[~hole], image[~hole])
-
-
-def test_imputation_at_its_ends_and_its_noise():
-    images = np.full((2, 30, 30, 1), 100, np.float32)
-    removed = np.stack([np.ones((30, 30), bool), np.zeros((30, 30), bool)])
-    np.testing.assert_allclose(impute_linear(images, removed, noise=0), 100, rtol=1e-6)
-    noisy = impute_linear(images, removed, noise=4.0)
-    assert abs((noisy[0] - 100).std() - 4) < 0.3 and (noisy[1] == 100).all()
+def test_inside_counts_equal_maxima_by_share_and_an_empty_map_not_at_all():
+    maps, masks = np.zeros((3, 2, 2)), np.zeros((3, 2, 2), bool)
+    maps[0], maps[1] = [[1, 1], [2, 2]], [[1, 3], [0, 0]]
+    masks[0, :, 0] = masks[2, 0, 0] = True
+    found = inside(maps, masks)
+    np.testing.assert_allclose([found["hit"], found["energy"], found["area"]], [[0.5, 0, 0], [0.5, 0, 0], [0.5, 0, 0.25]])
 
 
 def test_average_drop_by_hand():
@@ -199,6 +183,7 @@ MAPS = np.ones((3, SIDE, SIDE))
     (lambda: removal_curves(IMAGES, MAPS, lambda x: np.ones((len(x), 2)), (0.5,)), "one finite score an image"),
     (lambda: removal_curves(IMAGES, MAPS, lambda x: np.ones((len(x), 2)), (0.5,), class_index=2), "class_index below K"),
     (lambda: removal_curves(IMAGES, MAPS, lambda x: np.full(len(x), np.nan), (0.5,)), "finite score"),
+    (lambda: removal_figures(IMAGES, MAPS, brightness_of_place, steps=1), "steps must be at least 2"),
     (lambda: average_drop(IMAGES, MAPS, brightness_of_place, baseline="white"), "black, mean or blur"),
     (lambda: paired_bootstrap([1, 2], [1]), "one an image"),
     (lambda: paired_bootstrap([1, np.nan], [1, 2]), "finite"),
