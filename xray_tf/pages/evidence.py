@@ -73,7 +73,7 @@ class Anomaly:
         name: of the detector.
         flagged: whether it finds the radiograph unlike normal ones.
         score: in [0, 1]; flagged from 0.5 on.
-        reason: why it is flagged, in words; empty where it is not.
+        reason: which scores raise it, in words; empty where none does.
         scores: (name, value, percentile in [0, 100] among held-out normals) of each raw score.
         picture: (H, W, 3) uint8, the radiograph under a map of where it is unusual; None where there is none.
     """
@@ -270,7 +270,7 @@ def _anomaly(e: Evidence) -> str:
     picture = "" if a.picture is None else (
         f'<div class="pictures">{_figure(a.picture, "Where it is unlike normals", "The radiograph under a map of what is unlike normal radiographs")}</div>')
     verdict = "unlike normal radiographs" if a.flagged else "like normal radiographs"
-    why = f": {_e(a.reason)}" if a.reason else ""
+    why = f" (raised by {_e(a.reason)})" if a.reason else ""
     scale = _scale("anomalous", a.score, 0.5, "like normals", "Anomaly score")
     return f"<p>The detector {_e(a.name)} finds it <strong>{verdict}</strong>{why}.</p>{scale}{table}{picture}"
 
