@@ -1,6 +1,7 @@
 """Which space, metric and vote suit the neighbours' classifier, what classifying costs beside the forward passes, and what searching costs.
 
 python benchmarks/neighbors.py recipes --embeddings FILE   compare spaces, metrics, weights and k by cross-validation over training patients
+python benchmarks/neighbors.py rules --embeddings FILE --task TASK --natural   compare ways from votes to decisions, on patient-wise and natural splits
 python benchmarks/neighbors.py passes --model DIR --data DIR   embedding and classifying against plain forward passes
 python benchmarks/neighbors.py search                      2,000 queries among up to 100,000 x 1,280 vectors: time and memory
 
@@ -52,6 +53,90 @@ def recipes(options) -> dict:
     return out
 
 
+def rules(options) -> dict:
+    """Decide test rows by several rules, on the split of the file and, with --natural, on five more by patient and three along the data's own shifts."""
+    from xray_tf.data.records import Records
+    from xray_tf.data.shift import natural_splits
+    from xray_tf.data.split import split_records
+    from xray_tf.jobs.embed_radiographs import read_embeddings
+
+    embeddings, records = read_embeddings(options.embeddings)
+    splits: dict[str, Records] = {"the file's own": records}
+    if options.natural:
+        bare = records.with_split("" for _ in records)
+        splits |= {f"by patient, seed {seed}": split_records(bare, 0.20, 0.15, seed)[0] for seed in range(1, 6)}
+        splits |= natural_splits(bare)
+    at = {r.path: i for i, r in enumerate(records)}
+    out = {}
+    for name, divided in splits.items():
+        order = [at[r.path] for r in divided]
+        out[name] = decided_by_rules(embeddings[order], divided, options.task)
+        print(name, out[name], flush=True)
+    return {"task": options.task, "dimensions": embeddings.shape[1], "mean_over_splits": averaged(out), "splits": out}
+
+
+def averaged(splits: dict) -> dict:
+    """Return each rule's accuracy and balanced accuracy, the mean over the splits, and the lowest recall of normals in any of them."""
+    out = {}
+    for rule in next(iter(splits.values()))["rules"]:
+        found = [s["rules"][rule] for s in splits.values()]
+        out[rule] = {"accuracy": round(float(np.mean([f["accuracy"] for f in found])), 4),
+                     "balanced_accuracy": round(float(np.mean([np.mean(f["recall"]) for f in found])), 4),
+                     "lowest_recall_of_normals": min(f["recall"][0] for f in found)}
+    return out
+
+
+def decided_by_rules(embeddings: np.ndarray, records, task: str, k: int = 31, k_of_class: int = 9) -> dict:
+    """Fit on the training rows of one split, decide its test rows by each rule; accuracy and recalls of each."""
+    from xray_tf.registry import TASKS
+    from xray_tf.stats.metrics import epoch_scores
+    from xray_tf.stats.neighbors import NearestCases, Recipe, kin_groups
+    from xray_tf.stats.operating_points import decide, fit_operating_points
+
+    labels, part = np.array(records.class_indices(task)), np.array([r.split for r in records])
+    train, val, test = (np.flatnonzero((part == p) & (labels >= 0)) for p in ("train", "val", "test"))
+    kin, names = kin_groups(records.column("patient"), records.column("sha256")), TASKS[task]
+    cases = NearestCases(Recipe(k)).fit(embeddings[train], labels[train], len(names), kin[train], typical=False)
+    votes = {p: cases.predict_proba(embeddings[rows], kin[rows]) for p, rows in (("train", train), ("val", val), ("test", test))}
+    frequency = np.bincount(labels[train], minlength=len(names)) / len(train)
+
+    def fitted(p: np.ndarray, y: np.ndarray) -> dict:
+        return fit_operating_points(p, y, ["val"] * len(y), names)["balanced"]
+
+    def balanced(p: np.ndarray) -> np.ndarray:
+        weighed = p / frequency
+        return weighed / weighed.sum(axis=1, keepdims=True)
+
+    near = {p: class_wise(cases, embeddings[rows], kin[rows], k_of_class) for p, rows in (("val", val), ("test", test))}
+    both, y_both = np.concatenate([votes["train"], votes["val"]]), np.concatenate([labels[train], labels[val]])
+    answers = {
+        "most votes": votes["test"].argmax(axis=1),
+        "most votes, each class weighing the same": balanced(votes["test"]).argmax(axis=1),
+        "operating point of the validation rows": decide(votes["test"], fitted(votes["val"], labels[val])),
+        "operating point of the training rows, own patients left out": decide(votes["test"], fitted(votes["train"], labels[train])),
+        "operating point of both": decide(votes["test"], fitted(both, y_both)),
+        f"the class whose {k_of_class} nearest are nearer": near["test"].argmax(axis=1),
+        "the same, operating point of the validation rows": decide(near["test"], fitted(near["val"], labels[val])),
+    }
+    y = labels[test]
+    return {"rows": {"train": len(train), "val": len(val), "test": len(test)},
+            "auroc": {"votes": round(epoch_scores(votes["test"], y)["auroc"], 4), "class by class": round(epoch_scores(near["test"], y)["auroc"], 4)},
+            "rules": {rule: {"accuracy": round(float((a == y).mean()), 4), "recall": [round(float((a[y == c] == c).mean()), 4) for c in range(len(names))]}
+                      for rule, a in answers.items()}}
+
+
+def class_wise(cases, embeddings: np.ndarray, kin: np.ndarray, k: int, sharpness: float = 20.0) -> np.ndarray:
+    """Return shares (M, K): the softmax of minus the mean distance to the k nearest strangers of each class, however frequent the class."""
+    means = []
+    for c in range(cases.classes_):
+        own = np.flatnonzero(cases.labels_ == c)
+        distances = 1 - cases._to_space(embeddings) @ cases.vectors_[own].astype(np.float32).T
+        distances[kin[:, None] == cases.kin_[own]] = np.inf
+        means.append(np.sort(distances, axis=1)[:, :k].mean(axis=1))
+    scores = np.exp(-sharpness * (np.stack(means, axis=1) - np.min(means, axis=0)[:, None]))
+    return scores / scores.sum(axis=1, keepdims=True)
+
+
 def passes(options) -> dict:
     """Time forward passes to the logits alone, and with embeddings and votes, turn about, by the clock and by processor time."""
     from xray_tf.jobs.corpus import read_corpus
@@ -65,14 +150,14 @@ def passes(options) -> dict:
     corpus = read_corpus(options.data, finder.reference.task, DataOptions(), prep["image_size"], prep["resize"], False)
     net, rows, records = with_embedding(finder.classifier.model), corpus.rows[: options.rows], list(corpus.records)[: options.rows]
 
-    def plain() -> None:
-        forward(finder.classifier.model, corpus.pixels, rows, ("logits",))
+    def plain(count: int = len(rows)) -> None:
+        forward(finder.classifier.model, corpus.pixels, rows[:count], ("logits",))
 
-    def whole() -> None:
-        finder.reference.ask(forward(net, corpus.pixels, rows, ("embedding", "logits"))["embedding"], records)
+    def whole(count: int = len(rows)) -> None:
+        finder.reference.ask(forward(net, corpus.pixels, rows[:count], ("embedding", "logits"))["embedding"], records[:count])
 
-    for work in (plain, whole):  # both graphs are traced, and the pixels are in the disk's cache
-        work()
+    for work in (plain, whole):  # both graphs are traced
+        work(64)
     times = {plain: [], whole: []}
     for _ in range(options.repetitions):
         for work in times:
@@ -132,20 +217,23 @@ def anonymous_kib() -> int:
 
 def main(args: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("part", choices=("recipes", "passes", "search"))
+    parser.add_argument("part", choices=("recipes", "rules", "passes", "search"))
     parser.add_argument("--embeddings", type=Path)
+    parser.add_argument("--task", default="binary")
+    parser.add_argument("--natural", action="store_true")
+    parser.add_argument("--name", help="what the part is called in the results (default: the part)")
     parser.add_argument("--model")
     parser.add_argument("--reference", help="where the reference lies, if not in the artifact")
     parser.add_argument("--data")
     parser.add_argument("--rows", type=int, default=512)
     parser.add_argument("--repetitions", type=int, default=3)
     options = parser.parse_args(args)
-    found = {"recipes": recipes, "passes": passes, "search": search}[options.part](options)
+    found = {"recipes": recipes, "rules": rules, "passes": passes, "search": search}[options.part](options)
     found["machine"] = {"cpu_cores": len(os.sched_getaffinity(0)), "processor": platform.machine(), "load_1_min": round(os.getloadavg()[0], 2)}
     found["versions"] = {"python": platform.python_version(), "scikit-learn": sklearn.__version__, "numpy": np.__version__}
     RESULT.parent.mkdir(exist_ok=True)
     before = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.is_file() else {}
-    RESULT.write_text(json.dumps(before | {options.part: found}, indent=1) + "\n", encoding="utf-8")
+    RESULT.write_text(json.dumps(before | {options.name or options.part: found}, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(found, indent=1)[:6000])
 
 

@@ -18,7 +18,7 @@ EVIDENCE_STYLE = """
 .caveats li { padding: 0.5rem 0.8rem; border-radius: 0.4rem; border-left: 4px solid var(--line); background: var(--soft); }
 .caveats .serious { border-color: var(--warn-line); background: var(--warn); color: var(--warn-ink); print-color-adjust: exact; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(10rem, 100%), 1fr)); gap: 0.8rem; max-width: 58rem; }
-.pictures figure { margin: 0; background: var(--card); color: var(--ink); }
+.pictures figure { margin: 0; max-width: 22rem; background: var(--card); color: var(--ink); }
 .pictures img, .cases img { display: block; width: 100%; height: auto; background: #000000; border-radius: 0.3rem; }
 figcaption { font-size: 0.9rem; padding: 0.35rem 0.2rem 0; color: var(--muted); }
 .cases { list-style: none; margin: 0.8rem 0; padding: 0; display: grid; grid-template-columns: repeat(auto-fill, minmax(7.5rem, 1fr)); gap: 0.8rem; }
