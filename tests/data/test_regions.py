@@ -16,6 +16,7 @@ def test_regions_are_what_they_say():
     masks = region_masks(IMAGE, LUNGS)
     assert list(masks) == list(REGIONS) and all(m.shape == (SIDE, SIDE) and m.dtype == bool for m in masks.values())
     assert (masks["lungs"] >= LUNGS).all() and (masks["lungs_box"] >= masks["lungs"]).all()
+    np.testing.assert_array_equal(masks["usual_lungs"], region_masks(255 - IMAGE, np.roll(LUNGS, 9, 1))["usual_lungs"])  # the same for all
     np.testing.assert_array_equal(masks["outside"], ~masks["lungs"])
     np.testing.assert_array_equal(masks["inside_border"], ~masks["border"])
     assert masks["border"].sum() == SIDE**2 - 80**2 and masks["displaced"].sum() == masks["lungs"].sum()

@@ -19,7 +19,7 @@ def metrics(*more):
 
 INSIDE = {"rows": 12, "chance": 0.2, **{k: {"value": 0.35, "over_chance": 0.15, "low": 0.1, "high": 0.2} for k in ("energy", "hit")}}
 NONE = {"rows": 0, "chance": None, "energy": None, "hit": None}
-REGIONS = ("lungs", "lungs_box", "outside", "border", "inside_border", "markers", "displaced")
+REGIONS = ("lungs", "usual_lungs", "lungs_box", "outside", "border", "inside_border", "markers", "displaced")
 SHORTCUTS = {
     "rows": 12, "patients": 9, "class_names": ["normal", "pneumonia"], "class_counts": {"normal": 6, "pneumonia": 6}, "split": "test",
     "operating_point": "balanced", "split_by": "patient", "seed": 0, "interval": {"kind": "95 % percentile bootstrap by patient", "replicates": 10},
@@ -79,7 +79,7 @@ def test_better_and_worse_follow_the_figures_direction():
 
 def test_the_table_says_what_was_lost():
     head, rows = shortcut_rows(SHORTCUTS)
-    assert len(rows) == 1 + 7 * 3 and head[0] == "taken away"
+    assert len(rows) == 1 + 8 * 3 and head[0] == "taken away"
     assert rows[1][:4] == ["lungs", "20%", "mean", "0.900 [0.880, 0.920], -0.050 [-0.060, -0.040]"]
 
 

@@ -1,7 +1,7 @@
 """Regions of a radiograph that a shortcut may hide in, and radiographs without one of them, filled in several ways and made when they are read.
 
-No fill carries anything of the pixels it replaces: each is made from the pixels that stay. What a fill does carry is the region's outline, which is
-why `lungs_box` is a rectangle and `displaced` takes away as much elsewhere.
+No fill carries anything of the pixels it replaces: each is made from the pixels that stay. What it does carry is the region's outline, and a sick
+lung's differs: hence `usual_lungs` and `lungs_box`. `displaced` takes away as much elsewhere.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from xray_tf.data.lungs import usual_lungs
 
 REGIONS = {
     "lungs": "the estimated lung fields and a rim of 3 % of the side around them",
+    "usual_lungs": "the mean shape and such a rim where lungs usually lie: an outline that is the same for all",
     "lungs_box": "a rectangle around the estimated lungs and their usual place",
     "outside": "everything but the lung fields and their rim",
     "border": "a frame, 10 % of the side wide",
@@ -42,14 +43,14 @@ def region_masks(image: np.ndarray, lungs: np.ndarray) -> dict[str, np.ndarray]:
         lungs: (S, S) bool, such as `lungs.lung_field` gives.
     """
     side = len(image)
-    wide = _grown(lungs, RIM * side)
-    rows, columns = np.nonzero(wide | usual_lungs(side))
+    wide, usual = _grown(lungs, RIM * side), _grown(usual_lungs(side), RIM * side)
+    rows, columns = np.nonzero(wide | usual)
     box = np.zeros_like(wide)
     box[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] = True
     border = np.ones_like(wide)
     edge = max(1, round(BORDER * side))
     border[edge:-edge, edge:-edge] = False
-    return {"lungs": wide, "lungs_box": box, "outside": ~wide, "border": border, "inside_border": ~border,
+    return {"lungs": wide, "usual_lungs": usual, "lungs_box": box, "outside": ~wide, "border": border, "inside_border": ~border,
             "markers": find_markers(image, lungs), "displaced": np.roll(wide, side // 2, axis=0)}
 
 

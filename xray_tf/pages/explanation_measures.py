@@ -20,8 +20,8 @@ from xray_tf.pages.shift_card import metric_text
 from xray_tf.pages.words import NOTICE, SPLIT_NAMES, interval_text, value_text
 
 FAITHFULNESS, SHORTCUTS = "faithfulness.json", "shortcuts.json"
-REGION_NAMES = {"lungs": "lungs", "lungs_box": "box around the lungs", "outside": "all but the lungs", "border": "border",
-                "inside_border": "all but the border", "markers": "markers", "displaced": "as much elsewhere"}
+REGION_NAMES = {"lungs": "lungs", "usual_lungs": "where lungs usually are", "lungs_box": "box around the lungs", "outside": "all but the lungs",
+                "border": "border", "inside_border": "all but the border", "markers": "markers", "displaced": "as much elsewhere"}
 CAVEAT = ("A region that can be taken away without loss was not needed; that is no proof that it was not used. What is left of a picture without its lungs is "
           "unlike any radiograph, so a fall can also come from the fill; compare the fills, and the row that loses as much elsewhere.")
 RANDOM_CAVEAT = ("Maps that stay as they were when the weights are shuffled do not come from what was learnt (Adebayo et al. 2018). All maps are of chests, so "
@@ -55,7 +55,7 @@ def shortcut_sentences(result: dict[str, Any]) -> list[str]:
     first = (f"{_rows(result)}, operating point “{result['operating_point']}”; {result['interval']['kind']}. Lung fields are estimated ("
              + ", ".join(f"{n:,} {flag}" for flag, n in flags.items()) + f"; {result['lungs']['share']:.0%} of the image). {result['lungs']['limits']}")
     out = [first]
-    for region in ("lungs", "lungs_box", "outside", "inside_border", "displaced"):
+    for region in ("lungs", "usual_lungs", "lungs_box", "outside", "inside_border", "displaced"):
         cells = [c for c in result["cells"] if c["region"] == region]
         out.append(f"Without {_the(region)}: " + "; ".join(f"{metric_text(m)} {_range([c[m] for c in cells])} over the fills, {value_text(lead[m])} unchanged"
                                                            for m in _drawn(result)) + ".")
@@ -265,8 +265,9 @@ def _rows(result: dict[str, Any]) -> str:
 
 
 def _the(region: str) -> str:
-    return {"displaced": "as many pixels elsewhere", "outside": "everything but the lungs", "inside_border": "everything but the border"}.get(
-        region, f"the {REGION_NAMES[region]}")
+    words = {"displaced": "as many pixels elsewhere", "usual_lungs": "the place where lungs usually are", "outside": "everything but the lungs",
+             "inside_border": "everything but the border"}
+    return words.get(region, f"the {REGION_NAMES[region]}")
 
 
 def _range(cells: Sequence[dict[str, Any]]) -> str:
