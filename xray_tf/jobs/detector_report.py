@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from xray_tf.artifact import Card
 from xray_tf.data.scores import Scores
 from xray_tf.options import EvaluateOptions
 from xray_tf.registry import TASKS
@@ -17,40 +16,40 @@ TASK = "binary"
 HEADLINE = ("auroc", "auprc", "sensitivity", "specificity", "balanced_accuracy", "accuracy", "f1")
 
 
-def report_on(scores: Scores, card: Card, options: EvaluateOptions) -> tuple[dict[str, Any] | None, Statistics]:
-    """Score the test rows (all labelled rows where no row is of the test part).
+def report_on(scores: Scores, thresholds: dict[str, float], options: EvaluateOptions, split_by: str = "patient",
+              operating_point: str = "", part: str = "all") -> tuple[dict[str, Any] | None, Statistics]:
+    """Measure a detector on the labelled rows of one part.
 
     Args:
-        scores: of labelled radiographs.
-        card: of the detector.
+        scores: of radiographs, labelled or not.
+        thresholds: score -> value, as they were decided by.
         options: bootstrap.
+        split_by, operating_point: recorded as they are.
+        part: `all`, or a split.
 
     Returns:
-        (the layout of metrics.json, or None where no row is labelled; mean and standard deviation of each score over each batch of radiographs: normals and
-        pneumonia of the test rows, and the calibration normals).
+        (the layout of metrics.json, or None where no such row is labelled; mean and standard deviation of each score over each batch of radiographs, a batch
+        being the rows of one label and part).
 
     metrics.json is that of `xray_tf.stats.metrics` for the class pneumonia, less what wants probabilities (Brier score, ECE), and:
         `false_alarms`: share of test normals flagged; `chance`: accuracy and F1 of always answering the commonest class, and F1 of always answering
         pneumonia; `scores`: {score: AUROC and AUPRC of that score alone}, `anomaly_score` for all together.
     """
-    thresholds = card.operating_points[card.default_operating_point]["thresholds"]
     bounds = np.array([thresholds[n] for n in scores.names])
     good = scores.where(scores.read)
     parts = np.where((good.splits == "val"), "calibration ", np.where(good.splits == "test", "test ", ""))
     groups = [f"{p}{label}" if label else "" for p, label in zip(parts, good.labels, strict=True)]
     statistics = score_statistics(good.names, good.values, groups, bounds)
-    part = "test" if (good.splits == "test").any() else ""
-    tested = good.where((good.splits == part) & (good.labels != ""))
+    tested = good.where((good.labels != "") & ((good.splits == part) | (part == "all")))
     if not len(tested):
         return None, statistics
     labels = np.array([TASKS[TASK].index(label) for label in tested.labels], np.int64)
     flagged = (tested.verdicts == "anomalous").astype(np.int64)
-    point = card.default_operating_point
 
     def numbers(unusual: np.ndarray) -> dict[str, Any]:
         ranks = np.unique(unusual, return_inverse=True)[1] / max(len(unusual) - 1, 1)  # any rising function gives the same areas
         return score(np.stack([1 - ranks, ranks], axis=1), labels, flagged, list(tested.patients), TASKS[TASK], options.bootstrap, options.bootstrap_seed,
-                     operating_point=point, split="test" if (tested.splits == "test").all() else "all rows", split_by=card.split_by)
+                     operating_point=operating_point, split=part if part != "all" else "all rows", split_by=split_by)
 
     metrics = numbers(tested.anomaly)
     for group in (metrics["metrics"], metrics["definitions"]):

@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from xray_tf.artifact import CHECKPOINT, Card, new_folder, refuse_existing, seal, write_text
@@ -19,7 +20,20 @@ from xray_tf.data.scores import VERDICTS, Scores
 from xray_tf.data.split import write_split
 from xray_tf.jobs.corpus import Corpus
 from xray_tf.jobs.detector_report import HEADLINE, report_on
-from xray_tf.jobs.loaded_detector import BUDGET, BY_HAND, NAMES, REFERENCE, Detector, NormalChest, load_detector, scores_of, smoothed_errors
+from xray_tf.jobs.feature_scores import detectors_of, fit_features
+from xray_tf.jobs.loaded_detector import (
+    BUDGET,
+    BY_HAND,
+    FEATURE_MODEL,
+    FEATURES,
+    NAMES,
+    REFERENCE,
+    Detector,
+    NormalChest,
+    load_detector,
+    scores_of,
+    smoothed_errors,
+)
 from xray_tf.jobs.normals import Parts, parts_of, read_normals
 from xray_tf.jobs.provenance import fingerprint, provenance
 from xray_tf.jobs.train_classifier import _open_workshop, _workshop, write_history
@@ -27,7 +41,8 @@ from xray_tf.options import DataOptions, DetectOptions, EvaluateOptions, TrainOp
 from xray_tf.stats.anomaly import OrRule, calibrate, read_thresholds, refuse_too_few
 from xray_tf.stats.density import Density
 
-MAP_QUANTILE = 0.999  # of the calibration normals' relative errors, shown as 1 on a map
+MAP_ROWS = 256  # calibration normals whose maps set the maps' range
+EXAMPLE_COLUMNS = 3
 NO_PROMISE = "The thresholds were set by hand, so no false-alarm rate is promised."
 
 
@@ -59,11 +74,12 @@ def fit_detector(data: str, out: str | os.PathLike, data_options: DataOptions = 
     out = Path(out)
     refuse_existing(out)
     workshop = _workshop(out, resume)
-    by_hand = read_thresholds(options.thresholds, NAMES) if options.thresholds else None
+    names = (*NAMES, FEATURES) if detectors_of(options.detectors) else NAMES
+    by_hand = read_thresholds(options.thresholds, names) if options.thresholds else None
     corpus = read_normals(data, data_options, options, progress)
     parts = parts_of(corpus, options)
     _announce(corpus, parts, say)
-    _refuse_too_few(corpus, parts, options, by_hand)
+    _refuse_too_few(corpus, parts, options, len(names) if by_hand is None else 0)
     all_options = (data_options, options, evaluate_options)
     _open_workshop(workshop, resume, {"data": fingerprint(corpus.records), **provenance("", corpus.records, *all_options)["options"]})
     try:
@@ -78,9 +94,12 @@ def fit_detector(data: str, out: str | os.PathLike, data_options: DataOptions = 
     scored = np.concatenate([parts.calibrate, parts.test])
     values = learnt.scores(corpus.pixels, corpus.rows[scored], evaluate_options.forward_batch_size)
     scores = scores_of(rule, [corpus.records[i] for i in scored], values)
+    ranges = {kind: learnt.map_range(kind, corpus.pixels, corpus.rows[parts.calibrate[:MAP_ROWS]]) for kind in learnt.map_kinds}
     arrays = {"normals": rule.normals, "codes": codes, "paths": np.array([corpus.records[i].path for i in parts.fit], str), "mean_map": learnt.mean_map,
-              "map_scale": np.array(_map_scale(learnt, corpus, parts, evaluate_options)), **{f"density.{k}": v for k, v in learnt.density.to_arrays().items()}}
+              **{f"map_range.{kind}": bounds for kind, bounds in ranges.items()}, **_prefixed("density", learnt.density),
+              **(_prefixed(FEATURES, learnt.features.committee) if learnt.features else {})}
     with new_folder(out) as draft:
+        _write_examples(draft, learnt, ranges, corpus, scored, scores)
         _write(draft, card, learnt, arrays, corpus, scores, history, evaluate_options)
     shutil.rmtree(workshop)
     say(f"Finished: {out}/ holds the detector, its scores and report.html")
@@ -96,14 +115,14 @@ def _announce(corpus: Corpus, parts: Parts, say: Callable) -> None:
     say(f"  {len(parts.watch)} of the fit normals are watched, not trained on{found}")
 
 
-def _refuse_too_few(corpus: Corpus, parts: Parts, options: DetectOptions, by_hand: dict | None) -> None:
-    """Meet too few normals before hours of training: what density and calibration will ask for."""
+def _refuse_too_few(corpus: Corpus, parts: Parts, options: DetectOptions, scores: int) -> None:
+    """Meet too few normals before the training: what density and calibration (of so many scores, 0 if set by hand) will ask for."""
     patients = {name: len({corpus.records[i].patient or i for i in rows}) for name, rows in (("fit", parts.fit), ("calibrate", parts.calibrate))}
     if patients["fit"] < 2 * options.folds:
         raise ValueError(f"{options.folds} folds need fit normals of at least {2 * options.folds} patients. Received: {patients['fit']} patients, "
                          f"{len(parts.fit)} radiographs. Give more normals, or fewer --folds.")
-    if by_hand is None:
-        refuse_too_few(patients["calibrate"], len(NAMES), options.budget)
+    if scores:
+        refuse_too_few(patients["calibrate"], scores, options.budget)
 
 
 def _train(corpus: Corpus, parts: Parts, options: DetectOptions, workshop: Path, resume: bool, tensorboard: str | None, say: Callable) -> tuple:
@@ -136,12 +155,14 @@ def _learn_normals(model, corpus: Corpus, parts: Parts, options: DetectOptions, 
     say(f"Learning the density of {len(parts.fit)} normals' codes")
     rows, batch_size = corpus.rows[parts.fit], evaluate_options.forward_batch_size
     codes, _ = codes_and_errors(model, corpus.pixels, rows, batch_size)
-    density = Density(options.components, folds=options.folds, seed=options.seed).fit(codes, [corpus.records[i].patient for i in parts.fit])
+    patients = [corpus.records[i].patient for i in parts.fit]
+    density = Density(options.components, folds=options.folds, seed=options.seed).fit(codes, patients)
     say(f"  {density.components_.shape[1]} components ({density.variance_:.1%} of the variance), bandwidth {density.bandwidth_:.3g}")
     total = np.zeros(corpus.pixels.shape[1:], np.float64)
     for start in range(0, len(rows), batch_size):  # batch by batch: maps of all normals would not fit into memory
         total += smoothed_errors(model, corpus.pixels, rows[start : start + batch_size], batch_size).sum(axis=0)
-    return NormalChest(model, density, (total / len(rows) + 1e-8).astype(np.float32)), codes
+    features = fit_features(corpus.pixels, rows, patients, options, say)
+    return NormalChest(model, density, (total / len(rows) + 1e-8).astype(np.float32), features), codes
 
 
 def _calibrated(learnt: NormalChest, corpus: Corpus, parts: Parts, options: DetectOptions, evaluate_options: EvaluateOptions, by_hand: dict | None,
@@ -154,10 +175,8 @@ def _calibrated(learnt: NormalChest, corpus: Corpus, parts: Parts, options: Dete
     return rule
 
 
-def _map_scale(learnt: NormalChest, corpus: Corpus, parts: Parts, evaluate_options: EvaluateOptions) -> float:
-    """Return the relative error that one in a thousand pixels of (up to 256) calibration normals exceeds."""
-    maps = learnt.relative_errors(corpus.pixels, corpus.rows[parts.calibrate[:256]], evaluate_options.forward_batch_size)
-    return float(np.quantile(maps, MAP_QUANTILE))
+def _prefixed(name: str, fitted) -> dict[str, np.ndarray]:
+    return {f"{name}.{key}": value for key, value in fitted.to_arrays().items()}
 
 
 def _card(name: str, rule: OrRule, learnt: NormalChest, corpus: Corpus, parts: Parts, data_options: DataOptions, options: DetectOptions, notes: list[str],
@@ -167,6 +186,7 @@ def _card(name: str, rule: OrRule, learnt: NormalChest, corpus: Corpus, parts: P
     point = {"criterion": criterion, "scores": list(rule.names), "thresholds": {n: float(t) for n, t in zip(rule.names, rule.thresholds, strict=True)},
              "budget": rule.budget, "level": rule.level, "calibration_patients": len(rule.normals), "calibration_false_alarms": rule.false_alarms(),
              "density": {"components": int(learnt.density.components_.shape[1]), "variance": learnt.density.variance_, "bandwidth": learnt.density.bandwidth_},
+             "detectors": list(learnt.features.committee.names) if learnt.features else [],
              "radiographs": {"fit": len(parts.fit), "calibrate": len(parts.calibrate), "test": len(parts.test)}}
     key = BY_HAND if rule.budget is None else BUDGET
     notes = [*notes, *([NO_PROMISE] if rule.budget is None else [])]
@@ -181,12 +201,15 @@ def _write(draft: Path, card: Card, learnt: NormalChest, arrays: dict[str, np.nd
     from xray_tf.pages.anomaly_page import render_detector_card, write_detector_report
 
     save_model(learnt.model, draft / "model.keras")
+    if learnt.features:
+        save_model(learnt.features.model, draft / FEATURE_MODEL)
     np.savez_compressed(draft / REFERENCE, **arrays)
     write_split(corpus.records, draft / "split.csv")
     write_history(history, draft / "history.csv")
     corpus.findings.write_csv(draft / "audit.csv")
     scores.write_csv(draft / "scores.csv")
-    metrics, statistics = report_on(scores, card, evaluate_options)
+    key = card.default_operating_point
+    metrics, statistics = report_on(scores, card.operating_points[key]["thresholds"], evaluate_options, card.split_by, key, "test")
     if metrics is None:
         card = replace(card, notes=(*card.notes, "There were no test rows, so nothing was measured."))
     else:
@@ -197,3 +220,19 @@ def _write(draft: Path, card: Card, learnt: NormalChest, arrays: dict[str, np.nd
     write_text(draft / "README.md", render_detector_card(card, metrics))
     write_detector_report(draft, card)
     seal(draft, card)
+
+
+def _write_examples(draft: Path, learnt: NormalChest, ranges: dict[str, np.ndarray], corpus: Corpus, positions: np.ndarray, scores: Scores) -> None:
+    """Draw test radiographs of every outcome with their maps, chosen by the rule the page states."""
+    from xray_tf.pages.anomaly_figures import choose_examples, example_grid
+    from xray_tf.pages.anomaly_page import EXAMPLES
+
+    tested = np.flatnonzero(scores.splits == "test")
+    if not len(tested):
+        return
+    table = scores.where(tested)
+    groups = choose_examples(table, EXAMPLE_COLUMNS)
+    rows = corpus.rows[positions[tested[np.concatenate(list(groups.values()))]]]
+    maps = {kind: learnt.heat(kind, bounds, corpus.pixels, rows) for kind, bounds in ranges.items()}
+    picture = example_grid(corpus.pixels[rows], maps, table, groups)
+    (draft / EXAMPLES).write_bytes(cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes())

@@ -19,12 +19,17 @@ from xray_tf.data.decoding import resize_pixels
 from xray_tf.data.records import Finding, Record, Records
 from xray_tf.data.scores import VERDICTS, Scores
 from xray_tf.data.sources import list_files
+from xray_tf.jobs.feature_scores import FeatureScores
 from xray_tf.stats.anomaly import OrRule
 from xray_tf.stats.density import Density
+from xray_tf.stats.detectors import Committee
 
 REFERENCE = "reference.npz"
 BUDGET, BY_HAND = "budget", "by_hand"  # names of operating points
 NAMES = ("reconstruction_error", "log_density")
+RECONSTRUCTION, FEATURES = "reconstruction", "features"  # kinds of map; the second is a score too
+FEATURE_MODEL = "features.keras"
+MAP_QUANTILE = 0.999
 SMOOTHING = 1 / 32  # of the side: standard deviation of the Gaussian that smooths an error map
 
 
@@ -36,27 +41,47 @@ class NormalChest:
         model: the autoencoder, see `nets.autoencoder`.
         density: of its codes.
         mean_map: (S, S) float32, the fit normals' mean smoothed squared error at each pixel.
+        features: the stronger score; None where none was asked for.
     """
 
     model: Any
     density: Density
     mean_map: np.ndarray
+    features: FeatureScores | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
         """Of the raw scores, in the order of the columns."""
-        return NAMES
+        return NAMES if self.features is None else (*NAMES, FEATURES)
+
+    @property
+    def map_kinds(self) -> tuple[str, ...]:
+        """Which maps there are: `reconstruction` and, where a detector can say where, `features`."""
+        return (RECONSTRUCTION, FEATURES) if self.features is not None and self.features.maps else (RECONSTRUCTION,)
 
     def scores(self, pixels: np.ndarray, indices: Sequence[int] | None = None, batch_size: int = 64) -> np.ndarray:
-        """Return raw scores (M, K) float64 of rows of (N, S, S) uint8: mean squared error (intensities in [0, 1]) and log density."""
+        """Return raw scores (M, K) float64 of rows of (N, S, S) uint8: mean squared error (intensities in [0, 1]), log density and, if there, features."""
         from xray_tf.nets.autoencoder import codes_and_errors
 
         codes, errors = codes_and_errors(self.model, pixels, indices, batch_size)
-        return np.stack([errors, self.density.score_samples(codes)], axis=1)
+        more = [] if self.features is None else [self.features.scores(pixels, indices, batch_size)]
+        return np.stack([errors, self.density.score_samples(codes), *more], axis=1)
 
-    def relative_errors(self, pixels: np.ndarray, indices: Sequence[int] | None = None, batch_size: int = 64) -> np.ndarray:
-        """Return maps (M, S, S) float32: smoothed squared error over the normals' mean one at the same pixel; 1 is usual."""
+    def unusual(self, kind: str, pixels: np.ndarray, indices: Sequence[int] | None = None, batch_size: int = 64) -> np.ndarray:
+        """Return maps (M, S, S) float32, higher = less normal: of `reconstruction` the smoothed squared error over the normals' mean one at the same pixel."""
+        if kind not in self.map_kinds:
+            raise ValueError(f"the kind of map must be one of {self.map_kinds}. Received: kind={kind!r}")
+        if kind == FEATURES:
+            return self.features.unusual(pixels, indices, batch_size)
         return smoothed_errors(self.model, pixels, indices, batch_size) / self.mean_map
+
+    def map_range(self, kind: str, pixels: np.ndarray, indices: Sequence[int], batch_size: int = 64) -> np.ndarray:
+        """Return what is 0 and what is 1 on a map, (2,) float64: the median over pixels of these normals, and what one pixel in a thousand exceeds."""
+        return np.quantile(self.unusual(kind, pixels, indices, batch_size), (0.5, MAP_QUANTILE))
+
+    def heat(self, kind: str, bounds: np.ndarray, pixels: np.ndarray, indices: Sequence[int] | None = None, batch_size: int = 64) -> np.ndarray:
+        """Return maps (M, S, S) float32 in [0, 1]."""
+        return np.clip((self.unusual(kind, pixels, indices, batch_size) - bounds[0]) / max(bounds[1] - bounds[0], 1e-12), 0, 1).astype(np.float32)
 
 
 class Detector:
@@ -94,7 +119,12 @@ class Detector:
     @cached_property
     def normal_chest(self) -> NormalChest:
         """What turns pixels into raw scores and maps."""
-        return NormalChest(self.model, Density.from_arrays(_under("density", self.arrays)), self.arrays["mean_map"])
+        features = None
+        if (self.folder / FEATURE_MODEL).is_file():
+            from xray_tf.nets.keras_file import load_model
+
+            features = FeatureScores(load_model(self.folder / FEATURE_MODEL), Committee.from_arrays(_under(FEATURES, self.arrays)))
+        return NormalChest(self.model, Density.from_arrays(_under("density", self.arrays)), self.arrays["mean_map"], features)
 
     @cached_property
     def rule(self) -> OrRule:
@@ -129,13 +159,24 @@ class Detector:
         while batch := list(islice(rows, batch_size)):
             yield self._judged(batch, self._results(result for _, result in islice(pixels, len(batch))), rule, batch_size)
 
-    def maps(self, pixels: np.ndarray, batch_size: int = 64) -> np.ndarray:
+    @property
+    def map_kinds(self) -> tuple[str, ...]:
+        """Which maps `maps` can give; the last is the default."""
+        return self.normal_chest.map_kinds
+
+    def maps(self, pixels: np.ndarray, kind: str | None = None, batch_size: int = 64) -> np.ndarray:
         """Return heat maps (N, S, S) float32 in [0, 1] of pixels (N, S, S) uint8 as the model sees them.
 
-        A map is the smoothed squared error over the normals' mean one at the same pixel; 1 stands for what one in a thousand pixels of calibration normals
-        exceeds, so colours compare between radiographs.
+        `reconstruction`: the smoothed squared error over the normals' mean one at the same pixel. `features`: how unusual each patch's features are. 0 stands
+        for the median pixel of calibration normals and 1 for what one in a thousand of theirs exceeds, so colours compare between radiographs.
+
+        Args:
+            kind: one of `map_kinds`; the last of them when None.
         """
-        return np.clip(self.normal_chest.relative_errors(pixels, None, batch_size) / self.arrays["map_scale"], 0, 1)
+        kind = kind or self.map_kinds[-1]
+        if kind not in self.map_kinds:
+            raise ValueError(f"kind must be one of {self.map_kinds}. Received: kind={kind!r}")
+        return self.normal_chest.heat(kind, self.arrays[f"map_range.{kind}"], pixels, None, batch_size)
 
     def _results(self, results) -> list:
         return [r if isinstance(r, Finding) or np.ptp(r) else Finding("constant", "error", "", f"Every pixel has the grey level {r.flat[0]}.") for r in results]

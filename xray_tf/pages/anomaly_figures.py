@@ -106,12 +106,13 @@ def choose_examples(scores: Scores, count: int) -> dict[str, np.ndarray]:
     return {outcome: positions[rows] for outcome, rows in overlays.choose_outcomes(table.labels, table.predicted, table.probabilities, count).items()}
 
 
-def example_grid(images: Sequence[np.ndarray], maps: np.ndarray, scores: Scores, groups: dict[str, np.ndarray], alpha: float = 0.5,
+def example_grid(images: Sequence[np.ndarray], maps: dict[str, np.ndarray], scores: Scores, groups: dict[str, np.ndarray], alpha: float = 0.5,
                  colormap: str = "jet") -> np.ndarray:
     """Draw radiographs beside their maps, one row a group.
 
     Args:
-        images, maps: radiographs (S, S) uint8 and maps (S, S) in [0, 1], aligned with the groups' positions laid end to end.
+        images: radiographs (S, S) uint8, aligned with the groups' positions laid end to end.
+        maps: kind -> maps (S, S) in [0, 1], aligned alike.
         scores: the table the positions are of.
         groups: {title: positions}.
 
@@ -122,15 +123,15 @@ def example_grid(images: Sequence[np.ndarray], maps: np.ndarray, scores: Scores,
     for title, positions in groups.items():
         cells = []
         for i in positions:
-            cells.append(score_panel(images[at], maps[at], float(scores.anomaly[i]), str(scores.reasons[i]), alpha, colormap))
+            cells.append(score_panel(images[at], {kind: each[at] for kind, each in maps.items()}, float(scores.anomaly[i]), alpha, colormap))
             at += 1
         nothing = np.full((8, 2 * np.asarray(images[0]).shape[1], 3), 255, np.uint8)
         lines.append(overlays.titled(overlays.beside(cells), title) if cells else overlays.titled(nothing, f"{title}: none"))
     return overlays.stacked(lines)
 
 
-def score_panel(image: np.ndarray, heat: np.ndarray, anomaly: float, reason: str, alpha: float = 0.5, colormap: str = "jet") -> np.ndarray:
-    """Set a radiograph and its overlay side by side, with the anomaly score and the reason: (24 + S, 2 S + 8, 3) uint8 RGB."""
-    said = f"anomaly score {anomaly:.2f}" + (f": {reason}" if reason else "")
-    return overlays.beside([overlays.titled(overlays.overlay(image, np.zeros_like(heat)), said),
-                            overlays.titled(overlays.overlay(image, heat, alpha, colormap), "where")])
+def score_panel(image: np.ndarray, maps: dict[str, np.ndarray], anomaly: float, alpha: float = 0.5, colormap: str = "jet") -> np.ndarray:
+    """Set a radiograph and its overlays side by side, the anomaly score above: (24 + S, 8 k + (k + 1) S, 3) uint8 RGB for k kinds of map (S, S) in [0, 1]."""
+    plain = overlays.overlay(image, np.zeros_like(next(iter(maps.values()))))
+    return overlays.beside([overlays.titled(plain, f"anomaly score {anomaly:.2f}"),
+                            *(overlays.titled(overlays.overlay(image, heat, alpha, colormap), kind) for kind, heat in maps.items())])

@@ -40,6 +40,8 @@ REPORT, PAGE, EXAMPLES, STATISTICS = "report.html", "scores.html", "examples.png
 HEADLINE = ("auroc", "sensitivity", "false_alarms", "auprc")
 LIMITS = ("Anomalous means unlike the normal radiographs learnt from, not pneumonia: another machine, exposure, age or posture is unlike them too. Normal "
           "means within what those normals show, not healthy. A map shows where the autoencoder fails to draw the radiograph; it is no finding.")
+MAPS = ("Maps: reconstruction is the smoothed squared error over the normals' mean one at the same pixel; features, where there is one, how unusual each patch "
+        "is. One scale for all radiographs: 0 is the median pixel of calibration normals, 1 what one pixel in a thousand of theirs exceeds.")
 _PANELS = '<div class="figures" style="grid-template-columns:repeat(auto-fit,minmax(min(26rem,100%),1fr))">'
 _FINDINGS = 50
 
@@ -107,8 +109,7 @@ def render_scores(card: Card, scores: Scores, shown: Sequence[Shown], metrics: d
     if shown:
         some = f"The {len(shown):,} most anomalous of {len(read):,}; scores.csv holds all." if len(shown) < len(read) else "The most anomalous first."
         cards = "".join(_card(scores, one) for one in shown)
-        parts.append(_section("radiographs", "Radiographs", f"<p>{_e(some)} Maps share one scale: 1 is what one in a thousand pixels of calibration normals "
-                              f"exceeds.</p>{_PANELS}{cards}</div>"))
+        parts.append(_section("radiographs", "Radiographs", f"<p>{_e(some)} {MAPS}</p>{_PANELS}{cards}</div>"))
     errors = scores.where(~scores.read)
     if len(errors):
         parts.append(_section("errors", f"Not scored ({len(errors):,})", _table("Not scored", ("file", "why"), zip(errors.paths, errors.errors, strict=True))))
@@ -234,9 +235,8 @@ def _statistics(folder: Path, scores: Scores, point: dict[str, Any]) -> str:
 def _examples(picture: np.ndarray | None) -> str:
     if picture is None:
         return ""
-    return (f"<p>{_e(anomaly_figures.CHOICE)} Maps: the smoothed squared error of the reconstruction over the normals' mean one at the same pixel, on one "
-            f"scale for all; red is what one in a thousand pixels of calibration normals reaches.</p><figure class='wide'><img alt='Radiographs and maps, one row an "
-            f"outcome' src='data:image/jpeg;base64,{_jpeg(picture)}'></figure>")
+    return (f"<p>{_e(anomaly_figures.CHOICE)} {MAPS}</p><figure class='wide'><img alt='Radiographs and maps, one row an outcome' "
+            f"src='data:image/jpeg;base64,{_jpeg(picture)}'></figure>")
 
 
 def _training(card: Card, history: list[dict[str, str]]) -> str:
