@@ -25,7 +25,7 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEG2000
 
 SIDE = 32
 RAMP = np.linspace(0, 4095, SIDE * SIDE).round().astype(np.uint16).reshape(SIDE, SIDE)
-NAMES = {"PatientName": "Quixote^Dulcinea", "PatientID": "HOSP-7734512", "PatientBirthDate": "19870623", "StudyDate": "20210917", "StudyTime": "113355",
+NAMES = {"PatientName": "Quixote^Dulcinea", "PatientID": "HOSP-7734512", "PatientBirthDate": "19870623", "StudyDate": "20210917", "StudyTime": "113355.778899",
          "AccessionNumber": "ACC5550123", "StudyInstanceUID": "1.2.826.0.1.3680043.2.1125.77001", "SeriesInstanceUID": "1.2.826.0.1.3680043.2.1125.77002",
          "SOPInstanceUID": "1.2.826.0.1.3680043.2.1125.77003", "ReferringPhysicianName": "Panza^Sancho", "InstitutionName": "Toboso General",
          "OtherPatientIDs": "ALT-998877", "PatientComments": "lives in La Mancha", "IssuerOfPatientID": "TobosoADT", "StationName": "ROCINANTE9"}
@@ -347,9 +347,9 @@ def test_no_identifier_reaches_anything_that_audit_train_and_predict_write(tmp_p
     assert predict.main(["--model", str(binary.folder), "--out", str(tmp_path / "out/answers"), str(data)]) == 0
     assert explain.main(["--model", str(binary.folder), "--out", str(tmp_path / "out/maps"), str(data / "train/NORMAL")]) == 0
     said = "".join(capfd.readouterr())
-    assert "24 radiographs" in said.replace("27 radiographs", "24 radiographs") and names_in(said) == []
+    assert "27 radiographs" in said and names_in(said) == []
     written = [p for p in (tmp_path / "out").rglob("*") if p.is_file()]
-    assert len(written) > 40
+    assert len(written) > 30
     ids = [f"HOSP-{i}".encode() for i in range(12)]
     for path in written:
         content = path.read_bytes()
