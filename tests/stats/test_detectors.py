@@ -18,7 +18,8 @@ def features():
     rng = np.random.default_rng(0)
     pooled = rng.normal(size=(60, 12)) @ rng.normal(size=(12, 12)) + 3
     patches = rng.normal(size=(60, 4, 5, 8)) + rng.normal(size=(1, 4, 5, 8)) * 2
-    return {"pooled": pooled.astype(np.float32), "patches": patches.astype(np.float16)}
+    vectors = pooled.astype(np.float32)
+    return {"pooled": vectors, "lungs": vectors, "lung_maps": vectors, "patches": patches.astype(np.float16)}
 
 
 @pytest.mark.parametrize("name", DETECTORS)

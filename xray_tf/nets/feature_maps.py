@@ -1,4 +1,4 @@
-"""Frozen ImageNet features at several depths: a radiograph to one vector a depth and to a grid of patch vectors, for detectors that learn the normal alone.
+"""A radiograph to features, for detectors that learn the normal alone: frozen ImageNet maps at several depths, pooled and as patches, and its lungs' numbers.
 
 The trunk is never trained here. Each radiograph is standardised inside the graph, so that exposure does not count as a departure. What
 comes out is a stock Keras model with named points, which an artifact can save and reopen; `FeatureExtractor` runs it in batches.
@@ -12,13 +12,16 @@ import keras
 import numpy as np
 from keras import layers
 
+from xray_tf.data.lung_numbers import lung_numbers
+from xray_tf.data.lungs import lung_fields
 from xray_tf.nets.backbones import build_features, trunk_layers
 from xray_tf.nets.inference import forward
 
 POINTS = ("moments", "patches")
-FEATURES = ("pooled", "patches")
+FEATURES = ("lungs", "lung_maps", "pooled", "patches")
+_OF_POINT = {"moments": "pooled", "patches": "patches"}
 STRIDE = 16  # pixels a patch
-PATCH_STRIDES = (8, 16, 32)  # the stages of these strides make the patches
+PATCH_STRIDES = (8, 16)  # the stages of these strides make the patches: deeper ones see pasted lesions less (benchmarks/anomaly.py)
 _PIECE = 128  # rows whose answers are in float32 at a time
 
 
@@ -33,8 +36,7 @@ def build_feature_model(backbone: str = "efficientnet_lite0", weights: str | Non
 
     Returns:
         Model from image (B, S, S, 1) float32 in [0, 255] to two points. `moments` (B, D): the mean over the map of every channel at the end of every
-        stage from stride 4 on, then, in the same order, the mean of its square. `patches` (B, S/16, S/16, C): the stages of strides 8, 16 and 32
-        before the last, brought to one grid.
+        stage from stride 4 on, then, in the same order, the mean of its square. `patches` (B, S/16, S/16, C): the stages of strides 8 and 16 on one grid.
 
     Raises:
         ValueError: an image size that does not divide.
@@ -87,7 +89,9 @@ class FeatureExtractor:
             progress: called with the number of rows done after each piece.
 
         Returns:
-            `pooled` (M, D) float32: mean and standard deviation over the map of every channel of every stage; `patches` (M, h, w, C) float16.
+            `lungs` (M, L) float32: see `data.lung_numbers`, which needs no net; `lung_maps` (M, 2 C) float32: the mean of the patches over the left lung, then
+            over the right, as `data.lungs` estimates them; `pooled` (M, D) float32: mean and standard deviation over the map of every channel of every
+            stage; `patches` (M, h, w, C) float16.
 
         Raises:
             ValueError: another image size, or an unknown feature.
@@ -98,11 +102,19 @@ class FeatureExtractor:
         unknown = set(features) - set(FEATURES)
         if unknown or not features:
             raise ValueError(f"features must be some of {FEATURES}. Received: {tuple(features)}")
-        points = tuple(dict(pooled="moments", patches="patches")[name] for name in FEATURES if name in features)
+        wanted = {*features, *(["patches"] if "lung_maps" in features else [])}
+        points = tuple(point for point, name in _OF_POINT.items() if name in wanted)
         out: dict[str, np.ndarray] = {}
         for start in range(0, len(indices), _PIECE):
-            piece = self._piece(pixels, indices[start : start + _PIECE], points)
-            for name, values in piece.items():
+            rows = indices[start : start + _PIECE]
+            piece = self._piece(pixels, rows, points) if points else {}
+            images = np.asarray(pixels[rows])
+            found = lung_fields(images) if {"lungs", "lung_maps"} & wanted else None
+            if "lungs" in wanted:
+                piece["lungs"] = lung_numbers(images, found)
+            if "lung_maps" in wanted:
+                piece["lung_maps"] = _over_lungs(piece["patches"], found.masks)
+            for name, values in ((n, v) for n, v in piece.items() if n in features):
                 kind = np.float16 if name == "patches" else np.float32
                 out.setdefault(name, np.empty((len(indices), *values.shape[1:]), kind))[start : start + len(values)] = values
             if progress:
@@ -122,14 +134,26 @@ class FeatureExtractor:
         return found
 
 
+def _over_lungs(patches: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Return the mean of patches (N, h, w, C) over the part of the masks (N, S, S) bool in the left half of the grid, then in the right: (N, 2 C).
+
+    A lung that is not there leaves the mean over its half.
+    """
+    n, height, width, _ = patches.shape
+    weights = masks.reshape(n, height, masks.shape[1] // height, width, masks.shape[2] // width).mean(axis=(2, 4), dtype=np.float32) + np.float32(1e-6)
+    halves = []
+    for half in (slice(None, width // 2), slice(width // 2, None)):
+        w = weights[:, :, half] / weights[:, :, half].sum(axis=(1, 2), keepdims=True)
+        halves.append(np.einsum("nhw,nhwc->nc", w, patches[:, :, half]))
+    return np.concatenate(halves, axis=1)
+
+
 def _mean_and_deviation(moments: np.ndarray) -> np.ndarray:
     mean, square = np.split(moments, 2, axis=1)
     return np.concatenate([mean, np.sqrt(np.maximum(square - mean ** 2, 0.0))], axis=1)
 
 
 def _to_grid(end: keras.KerasTensor, image_size: int, number: int) -> keras.KerasTensor:
-    """Average or interpolate a map (B, h, w, C) to one cell every `STRIDE` pixels."""
+    """Average a map (B, h, w, C) to one cell every `STRIDE` pixels."""
     stride = image_size // end.shape[1]
-    if stride < STRIDE:
-        return layers.AveragePooling2D(STRIDE // stride, name=f"coarser_{number}")(end)
-    return layers.UpSampling2D(stride // STRIDE, interpolation="bilinear", name=f"finer_{number}")(end) if stride > STRIDE else end
+    return layers.AveragePooling2D(STRIDE // stride, name=f"coarser_{number}")(end) if stride < STRIDE else end

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import GroupKFold
 
+from xray_tf.stats.density import Density
 from xray_tf.stats.patch_detectors import PatchGaussian, PatchMemory
-from xray_tf.stats.vector_detectors import Combination, Mahalanobis, NearestNormals, Stored
+from xray_tf.stats.vector_detectors import Combination, Mahalanobis, NearestNormals
 
 
 @dataclass(frozen=True)
@@ -24,16 +25,16 @@ class Row:
     Attributes:
         kind: the detector's class.
         options: of its constructor.
-        eats: `pooled` or `patches`.
+        eats: one of `nets.feature_maps.FEATURES`.
         what: it is, in a few words.
     """
 
-    kind: type[Stored]
+    kind: type[Any]
     options: dict[str, Any]
     eats: str
     what: str
 
-    def build(self) -> Stored:
+    def build(self) -> Any:
         """Make the detector, unfitted."""
         return self.kind(**self.options)
 
@@ -44,12 +45,16 @@ class Row:
 
 
 DETECTORS: dict[str, Row] = {
-    "nearest": Row(NearestNormals, {}, "pooled", "mean distance to the nearest normals"),
-    "mahalanobis": Row(Mahalanobis, {}, "pooled", "distance from the normals' mean in the metric of their spread"),
-    "patch_gaussian": Row(PatchGaussian, {}, "patches", "one Gaussian for each position (PaDiM)"),
-    "patch_memory": Row(PatchMemory, {}, "patches", "distance to the nearest of a bank of normal patches (PatchCore)"),
+    "lungs": Row(Mahalanobis, {"components": 48}, "lungs", "lungs' numbers: distance from the normals' mean in the metric of their spread"),
+    "lungs_nearest": Row(NearestNormals, {"components": 48, "whiten": 0.5}, "lungs", "lungs' numbers: mean distance to the nearest normals"),
+    "lung_maps": Row(Mahalanobis, {"components": 64}, "lung_maps", "frozen features averaged over each lung: distance from the normals' mean"),
+    "nearest": Row(NearestNormals, {}, "pooled", "frozen features of the whole image: mean distance to the 5 nearest normals"),
+    "mahalanobis": Row(Mahalanobis, {"components": 64}, "pooled", "frozen features of the whole image: distance from the normals' mean"),
+    "kde": Row(Density, {}, "pooled", "frozen features of the whole image: kernel density of their principal components"),
+    "patch_gaussian": Row(PatchGaussian, {"components": 48}, "patches", "frozen features: one Gaussian for each position (PaDiM)"),
+    "patch_memory": Row(PatchMemory, {"patches": 1500, "pool": 15_000}, "patches", "frozen features: distance to a bank of normal patches (PatchCore)"),
 }
-CHOSEN = ("mahalanobis", "patch_gaussian", "patch_memory")
+CHOSEN = ("lungs", "lung_maps")
 
 
 def cross_fit_scores(build: Callable[[], Any], x, patients: Sequence[str], folds: int = 5) -> np.ndarray:

@@ -1,0 +1,226 @@
+"""Detectors that learn the normal alone, chosen without a sick radiograph, then reported once on sick ones.
+
+python benchmarks/anomaly.py choose    normals, lesions pasted into normals, and phantoms: what the choice is made by
+python benchmarks/anomaly.py report    patient-wise test rows with real pneumonia: after the choice is committed, once
+
+Both take --data DIR (the public data, ../shared/data/chest_xray) and --cache DIR (features are kept there), and write their part of
+benchmarks/results/anomaly.json. Rows are divided by patient (seed 0): detectors are fitted on training normals; `choose` scores validation
+normals and lesions pasted into them, `report` the test rows. No pneumonia row is read by `choose`, and `report` refuses to run while
+xray_tf/ or this script differ from the last commit, whose hash it writes beside its figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).parent
+RESULT = HERE / "results" / "anomaly.json"
+SIZE, RESIZE = 224, "squash"  # the 224 copies of the public data are squashed already
+LESION_ROWS, PHANTOMS, SICK_PHANTOMS = 100, 120, 40  # radiographs that get every kind of lesion; normal phantoms, a third held out; sick ones
+BUDGET = 0.05
+WITHOUT_SHIFT = ("patch_memory",)  # two more banks, and it is far from being chosen
+COMMITTEES = (("lungs", "lung_maps"), ("lungs", "lungs_nearest", "lung_maps"), ("lungs", "lung_maps", "patch_gaussian"), ("lungs", "lung_maps", "mahalanobis"),
+              ("lungs", "lung_maps", "nearest"), ("lungs", "mahalanobis"), ("mahalanobis", "patch_gaussian"))
+
+
+def corpus_of(data: str):
+    """Return the corpus divided by patient."""
+    from xray_tf.jobs.corpus import divide, read_corpus
+    from xray_tf.options import DataOptions
+
+    options = DataOptions()
+    return divide(read_corpus(data, "binary", options, SIZE, RESIZE), "binary", options, seed=0)
+
+
+class Features:
+    """Features of named sets of radiographs, kept in a folder."""
+
+    def __init__(self, cache: Path):
+        from xray_tf.nets.feature_maps import FeatureExtractor
+
+        self.cache, self.extractor = cache, FeatureExtractor()
+        cache.mkdir(parents=True, exist_ok=True)
+
+    def of(self, name: str, pixels, rows=None) -> dict[str, np.ndarray]:
+        """Return the features of rows, from the folder where they are there."""
+        path = self.cache / f"{name}.npz"
+        if not path.is_file():
+            started = time.perf_counter()
+            np.savez(path, **self.extractor.extract(pixels, rows))
+            print(f"  features of {name}: {time.perf_counter() - started:.0f} s", flush=True)
+        with np.load(path) as arrays:
+            return dict(arrays)
+
+
+def take(features: dict[str, np.ndarray], keep) -> dict[str, np.ndarray]:
+    return {name: values[keep] for name, values in features.items()}
+
+
+def auroc(normal: np.ndarray, sick: np.ndarray) -> float:
+    """Return the chance that a sick row scores lower than a normal one, ties half."""
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(np.r_[np.zeros(len(normal)), np.ones(len(sick))], -np.r_[normal, sick]))
+
+
+def calibrated(members: dict[str, np.ndarray], names, own: dict[str, np.ndarray]) -> np.ndarray:
+    """Return the committee's score from its members' raw scores, on the scale of their cross-fitted training scores `own`."""
+    from xray_tf.stats.vector_detectors import Combination
+
+    return Combination().fit(np.stack([own[n] for n in names], 1)).score_samples(np.stack([members[n] for n in names], 1))
+
+
+def fitted_scores(train: dict, patients, names, *others: dict) -> tuple[dict, list[dict]]:
+    """Return cross-fitted scores of the training rows, and the scores of other rows by a detector fitted on all of them, by detector."""
+    from xray_tf.stats.detectors import DETECTORS, cross_fit_scores
+
+    own, scored = {}, [{} for _ in others]
+    for name in names:
+        row = DETECTORS[name]
+        own[name] = cross_fit_scores(row.build, train[row.eats], patients, folds=3)
+        detector = row.build().fit(train[row.eats], patients)
+        for out, features in zip(scored, others, strict=True):
+            out[name] = detector.score_samples(features[row.eats])
+        print(f"  {name}", flush=True)
+    return own, scored
+
+
+def choose(options) -> dict:
+    """Score every detector and committee on what may be looked at; return the table."""
+    from xray_tf.data.lesions import LESIONS, SEVERITIES, LesionGrid
+    from xray_tf.stats.detectors import CHOSEN, DETECTORS
+
+    corpus, features = corpus_of(options.data), Features(options.cache)
+    records = list(corpus.records)
+    parts = {p: [i for i in corpus.of_split(p) if corpus.labels[i] == 0] for p in ("train", "val")}
+    patients = {p: np.array([records[i].patient for i in rows]) for p, rows in parts.items()}
+    normal = {p: features.of(f"normals_{p}", corpus.pixels, corpus.rows[rows]) for p, rows in parts.items()}
+    drawn = sorted(np.random.default_rng(0).permutation(len(parts["val"]))[:LESION_ROWS])
+    rows = [parts["val"][i] for i in drawn]
+    grid = LesionGrid(corpus.pixels, corpus.rows[rows], [records[i].sha256 for i in rows])
+    lesions = features.of("lesions", grid)
+    about = [grid.about(i) for i in range(len(grid))]
+    kinds, severities = np.array([a[1] for a in about]), np.array([a[2] for a in about])
+    own, (held, pasted) = fitted_scores(normal["train"], patients["train"], DETECTORS, normal["val"], lesions)
+    shifts = shift_scores(normal, patients)
+    seen, (well, sick) = phantom_scores(features)
+    table = {}
+    for names in [(n,) for n in DETECTORS] + list(COMMITTEES):
+        a, b, c = (calibrated(s, names, own) for s in (held, pasted, own))
+        by_kind = {k: auroc(a, b[kinds == k]) for k in LESIONS}
+        row = {"lesions": float(np.mean(list(by_kind.values()))), "by_kind": by_kind,
+               "by_severity": {str(s): auroc(a, b[severities == s]) for s in SEVERITIES},
+               "phantoms": auroc(calibrated(well, names, seen), calibrated(sick, names, seen)),
+               "false_alarms_validation": float((a < np.quantile(c, BUDGET)).mean())}
+        if not set(names) & set(WITHOUT_SHIFT):
+            row |= {f"false_alarms_fit_{f}": float((calibrated(o, names, w) < np.quantile(calibrated(w, names, w), BUDGET)).mean())
+                    for f, (w, o) in shifts.items()}
+        table["+".join(names)] = rounded(row)
+    return {"chosen": list(CHOSEN), "split": "by patient, seed 0, data fingerprint in the rows' counts", "fit_normals": len(parts["train"]),
+            "validation_normals": len(parts["val"]), "lesions": len(grid), "severities": list(SEVERITIES), "table": table,
+            "columns": {"lesions": "mean over kinds of lesion of the AUROC of lesions pasted into validation normals against validation normals",
+                        "phantoms": "AUROC of sick against held-out normal phantoms, detectors fitted on normal phantoms",
+                        "false_alarms_validation": "share of validation normals below the 5 % quantile of cross-fitted training normals",
+                        "false_alarms_fit_X": "fitted and calibrated (cross-fitted, 5 %) on one acquisition of normals, false alarms on the other"}}
+
+
+def shift_scores(normal: dict, patients: dict) -> dict:
+    """Fit on each of the two acquisitions; return {family: (its own cross-fitted scores, the other's scores)}, each by detector."""
+    from xray_tf.stats.detectors import DETECTORS
+
+    both = {k: np.concatenate([normal["train"][k], normal["val"][k]]) for k in normal["train"]}
+    keys = np.concatenate([patients["train"], patients["val"]])
+    second = np.array([k.startswith("NORMAL2-") for k in keys])
+    names, out = [n for n in DETECTORS if n not in WITHOUT_SHIFT], {}
+    for family, here in (("IM", ~second), ("NORMAL2-IM", second)):
+        own, (other,) = fitted_scores(take(both, here), keys[here], names, take(both, ~here))
+        out[family] = own, other
+    return out
+
+
+def phantom_scores(features: Features) -> tuple[dict, list[dict]]:
+    """Fit on normal phantoms; return cross-fitted scores, and the scores of held-out normal and of sick phantoms."""
+    from xray_tf.data.phantom import draw_phantom
+    from xray_tf.stats.detectors import DETECTORS
+
+    kinds = ["normal"] * PHANTOMS + ["bacterial", "viral"] * (SICK_PHANTOMS // 2)
+    have = (features.cache / "phantoms.npz").is_file()
+    images = None if have else np.stack([draw_phantom(k, 11, i, height=SIZE, width=SIZE).image for i, k in enumerate(kinds)])
+    found = features.of("phantoms", images)
+    fit = PHANTOMS * 2 // 3
+    parts = [take(found, s) for s in (slice(fit), slice(fit, PHANTOMS), slice(PHANTOMS, None))]
+    return fitted_scores(parts[0], [str(i) for i in range(fit)], DETECTORS, *parts[1:])
+
+
+def report(options) -> dict:
+    """Score the test rows, pneumonia included, by what the last commit chose."""
+    from xray_tf.stats.detectors import CHOSEN, DETECTORS
+    from xray_tf.stats.metrics import score
+
+    commit = committed()
+    before = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.is_file() else {}
+    if "report" in before:
+        raise SystemExit(f"{RESULT} holds a report already, of commit {before['report']['commit']}. It is made once; remove it by hand if the choice is new.")
+    corpus, features = corpus_of(options.data), Features(options.cache)
+    records = list(corpus.records)
+    parts = {p: [i for i in corpus.of_split(p) if p == "test" or corpus.labels[i] == 0] for p in ("train", "val", "test")}
+    found = {p: features.of("test" if p == "test" else f"normals_{p}", corpus.pixels, corpus.rows[rows]) for p, rows in parts.items()}
+    patients = {p: np.array([records[i].patient for i in rows]) for p, rows in parts.items()}
+    own, (held, tested) = fitted_scores(found["train"], patients["train"], DETECTORS, found["val"], found["test"])
+    labels, table = corpus.labels[parts["test"]], {}
+    for names in dict.fromkeys([CHOSEN, *((n,) for n in DETECTORS), *COMMITTEES]):
+        a, b = calibrated(held, names, own), calibrated(tested, names, own)
+        _, first = np.unique(patients["val"], return_index=True)  # one radiograph a patient
+        threshold = np.sort(a[first])[int(BUDGET * (len(first) + 1)) - 1]  # conformal: at most 5 % of new patients' normals, on average
+        odd = np.argsort(np.argsort(-b)) / len(b)  # metrics take probabilities; only their order counts here
+        made = score(np.stack([1 - odd, odd], 1), labels, (b < threshold).astype(int), patients["test"].tolist(), ("normal", "pneumonia"))
+        m = made["metrics"]
+        table["+".join(names)] = {"auroc": m["auroc"], "auprc": m["auprc"], "sensitivity_at_budget": m["sensitivity"],
+                                  "false_alarm_rate": {"value": 1 - m["specificity"]["value"], "low": 1 - m["specificity"]["high"],
+                                                       "high": 1 - m["specificity"]["low"]}}
+        chance = made["chance"]
+    return {"commit": commit, "chosen": list(CHOSEN), "not_used_in_any_choice": True, "test_rows": len(labels), "pneumonia_rows": int(labels.sum()),
+            "patients": len(set(patients["test"])), "chance": {**chance, "auroc": 0.5, "auprc": float(labels.mean())},
+            "interval": "95 % percentile bootstrap by patient", "table": {k: rounded(v) for k, v in table.items()}}
+
+
+def committed() -> str:
+    """Return the last commit's hash; stop where the detectors or this script differ from it."""
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], capture_output=True, text=True, check=True, cwd=HERE.parent).stdout.strip()
+
+    ours = ["benchmarks/anomaly.py", "xray_tf/stats/detectors.py", "xray_tf/stats/vector_detectors.py", "xray_tf/stats/patch_detectors.py",
+            "xray_tf/nets/feature_maps.py", "xray_tf/data/lung_numbers.py", "xray_tf/data/lungs.py", "xray_tf/stats/density.py"]
+    if changed := git("status", "--porcelain", "--", *ours):
+        raise SystemExit(f"the choice is not committed yet:\n{changed}\nCommit it, then report.")
+    return git("rev-parse", "HEAD")
+
+
+def rounded(value):
+    if isinstance(value, dict):
+        return {k: rounded(v) for k, v in value.items() if k != "replicates"}
+    return round(value, 4) if isinstance(value, float) else value
+
+
+def main(args: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("part", choices=("choose", "report"))
+    parser.add_argument("--data", default=str(HERE.parent.parent / "shared" / "data" / "chest_xray"))
+    parser.add_argument("--cache", type=Path, required=True, help="where features are kept")
+    options = parser.parse_args(args)
+    found = {"choose": choose, "report": report}[options.part](options)
+    RESULT.parent.mkdir(exist_ok=True)
+    before = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.is_file() else {}
+    RESULT.write_text(json.dumps(before | {options.part: found}, indent=1) + "\n", encoding="utf-8")
+    for name, row in found["table"].items():
+        print(f"{name:44s}", {k: v if not isinstance(v, dict) else v.get("value", "") for k, v in row.items() if k != "by_kind"})
+
+
+if __name__ == "__main__":
+    main()
