@@ -155,6 +155,8 @@ def write_faithfulness(result: dict[str, Any], arrays: dict[str, np.ndarray], fo
     folder = Path(folder)
     write_text(folder / JSON, json.dumps(result, indent=1, allow_nan=False) + "\n")
     np.savez_compressed(folder / ARRAYS, **arrays)
+    if "figures" not in result:  # the randomisation check alone
+        return
     names = list(result["figures"])
     with (folder / CSV).open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
         writer = csv.writer(stream, lineterminator="\n")

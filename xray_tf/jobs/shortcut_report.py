@@ -40,15 +40,14 @@ MAPPED = ("lungs", "border", "markers")  # the regions a map's energy is looked 
 TARGET = "the class decided at the operating point"
 
 
-def measure_shortcuts(classifier: Classifier, pixels: np.ndarray, rows: Sequence[int], records: Sequence[Record], labels: np.ndarray,
+def measure_shortcuts(classifier: Classifier, images: np.ndarray, records: Sequence[Record], labels: np.ndarray,
                       options: ExamineOptions = ExamineOptions(), *, operating_point: str | None = None,  # noqa: B008
                       progress: bool = True) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Score radiographs with regions taken away, at a frozen operating point, and look where maps lie.
 
     Args:
         classifier: an opened artifact; nothing is fitted.
-        pixels: (M, S, S) uint8, most often memory-mapped.
-        rows: N rows of it.
+        images: (N, S, S) uint8.
         records: of these rows, in order.
         labels: (N,) int class indices, each known.
         options: method, layer, replicates, seed, batch size; see `xray_tf.options`.
@@ -62,7 +61,6 @@ def measure_shortcuts(classifier: Classifier, pixels: np.ndarray, rows: Sequence
 
     card, patients = classifier.card, [r.patient for r in records]
     name, point = resolve(card.operating_points, operating_point, card.default_operating_point)
-    images = np.asarray(pixels[np.asarray(rows)])
     lungs = lung_fields(images)
     cells = [None, *((region, fill) for region in REGIONS for fill in FILLS)]
     grid = MaskedGrid(images, range(len(images)), lungs.masks, [r.sha256 or r.path for r in records], cells, options.seed)
