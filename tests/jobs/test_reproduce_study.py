@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -208,18 +209,19 @@ def test_what_a_study_cannot_use_is_said(options, data, message, tmp_path, phant
 SCRIPT = """
 import sys
 from xray_tf.jobs import stages
-from xray_tf.options import DataOptions, DetectOptions, EmbedOptions, ModelOptions, ReproduceOptions, ShiftOptions, TrainOptions
+from xray_tf.options import DataOptions, DetectOptions, EmbedOptions, ExamineOptions, ModelOptions, ReproduceOptions, ShiftOptions, TrainOptions
 small = ModelOptions(image_size=32, weights=None)
 stages.PRESETS["quick"] = stages.Preset((stages.Recipe(small, TrainOptions(method="head", epochs=int(sys.argv[4]), batch_size=8)),), "tiny", 20,
     ShiftOptions(shift=True, stresses="noise", shift_rows=8, shift_bootstrap=5), EmbedOptions(neighbors=3),
-    DetectOptions(report_on_pneumonia=True, image_size=32, epochs=1, latent=8, components=2, folds=2), 8)
+    DetectOptions(report_on_pneumonia=True, image_size=32, epochs=1, latent=8, components=2, folds=2), 6,
+    ExamineOptions(rows=2, steps=2, random_rows=2, depths=2, shortcut_rows=4, bootstrap=5))
 from xray_tf.jobs.reproduce_study import reproduce_study
 reproduce_study(sys.argv[1], sys.argv[2], ReproduceOptions(preset="quick", rows=60), DataOptions(cache=sys.argv[3]), only=sys.argv[5:])
 """
 
 
 def test_a_training_killed_with_sigkill_goes_on_and_every_page_says_that_rows_were_limited(phantoms, cache, tmp_path):
-    line = [sys.executable, "-c", SCRIPT, str(phantoms), str(tmp_path / "out"), str(cache), "40", "audit", "split", "train", "embed"]
+    line = [sys.executable, "-c", SCRIPT, str(phantoms), str(tmp_path / "out"), str(cache), "40"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     victim = subprocess.Popen(line, **quiet)
     checkpoint = tmp_path / "out" / ".training" / ".binary-efficientnet_lite0.unfinished" / "checkpoint.npz"
@@ -232,7 +234,7 @@ def test_a_training_killed_with_sigkill_goes_on_and_every_page_says_that_rows_we
     victim.wait()
     assert not (tmp_path / "out" / "models").exists()
     said = subprocess.run(line, check=True, capture_output=True, text=True).stdout
-    assert "epoch   1 " not in said and "1/2 train-binary-efficientnet_lite0" in said
+    assert "epoch   1 " not in said and "1/6 train-binary-efficientnet_lite0" in said
     out = tmp_path / "out"
     for page in (out / "report.html", out / "models" / "binary-efficientnet_lite0" / "report.html", out / "models" / "binary-efficientnet_lite0" / "README.md"):
         assert "Row-limited: 60 of" in page.read_text(), page
@@ -240,6 +242,8 @@ def test_a_training_killed_with_sigkill_goes_on_and_every_page_says_that_rows_we
     ours = results["binary", "head", "auroc"]
     metrics = json.loads((out / "models" / "binary-efficientnet_lite0" / "metrics.json").read_text())
     assert ours["value"] == metrics["metrics"]["auroc"]["value"] and "row-limited study (60 of" in ours["kind"] and ours["best"] == 0.994
-    assert results["binary", "knn", "accuracy"]["value"] is not None and results["three-class", "head", "accuracy"]["value"] is None
+    assert all(results[key]["value"] is not None for key in (("binary", "knn", "accuracy"), ("anomaly", "detector", "auroc")))
+    assert not re.findall("not run in this study", (out / "report.html").read_text())
+    assert results["three-class", "head", "accuracy"]["value"] is None
     assert not list(out.glob(".*")) or {p.name for p in out.glob(".*")} <= {".lock"}
     assert os.path.getsize(out / "report.html") < 10e6

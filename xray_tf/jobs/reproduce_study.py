@@ -175,7 +175,7 @@ class _Plan:
             shutil.rmtree(left, ignore_errors=True)
         if target.exists():
             shutil.rmtree(aside, ignore_errors=True)
-        if stage.kind == "train" and self.states[stage.name] == "again":
+        if stage.kind in ("train", "detector") and self.states[stage.name] == "again":
             shutil.rmtree(self.out / WORKSHOP, ignore_errors=True)
 
     def _state(self, stage: Stage) -> str:

@@ -22,12 +22,13 @@ from xray_tf.pages.words import IMAGE_SPLIT, NOTICE, range_text, rows_text, valu
 
 STYLE = """
 .results ol { padding-left: 1.4rem; }
+sup { line-height: 0; }
 .gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(24rem, 100%), 1fr)); gap: 0.9rem; }
 .gallery figure { margin: 0; }
 figcaption { color: #1f2933; font-size: 0.87rem; padding: 0.3rem 0.2rem 0; overflow-wrap: anywhere; }
 .missing { color: var(--muted); }
 .model + .model { border-top: 1px solid var(--line); margin-top: 1.6rem; padding-top: 0.4rem; }
-@media print { .model { break-before: auto; } details:not([open]) { display: none; } }
+@media print { h4 { break-after: avoid; } details:not([open]) { display: none; } }
 """
 READERS = {"head": "{task}, classifier", "knn": "{task}, nearest neighbours", "detector": "anomaly detector", "maps": "heat maps"}
 
@@ -110,10 +111,10 @@ def results_table(results: list[dict[str, Any]]) -> str:
         cell = {k: r[k] for k in ("value", "low", "high")}
         ours = "" if r["value"] is None else f'<span class="number">{value_text(cell)}</span> <span class="small whole">{escape(range_text(cell))}</span>'
         where = "" if r["value"] is None else f'<span class="small">{escape(r["model"])}; {escape(r["kind"])}</span>'
-        rows.append([escape(READERS[r["reader"]].format(task=r["task"])), escape(r["words"]), escape(r["report"]), best, ours, where])
+        rows.append([escape(READERS[r["reader"]].format(task=r["task"])), escape(r["words"]), ours, escape(r["report"]), best, where])
     note = "Figures on different rows do not compare: the published ones' are in the notes below, ours in the last column. Empty: not run, or not published."
     return (f'<p class="small">{escape(note)}</p><div class="results">'
-            + table(["task", "figure", "the report", "best published", "this study, 95 % interval", "by what, on which rows"], rows,
+            + table(["task", "figure", "this study, 95 % interval", "the report", "best published", "this study's model and rows"], rows,
                     "The report's, the best published and this study's figures", raw=True, wide=True)
             + '<ol class="small">' + "".join(f"<li>{escape(s)}</li>" for s in sources) + "</ol></div>")
 
@@ -127,7 +128,9 @@ def _each_model(kind: str, body: Callable[[StudyFolder, dict[str, Any]], str]) -
     """Make a part of one body a finished stage of a kind, under the model's name."""
     def part(study: StudyFolder) -> str:
         bodies = [(stage, html) for stage in study.stages.get(kind, []) if (html := body(study, stage))]
-        return "\n".join(f'<div class="model"><h3>{escape(_model_title(stage))}</h3>\n{html}</div>' for stage, html in bodies)
+        lacking = [s for s in study.about["stages"] if s["kind"] == kind and s["name"] not in {stage["name"] for stage, _ in bodies}]
+        return "\n".join([*(f'<div class="model"><h3>{escape(_model_title(stage))}</h3>\n{html}</div>' for stage, html in bodies),
+                          *(f'<p class="missing small">{escape(_model_title(s))}: not run.</p>' for s in lacking)]) if bodies else ""
     return part
 
 

@@ -38,7 +38,7 @@ def neighbours_part(folder: Path) -> str:
 def explain_part(folder: Path) -> str:
     """The gallery: the most typical radiographs of each outcome, each with its map."""
     about = read_json(folder / "gallery.json")
-    out = [f"<p>{about['explained']:,} test radiographs explained by {escape(about['options']['method'])}; {about['empty']:,} maps are empty. "
+    out = [f"<p>{about['explained']:,} test radiographs explained by {escape(about['options']['method'])}; empty maps: {about['empty']:,}. "
            f"{escape(about['rule'])}</p>",
            '<p class="small">A heat map shows where the net\'s score came from. It shows neither that the net is right nor that a finding is there.</p>']
     for outcome, words in _OUTCOMES.items():
