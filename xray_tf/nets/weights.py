@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,10 @@ class WeightsUnavailable(OSError):
     """The ImageNet weights can be had neither from this machine nor from the network."""
 
 
+class UnfitFile(ValueError):
+    """A weights file of another net."""
+
+
 def is_pretrained(weights: str | None) -> bool:
     """Tell whether a trunk with these `weights` starts from learned ones (its batch norm is then frozen); `none`, as a flag says it, is None."""
     return weights not in (None, "none")
@@ -38,7 +43,8 @@ def load_trunk(trunk: list[keras.Layer], backbone: str, row: Backbone, weights: 
         backbone: its name.
         row: its numbers.
         weights: `imagenet`, or the path of a `.h5` file as Keras downloads it (with or without top), a `.weights.h5` of the bare trunk, a `.keras`
-            model that holds layers of the same names, or, for efficientnet_lite0, a legacy PyTorch `.pth`.
+            model that holds layers of the same names, for resnet18 the `model.weights.h5` of keras-hub's preset, or, for efficientnet_lite0, a
+            legacy PyTorch `.pth`.
         donor: donor(include_top=False, weights=None) builds the bare trunk as weights files know it.
 
     Raises:
@@ -52,7 +58,12 @@ def load_trunk(trunk: list[keras.Layer], backbone: str, row: Backbone, weights: 
     if not path.is_file():
         raise FileNotFoundError(f"weights={weights!r}: no such file. Expected 'imagenet', None, or the path of a .h5, .weights.h5, .keras or .pth file.")
     if path.suffix in (".h5", ".hdf5"):
-        copy_layers(trunk, _read_h5(path, backbone, row, donor), source=str(path))
+        try:
+            copy_layers(trunk, _read_h5(path, backbone, row, donor), source=str(path))
+        except UnfitFile:
+            if row.pretrained != "hub" or (teacher := _read_hub_h5(path, row)) is None:
+                raise
+            take_from_hub(trunk, teacher)
     elif path.suffix == ".keras":
         _take_from_keras(trunk, path, named=bool(row.stages))
     elif path.suffix == ".pth" and row.family == "efficientnet_lite":
@@ -196,12 +207,33 @@ def _read_h5(path: Path, backbone: str, row: Backbone, donor: Callable[..., kera
     reasons = []
     for include_top in (False, True) if row.family == "applications" else (False,):
         teacher = donor(include_top=include_top)
-        try:
-            teacher.load_weights(path)
+        if not (reason := _why_unfit(teacher, path)):
             return teacher.layers
-        except (ValueError, KeyError, OSError) as error:
-            reasons.append(str(error).strip().split("\n")[0][:200])
-    raise ValueError(f"{path} does not hold weights of {backbone}, neither without nor with its top: {' | '.join(reasons)}")
+        reasons.append(reason)
+    raise UnfitFile(f"{path} does not hold weights of {backbone}, neither without nor with its top: {' | '.join(reasons)}")
+
+
+def _read_hub_h5(path: Path, row: Backbone) -> keras.Model | None:
+    """Load the `model.weights.h5` of a keras-hub preset into keras-hub's own net; None where it does not fit, or keras-hub is not installed."""
+    if importlib.util.find_spec("keras_hub") is None:
+        return None
+    import keras_hub
+
+    filters, repeats, strides = (list(column) for column in zip(*row.blocks, strict=True))
+    teacher = keras_hub.models.ResNetBackbone(input_conv_filters=[64], input_conv_kernel_sizes=[7], stackwise_num_filters=filters,
+                                              stackwise_num_blocks=repeats, stackwise_num_strides=strides, block_type="basic_block")
+    return None if _why_unfit(teacher, path) else teacher
+
+
+def _why_unfit(model: keras.Model, path: Path) -> str:
+    """Load a weights file, whole; return why it does not fit, or nothing where it did."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="Skipping nested container")  # Keras would leave that part at random
+        try:
+            model.load_weights(path)
+        except (ValueError, KeyError, OSError, UserWarning) as error:
+            return str(error).strip().split("\n")[0][:200]
+    return ""
 
 
 def _take_from_keras(trunk: list[keras.Layer], path: Path, named: bool) -> None:
