@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 
@@ -80,7 +81,7 @@ def test_the_three_ways_of_use_on_the_card_give_the_stored_answers(which, reques
         row = next(csv.DictReader(stream))
     stored = [float(v) for k, v in row.items() if k.startswith("prob_")]
     shutil.copy(phantoms / row["path"], "radiograph.jpeg")
-    pixels = next(classifier._array_batches(__import__("cv2").imread("radiograph.jpeg", 0), 1))[1][0][None, :, :, None].astype("float32")
+    pixels = next(classifier._array_batches(cv2.imread("radiograph.jpeg", cv2.IMREAD_GRAYSCALE), 1))[1][0][None, :, :, None].astype("float32")
     answers = []
     for block in re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.S):
         names = {"pixels": pixels}

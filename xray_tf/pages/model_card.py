@@ -125,7 +125,7 @@ def _use(card: Card) -> list[str]:
             "With plain TensorFlow, from the bytes of JPEG or PNG files of any size (where `saved_model/` is not there, "
             f"`python -m xray_tf.export --model {name}` makes it).", "",
             "```python", "import tensorflow as tf", "", f'served = tf.saved_model.load("{name}/saved_model")',
-            'answer = served.encoded(tf.constant([open("radiograph.jpeg", "rb").read()]))', "```", ""]
+            'answer = served.encoded(tf.io.read_file("radiograph.jpeg")[None])', "```", ""]
 
 
 def _again(card: Card) -> list[str]:
