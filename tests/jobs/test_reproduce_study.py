@@ -213,7 +213,7 @@ from xray_tf.options import DataOptions, DetectOptions, EmbedOptions, ExamineOpt
 small = ModelOptions(image_size=32, weights=None)
 stages.PRESETS["quick"] = stages.Preset((stages.Recipe(small, TrainOptions(method="head", epochs=int(sys.argv[4]), batch_size=8)),), "tiny", 20,
     ShiftOptions(shift=True, stresses="noise", shift_rows=8, shift_bootstrap=5), EmbedOptions(neighbors=3),
-    DetectOptions(report_on_pneumonia=True, image_size=32, epochs=1, latent=8, components=2, folds=2), 6,
+    DetectOptions(report_on_pneumonia=True, detectors="none", image_size=32, epochs=1, latent=8, components=2, folds=2), 6,
     ExamineOptions(rows=2, steps=2, random_rows=2, depths=2, shortcut_rows=4, bootstrap=5))
 from xray_tf.jobs.reproduce_study import reproduce_study
 reproduce_study(sys.argv[1], sys.argv[2], ReproduceOptions(preset="quick", rows=60), DataOptions(cache=sys.argv[3]), only=sys.argv[5:])

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 GALLERY, PICTURES = "gallery.json", "gallery"
 PER_OUTCOME = 3
-SCORES = 2  # of the detector: reconstruction and density
 _QUALITY = 85  # of JPEG
 WORKSHOP = ".training"  # where a classifier lies until its card bears the study's notes
 
@@ -104,7 +103,8 @@ def run_detector(study: Study) -> None:
     with Path(data_options.split).open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
         held_out = [r for r in csv.DictReader(stream) if r["split"] == "val" and r["label"] == "normal"]
     patients = len({r["patient"] or r["path"] for r in held_out})
-    least = math.ceil(100 * (SCORES + 1) / (patients + 1)) / 100
+    scores = 2 + (options.detectors != "none")  # reconstruction, density, and the stronger detectors together
+    least = math.ceil(100 * (scores + 1) / (patients + 1)) / 100
     if least > options.budget:
         notes.append(f"Only {patients} normal patients calibrate, so the false-alarm budget is {least:.2g} instead of {options.budget:.2g}.")
         options = replace(options, budget=least)
