@@ -1,7 +1,7 @@
 """python -m xray_tf.export --model DIR
 
-Adds saved_model/ to an artifact: a TensorFlow SavedModel that answers encoded JPEG or PNG bytes, and pixels of any size, without
-Keras and without xray_tf; with parity.json, its largest difference from the Python path.
+Adds saved_model/ to an artifact: a TensorFlow SavedModel that answers encoded JPEG or PNG bytes, and pixels of any size, and draws their heat maps,
+without Keras and without xray_tf; with parity.json, its largest differences from the Python path.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from PIL import Image
 from xray_tf.artifact import Card
 from xray_tf.data.decoding import DECODING_RULE, RESIZE_MODES, decode, resize_pixels
 from xray_tf.nets import serving
+from xray_tf.nets.gradcam import GradCAM
 from xray_tf.nets.serving import ParityError, check_parity, export_serving
 
 ORIGINALS = Path(__file__).parents[3] / "shared" / "data" / "originals"
@@ -134,8 +135,57 @@ def test_weights_are_stored_once(exported):
 
 def test_the_endpoints_are_named(exported):
     served = tf.saved_model.load(exported[2])
-    assert set(served.signatures) == {"serving_default", "encoded", "pixels"}
-    assert set(served.signatures["serving_default"].structured_outputs) == {"probability", "decision", "logits", "embedding"}
+    plain = {"probability", "decision", "logits", "embedding"}
+    outputs = {name: set(signature.structured_outputs) for name, signature in served.signatures.items()}
+    assert outputs == {**dict.fromkeys(("serving_default", "encoded", "pixels"), plain),
+                       **dict.fromkeys(("explain_encoded", "explain_pixels"), plain | {"heatmap", "explained"})}
+
+
+def test_the_decided_class_is_explained_as_grad_cam_does(exported):
+    model, card, folder = exported
+    served, explainer = tf.saved_model.load(folder), GradCAM(model, "features")
+    squares = np.stack([resize_pixels(image, SIZE, card.preprocessing["resize"]) for image in IMAGES])
+    plain, answer = served.pixels(squares), served.explain_pixels(squares)
+    for name, values in plain.items():
+        np.testing.assert_allclose(answer[name], values, rtol=1e-5, atol=1e-6, err_msg=name)
+    heat, explained = answer["heatmap"].numpy(), answer["explained"].numpy()
+    assert heat.shape == (len(IMAGES), SIZE, SIZE) and heat.dtype == np.float32 and explained.dtype == np.int64
+    np.testing.assert_array_equal(explained, answer["decision"])
+    assert len(set(explained.tolist())) == len(card.class_names) and heat.any(axis=(1, 2)).sum() >= 3
+    np.testing.assert_allclose(heat, explainer(squares, explained), atol=1e-5)
+    np.testing.assert_array_equal(served.signatures["explain_pixels"](pixels=tf.constant(squares))["heatmap"], heat)
+    files = served.signatures["explain_encoded"](encoded=tf.constant(FILES[5:]))
+    np.testing.assert_allclose(files["heatmap"], explainer(decode(FILES[5], SIZE, "crop")[None], files["explained"].numpy()), atol=1e-5)
+    for c in range(len(card.class_names)):
+        named = served.explain_pixels(squares, tf.constant(c, tf.int64))
+        assert (named["explained"].numpy() == c).all()
+        np.testing.assert_allclose(named["heatmap"], explainer(squares, c), atol=1e-5)
+    for c in (-2, len(card.class_names)):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="class_index must be -1"):
+            served.explain_pixels(squares, tf.constant(c, tf.int64))
+
+
+def test_a_map_without_evidence_stays_empty_when_served(tmp_path):
+    model = small_net(1)
+    before = model.layers[model.layers.index(model.get_layer("features")) - 1]
+    for layer in (model.get_layer("logits"), before):
+        kernel, bias = layer.get_weights()
+        layer.set_weights([np.abs(kernel), np.abs(bias)])  # all >= 0 after the last ReLU: nothing speaks for normal
+    export_serving(model, tmp_path / "saved_model", card_of(2))
+    served = tf.saved_model.load(tmp_path / "saved_model")
+    squares = np.stack([image_of(i, SIZE, SIZE) for i in range(3)])
+    assert not served.explain_pixels(squares, tf.constant(0, tf.int64))["heatmap"].numpy().any()
+    np.testing.assert_array_equal(served.explain_pixels(squares, tf.constant(1, tf.int64))["heatmap"].numpy().max(axis=(1, 2)), 1.0)
+
+
+def test_no_radiograph_gives_no_answer(exported):
+    _, card, folder = exported
+    served = tf.saved_model.load(folder)
+    one = served.explain_pixels(np.zeros((1, 40, 50), np.uint8))
+    for answer in (served.pixels(np.zeros((0, 40, 50), np.uint8)), served.encoded(tf.constant([], tf.string)),
+                   served.explain_pixels(np.zeros((0, SIZE, SIZE), np.uint8)), served.explain_encoded(tf.constant([], tf.string)),
+                   served.signatures["serving_default"](encoded=tf.constant([], tf.string))):
+        assert {k: (0, *one[k].shape[1:]) for k in answer} == {k: tuple(v.shape) for k, v in answer.items()}
 
 
 def test_a_service_needs_neither_keras_nor_xray_tf(tmp_path):
@@ -147,13 +197,14 @@ import json, sys
 sys.modules["keras"] = sys.modules["tf_keras"] = sys.modules["xray_tf"] = None  # importing one of them raises
 import tensorflow as tf
 served = tf.saved_model.load("saved_model")
-answer = served.encoded([open("radiograph.jpeg", "rb").read()])
+answer = served.explain_encoded([open("radiograph.jpeg", "rb").read()])
 print(json.dumps({key: value.numpy().tolist() for key, value in answer.items()}))
 """
     run = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    expected = python_answer(model, decode(FILES[0], SIZE, "crop")[None])
-    np.testing.assert_allclose(json.loads(run.stdout)["probability"], expected["probability"], atol=1e-2)
+    answer, square = json.loads(run.stdout), decode(FILES[0], SIZE, "crop")[None]
+    np.testing.assert_allclose(answer["probability"], python_answer(model, square)["probability"], atol=1e-2)
+    np.testing.assert_allclose(answer["heatmap"], GradCAM(model)(square, answer["explained"]), atol=2e-2)
 
 
 def test_a_net_of_mixed_precision_is_exported_in_float32(tmp_path):
@@ -286,24 +337,33 @@ def test_a_net_without_the_points_is_refused(tmp_path):
 
 def test_parity_is_measured_and_a_difference_is_refused(exported, tmp_path):
     model, card, folder = exported
+    explainer = GradCAM(model, "features")
     pixels = np.stack([image_of(i, SIZE, SIZE) for i in range(serving.PARITY_BATCH + 2)])
     (tmp_path / "file.png").write_bytes(FILES[1])
     files = [tmp_path / "file.png", *FILES]
 
-    def predict(squares):
-        return python_answer(model, squares)["probability"]
+    def python(squares, classes):
+        return {**python_answer(model, squares), "heatmap": explainer(squares, classes)}
 
-    found = check_parity(folder, card, predict, files, pixels)
-    assert found["pixels"] < 1e-5 and found["encoded"] < 1e-2 and (found["pixel_rows"], found["encoded_files"]) == (len(pixels), 7)
+    found = check_parity(folder, card, python, files, pixels)
+    assert all(found[f"pixels{name}"] < 1e-5 for name in ("", "_embedding", "_heatmap"))
+    assert all(found[f"encoded{name}"] < 1e-2 for name in ("", "_embedding", "_heatmap")) and (found["pixel_rows"], found["encoded_files"]) == (len(pixels), 7)
     assert json.loads(json.dumps(found)) == found
 
-    def wrong_on(chosen, by):  # only one row is wrong, and for pixels it is in the last batch
-        return lambda squares: predict(squares) + by * (squares == chosen).all((1, 2))[:, None]
+    def wrong_on(chosen, name, by):  # only one row is wrong, and for pixels it is in the last batch
+        def changed(squares, classes):
+            answer = python(squares, classes)
+            row = (squares == chosen).all((1, 2)).reshape(-1, *[1] * (answer[name].ndim - 1))
+            return {**answer, name: answer[name] + np.where(row, by, 0.0)}
+        return changed
 
-    for chosen, by, message in [(pixels[-1], 2e-4, "by 0.0002 on pixels; at most 0.0001"), (pixels[0], np.nan, "by nan on pixels"),
-                                (decode(FILES[3], SIZE, card.preprocessing["resize"]), 0.03, "on encoded; at most 0.01")]:
+    last, decoded = pixels[-1], decode(FILES[3], SIZE, card.preprocessing["resize"])
+    for chosen, name, by, message in [(last, "probability", 2e-4, "probability differs from Python's by 0.0002 on pixels; at most 0.0001"),
+                                      (pixels[0], "probability", np.nan, "by nan on pixels"), (decoded, "probability", 0.03, "on encoded; at most 0.01"),
+                                      (last, "heatmap", 2e-4, "heatmap differs from Python's by 0.0002 on pixels"),
+                                      (last, "embedding", 1.0, "embedding differs.* on pixels"), (decoded, "heatmap", 0.03, "heatmap differs.*on encoded")]:
         with pytest.raises(ParityError, match=message):
-            check_parity(folder, card, wrong_on(chosen, by) if by == by else lambda squares: predict(squares) * np.nan, files, pixels)
+            check_parity(folder, card, wrong_on(chosen, name, by), files, pixels)
     for nothing in ((files, pixels[:0]), ([], pixels)):
         with pytest.raises(ValueError, match="at least one file and one row"):
-            check_parity(folder, card, predict, *nothing)
+            check_parity(folder, card, python, *nothing)

@@ -18,10 +18,10 @@ PIECE = "saved_model"
 
 
 def export_model(model: str | os.PathLike | Classifier, *, progress: bool = True) -> Path:
-    """Write `saved_model/` into an artifact: encoded JPEG or PNG bytes, or pixels of any size, in; answers out.
+    """Write `saved_model/` into an artifact: encoded JPEG or PNG bytes, or pixels of any size, in; answers and heat maps out.
 
-    The answers of the exported graph are compared with the Python path on phantom radiographs, as pixels and as files;
-    beyond the tolerance nothing is kept.
+    Probabilities, embeddings and heat maps of the exported graph are compared with the Python path on phantom radiographs, as pixels
+    and as files; beyond the tolerance nothing is kept.
 
     Args:
         model: an artifact folder, or one already opened.
@@ -34,15 +34,22 @@ def export_model(model: str | os.PathLike | Classifier, *, progress: bool = True
         FileExistsError: the artifact has one.
         ValueError: the answers differ by more than 1e-4 on pixels or 1e-2 on encoded bytes.
     """
+    from xray_tf.nets.gradcam import GradCAM
     from xray_tf.nets.serving import check_parity, export_serving
 
     say = partial(print, flush=True) if progress else (lambda *_: None)
     classifier = model if isinstance(model, Classifier) else load(model)
+    explainer = GradCAM(classifier.model, "features")
+
+    def python(squares: np.ndarray, classes: np.ndarray) -> dict[str, np.ndarray]:
+        points = classifier.forward(squares, ("embedding", "logits"))
+        return {"probability": classifier.probabilities_of(points["logits"]), "embedding": points["embedding"], "heatmap": explainer(squares, classes)}
+
     pixels, files = _probes(classifier.card.preprocessing["image_size"])
     with new_piece(classifier.folder, PIECE) as draft:
         say(f"Exporting {classifier.card.name}")
         export_serving(classifier.model, draft, classifier.card)
-        parity = check_parity(draft, classifier.card, lambda p: classifier.probabilities_of(classifier.forward(p)["logits"]), files, pixels)
+        parity = check_parity(draft, classifier.card, python, files, pixels)
         write_text(draft / "parity.json", json.dumps(parity, indent=1) + "\n")
     say(f"  largest difference from Python: {parity}")
     return classifier.folder / PIECE

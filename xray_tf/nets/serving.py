@@ -1,4 +1,4 @@
-"""The exported model: a TensorFlow SavedModel that a service loads with neither Keras nor xray_tf, bytes or pixels in.
+"""The exported model: a TensorFlow SavedModel that a service loads with neither Keras nor xray_tf, bytes or pixels in, answers and heat maps out.
 
 The graph repeats the decoding rule of `data.decoding` step by step, so that a service sees what training saw.
 """
@@ -27,11 +27,13 @@ from xray_tf.data.decoding import (
     decode,
 )
 from xray_tf.nets.classifier import derive
+from xray_tf.nets.gradcam import grad_cam_weights, score_of, weighted_evidence
 from xray_tf.nets.keras_file import in_float32
 
 PIXELS_TOLERANCE = 1e-4
 ENCODED_TOLERANCE = 1e-2
 PARITY_BATCH = 16
+_COMPARED = {"probability": "", "embedding": "_embedding", "heatmap": "_heatmap"}  # output: how its difference is called in the record
 _TINY = 1e-12  # the floor `stats.operating_points.decide` puts under a probability before its logarithm
 
 
@@ -46,14 +48,19 @@ def export_serving(model: keras.Model, folder: str | os.PathLike, card: Card) ->
     functions do not keep the weights alive by themselves):
         encoded (also `serving_default`): (B,) string, bytes of JPEG or PNG files.
         pixels: (B, H, W) uint8 in [0, 255], grey, any size.
-    Both give
+        explain_encoded, explain_pixels: the same inputs; as attributes they take a second one, `class_index`, () int64: the class to explain in
+            all of them, by default -1, the one decided.
+    All give, and give nothing for B = 0,
         probability: (B, K) float32, calibrated by the card's temperature, in the order of its class names.
         decision: (B,) int64, class index at the card's default operating point.
         logits: (B, L) float32, not calibrated; L is 1 or K.
         embedding: (B, D) float32.
+    and those that explain
+        heatmap: (B, S, S) float32 in [0, 1], Grad-CAM of the layer `features` over the square that the model saw; all zero where nothing speaks for the class.
+        explained: (B,) int64, the class it is for.
 
     Args:
-        model: has the layers image, embedding and logits; one logit, or one a class.
+        model: has the layers image, features, embedding and logits; one logit, or one a class.
         folder: a new or an empty folder.
         card: class names, preprocessing, temperature and operating points.
 
@@ -63,44 +70,92 @@ def export_serving(model: keras.Model, folder: str | os.PathLike, card: Card) ->
     """
     if keras.backend.backend() != "tensorflow":
         raise RuntimeError(f"A SavedModel is TensorFlow's: set KERAS_BACKEND=tensorflow to export. Received: {keras.backend.backend()!r}.")
-    network = derive(in_float32(model), "embedding", "logits")
+    whole = in_float32(model)
+    network = derive(whole, "features", "embedding", "logits")
     size, point = _check_card(card, network)
+    answer = _answer(derive(whole, "features"), keras.Model(network.outputs[0], network.outputs[1:]), card.temperature, point)
     decode_one, fit = _decoder(size, card.preprocessing["resize"])
-
-    def answer(squares: tf.Tensor) -> dict[str, tf.Tensor]:  # (B, S, S) float32
-        embedding, logits = network(squares[..., None], training=False)
-        probability, decision = _decide(logits, card.temperature, point)
-        return {"probability": tf.cast(probability, tf.float32), "decision": decision, "logits": logits, "embedding": embedding}
-
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="encoded")])
-    def encoded(encoded: tf.Tensor) -> dict[str, tf.Tensor]:
-        return answer(tf.map_fn(decode_one, encoded, fn_output_signature=tf.TensorSpec((size, size), tf.float32)))
-
-    @tf.function(input_signature=[tf.TensorSpec([None, None, None], tf.uint8, name="pixels")])
-    def pixels(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
-        return answer(fit(pixels))
 
     # The module tracks the plain variables and never the Keras model, whose own tracking would store them a second time.
     module = tf.Module(name="xray_tf")
     module.stored_weights = [weight.value for weight in network.weights]
-    module.encoded, module.pixels = encoded, pixels
-    tf.saved_model.save(module, os.fspath(folder), signatures={"serving_default": encoded, "encoded": encoded, "pixels": pixels})
+    signatures = _add_endpoints(module, answer, decode_one, fit, size, len(card.class_names))
+    tf.saved_model.save(module, os.fspath(folder), signatures=signatures)
 
 
-def check_parity(folder: str | os.PathLike, card: Card, predict: Callable[[np.ndarray], np.ndarray], files: Sequence[bytes | str | os.PathLike],
-                 pixels: np.ndarray) -> dict[str, Any]:
-    """Compare a SavedModel with the Python path.
+def _add_endpoints(module: tf.Module, answer: Callable[..., dict[str, tf.Tensor]], decode_one: Callable, fit: Callable, size: int,
+                   classes: int) -> dict[str, Callable]:
+    """Give the module its functions and return its signatures; these know no optional input, so they explain the class decided."""
+    files, grey = tf.TensorSpec([None], tf.string, name="encoded"), tf.TensorSpec([None, None, None], tf.uint8, name="pixels")
+    one_class, decided = tf.TensorSpec([], tf.int64, name="class_index"), tf.constant(-1, tf.int64)
+
+    def decode_all(encoded: tf.Tensor) -> tf.Tensor:
+        return tf.map_fn(decode_one, encoded, fn_output_signature=tf.TensorSpec((size, size), tf.float32))
+
+    def checked(class_index: tf.Tensor) -> tf.Tensor:
+        inside = tf.logical_and(class_index >= -1, class_index < classes)
+        with tf.control_dependencies([tf.debugging.Assert(inside, [f"class_index must be -1 (the class decided) or from 0 to {classes - 1}:", class_index])]):
+            return tf.identity(class_index)
+
+    @tf.function(input_signature=[files])
+    def encoded(encoded: tf.Tensor) -> dict[str, tf.Tensor]:
+        return answer(decode_all(encoded))
+
+    @tf.function(input_signature=[grey])
+    def pixels(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
+        return answer(fit(pixels))
+
+    @tf.function(input_signature=[files, one_class])
+    def explain_encoded(encoded: tf.Tensor, class_index: tf.Tensor = decided) -> dict[str, tf.Tensor]:
+        return answer(decode_all(encoded), checked(class_index))
+
+    @tf.function(input_signature=[grey, one_class])
+    def explain_pixels(pixels: tf.Tensor, class_index: tf.Tensor = decided) -> dict[str, tf.Tensor]:
+        return answer(fit(pixels), checked(class_index))
+
+    module.encoded, module.pixels, module.explain_encoded, module.explain_pixels = encoded, pixels, explain_encoded, explain_pixels
+    return {"serving_default": encoded, "encoded": encoded, "pixels": pixels,
+            "explain_encoded": tf.function(lambda encoded: explain_encoded(encoded), input_signature=[files]),
+            "explain_pixels": tf.function(lambda pixels: explain_pixels(pixels), input_signature=[grey])}
+
+
+def _answer(trunk: keras.Model, head: keras.Model, temperature: float, point: dict[str, Any]) -> Callable[..., dict[str, tf.Tensor]]:
+    """Return the function squares (B, S, S) float32, class_index () int64 or None -> outputs by name, heat maps among them where a class is given."""
+
+    def answer(squares: tf.Tensor, class_index: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
+        rows = tf.shape(squares)[0]
+        # Batch normalisation fails on no rows: an empty batch runs as one blank image, whose answers are cut off
+        images = tf.pad(squares, [[0, tf.cast(rows == 0, tf.int32)], [0, 0], [0, 0]])[..., None]
+        features = trunk(images, training=False)
+        with tf.GradientTape() as tape:
+            tape.watch(features)
+            embedding, logits = head(features, training=False)
+            probability, decision = _decide(logits, temperature, point)
+            explained = decision if class_index is None else tf.where(class_index < 0, decision, class_index)
+            score, _ = score_of(logits, tf.cast(explained, tf.int32))
+        found = {"probability": tf.cast(probability, tf.float32), "decision": decision, "logits": logits, "embedding": embedding}
+        if class_index is not None:
+            evidence = weighted_evidence(features, tape.gradient(score, features), grad_cam_weights, tf.shape(images)[1:3])
+            most = tf.reduce_max(evidence, (1, 2), keepdims=True)
+            found |= {"heatmap": tf.math.divide_no_nan(evidence, most), "explained": explained}
+        return {name: values[:rows] for name, values in found.items()}
+    return answer
+
+
+def check_parity(folder: str | os.PathLike, card: Card, python: Callable[[np.ndarray, np.ndarray], dict[str, np.ndarray]],
+                 files: Sequence[bytes | str | os.PathLike], pixels: np.ndarray) -> dict[str, Any]:
+    """Compare every endpoint of a SavedModel with the Python path.
 
     Args:
         folder: what `export_serving` wrote.
         card: the one it was written with.
-        predict: (N, S, S) uint8 -> (N, K) calibrated probabilities, the Python path.
-        files: JPEG or PNG files, as bytes or paths; decoded in Python for `predict`, given as bytes to the graph.
+        python: (N, S, S) uint8 and the classes (N,) int64 to explain -> `probability` (N, K) calibrated, `embedding` (N, D), `heatmap` (N, S, S).
+        files: JPEG or PNG files, as bytes or paths; decoded in Python for `python`, given as bytes to the graph.
         pixels: (N, S, S) uint8 at model size.
 
     Returns:
-        For the record: the largest absolute differences of probability `pixels` and `encoded`, how many rows and files
-        were compared, and the two tolerances.
+        For the record: the largest absolute differences on `pixels` and `encoded` bytes, of the probability and, as `pixels_embedding` and so on,
+        of the embedding (divided by its largest value where that is above 1) and the heat map; how many rows and files were compared, and the two tolerances.
 
     Raises:
         ParityError: a difference exceeds its tolerance, 1e-4 on pixels or 1e-2 on encoded bytes.
@@ -110,29 +165,35 @@ def check_parity(folder: str | os.PathLike, card: Card, predict: Callable[[np.nd
         raise ValueError(f"parity is checked on at least one file and one row of pixels. Received: {len(files)} files, {len(pixels)} rows.")
     size, resize = card.preprocessing["image_size"], card.preprocessing["resize"]
     served = tf.saved_model.load(os.fspath(folder))
-    differences = {"pixels": 0.0, "encoded": 0.0}
+    found = {kind + suffix: 0.0 for kind in ("pixels", "encoded") for suffix in _COMPARED.values()}
 
-    def compare(kind: str, squares: np.ndarray, answer: dict[str, tf.Tensor]) -> None:
-        difference = np.abs(answer["probability"].numpy() - predict(squares)).max()
-        differences[kind] = float(np.maximum(differences[kind], difference))  # keeps NaN
+    def compare(kind: str, squares: np.ndarray, plain: dict[str, tf.Tensor], explained: dict[str, tf.Tensor]) -> None:
+        expected = python(squares, explained["explained"].numpy())
+        for name, suffix in _COMPARED.items():
+            scale = max(1.0, float(np.abs(expected[name]).max()))
+            for answer in (plain, explained):
+                if name in answer:
+                    difference = np.abs(answer[name].numpy() - expected[name]).max() / scale
+                    found[kind + suffix] = float(np.maximum(found[kind + suffix], difference))  # keeps NaN
 
     for start in range(0, len(pixels), PARITY_BATCH):
         squares = np.asarray(pixels[start:start + PARITY_BATCH])
-        compare("pixels", squares, served.pixels(tf.constant(squares)))
+        compare("pixels", squares, served.pixels(tf.constant(squares)), served.explain_pixels(tf.constant(squares)))
     for start in range(0, len(files), PARITY_BATCH):
         data = [file if isinstance(file, bytes) else Path(file).read_bytes() for file in files[start:start + PARITY_BATCH]]
-        compare("encoded", np.stack([decode(d, size, resize) for d in data]), served.encoded(tf.constant(data)))
+        squares = np.stack([decode(d, size, resize) for d in data])
+        compare("encoded", squares, served.encoded(tf.constant(data)), served.explain_encoded(tf.constant(data)))
     for kind, tolerance in (("pixels", PIXELS_TOLERANCE), ("encoded", ENCODED_TOLERANCE)):
-        if not differences[kind] <= tolerance:
-            raise ParityError(f"The SavedModel's probabilities differ from Python's by {differences[kind]:.3g} on {kind}; at most {tolerance:g} is allowed. "
-                              "It must not be served; export again, and report it if it stays.")
-    return {**differences, "pixel_rows": len(pixels), "encoded_files": len(files),
-            "pixels_tolerance": PIXELS_TOLERANCE, "encoded_tolerance": ENCODED_TOLERANCE}
+        for name, suffix in _COMPARED.items():
+            if not found[kind + suffix] <= tolerance:
+                raise ParityError(f"The SavedModel's {name} differs from Python's by {found[kind + suffix]:.3g} on {kind}; at most {tolerance:g} is allowed. "
+                                  "It must not be served; export again, and report it if it stays.")
+    return {**found, "pixel_rows": len(pixels), "encoded_files": len(files), "pixels_tolerance": PIXELS_TOLERANCE, "encoded_tolerance": ENCODED_TOLERANCE}
 
 
 def _check_card(card: Card, network: keras.Model) -> tuple[int, dict[str, Any]]:
     """Return (image size, default operating point) of a card that fits the network."""
-    logits, classes, side = network.outputs[1].shape[-1], len(card.class_names), network.inputs[0].shape[1]
+    logits, classes, side = network.outputs[-1].shape[-1], len(card.class_names), network.inputs[0].shape[1]
     if logits != (1 if classes == 2 and logits == 1 else classes):
         raise ValueError(f"the head must have one logit a class, or one for two classes. Received: {logits} logits, class names {card.class_names}.")
     preprocessing = card.preprocessing
