@@ -29,7 +29,7 @@ def grad_cam(model: Any, images: Any, class_index: Any = None, layer: str | None
 
 
 def grad_cam_plus_plus(model: Any, images: Any, class_index: Any = None, layer: str | None = None) -> np.ndarray:
-    """Explain by Grad-CAM++: w_k = sum_ij a_ij ReLU(dy/dA_ij) with a_ij = g^2 / (2 g^2 + g^3 sum_ab A_ab) (Chattopadhay et al. 2018, equations 5 and 19).
+    """Explain by Grad-CAM++: w_k = sum_ij a_ij ReLU(dy/dA_ij) with a_ij = g^2 / (2 g^2 + g^3 sum_ab A_ab) (Chattopadhay et al. 2018, equation 19).
 
     The paper takes exp(logit) as the score, so that higher derivatives become powers of the gradient g; its factor cancels in a_ij and in
     the division by the maximum.
@@ -38,17 +38,17 @@ def grad_cam_plus_plus(model: Any, images: Any, class_index: Any = None, layer: 
 
 
 def layer_cam(model: Any, images: Any, class_index: Any = None, layer: str | None = None) -> np.ndarray:
-    """Explain by LayerCAM: ReLU(sum_k ReLU(dy/dA^k) * A^k), position by position (Jiang et al. 2021, "LayerCAM", section III-B)."""
+    """Explain by LayerCAM: ReLU(sum_k ReLU(dy/dA^k) * A^k), position by position (Jiang et al. 2021, "LayerCAM", IEEE TIP 30)."""
     return _explainer(model, layer).weighted_map(images, class_index, _positive_gradients)
 
 
 def hires_cam(model: Any, images: Any, class_index: Any = None, layer: str | None = None) -> np.ndarray:
-    """Explain by HiResCAM: sum_k dy/dA^k * A^k, position by position (Draelos and Carin 2020, arXiv 2011.08891, section 3); negative sums are dropped."""
+    """Explain by HiResCAM: sum_k dy/dA^k * A^k, position by position (Draelos and Carin 2020, arXiv 2011.08891); negative sums are dropped."""
     return _explainer(model, layer).weighted_map(images, class_index, _gradients_as_they_are)
 
 
 def eigen_cam(model: Any, images: Any, class_index: Any = None, layer: str | None = None) -> np.ndarray:
-    """Show by Eigen-CAM what stands out to the layer: A projected on its first right singular vector (Muhammad and Yeasin 2020, equations 1 to 3).
+    """Show by Eigen-CAM what stands out to the layer: A projected on its first right singular vector (Muhammad and Yeasin 2020, arXiv 2008.00299).
 
     It knows no class: `class_index` changes nothing, and it says nothing about why a class was chosen. The sign, which the
     decomposition leaves open, is the one that makes the projections' sum positive.
@@ -83,7 +83,7 @@ def occlusion(model: Any, images: Any, class_index: Any = None, layer: str | Non
 
 
 def integrated_gradients(model: Any, images: Any, class_index: Any = None, layer: str | None = None, steps: int = 32) -> np.ndarray:
-    """Explain by integrated gradients from each image's own mean grey, summed over channels (Sundararajan et al. 2017, equations 1 and 3).
+    """Explain by integrated gradients from each image's own mean grey, summed over channels (Sundararajan et al. 2017, equation 1).
 
     Args:
         model, images, class_index, layer: see the module.
