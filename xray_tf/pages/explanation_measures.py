@@ -105,7 +105,8 @@ def faithfulness_sentences(result: dict[str, Any]) -> list[str]:
     for name, one in (shuffled or {}).get("methods", {}).items():
         first, last, other = one["depths"][0], one["depths"][-1], one["between_radiographs"]
         out.append(f"Weights shuffled ({shuffled['rows']} radiographs), {name}: rank correlation with the trained maps "
-                   f"{interval_text(first['rank_correlation'])} after the top layer, {interval_text(last['rank_correlation'])} after all; "
+                   f"{interval_text(first['rank_correlation'])} after the top layer, {interval_text(last['rank_correlation'])} after all "
+                   f"({last['empty']:,} maps are empty then and count as 0); "
                    f"between different radiographs {interval_text(other['rank_correlation'])}.")
     return out
 
