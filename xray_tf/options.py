@@ -157,6 +157,8 @@ class DetectOptions(Checked):
     folds: int = option(5, "folds over patients of the bandwidth's cross-validated likelihood", metavar="N", least=2)
     detectors: str = option("default", "the stronger detectors on frozen features, joined by commas; default: those chosen on synthetic lesions; none: "
                                        "autoencoder and density alone", metavar="NAMES")
+    locate: str = option("patch_memory", "the detector on patches of the frozen features that draws the second map; it has no part in the scores; none",
+                         metavar="NAME")
     backbone: str = option("efficientnet_lite0", "the frozen trunk of these features", metavar="NAME")
     weights: str | None = option("imagenet", "of that trunk: imagenet, none, or the path of a weights file", metavar="WHICH")
     budget: float = option(0.05, "the share of normal patients that all scores together may call anomalous", metavar="SHARE", least=0.0001, below=0.9)
