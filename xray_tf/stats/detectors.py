@@ -50,7 +50,7 @@ DETECTORS: dict[str, Row] = {
     "lung_maps": Row(Mahalanobis, {"components": 64}, "lung_maps", "frozen features averaged over each lung: distance from the normals' mean"),
     "nearest": Row(NearestNormals, {}, "pooled", "frozen features of the whole image: mean distance to the 5 nearest normals"),
     "mahalanobis": Row(Mahalanobis, {"components": 64}, "pooled", "frozen features of the whole image: distance from the normals' mean"),
-    "kde": Row(Density, {}, "pooled", "frozen features of the whole image: kernel density of their principal components"),
+    "kde": Row(Density, {}, "lung_maps", "frozen features averaged over each lung: kernel density of their principal components"),
     "patch_gaussian": Row(PatchGaussian, {"components": 48}, "patches", "frozen features: one Gaussian for each position (PaDiM)"),
     "patch_memory": Row(PatchMemory, {"patches": 1500, "pool": 15_000}, "patches", "frozen features: distance to a bank of normal patches (PatchCore)"),
 }
