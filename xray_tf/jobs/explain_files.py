@@ -20,7 +20,7 @@ from xray_tf.data.cache import ProgressLine, stream_pixels
 from xray_tf.data.predictions import Predictions, PredictionWriter
 from xray_tf.data.records import Records
 from xray_tf.data.sources import list_files
-from xray_tf.jobs.loaded import Classifier, load, predictions_of
+from xray_tf.jobs.loaded import Classifier, load
 from xray_tf.options import ExplainOptions
 from xray_tf.pages import overlays
 from xray_tf.pages.explanations import Shown, render_explanations
@@ -113,33 +113,30 @@ class _Run:
         pixels = iter(stream_pixels((self.records.file(r) for r in self.records), prep["image_size"], prep["resize"]))
         while batch := list(islice(rows, size)):
             results = [result for _, result in islice(pixels, len(batch))]
-            good = np.array([isinstance(result, np.ndarray) for result in results])
-            errors = ["" if ok else f"{result.kind}: {result.detail}" for ok, result in zip(good, results, strict=True)]
-            if self.strict and not good.all():
-                at = int((~good).argmax())
-                raise ValueError(f"{batch[at].path} cannot be read ({errors[at]}). Leave out --strict to go on with the others.")
-            self.errors += [(r.path, e) for r, e in zip(batch, errors, strict=True) if e]
-            stacked = np.stack([results[i] for i in np.flatnonzero(good)]) if good.any() else np.empty((0, self.side, self.side), np.uint8)
-            predictions, maps = self._explain(batch, stacked, good, errors)
-            for i, image in zip(np.flatnonzero(good), stacked, strict=True):
+            predictions = self.classifier.decided(batch, results, self.operating_point)
+            failed = [(p.path, p.error) for p in predictions if p.error]
+            if self.strict and failed:
+                raise ValueError(f"{failed[0][0]} cannot be read ({failed[0][1]}). Leave out --strict to go on with the others.")
+            self.errors += failed
+            good = np.flatnonzero(predictions.errors == "")
+            images = np.stack([results[i] for i in good]) if len(good) else np.empty((0, self.side, self.side), np.uint8)
+            maps = self._explain(predictions, images, good)
+            for i, image in zip(good, images, strict=True):
                 self._draw(pictures / f"{done + i + 1:04d}_{_safe(batch[i].path)}.png", predictions[int(i)], image, maps[i], int(self.explained[-1][i]))
             done += len(batch)
             yield predictions, maps
 
-    def _explain(self, batch: list, images: np.ndarray, good: np.ndarray, errors: list[str]) -> tuple[Predictions, np.ndarray]:
-        card = self.classifier.card
-        probabilities = np.full((len(batch), len(card.class_names)), np.nan)
-        maps, explained, empty = np.zeros((len(batch), self.side, self.side), np.float32), np.full(len(batch), -1, np.int64), np.zeros(len(batch), bool)
-        if len(images):
-            probabilities[good] = self.classifier.probabilities_of(self.classifier.forward(images, batch_size=len(images))["logits"])
-        predictions = predictions_of(card, batch, probabilities, self.operating_point, errors)
-        if len(images):
-            classes = predictions.predicted[good] if self.options.target is None else card.class_names.index(self.options.target)
+    def _explain(self, predictions: Predictions, images: np.ndarray, good: np.ndarray) -> np.ndarray:
+        """Return the maps (B, S, S) of a batch whose rows `good` have the pixels `images`; zero where a file could not be read."""
+        count, names = len(predictions), self.classifier.card.class_names
+        maps, explained, empty = np.zeros((count, self.side, self.side), np.float32), np.full(count, -1, np.int64), np.zeros(count, bool)
+        if len(good):
+            classes = predictions.predicted[good] if self.options.target is None else names.index(self.options.target)
             maps[good], explained[good], empty[good] = self._maps(images, classes), self.net.explained, self.net.empty
         self.explained.append(explained)
         self.empty.append(empty)
         self.decided.append(predictions)
-        return predictions, maps
+        return maps
 
     def _maps(self, images: np.ndarray, classes) -> np.ndarray:
         from xray_tf.nets.attribution import METHODS

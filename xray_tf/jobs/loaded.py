@@ -76,7 +76,7 @@ class Classifier:
             paths = [images] if isinstance(images, str | os.PathLike) else list(images)
             batches = self.stream(list_files(paths), batch_size, operating_point)
             return _joined(self.card.class_names, batches)
-        return _joined(self.card.class_names, (self._decided(r, p, operating_point) for r, p in batches))
+        return _joined(self.card.class_names, (self.decided(r, p, operating_point) for r, p in batches))
 
     def nearest(self, images: Any, k: int = 5) -> tuple[NearestTable, Predictions]:
         """Find the k training radiographs nearest to each of some, from the artifact's `reference/`.
@@ -136,7 +136,7 @@ class Classifier:
         pixels = iter(stream_pixels(files, prep["image_size"], prep["resize"]))
         rows = iter(records)
         while batch := list(islice(rows, batch_size)):
-            yield self._decided(batch, [result for _, result in islice(pixels, len(batch))], operating_point)
+            yield self.decided(batch, [result for _, result in islice(pixels, len(batch))], operating_point)
 
     def probabilities_of(self, logits: np.ndarray) -> np.ndarray:
         """Return calibrated probabilities (N, K) float64 of logits (N, L)."""
@@ -161,7 +161,8 @@ class Classifier:
             rows = [Record(f"image {start + i}") for i in range(len(part))]
             yield rows, [resize_pixels(image, prep["image_size"], prep["resize"]) for image in part]
 
-    def _decided(self, records: Sequence[Record], results: Sequence, operating_point: str | None) -> Predictions:
+    def decided(self, records: Sequence[Record], results: Sequence, operating_point: str | None = None) -> Predictions:
+        """Predict one batch of what `data.cache.stream_pixels` gives for records: pixels (S, S) uint8, or a finding where a file cannot be read."""
         good = [i for i, result in enumerate(results) if isinstance(result, np.ndarray)]
         probabilities = np.full((len(records), len(self.card.class_names)), np.nan)
         if good:
