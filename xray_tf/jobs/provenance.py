@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from xray_tf import __version__
+from xray_tf.artifact import CARD, read_card
 from xray_tf.data.records import Records
 from xray_tf.options import provenance as options_of
 
@@ -33,6 +34,21 @@ def provenance(command_line: str, records: Records, *options: Any) -> dict[str, 
         "machine": {"system": platform.system(), "processor": platform.machine()},
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def started_from(weights: str | None) -> list[dict[str, Any]]:
+    """Name the models a net's weights were taken from, the first of all at the end; empty unless `weights` is the model.keras of an artifact.
+
+    Returns:
+        One {`name`, `command_line`, `weights`} a model.
+    """
+    path = Path(weights or "")
+    if path.name != "model.keras" or not (path.parent / CARD).is_file():
+        return []
+    card = read_card(path.parent)
+    before = card.provenance.get("options", {}).get("ModelOptions", {}).get("weights")
+    row = {"name": card.name, "command_line": card.provenance.get("command_line", ""), "weights": before}
+    return [row, *(card.provenance.get("started_from") or started_from(before))]
 
 
 def _version(name: str) -> str:

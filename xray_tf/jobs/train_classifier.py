@@ -20,7 +20,7 @@ from xray_tf.data.records import Findings
 from xray_tf.data.split import write_split
 from xray_tf.jobs.corpus import Corpus, divide, read_corpus
 from xray_tf.jobs.loaded import Classifier, load, predictions_of
-from xray_tf.jobs.provenance import fingerprint, provenance
+from xray_tf.jobs.provenance import fingerprint, provenance, started_from
 from xray_tf.options import DataOptions, EvaluateOptions, ModelOptions, TrainOptions
 from xray_tf.registry import TASKS
 
@@ -71,7 +71,8 @@ def train_classifier(data: str, out: str | os.PathLike, data_options: DataOption
     card = Card(kind="classifier", name=out.name, task=train_options.task, class_names=TASKS[train_options.task], split_by=data_options.split_by,
                 preprocessing={"image_size": model_options.image_size, "resize": model_options.resize, "decoding": DECODING_RULE,
                                "decoding_rule": describe_rule(), "channels": 1, "pixel_range": [0, 255]},
-                provenance=provenance(command_line, corpus.records, *all_options), notes=tuple(notes))
+                provenance={**provenance(command_line, corpus.records, *all_options), "started_from": started_from(model_options.weights)},
+                notes=tuple(notes))
     card, predictions = _decide(model, corpus, card, say)
     with new_folder(out) as draft:
         _write_artifact(draft, card, model, corpus, history, predictions, evaluate_options)

@@ -58,7 +58,8 @@ def data_credit(card: Card) -> str:
 def weights_credit(card: Card) -> str:
     """Say in Markdown whose weights a model started from, as far as the card knows."""
     model = options_of(card, "ModelOptions")
-    weights, row = model.get("weights", ""), BACKBONES.get(model.get("backbone", ""))
+    chain = card.provenance.get("started_from") or []
+    weights, row = (chain[-1] if chain else model).get("weights", ""), BACKBONES.get(model.get("backbone", ""))
     if weights == "":
         return "Not recorded."
     if weights in (None, "none"):

@@ -129,7 +129,8 @@ def _use(card: Card) -> list[str]:
 
 
 def _again(card: Card) -> list[str]:
-    command = str(card.provenance.get("command_line", "")).strip()
+    made_from = [row.get("command_line", "") for row in reversed(card.provenance.get("started_from") or [])]  # the first of all comes first
+    command = "\n".join(str(line).strip() for line in [*made_from, card.provenance.get("command_line", "")] if line)
     point = card.operating_points.get(card.default_operating_point, {})
     return ["## Make it again", "", *(f"    {x}" for x in (command or "# made from Python with the options in card.json").splitlines()), "",
             f"{_m(origin(card))} Default decision: {_m(rule_text(point, card.class_names))}.", ""]

@@ -1,0 +1,29 @@
+"""Where a result comes from is told."""
+
+from dataclasses import replace
+
+from xray_tf.artifact import Card, new_folder, seal
+from xray_tf.jobs.provenance import started_from
+
+
+def artifact(folder, name, weights):
+    card = Card(kind="classifier", name=name, task="binary", class_names=("normal", "pneumonia"), preprocessing={}, split_by="patient")
+    options = {"ModelOptions": {"weights": weights}}
+    card = replace(card, provenance={"command_line": f"train --out {name}", "options": options, "started_from": started_from(weights)})
+    with new_folder(folder / name) as draft:
+        (draft / "model.keras").write_bytes(b"weights")
+        seal(draft, card)
+    return str(folder / name / "model.keras")
+
+
+def test_a_net_trained_further_names_every_model_before_it(tmp_path):
+    first = artifact(tmp_path, "first", "imagenet")
+    second = artifact(tmp_path, "second", first)
+    wanted = [{"name": "second", "command_line": "train --out second", "weights": first},
+              {"name": "first", "command_line": "train --out first", "weights": "imagenet"}]
+    assert started_from(second) == wanted
+
+
+def test_other_weights_have_no_models_before_them(tmp_path):
+    (tmp_path / "model.keras").write_bytes(b"weights")
+    assert started_from("imagenet") == started_from(None) == started_from(str(tmp_path / "model.keras")) == started_from(str(tmp_path / "w.h5")) == []
