@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 HEAD = """# Public names
 
 Everything here is `xray_tf.NAME`, loaded on first use; `help(xray_tf.NAME)` tells arguments, shapes and what is raised.
-This page is written by `python docs/api.py`; a test holds it to the code.
+This page is written by `python docs/api.py`; a test sees that no name is missing.
 
 | name | what it does |
 | --- | --- |

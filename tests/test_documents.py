@@ -1,16 +1,21 @@
-"""What we tell people: the README's lines are accepted, its Python runs, the notebooks run."""
+"""What we tell people: the lines of README and docs are accepted, their Python runs, every public name is told, the notebooks run."""
 
 import importlib
 import os
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
 
+import xray_tf
+
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-COMMAND_LINES = re.findall(r"python -m xray_tf\.\w+[^\n`]*", "\n".join(re.findall(r"```sh\n(.*?)```", README, re.S)))
+DOCS = {p: p.read_text(encoding="utf-8") for p in sorted((REPOSITORY / "docs").glob("*.md"))}
+SHELL = "\n".join(block for text in (README, *DOCS.values()) for block in re.findall(r"```sh\n(.*?)```", text, re.S))
+COMMAND_LINES = sorted(set(re.findall(r"python -m xray_tf\.\w+[^\n`]*", SHELL)))
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 
 
@@ -19,7 +24,7 @@ class Parsed(Exception):
 
 
 @pytest.mark.parametrize("line", COMMAND_LINES)
-def test_every_command_line_of_the_readme_is_accepted(line, monkeypatch):
+def test_every_command_line_told_is_accepted(line, monkeypatch):
     words = shlex.split(line, comments=True)
     command = importlib.import_module(words[2])
 
@@ -36,6 +41,62 @@ def test_the_readme_has_command_lines_and_its_links_lead_somewhere():
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
         away = target.startswith("saved_models/") and not (REPOSITORY / "saved_models").exists()  # a clone may do without the models
         assert away or (REPOSITORY / target).exists(), target
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda p: p.name)
+def test_the_links_of_the_docs_lead_somewhere(path):
+    for target, anchor in re.findall(r"\]\((?!http)([^)#]*)(?:#([^)]*))?\)", DOCS[path]):
+        away = "saved_models/" in target and not (REPOSITORY / "saved_models").exists()
+        assert away or (path.parent / target).exists(), target
+        if anchor and target.endswith(".md"):
+            headings = re.findall(r"^#+ (.*)$", (path.parent / target).read_text(encoding="utf-8"), re.M)
+            assert anchor in [re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings]
+
+
+def test_every_public_name_is_told_in_one_line():
+    told = dict(re.findall(r"^\| `(\w+)` \| (.+\.) \|$", DOCS[REPOSITORY / "docs" / "api.md"], re.M))
+    assert sorted(told) == sorted(xray_tf.__all__), "run python docs/api.py"
+
+
+@pytest.fixture(scope="module")
+def place(binary, tmp_path_factory):
+    """A folder with what the docs' Python finds: an exported model, a JPEG and a DICOM file."""
+    import cv2
+    import pydicom
+
+    from xray_tf.data.phantom import draw_phantom
+    from xray_tf.jobs.export_model import export_model
+
+    place = tmp_path_factory.mktemp("docs")
+    shutil.copytree(binary.folder, place / "runs" / "first")
+    export_model(place / "runs" / "first", progress=False)
+    image = draw_phantom("bacterial", 1).image
+    (place / "scan.jpeg").write_bytes(cv2.imencode(".jpg", image)[1].tobytes())
+    file = pydicom.Dataset()
+    file.SOPClassUID, file.SOPInstanceUID, file.Modality, file.PhotometricInterpretation = "1.2.840.10008.5.1.4.1.1.1", "1.2.3", "CR", "MONOCHROME2"
+    file.Rows, file.Columns, file.SamplesPerPixel, file.PixelRepresentation = *image.shape, 1, 0
+    file.BitsAllocated, file.BitsStored, file.HighBit, file.PixelData = 8, 8, 7, image.tobytes()
+    file["PixelData"].VR = "OB"
+    file.file_meta = pydicom.dataset.FileMetaDataset()
+    file.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    pydicom.dcmwrite(place / "scan.dcm", file, enforce_file_format=True)
+    return place
+
+
+@pytest.mark.parametrize("path", [p for p in DOCS if "```python" in DOCS[p]], ids=lambda p: p.name)
+def test_the_python_of_the_docs_runs_and_its_ways_agree(path, place, monkeypatch):
+    monkeypatch.chdir(place)
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", DOCS[path], re.S):
+        exec(compile(block, path.name, "exec"), names)
+    if path.name == "own-data.md":
+        assert names["pixels"].dtype == "uint8" and names["pixels"].ndim == 2
+    if path.name == "load-a-model.md":
+        answer, served = names["answer"], names["served"]
+        assert list(answer.errors) == ["", ""] and names["out"]["probability"].shape == (1, 2)
+        jpeg, plain = answer.probabilities[0, 1], names["probability"]
+        encoded = served.encoded(names["tf"].constant([(place / "scan.jpeg").read_bytes()]))["probability"].numpy()[0, 1]
+        assert abs(encoded - jpeg) < 0.01 and abs(plain - jpeg) < 0.05 and abs(answer.probabilities[1, 1] - jpeg) < 0.05
 
 
 def test_the_readmes_make_targets_exist():
