@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from xray_tf.nets.autoencoder import POINTS, build_autoencoder, codes_and_errors, encoder_of, error_maps, reconstruction_phase
+from xray_tf.nets.autoencoder import POINTS, build_autoencoder, codes_and_errors, differences, encoder_of, reconstruction_phase
 from xray_tf.nets.keras_file import load_model, save_model
 from xray_tf.nets.training import Training
 from xray_tf.options import DetectOptions, TrainOptions
@@ -31,7 +31,7 @@ def test_errors_and_maps_are_the_squares_of_what_was_not_drawn(model):
     out = model(PIXELS[..., None].astype(np.float32), training=False)
     squares = ((PIXELS - np.asarray(out["reconstruction"])[..., 0]) / 255.0) ** 2
     np.testing.assert_allclose(errors, squares.mean(axis=(1, 2)), rtol=1e-4)
-    np.testing.assert_allclose(error_maps(model, PIXELS), squares, atol=1e-5)
+    np.testing.assert_allclose(differences(model, PIXELS), (PIXELS - np.asarray(out["reconstruction"])[..., 0]) / 255.0, atol=1e-5)
     np.testing.assert_allclose(codes, encoder_of(model)(PIXELS[..., None].astype(np.float32)), atol=1e-5)
 
 
@@ -43,9 +43,15 @@ def test_plain_keras_opens_it_and_it_answers_the_same(model, tmp_path):
         np.testing.assert_array_equal(again(images)["reconstruction_error"], model(images)["reconstruction_error"])
 
 
-@pytest.mark.parametrize("loss", ["mse", "mae"])
-def test_training_lowers_the_error_and_a_killed_run_ends_with_the_same_weights(loss, tmp_path):
-    options = DetectOptions(image_size=32, latent=4, epochs=3, batch_size=4, augment="light", loss=loss, learning_rate=5e-3)
+@pytest.mark.parametrize(("loss", "of"), [("mse", np.square), ("mae", np.abs)])
+def test_what_is_watched_is_the_loss_asked_for(model, loss, of):
+    phase = reconstruction_phase(model, PIXELS, range(8), range(8, 12), DetectOptions(image_size=32, latent=4, loss=loss))
+    drawn = np.asarray(model(PIXELS[8:, ..., None].astype(np.float32), training=False)["reconstruction"])[..., 0]
+    assert phase.validate()["val_loss"] == pytest.approx(of((PIXELS[8:] - drawn) / 255.0).mean(), rel=1e-4)
+
+
+def test_training_lowers_the_error_and_a_killed_run_ends_with_the_same_weights(tmp_path):
+    options = DetectOptions(image_size=32, latent=4, epochs=3, batch_size=4, augment="light", learning_rate=5e-3)
     ramp = np.clip(np.linspace(40, 200, 32)[None, None] + np.arange(12)[:, None, None] * 3 + np.zeros((12, 32, 1)), 0, 255).astype(np.uint8)
 
     def run(folder, epochs=3, resume=False):

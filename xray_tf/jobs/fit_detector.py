@@ -20,19 +20,20 @@ from xray_tf.data.scores import VERDICTS, Scores
 from xray_tf.data.split import write_split
 from xray_tf.jobs.corpus import Corpus
 from xray_tf.jobs.detector_report import HEADLINE, report_on
-from xray_tf.jobs.feature_scores import detectors_of, fit_features
+from xray_tf.jobs.feature_scores import detectors_of, fit_features, locator_of
 from xray_tf.jobs.loaded_detector import (
     BUDGET,
     BY_HAND,
     FEATURE_MODEL,
     FEATURES,
+    LOCATOR,
     NAMES,
     REFERENCE,
     Detector,
     NormalChest,
     load_detector,
     scores_of,
-    smoothed_errors,
+    smoothed_differences,
 )
 from xray_tf.jobs.normals import Parts, parts_of, read_normals
 from xray_tf.jobs.provenance import fingerprint, provenance
@@ -43,6 +44,7 @@ from xray_tf.stats.density import Density
 
 MAP_ROWS = 256  # calibration normals whose maps set the maps' range
 EXAMPLE_COLUMNS = 3
+LEAST_DEVIATION = 1e-3  # of a smoothed difference, intensities in [0, 1]: a quarter of a grey level, or black borders would divide by nothing
 NO_PROMISE = "The thresholds were set by hand, so no false-alarm rate is promised."
 
 
@@ -75,6 +77,7 @@ def fit_detector(data: str, out: str | os.PathLike, data_options: DataOptions = 
     refuse_existing(out)
     workshop = _workshop(out, resume)
     names = (*NAMES, FEATURES) if detectors_of(options.detectors) else NAMES
+    locator_of(options.locate)  # a bad value is met before the training
     by_hand = read_thresholds(options.thresholds, names) if options.thresholds else None
     corpus = read_normals(data, data_options, options, progress)
     parts = parts_of(corpus, options)
@@ -96,8 +99,9 @@ def fit_detector(data: str, out: str | os.PathLike, data_options: DataOptions = 
     scores = scores_of(rule, [corpus.records[i] for i in scored], values)
     ranges = {kind: learnt.map_range(kind, corpus.pixels, corpus.rows[parts.calibrate[:MAP_ROWS]]) for kind in learnt.map_kinds}
     arrays = {"normals": rule.normals, "codes": codes, "paths": np.array([corpus.records[i].path for i in parts.fit], str), "mean_map": learnt.mean_map,
-              **{f"map_range.{kind}": bounds for kind, bounds in ranges.items()}, **_prefixed("density", learnt.density),
-              **(_prefixed(FEATURES, learnt.features.committee) if learnt.features else {})}
+              "deviation_map": learnt.deviation_map, **{f"map_range.{kind}": bounds for kind, bounds in ranges.items()}, **_prefixed("density", learnt.density),
+              **(_prefixed(FEATURES, learnt.features.committee) if learnt.features else {}),
+              **(_prefixed(LOCATOR, learnt.features.locator) if FEATURES in learnt.map_kinds else {})}
     with new_folder(out) as draft:
         _write_examples(draft, learnt, ranges, corpus, scored, scores)
         _write(draft, card, learnt, arrays, corpus, scores, history, evaluate_options)
@@ -158,11 +162,14 @@ def _learn_normals(model, corpus: Corpus, parts: Parts, options: DetectOptions, 
     patients = [corpus.records[i].patient for i in parts.fit]
     density = Density(options.components, folds=options.folds, seed=options.seed).fit(codes, patients)
     say(f"  {density.components_.shape[1]} components ({density.variance_:.1%} of the variance), bandwidth {density.bandwidth_:.3g}")
-    total = np.zeros(corpus.pixels.shape[1:], np.float64)
+    total, squares = np.zeros((2, *corpus.pixels.shape[1:]))
     for start in range(0, len(rows), batch_size):  # batch by batch: maps of all normals would not fit into memory
-        total += smoothed_errors(model, corpus.pixels, rows[start : start + batch_size], batch_size).sum(axis=0)
+        maps = smoothed_differences(model, corpus.pixels, rows[start : start + batch_size], batch_size).astype(np.float64)
+        total, squares = total + maps.sum(axis=0), squares + (maps**2).sum(axis=0)
+    mean = total / len(rows)
+    deviation = np.sqrt(np.maximum(squares / len(rows) - mean**2, 0)) + LEAST_DEVIATION
     features = fit_features(corpus.pixels, rows, patients, options, say)
-    return NormalChest(model, density, (total / len(rows) + 1e-8).astype(np.float32), features), codes
+    return NormalChest(model, density, mean.astype(np.float32), deviation.astype(np.float32), features), codes
 
 
 def _calibrated(learnt: NormalChest, corpus: Corpus, parts: Parts, options: DetectOptions, evaluate_options: EvaluateOptions, by_hand: dict | None,

@@ -19,18 +19,17 @@ from xray_tf.data.decoding import resize_pixels
 from xray_tf.data.records import Finding, Record, Records
 from xray_tf.data.scores import VERDICTS, Scores
 from xray_tf.data.sources import list_files
-from xray_tf.jobs.feature_scores import FeatureScores
+from xray_tf.jobs.feature_scores import FeatureScores, load_features
 from xray_tf.stats.anomaly import OrRule
 from xray_tf.stats.density import Density
-from xray_tf.stats.detectors import Committee
 
 REFERENCE = "reference.npz"
 BUDGET, BY_HAND = "budget", "by_hand"  # names of operating points
 NAMES = ("reconstruction_error", "log_density")
 RECONSTRUCTION, FEATURES = "reconstruction", "features"  # kinds of map; the second is a score too
-FEATURE_MODEL = "features.keras"
+FEATURE_MODEL, LOCATOR = "features.keras", "locator"
 MAP_QUANTILE = 0.999
-SMOOTHING = 1 / 32  # of the side: standard deviation of the Gaussian that smooths an error map
+SMOOTHING = 1 / 32  # of the side: standard deviation of the Gaussian that smooths a difference
 
 
 @dataclass(frozen=True)
@@ -40,13 +39,14 @@ class NormalChest:
     Attributes:
         model: the autoencoder, see `nets.autoencoder`.
         density: of its codes.
-        mean_map: (S, S) float32, the fit normals' mean smoothed squared error at each pixel.
+        mean_map, deviation_map: (S, S) float32, mean and standard deviation over the fit normals of the smoothed difference at each pixel.
         features: the stronger score; None where none was asked for.
     """
 
     model: Any
     density: Density
     mean_map: np.ndarray
+    deviation_map: np.ndarray
     features: FeatureScores | None = None
 
     @property
@@ -57,7 +57,7 @@ class NormalChest:
     @property
     def map_kinds(self) -> tuple[str, ...]:
         """Which maps there are: `reconstruction` and, where a detector can say where, `features`."""
-        return (RECONSTRUCTION, FEATURES) if self.features is not None and self.features.maps else (RECONSTRUCTION,)
+        return (RECONSTRUCTION, FEATURES) if self.features is not None and self.features.locator is not None else (RECONSTRUCTION,)
 
     def scores(self, pixels: np.ndarray, indices: Sequence[int] | None = None, batch_size: int = 64) -> np.ndarray:
         """Return raw scores (M, K) float64 of rows of (N, S, S) uint8: mean squared error (intensities in [0, 1]), log density and, if there, features."""
@@ -68,12 +68,16 @@ class NormalChest:
         return np.stack([errors, self.density.score_samples(codes), *more], axis=1)
 
     def unusual(self, kind: str, pixels: np.ndarray, indices: Sequence[int] | None = None, batch_size: int = 64) -> np.ndarray:
-        """Return maps (M, S, S) float32, higher = less normal: of `reconstruction` the smoothed squared error over the normals' mean one at the same pixel."""
+        """Return maps (M, S, S) float32, higher = less normal.
+
+        Of `reconstruction`: |d - mean| / standard deviation, d the smoothed difference of image and reconstruction, against the fit normals' at the same
+        pixel. Differences are smoothed before they lose their sign, so that noise and edges, which squares would add up, cancel.
+        """
         if kind not in self.map_kinds:
             raise ValueError(f"the kind of map must be one of {self.map_kinds}. Received: kind={kind!r}")
         if kind == FEATURES:
             return self.features.unusual(pixels, indices, batch_size)
-        return smoothed_errors(self.model, pixels, indices, batch_size) / self.mean_map
+        return np.abs(smoothed_differences(self.model, pixels, indices, batch_size) - self.mean_map) / self.deviation_map
 
     def map_range(self, kind: str, pixels: np.ndarray, indices: Sequence[int], batch_size: int = 64) -> np.ndarray:
         """Return what is 0 and what is 1 on a map, (2,) float64: the median over pixels of these normals, and what one pixel in a thousand exceeds."""
@@ -123,8 +127,9 @@ class Detector:
         if (self.folder / FEATURE_MODEL).is_file():
             from xray_tf.nets.keras_file import load_model
 
-            features = FeatureScores(load_model(self.folder / FEATURE_MODEL), Committee.from_arrays(_under(FEATURES, self.arrays)))
-        return NormalChest(self.model, Density.from_arrays(_under("density", self.arrays)), self.arrays["mean_map"], features)
+            features = load_features(load_model(self.folder / FEATURE_MODEL), _under(FEATURES, self.arrays), _under(LOCATOR, self.arrays))
+        return NormalChest(self.model, Density.from_arrays(_under("density", self.arrays)), self.arrays["mean_map"], self.arrays["deviation_map"],
+                           features)
 
     @cached_property
     def rule(self) -> OrRule:
@@ -167,8 +172,9 @@ class Detector:
     def maps(self, pixels: np.ndarray, kind: str | None = None, batch_size: int = 64) -> np.ndarray:
         """Return heat maps (N, S, S) float32 in [0, 1] of pixels (N, S, S) uint8 as the model sees them.
 
-        `reconstruction`: the smoothed squared error over the normals' mean one at the same pixel. `features`: how unusual each patch's features are. 0 stands
-        for the median pixel of calibration normals and 1 for what one in a thousand of theirs exceeds, so colours compare between radiographs.
+        `reconstruction`: how far the smoothed difference of image and reconstruction is from the normals' at the same pixel. `features`: how unusual each
+        patch's features are. 0 stands for the median pixel of calibration normals and 1 for what one in a thousand of theirs exceeds, so colours compare
+        between radiographs.
 
         Args:
             kind: one of `map_kinds`; the last of them when None.
@@ -243,11 +249,11 @@ def scores_of(rule: OrRule, records: Sequence[Record], values: np.ndarray, error
                   [r.split for r in records], [r.label for r in records], errors)
 
 
-def smoothed_errors(model, pixels: np.ndarray, indices: Sequence[int] | None = None, batch_size: int = 64) -> np.ndarray:
-    """Return an autoencoder's squared errors (M, S, S) float32, smoothed by a Gaussian of 1/32 of the side."""
-    from xray_tf.nets.autoencoder import error_maps
+def smoothed_differences(model, pixels: np.ndarray, indices: Sequence[int] | None = None, batch_size: int = 64) -> np.ndarray:
+    """Return an autoencoder's differences (M, S, S) float32, smoothed by a Gaussian of 1/32 of the side."""
+    from xray_tf.nets.autoencoder import differences
 
-    maps = error_maps(model, pixels, indices, batch_size)
+    maps = differences(model, pixels, indices, batch_size)
     width = maps.shape[1] * SMOOTHING
     return np.stack([cv2.GaussianBlur(m, (0, 0), width, borderType=cv2.BORDER_REPLICATE) for m in maps]) if len(maps) else maps
 

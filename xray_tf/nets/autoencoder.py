@@ -15,7 +15,7 @@ from xray_tf.nets.inference import forward
 from xray_tf.nets.training import Phase
 from xray_tf.options import DetectOptions
 
-POINTS = ("image", "features", "embedding", "reconstruction", "squared_error", "reconstruction_error")
+POINTS = ("image", "features", "embedding", "reconstruction", "difference", "squared_error", "reconstruction_error")
 FILTERS = (16, 32, 64, 128)  # of the four blocks, each of which halves the side
 STEP = 2 ** len(FILTERS)
 
@@ -102,9 +102,9 @@ def codes_and_errors(model: keras.Model, pixels: np.ndarray, indices: Sequence[i
     return points["embedding"], points["reconstruction_error"][:, 0].astype(np.float64)
 
 
-def error_maps(model: keras.Model, pixels: np.ndarray, indices: Sequence[int] | None = None, batch_size: int = 64) -> np.ndarray:
-    """Return the squared errors (M, S, S) float32 of rows of a pixel array, intensities in [0, 1]."""
-    return forward(model, pixels, indices, ("squared_error",), batch_size)["squared_error"][..., 0]
+def differences(model: keras.Model, pixels: np.ndarray, indices: Sequence[int] | None = None, batch_size: int = 64) -> np.ndarray:
+    """Return image less reconstruction (M, S, S) float32 of rows of a pixel array, intensities in [0, 1]: positive where it is brighter than drawn."""
+    return forward(model, pixels, indices, ("difference",), batch_size)["difference"][..., 0]
 
 
 def _block(x, name: str):

@@ -15,7 +15,7 @@ from xray_tf.pages import overlays
 from xray_tf.pages.figures import CLASS_COLOURS, INK, MUTED, _canvas, _dress
 
 GROUP_COLOURS = {"normal": CLASS_COLOURS[0], "pneumonia": CLASS_COLOURS[1], "not labelled": "#8a949c"}
-WORDS = {"reconstruction_error": "reconstruction error (mean squared, intensities in [0, 1])", "log_density": "log density of the code (natural logarithm)"}
+WORDS = {"reconstruction_error": "mean squared, intensities in [0, 1]", "log_density": "natural logarithm; higher = more normal"}
 CHOICE = ("Of each outcome the radiographs whose anomaly score lies nearest to the median of their group; positive means called anomalous; "
           "ties go to the earlier file.")
 _TAIL = 0.5  # percent of the rows at either end that share the outermost bins
@@ -32,7 +32,7 @@ def score_histograms(scores: Scores, thresholds: dict[str, float], bins: int = 4
     rows = scores.where(scores.read)
     if not len(rows):
         raise ValueError("there is no scored row to draw. Expected at least one.")
-    figure = _canvas(5.4 * len(scores.names), 4.2)
+    figure = _canvas(max(3.9 * len(scores.names), 5.4), 3.9)
     for k, (axes, name) in enumerate(zip(figure.subplots(1, len(scores.names), squeeze=False)[0], scores.names, strict=True)):
         values, bound = rows.values[:, k], thresholds[name]
         low, high = np.percentile(values, [_TAIL, 100 - _TAIL])
@@ -46,7 +46,7 @@ def score_histograms(scores: Scores, thresholds: dict[str, float], bins: int = 4
         axes.axvline(bound, color=INK, linewidth=1.5, linestyle=(0, (4, 2)), label=f"threshold {bound:.4g}")
         _dress(axes, name.replace("_", " ").capitalize(), WORDS.get(name, "higher = more normal"), "% of the group")
         axes.legend(frameon=False, fontsize=9)
-        axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.xaxis.set_major_locator(MaxNLocator(5))
     return figure
 
 

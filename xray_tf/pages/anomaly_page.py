@@ -40,8 +40,9 @@ REPORT, PAGE, EXAMPLES, STATISTICS = "report.html", "scores.html", "examples.png
 HEADLINE = ("auroc", "sensitivity", "false_alarms", "auprc")
 LIMITS = ("Anomalous means unlike the normal radiographs learnt from, not pneumonia: another machine, exposure, age or posture is unlike them too. Normal "
           "means within what those normals show, not healthy. A map shows where the autoencoder fails to draw the radiograph; it is no finding.")
-MAPS = ("Maps: reconstruction is the smoothed squared error over the normals' mean one at the same pixel; features, where there is one, how unusual each patch "
-        "is. One scale for all radiographs: 0 is the median pixel of calibration normals, 1 what one pixel in a thousand of theirs exceeds.")
+MAPS = ("Maps: reconstruction is how far the smoothed difference of image and reconstruction is from the normals' at the same pixel; features, where "
+        "there is one, how unusual each patch is. One scale for all radiographs: 0 is the median pixel of calibration normals, 1 what one pixel in a thousand "
+        "of theirs exceeds.")
 _PANELS = '<div class="figures" style="grid-template-columns:repeat(auto-fit,minmax(min(26rem,100%),1fr))">'
 _FINDINGS = 50
 
@@ -65,7 +66,8 @@ def write_detector_report(folder: str | os.PathLike, card: Card) -> Path:
     metrics, scores = _json(folder / "metrics.json"), Scores.read_csv(folder / "scores.csv")
     point = card.operating_points[card.default_operating_point]
     examples = cv2.imread(os.fspath(folder / EXAMPLES)) if (folder / EXAMPLES).is_file() else None
-    history = list(csv.DictReader((folder / "history.csv").open(encoding="utf-8", newline="")))
+    with (folder / "history.csv").open(encoding="utf-8", newline="") as stream:
+        history = list(csv.DictReader(stream))
     sections = [(key, title, body) for key, title, body in (
         ("rule", "The rule", _rule(card)),
         ("measured", "What was measured", _measured(metrics)),
