@@ -8,6 +8,7 @@ from pathlib import Path
 from xray_tf import artifact
 from xray_tf.artifact import Card
 from xray_tf.pages import sections
+from xray_tf.pages.explanation_measures import explanation_part
 from xray_tf.pages.model_card import render_model_card
 from xray_tf.pages.sections import Contents, escape, lay_out, read_contents, tiles
 from xray_tf.pages.shell import html_page
@@ -34,13 +35,15 @@ def render_report(folder: str | os.PathLike, card: Card | None = None) -> str:
     """Return a self-contained HTML page about an artifact or an evaluation: nothing is loaded from elsewhere, and no script runs.
 
     Args:
-        folder: with any of metrics.json, predictions.csv, history.csv, split.csv, audit.csv, shift.json; a part without its file is left out.
+        folder: with any of metrics.json, predictions.csv, history.csv, split.csv, audit.csv, shift.json, shortcuts.json, faithfulness.json; a part
+            without its file is left out.
         card: of the model, for a folder without card.json.
     """
     contents = read_contents(folder, card)
     parts = [("data", "Data and split", sections.data_part(contents)), ("training", "Training", sections.training_part(contents)),
              ("metrics", "Metrics", sections.metrics_part(contents)), ("decisions", "Decisions", sections.decisions_part(contents)),
              ("curves", "Ranking and calibration", sections.curves_part(contents)), ("shift", "Under changes", sections.shift_part(contents.shift)),
+             ("examination", "What it looks at", explanation_part(folder)),
              ("findings", "Findings", sections.findings_part(contents)), ("provenance", "Provenance", sections.provenance_part(contents.card))]
     title = f"{contents.card.name or 'model'}: {contents.card.task or contents.card.kind}"
     return html_page(title, f"{_summary(contents)}\n{lay_out(parts)}", NOTICE)

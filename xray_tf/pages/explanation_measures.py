@@ -37,15 +37,21 @@ def shortcut_summary(folder: str | os.PathLike) -> dict[str, Any]:
         lines for a model card, empty where neither is.
     """
     found = {name: _read(Path(folder) / file) for name, file in (("shortcuts", SHORTCUTS), ("faithfulness", FAITHFULNESS))}
-    lines = []
-    if found["shortcuts"]:
-        lines += ["## Shortcuts", "", *(f"* {s}" for s in shortcut_sentences(found["shortcuts"])), "", *_markdown(*shortcut_rows(found["shortcuts"])), "",
-                  *_markdown(*map_rows(found["shortcuts"])), "", CAVEAT, ""]
-    if found["faithfulness"]:
-        lines += ["## Heat maps, measured", "", *(f"* {s}" for s in faithfulness_sentences(found["faithfulness"])), ""]
-        if "maps" in found["faithfulness"]:
-            lines += [*_markdown(*faithfulness_rows(found["faithfulness"])), ""]
+    lines = [line for result, markdown in ((found["shortcuts"], shortcut_markdown), (found["faithfulness"], faithfulness_markdown)) if result
+             for line in markdown(result)]
     return {**found, "markdown": lines}
+
+
+def shortcut_markdown(result: dict[str, Any]) -> list[str]:
+    """Return a model card's lines about shortcuts.json."""
+    return ["## Shortcuts", "", *(f"* {s}" for s in shortcut_sentences(result)), "", *_markdown(*shortcut_rows(result)), "", *_markdown(*map_rows(result)), "",
+            CAVEAT, ""]
+
+
+def faithfulness_markdown(result: dict[str, Any]) -> list[str]:
+    """Return a model card's lines about faithfulness.json."""
+    lines = ["## Heat maps, measured", "", *(f"* {s}" for s in faithfulness_sentences(result)), ""]
+    return lines + ([*_markdown(*faithfulness_rows(result)), ""] if "maps" in result else [])
 
 
 def shortcut_sentences(result: dict[str, Any]) -> list[str]:

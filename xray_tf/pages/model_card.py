@@ -10,6 +10,7 @@ from typing import Any
 
 from xray_tf.artifact import Card, write_text
 from xray_tf.pages.credits import data_credit, stated_attribution, weights_credit
+from xray_tf.pages.explanation_measures import faithfulness_markdown, shortcut_markdown
 from xray_tf.pages.recipe import recipe_lines
 from xray_tf.pages.shift_card import shift_markdown
 from xray_tf.pages.words import (
@@ -29,7 +30,8 @@ from xray_tf.pages.words import (
 
 README, METRICS = "README.md", "metrics.json"
 # A file that may lie in the folder -> the lines of Markdown about what is in it. What is measured after training gets its part of the card here.
-SECTIONS: dict[str, Callable[[dict[str, Any]], list[str]]] = {"shift.json": shift_markdown}
+SECTIONS: dict[str, Callable[[dict[str, Any]], list[str]]] = {
+    "shift.json": shift_markdown, "shortcuts.json": shortcut_markdown, "faithfulness.json": faithfulness_markdown}
 
 
 def write_model_card(folder: str | os.PathLike, card: Card) -> Path:
