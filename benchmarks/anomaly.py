@@ -94,7 +94,7 @@ def fitted_scores(train: dict, patients, names, *others: dict) -> tuple[dict, li
 def choose(options) -> dict:
     """Score every detector and committee on what may be looked at; return the table."""
     from xray_tf.data.lesions import LESIONS, SEVERITIES, LesionGrid
-    from xray_tf.stats.detectors import CHOSEN, DETECTORS
+    from xray_tf.stats.detectors import DETECTORS
 
     corpus, features = corpus_of(options.data), Features(options.cache)
     records = list(corpus.records)
@@ -122,7 +122,7 @@ def choose(options) -> dict:
             row |= {f"false_alarms_fit_{f}": float((calibrated(o, names, w) < np.quantile(calibrated(w, names, w), BUDGET)).mean())
                     for f, (w, o) in shifts.items()}
         table["+".join(names)] = rounded(row)
-    return {"chosen": list(CHOSEN), "split": "by patient, seed 0, data fingerprint in the rows' counts", "fit_normals": len(parts["train"]),
+    return {"split": "by patient, seed 0", "fit_normals": len(parts["train"]),
             "validation_normals": len(parts["val"]), "lesions": len(grid), "severities": list(SEVERITIES), "table": table,
             "columns": {"lesions": "mean over kinds of lesion of the AUROC of lesions pasted into validation normals against validation normals",
                         "phantoms": "AUROC of sick against held-out normal phantoms, detectors fitted on normal phantoms",
