@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 GALLERY, PICTURES = "gallery.json", "gallery"
 PER_OUTCOME = 3
+MOST_ALARMS = 0.8  # a false-alarm budget above this is no detector
 _QUALITY = 85  # of JPEG
 WORKSHOP = ".training"  # where a classifier lies until its card bears the study's notes
 
@@ -105,6 +106,9 @@ def run_detector(study: Study) -> None:
     patients = len({r["patient"] or r["path"] for r in held_out})
     scores = 2 + (options.detectors != "none")  # reconstruction, density, and the stronger detectors together
     least = math.ceil(100 * (scores + 1) / (patients + 1)) / 100
+    if least > MOST_ALARMS:
+        raise ValueError(f"The detector's thresholds come from held-out normals, and the validation part has normals of {patients} patients only; "
+                         f"{math.ceil((scores + 1) / MOST_ALARMS) - 1} are needed at least. Use more --rows, or a larger --validation share.")
     if least > options.budget:
         notes.append(f"Only {patients} normal patients calibrate, so the false-alarm budget is {least:.2g} instead of {options.budget:.2g}.")
         options = replace(options, budget=least)
