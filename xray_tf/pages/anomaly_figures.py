@@ -13,6 +13,7 @@ from xray_tf.data.predictions import Predictions
 from xray_tf.data.scores import Scores
 from xray_tf.pages import overlays
 from xray_tf.pages.figures import CLASS_COLOURS, INK, MUTED, _canvas, _dress
+from xray_tf.stats.anomaly import HIGH_IS_ANOMALOUS
 
 GROUP_COLOURS = {"normal": CLASS_COLOURS[0], "pneumonia": CLASS_COLOURS[1], "not labelled": "#8a949c"}
 WORDS = {"reconstruction_error": "mean squared, intensities in [0, 1]", "log_density": "natural logarithm; higher = more normal"}
@@ -45,7 +46,7 @@ def score_histograms(scores: Scores, thresholds: dict[str, float], bins: int = 4
                           label=f"{group} ({len(inside):,})", edgecolor="white", linewidth=0.3)
         axes.axvline(bound, color=INK, linewidth=1.5, linestyle=(0, (4, 2)), label=f"threshold {bound:.4g}")
         _dress(axes, name.replace("_", " ").capitalize(), WORDS.get(name, "higher = more normal"), "% of the group")
-        axes.legend(frameon=False, fontsize=9)
+        axes.legend(frameon=False, fontsize=9, loc="upper right" if name in HIGH_IS_ANOMALOUS else "upper left")  # "best" is slow, and warns of it
         axes.xaxis.set_major_locator(MaxNLocator(5))
     return figure
 
@@ -71,7 +72,7 @@ def score_scatter(scores: Scores, thresholds: dict[str, float]) -> Figure:
     axes.axhline(bounds[1], **lines, label="thresholds")
     axes.fill_between([axes.get_xlim()[0], bounds[0]], bounds[1], axes.get_ylim()[1], color=CLASS_COLOURS[0], alpha=0.07, linewidth=0)
     _dress(axes, "The rule", x_name.replace("_", " "), y_name.replace("_", " "))
-    axes.legend(frameon=True, framealpha=0.85, edgecolor="none", fontsize=9, markerscale=2)
+    axes.legend(frameon=True, framealpha=0.85, edgecolor="none", fontsize=9, markerscale=2, loc="lower left")
     return figure
 
 
@@ -88,7 +89,7 @@ def loss_curves(history: Iterable[dict[str, Any]]) -> Figure:
     axes.set_yscale("log")
     _dress(axes, "Autoencoder", "epoch", "loss")
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
-    axes.legend(frameon=False, fontsize=9)
+    axes.legend(frameon=False, fontsize=9, loc="upper right")
     return figure
 
 
