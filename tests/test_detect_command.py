@@ -46,7 +46,7 @@ def test_the_card_names_the_command(model):
 @pytest.mark.parametrize(("args", "message"), [
     (["fit", "--data", "PHANTOMS", "--out", "OUT"], "--report-on-pneumonia"),
     (["fit", "--data", "no/such/folder", "--out", "OUT"], "does not exist"),
-    (["fit", "--data", "PHANTOMS", "--out", "OUT", "--report-on-pneumonia"], "too few to promise"),
+    (["fit", "--data", "PHANTOMS", "--out", "OUT", "--report-on-pneumonia"], "5 folds need fit normals"),
     (["score", "--model", "BINARY", "--data", "PHANTOMS", "--out", "OUT"], "holds a 'classifier' artifact"),
     (["score", "--model", "MODEL", "--data", "no/such/folder", "--out", "OUT"], "leads to no image"),
     (["score", "--model", "MODEL", "--data", "PHANTOMS", "--out", "OUT", "--part", "val"], "no radiograph of the part 'val'"),
