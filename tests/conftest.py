@@ -6,7 +6,8 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 SHARED = REPOSITORY.parent / "shared" / "data"
-SMALL = {"image_size": 32, "weights": None}
+SMALL = {"image_size": 32, "weights": None, "standardize": False}
+HEAD_ONLY = {"fine_tune": "none", "keep": "best", "ema": 0.0}
 
 
 @pytest.fixture(scope="session")
@@ -35,8 +36,9 @@ def _train(task, phantoms, cache, out):
     from xray_tf.jobs.train_classifier import train_classifier
     from xray_tf.options import DataOptions, EvaluateOptions, ModelOptions, TrainOptions
 
-    return train_classifier(str(phantoms), out, DataOptions(cache=str(cache)), ModelOptions(**SMALL), TrainOptions(task=task, epochs=3, batch_size=8),
-                            EvaluateOptions(bootstrap=50), command_line=f"python -m xray_tf.train --task {task}", progress=False)
+    return train_classifier(str(phantoms), out, DataOptions(cache=str(cache)), ModelOptions(**SMALL),
+                            TrainOptions(task=task, epochs=3, batch_size=8, **HEAD_ONLY), EvaluateOptions(bootstrap=50),
+                            command_line=f"python -m xray_tf.train --task {task}", progress=False)
 
 
 @pytest.fixture(scope="session")

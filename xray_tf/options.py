@@ -54,33 +54,33 @@ class ModelOptions(Checked):
     image_size: int = option(224, "side of the square the net sees, pixels", metavar="PIXELS", least=32)
     resize: str = option("crop", "how a radiograph becomes a square: crop (hides the aspect ratio), pad, squash", ("crop", "pad", "squash"))
     adapter: bool = option(False, "put a learnable convolution between the grey channel and the trunk's three")
-    standardize: bool = option(False, "standardise each image (mean 0, variance 1) inside the graph before the trunk's own scaling")
+    standardize: bool = option(True, "standardise each image (mean 0, variance 1) inside the graph before the trunk's own scaling")
     dropout: float = option(0.2, "on the embedding, while training", metavar="RATE", least=0, below=1)
 
 
 @dataclass(frozen=True)
 class TrainOptions(Checked):
-    """How it is trained."""
+    """How it is trained; the defaults are the recipe of docs/recipe.md."""
 
     task: str = option("binary", "what to tell apart", tuple(TASKS))
     method: str = option("warm", "how the last layer is trained first: warm = on stored trunk features, head = with augmentation, none = not at all",
                          ("warm", "head", "none"))
-    epochs: int = option(60, "epochs of the first phase (warm or head)", metavar="N", least=1)
-    fine_tune: str = option("none", "then train the last stages too: none, all, or how many stages from the end", metavar="STAGES")
-    fine_tune_epochs: int = option(8, "epochs of the second phase", metavar="N", least=1)
+    epochs: int = option(20, "epochs of the first phase (warm or head)", metavar="N", least=1)
+    fine_tune: str = option("all", "then train the last stages too: none, all, or how many stages from the end", metavar="STAGES")
+    fine_tune_epochs: int = option(14, "epochs of the second phase", metavar="N", least=1)
     batch_size: int = option(32, "radiographs a step", metavar="N", least=1)
     learning_rate: float = option(1e-3, "peak of the first phase", metavar="RATE", least=0)
-    fine_tune_learning_rate: float = option(1e-4, "peak of the second phase", metavar="RATE", least=0)
-    layer_decay: float = option(1.0, "each earlier stage learns this much slower than the next", metavar="FACTOR", least=0)
-    weight_decay: float = option(1e-4, "AdamW's decoupled weight decay", metavar="RATE", least=0)
-    label_smoothing: float = option(0.0, "share of the label spread over all classes", metavar="SHARE", least=0, below=1)
+    fine_tune_learning_rate: float = option(4e-4, "peak of the second phase", metavar="RATE", least=0)
+    layer_decay: float = option(0.9, "each earlier stage learns this much slower than the next", metavar="FACTOR", least=0)
+    weight_decay: float = option(0.01, "AdamW's decoupled weight decay", metavar="RATE", least=0)
+    label_smoothing: float = option(0.05, "share of the label spread over all classes", metavar="SHARE", least=0, below=1)
     class_weight: bool = option(True, "weigh classes inversely to their frequency")
     schedule: str = option("cosine", "warm-up and cosine, or reduce on plateau of the validation loss", ("cosine", "plateau"))
     warmup: float = option(0.1, "share of the steps spent warming up", metavar="SHARE", least=0, below=1)
-    augment: str = option("light", "strength of the augmentation; robust adds borders, blanks and shrinking", ("none", "light", "strong", "robust"))
+    augment: str = option("robust", "strength of the augmentation; robust adds borders, blanks and shrinking", ("none", "light", "strong", "robust"))
     mixup: float = option(0.0, "alpha of mixup's beta distribution (0 = off)", metavar="ALPHA", least=0)
-    ema: float = option(0.0, "momentum of the weights' moving average (0 = off)", metavar="MOMENTUM", least=0, below=1)
-    keep: str = option("best", "which epoch's weights end in the artifact: the lowest validation loss, or the last", ("best", "last"))
+    ema: float = option(0.995, "momentum of the weights' moving average over at most a tenth of the phase (0 = off)", metavar="MOMENTUM", least=0, below=1)
+    keep: str = option("last", "which epoch's weights end in the artifact: the lowest validation loss, or the last", ("best", "last"))
     precision: str = option("auto", "auto measures float32 against mixed precision and says what it chose",
                             ("auto", "float32", "mixed_bfloat16", "mixed_float16"))
     seed: int = option(0, "of the split, the weights, the order and the augmentation", metavar="N")

@@ -16,8 +16,8 @@ from xray_tf.options import DataOptions, EvaluateOptions, ModelOptions, TrainOpt
 from xray_tf.stats.operating_points import calibrated_probabilities, decide, fit_operating_points, fit_temperature
 
 FILES = {"model.keras", "card.json", "split.csv", "predictions.csv", "history.csv", "metrics.json", "audit.csv", "README.md", "report.html"}
-QUICK = TrainOptions(epochs=2, batch_size=8)
-MODEL = ModelOptions(image_size=32, weights=None)
+QUICK = TrainOptions(epochs=2, batch_size=8, fine_tune="none", keep="best", ema=0.0)
+MODEL = ModelOptions(image_size=32, weights=None, standardize=False)
 NUMBERS = EvaluateOptions(bootstrap=20)
 
 

@@ -58,7 +58,7 @@ def test_training_lowers_the_error_and_a_killed_run_ends_with_the_same_weights(t
         folder.mkdir(exist_ok=True)
         made = build_autoencoder(options)
         phase = reconstruction_phase(made, ramp, range(8), range(8, 12), options)
-        training = Training(made, TrainOptions(seed=0), folder, resume=resume)
+        training = Training(made, TrainOptions(seed=0, ema=0.0, keep="best"), folder, resume=resume)
         if epochs < 3:
             calls, feed = [], phase.feed
 

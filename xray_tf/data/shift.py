@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from xray_tf.data.records import Record, Records
-from xray_tf.data.split import _groups, split_records
+from xray_tf.data.split import groups_of, split_records
 
 REFERENCE_SIDE = 224  # lengths given in pixels are pixels of an image of this side
 MARKERS = ("R", "L", "AP", "PA", "SUPINE", "ERECT", "MOBILE", "R")
@@ -362,7 +362,7 @@ def natural_splits(records: Records, share: float = 0.18, validation: float = 0.
     normal = {name for (label, name), _ in families if label == "normal"}
     if normal != {"IM-", "NORMAL2-IM-"}:
         raise ValueError(f"natural splits need normals of both acquisitions, IM- and NORMAL2-IM-. Received: {sorted(normal)}")
-    groups = _groups(list(records), "patient")
+    groups = groups_of(list(records), "patient")
     out = {"early": _finish(records, _early(groups, family_of, share), validation, seed)}
     drawn, _ = split_records(records, validation, share, seed)
     random = {r.path for r in drawn if r.split == "test" and r.label == "pneumonia"}

@@ -68,7 +68,7 @@ def split_records(records: Records, validation: float = 0.20, test: float = 0.15
     if not all(r.sha256 for r in rows):
         findings.append(Finding("not-read", "warning", "", "Not all files were read before the split, so exact duplicates may lie on both sides."))
     kept = [r for r in rows if not (given and r.split == "test")]
-    parts = _draw(_groups(kept, split_by), split_by, 0.0 if given else test, validation, seed)
+    parts = _draw(groups_of(kept, split_by), split_by, 0.0 if given else test, validation, seed)
     split = ["test" if given and r.split == "test" else parts[r.path] for r in rows]
     result = Records(rows, records.root, split_by).with_split(split)
     wanted = ["train", *(["val"] if validation else []), *(["test"] if test and not given else [])]
@@ -128,7 +128,7 @@ def _clear_of_test(rows: list[Record]) -> tuple[list[Record], list[Finding]]:
     return rows, findings
 
 
-def _groups(rows: list[Record], split_by: str) -> list[list[Record]]:
+def groups_of(rows: list[Record], split_by: str) -> list[list[Record]]:
     """Join rows that share a patient key or a sha256, by union-find."""
     parent = list(range(len(rows)))
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
-import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import IO
 
 import cv2
 import numpy as np
@@ -21,6 +18,7 @@ from xray_tf.data.predictions import Predictions, PredictionWriter
 from xray_tf.data.records import Records
 from xray_tf.data.sources import list_files
 from xray_tf.jobs.loaded import Classifier, load
+from xray_tf.jobs.maps_file import MapsFile, safe_name
 from xray_tf.options import ExplainOptions
 from xray_tf.pages import overlays
 from xray_tf.pages.explanations import Shown, render_explanations
@@ -66,7 +64,7 @@ def explain_files(model: str | os.PathLike | Classifier, files: Iterable[str | o
     with new_folder(out) as draft:
         (draft / PICTURES).mkdir()
         writer = PredictionWriter(draft / "predictions.csv", draft / "predictions.jsonl", classifier.card.class_names)
-        with ProgressLine("explaining", len(records), progress) as line, writer, _MapsFile(draft / MAPS, len(records), run.side) as maps:
+        with ProgressLine("explaining", len(records), progress) as line, writer, MapsFile(draft / MAPS, len(records), run.side) as maps:
             for predictions, heat in run.batches(draft / PICTURES):
                 writer.append(predictions)
                 maps.append(heat)
@@ -122,7 +120,7 @@ class _Run:
             images = np.stack([results[i] for i in good]) if len(good) else np.empty((0, self.side, self.side), np.uint8)
             maps = self._explain(predictions, images, good)
             for i, image in zip(good, images, strict=True):
-                self._draw(pictures / f"{done + i + 1:04d}_{_safe(batch[i].path)}.png", predictions[int(i)], image, maps[i], int(self.explained[-1][i]))
+                self._draw(pictures / f"{done + i + 1:04d}_{safe_name(batch[i].path)}.png", predictions[int(i)], image, maps[i], int(self.explained[-1][i]))
             done += len(batch)
             yield predictions, maps
 
@@ -176,33 +174,3 @@ class _Run:
         maps = self._maps(images, np.concatenate(self.explained)[rows])
         places = {outcome: np.searchsorted(rows, members) for outcome, members in chosen.items()}
         return overlays.outcome_grid(images, maps, places, probabilities[rows], self.options.alpha, self.options.colormap)
-
-
-class _MapsFile:
-    """An .npz whose largest array is written row by row: what `np.savez_compressed` would make, without holding it."""
-
-    def __init__(self, path: Path, count: int, side: int):
-        self._zip = zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1)
-        self._stream: IO[bytes] = self._zip.open("maps.npy", "w", force_zip64=True)
-        np.lib.format.write_array_header_1_0(self._stream, {"descr": "<f4", "fortran_order": False, "shape": (count, side, side)})
-
-    def append(self, maps: np.ndarray) -> None:
-        self._stream.write(np.ascontiguousarray(maps, "<f4").tobytes())
-
-    def close_with(self, **arrays: np.ndarray) -> None:
-        self._stream.close()
-        for name, array in arrays.items():
-            with self._zip.open(f"{name}.npy", "w") as stream:
-                np.lib.format.write_array(stream, array, allow_pickle=False)
-
-    def __enter__(self) -> _MapsFile:
-        return self
-
-    def __exit__(self, *_) -> None:
-        self._stream.close()
-        self._zip.close()
-
-
-def _safe(path: str) -> str:
-    """Return a file's stem in letters that every file system takes."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", Path(path).stem)[:80] or "radiograph"

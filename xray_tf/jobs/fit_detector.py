@@ -37,7 +37,8 @@ from xray_tf.jobs.loaded_detector import (
 )
 from xray_tf.jobs.normals import Parts, parts_of, read_normals
 from xray_tf.jobs.provenance import fingerprint, provenance
-from xray_tf.jobs.train_classifier import _open_workshop, _workshop, write_history
+from xray_tf.jobs.train_classifier import write_history
+from xray_tf.jobs.workshop import open_workshop, workshop_of
 from xray_tf.options import DataOptions, DetectOptions, EvaluateOptions, TrainOptions
 from xray_tf.stats.anomaly import OrRule, calibrate, read_thresholds, refuse_too_few
 from xray_tf.stats.density import Density
@@ -75,7 +76,7 @@ def fit_detector(data: str, out: str | os.PathLike, data_options: DataOptions = 
     say = partial(print, flush=True) if progress else (lambda *_: None)
     out = Path(out)
     refuse_existing(out)
-    workshop = _workshop(out, resume)
+    workshop = workshop_of(out, resume)
     names = (*NAMES, FEATURES) if detectors_of(options.detectors) else NAMES
     locator_of(options.locate)  # a bad value is met before the training
     by_hand = read_thresholds(options.thresholds, names) if options.thresholds else None
@@ -84,7 +85,7 @@ def fit_detector(data: str, out: str | os.PathLike, data_options: DataOptions = 
     _announce(corpus, parts, say)
     _refuse_too_few(corpus, parts, options, len(names) if by_hand is None else 0)
     all_options = (data_options, options, evaluate_options)
-    _open_workshop(workshop, resume, {"data": fingerprint(corpus.records), **provenance("", corpus.records, *all_options)["options"]})
+    open_workshop(workshop, resume, {"data": fingerprint(corpus.records), **provenance("", corpus.records, *all_options)["options"]})
     try:
         model, history, notes = _train(corpus, parts, options, workshop, resume, tensorboard, say)
         learnt, codes = _learn_normals(model, corpus, parts, options, evaluate_options, say)
@@ -144,7 +145,8 @@ def _train(corpus: Corpus, parts: Parts, options: DetectOptions, workshop: Path,
     with every_gpu():
         model = build_autoencoder(options)
         say(f"Built an autoencoder ({model.count_params() / 1e6:.1f} million parameters, code of {options.latent})")
-        training = Training(model, TrainOptions(learning_rate=options.learning_rate, seed=options.seed), workshop, report, resume)
+        how = TrainOptions(learning_rate=options.learning_rate, weight_decay=1e-4, ema=0.0, keep="best", seed=options.seed)
+        training = Training(model, how, workshop, report, resume)
         training.run([reconstruction_phase(model, corpus.pixels, corpus.rows[parts.learn], corpus.rows[parts.watch], options)])
     cut = f"Training was interrupted by hand after {len(training.history)} epochs; the best of them was kept."
     say(f"  kept: epoch {training.best['epoch']}, loss on the watched normals {training.best['val_loss']:.5f}")

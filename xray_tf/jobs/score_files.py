@@ -20,8 +20,9 @@ from xray_tf.data.scores import Scores
 from xray_tf.data.sources import find_files, scan
 from xray_tf.data.split import apply_split
 from xray_tf.jobs.detector_report import report_on
-from xray_tf.jobs.explain_files import MAPS, PICTURES, _MapsFile, _safe
+from xray_tf.jobs.explain_files import MAPS, PICTURES
 from xray_tf.jobs.loaded_detector import Detector, load_detector
+from xray_tf.jobs.maps_file import MapsFile, safe_name
 from xray_tf.options import PARTS, DataOptions, EvaluateOptions, ScoreOptions
 from xray_tf.pages import overlays
 from xray_tf.stats.anomaly import read_thresholds
@@ -62,7 +63,7 @@ def score_files(detector: str | os.PathLike | Detector, data: str | os.PathLike 
     with new_folder(out) as draft:
         if options.maps:
             (draft / PICTURES).mkdir()
-        with ProgressLine("scoring", len(records), progress) as line, _MapsFile(draft / MAPS, len(records), side) if options.maps else nullcontext() as maps:
+        with ProgressLine("scoring", len(records), progress) as line, MapsFile(draft / MAPS, len(records), side) if options.maps else nullcontext() as maps:
             for scores, pixels in detector.stream(records, evaluate_options.forward_batch_size, rule):
                 if data_options.strict and not scores.read.all():
                     at = int((~scores.read).argmax())
@@ -108,7 +109,7 @@ def _records(data: Any, data_options: DataOptions, part: str) -> tuple[Records, 
 def _draw(folder: Path, scores: Scores, pixels: np.ndarray, heat: np.ndarray, done: int, options: ScoreOptions) -> None:
     for i, image in zip(np.flatnonzero(scores.read), pixels, strict=True):
         picture = overlays.overlay(image, heat[i], options.alpha, options.colormap)
-        path = folder / f"{done + i + 1:04d}_{_safe(scores.paths[i])}.png"
+        path = folder / f"{done + i + 1:04d}_{safe_name(scores.paths[i])}.png"
         path.write_bytes(cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes())
 
 

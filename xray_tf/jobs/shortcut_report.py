@@ -69,7 +69,7 @@ def measure_shortcuts(classifier: Classifier, images: np.ndarray, records: Seque
     probabilities = classifier.probabilities_of(logits).reshape(len(cells), len(images), -1)
     decided = np.stack([decide(p, point) for p in probabilities])
     masks = {k: np.stack([region_masks(image, mask)[k] for image, mask in zip(images, lungs.masks, strict=True)]) for k in REGIONS}
-    about = {"split": _split_of(records), "operating_point": name, "split_by": card.split_by}
+    about = {"split": split_of(records), "operating_point": name, "split_by": card.split_by}
     result = _scores(probabilities, decided, labels, patients, card.class_names, cells, options, about)
     result |= {"lungs": {"flags": dict(Counter(lungs.flags.tolist())), "share": float(lungs.masks.mean()), "limits": LIMITS},
                "regions": {k: {"what": REGIONS[k], "share": float(m.mean()), "rows": int(m.any(axis=(1, 2)).sum())} for k, m in masks.items()}, "fills": FILLS}
@@ -87,7 +87,7 @@ def write_shortcuts(result: dict[str, Any], table: Sequence[dict[str, Any]], fol
         writer.writerows(table)
 
 
-def _split_of(records: Sequence[Record]) -> str:
+def split_of(records: Sequence[Record]) -> str:
     splits = {r.split for r in records}
     return (splits.pop() or "all rows") if len(splits) == 1 else "all rows"
 

@@ -64,20 +64,21 @@ class Preset:
     examine: ExamineOptions = ExamineOptions()
 
 
-_REPORT = {"method": "head", "epochs": 20, "augment": "light"}  # trunk frozen, last layer, AdamW, warm-up and cosine
-_QUICK = {"method": "warm", "epochs": 20, "fine_tune": "all", "fine_tune_epochs": 12, "fine_tune_learning_rate": 3e-4}
+_PLAIN = {"augment": "light", "layer_decay": 1.0, "weight_decay": 1e-4, "label_smoothing": 0.0, "ema": 0.0, "keep": "best"}
+_REPORT = {**_PLAIN, "method": "head", "epochs": 20, "fine_tune": "none"}  # trunk frozen, last layer, AdamW, warm-up and cosine
+_QUICK = {**_PLAIN, "method": "warm", "epochs": 20, "fine_tune": "all", "fine_tune_epochs": 12, "fine_tune_learning_rate": 3e-4}
 PRESETS: dict[str, Preset] = {
     "report": Preset(
-        (Recipe(ModelOptions(backbone="resnet101"), TrainOptions(task="binary", **_REPORT)),
-         Recipe(ModelOptions(backbone="resnet18", adapter=True), TrainOptions(task="three-class", **_REPORT)),
-         Recipe(ModelOptions(backbone="resnet101"), TrainOptions(task="three-class", **_REPORT))),
+        (Recipe(ModelOptions(backbone="resnet101", standardize=False), TrainOptions(task="binary", **_REPORT)),
+         Recipe(ModelOptions(backbone="resnet18", adapter=True, standardize=False), TrainOptions(task="three-class", **_REPORT)),
+         Recipe(ModelOptions(backbone="resnet101", standardize=False), TrainOptions(task="three-class", **_REPORT))),
         "the course report's recipe: ResNet-101, and ResNet-18 behind a convolution; trunk frozen, last layer trained on augmented radiographs",
         shift=ShiftOptions(shift=True, shift_rows=150), examine=ExamineOptions(rows=20, random_rows=10, shortcut_rows=60)),
     "best": Preset(
         tuple(Recipe(ModelOptions(), TrainOptions(task=task)) for task in ("binary", "three-class")),
         "the recipe of the shipped models: the defaults of train and of detect", detect=DetectOptions(report_on_pneumonia=True)),
     "quick": Preset(
-        tuple(Recipe(ModelOptions(image_size=96), TrainOptions(task=task, **_QUICK)) for task in ("binary", "three-class")),
+        tuple(Recipe(ModelOptions(image_size=96, standardize=False), TrainOptions(task=task, **_QUICK)) for task in ("binary", "three-class")),
         "small pictures and few epochs, to see every stage work within minutes", 300,
         ShiftOptions(shift=True, shift_rows=60, shift_bootstrap=50), EmbedOptions(map_rows=1500),
         DetectOptions(report_on_pneumonia=True, detectors="none", image_size=96, epochs=20), 24,

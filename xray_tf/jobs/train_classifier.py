@@ -21,6 +21,7 @@ from xray_tf.data.split import write_split
 from xray_tf.jobs.corpus import Corpus, divide, read_corpus
 from xray_tf.jobs.loaded import Classifier, load, predictions_of
 from xray_tf.jobs.provenance import fingerprint, provenance, started_from
+from xray_tf.jobs.workshop import open_workshop, workshop_of
 from xray_tf.options import DataOptions, EvaluateOptions, ModelOptions, TrainOptions
 from xray_tf.registry import TASKS
 
@@ -55,12 +56,12 @@ def train_classifier(data: str, out: str | os.PathLike, data_options: DataOption
     say = partial(print, flush=True) if progress else (lambda *_: None)
     out = Path(out)
     refuse_existing(out)
-    workshop = _workshop(out, resume)
+    workshop = workshop_of(out, resume)
     corpus = divide(read_corpus(data, train_options.task, data_options, model_options.image_size, model_options.resize, progress),
                     train_options.task, data_options, train_options.seed)
     _announce(corpus, train_options.task, say)
     all_options = (data_options, model_options, train_options, evaluate_options)
-    _open_workshop(workshop, resume, {"data": fingerprint(corpus.records), **provenance("", corpus.records, *all_options)["options"]})
+    open_workshop(workshop, resume, {"data": fingerprint(corpus.records), **provenance("", corpus.records, *all_options)["options"]})
 
     try:
         model, history, notes = _train(corpus, model_options, train_options, workshop, resume, tensorboard, say)
@@ -79,30 +80,6 @@ def train_classifier(data: str, out: str | os.PathLike, data_options: DataOption
     shutil.rmtree(workshop)
     say(f"Finished: {out}/ holds the model, its predictions and report.html")
     return load(out)
-
-
-def _workshop(out: Path, resume: bool) -> Path:
-    folder = out.parent / f".{out.name}.unfinished"
-    if (folder / CHECKPOINT).exists() and not resume:
-        raise FileExistsError(f"{folder} holds an unfinished run. Add --resume to go on with it, or remove it to start again.")
-    return folder
-
-
-def _open_workshop(folder: Path, resume: bool, plan: dict) -> None:
-    """Note down what is being trained, or make sure that what is resumed is the same."""
-    path = folder / "plan.json"
-    plan = json.loads(json.dumps(plan))
-    for name in ("strict", "cache"):
-        plan["DataOptions"].pop(name)
-    if resume and path.is_file():
-        before = json.loads(path.read_text(encoding="utf-8"))
-        changed = sorted(f"{group}.{k}" if isinstance(plan[group], dict) else group
-                         for group in plan for k in (plan[group] if isinstance(plan[group], dict) else [None])
-                         if (plan[group] != before[group] if k is None else plan[group][k] != before[group].get(k)))
-        if changed:
-            raise ValueError(f"The unfinished run in {folder} was started with other values of: {', '.join(changed)}. Resume with the same options and data.")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(plan, indent=1))
 
 
 def _announce(corpus: Corpus, task: str, say: Callable) -> None:

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.scores import Scores
 from xray_tf.pages import overlays
-from xray_tf.pages.figures import CLASS_COLOURS, INK, MUTED, _canvas, _dress
+from xray_tf.pages.figures import CLASS_COLOURS, INK, MUTED, canvas, dress
 from xray_tf.stats.anomaly import HIGH_IS_ANOMALOUS
 
 GROUP_COLOURS = {"normal": CLASS_COLOURS[0], "pneumonia": CLASS_COLOURS[1], "not labelled": "#8a949c"}
@@ -33,7 +33,7 @@ def score_histograms(scores: Scores, thresholds: dict[str, float], bins: int = 4
     rows = scores.where(scores.read)
     if not len(rows):
         raise ValueError("there is no scored row to draw. Expected at least one.")
-    figure = _canvas(max(3.9 * len(scores.names), 5.4), 3.9)
+    figure = canvas(max(3.9 * len(scores.names), 5.4), 3.9)
     for k, (axes, name) in enumerate(zip(figure.subplots(1, len(scores.names), squeeze=False)[0], scores.names, strict=True)):
         values, bound = rows.values[:, k], thresholds[name]
         low, high = np.percentile(values, [_TAIL, 100 - _TAIL])
@@ -45,7 +45,7 @@ def score_histograms(scores: Scores, thresholds: dict[str, float], bins: int = 4
                 axes.hist(np.clip(inside, edges[0], edges[-1]), edges, weights=np.full(len(inside), 100 / len(inside)), color=colour, alpha=0.55,
                           label=f"{group} ({len(inside):,})", edgecolor="white", linewidth=0.3)
         axes.axvline(bound, color=INK, linewidth=1.5, linestyle=(0, (4, 2)), label=f"threshold {bound:.4g}")
-        _dress(axes, name.replace("_", " ").capitalize(), WORDS.get(name, "higher = more normal"), "% of the group")
+        dress(axes, name.replace("_", " ").capitalize(), WORDS.get(name, "higher = more normal"), "% of the group")
         axes.legend(frameon=False, fontsize=9, loc="upper right" if name in HIGH_IS_ANOMALOUS else "upper left")  # "best" is slow, and warns of it
         axes.xaxis.set_major_locator(MaxNLocator(5))
     return figure
@@ -55,7 +55,7 @@ def score_scatter(scores: Scores, thresholds: dict[str, float]) -> Figure:
     """Draw the first two scores against each other; what lies outside the shaded corner is anomalous by one of them or both."""
     rows = scores.where(scores.read)
     (x_name, y_name), values = scores.names[:2], rows.values
-    figure = _canvas(5.4, 4.6)
+    figure = canvas(5.4, 4.6)
     axes = figure.subplots()
     for group, colour in GROUP_COLOURS.items():
         inside = (rows.labels if group != "not labelled" else np.where(rows.labels == "", group, "")) == group
@@ -71,7 +71,7 @@ def score_scatter(scores: Scores, thresholds: dict[str, float]) -> Figure:
     axes.axvline(bounds[0], **lines)
     axes.axhline(bounds[1], **lines, label="thresholds")
     axes.fill_between([axes.get_xlim()[0], bounds[0]], bounds[1], axes.get_ylim()[1], color=CLASS_COLOURS[0], alpha=0.07, linewidth=0)
-    _dress(axes, "The rule", x_name.replace("_", " "), y_name.replace("_", " "))
+    dress(axes, "The rule", x_name.replace("_", " "), y_name.replace("_", " "))
     axes.legend(frameon=True, framealpha=0.85, edgecolor="none", fontsize=9, markerscale=2, loc="lower left")
     return figure
 
@@ -79,7 +79,7 @@ def score_scatter(scores: Scores, thresholds: dict[str, float]) -> Figure:
 def loss_curves(history: Iterable[dict[str, Any]]) -> Figure:
     """Draw the autoencoder's loss on the normals it learns from and on those it is watched on; rows of history.csv, one an epoch."""
     rows = list(history)
-    figure = _canvas(5.4, 3.6)
+    figure = canvas(5.4, 3.6)
     axes = figure.subplots()
     epochs = np.arange(1, len(rows) + 1)
     watched = np.array([float(r["val_loss"]) for r in rows])
@@ -87,7 +87,7 @@ def loss_curves(history: Iterable[dict[str, Any]]) -> Figure:
     axes.plot(epochs, watched, color=CLASS_COLOURS[0], linewidth=1.8, label="watched")
     axes.axvline(epochs[int(watched.argmin())], color=CLASS_COLOURS[4], linewidth=1.2, label="kept")
     axes.set_yscale("log")
-    _dress(axes, "Autoencoder", "epoch", "loss")
+    dress(axes, "Autoencoder", "epoch", "loss")
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
     axes.legend(frameon=False, fontsize=9, loc="upper right")
     return figure

@@ -73,7 +73,7 @@ def confusion_matrix(matrix, class_names: Sequence[str], title: str = "Confusion
     ticks = range(len(class_names))
     axes.set_xticks(ticks, class_names)
     axes.set_yticks(ticks, [f"{n}\nn = {t:,}" for n, t in zip(class_names, totals[:, 0], strict=True)])
-    _dress(axes, title, "decided", "true class", grid=False)
+    dress(axes, title, "decided", "true class", grid=False)
     axes.set_xticks(np.arange(1, len(class_names)) - 0.5, minor=True)
     axes.set_yticks(np.arange(1, len(class_names)) - 0.5, minor=True)
     axes.grid(which="minor", color="white", linewidth=3)
@@ -146,18 +146,18 @@ def calibration(predictions: Predictions, bins: int = 10) -> Figure:
         x_label, y_label, colour = "probability of the top class", "share of rows where it is right", CLASS_COLOURS[0]
     table = reliability(confidence, hit, bins)
     filled = table["count"] > 0
-    figure = _canvas(4.9, 5.4)
+    figure = canvas(4.9, 5.4)
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 4)), label="perfect calibration")
     x, y = table["confidence"][filled], table["frequency"][filled]
     axes.vlines(x, *_wilson(y, table["count"][filled]), color=colour, alpha=0.4, linewidth=1.4)
     axes.plot(x, y, "o-", color=colour, linewidth=1.6, markersize=7, markeredgecolor="white",
               markeredgewidth=1.2, label="radiographs, by bin", clip_on=False)
-    _dress(axes, "Calibration", "", y_label)
+    dress(axes, "Calibration", "", y_label)
     axes.set(xlim=(0, 1), ylim=(0, 1))
     axes.legend(loc="best", frameon=False, fontsize=9.5)
     below.bar(table["edges"][:-1], table["count"], width=1 / bins, align="edge", color=colour, alpha=0.75, edgecolor="white")
-    _dress(below, "", x_label, "radiographs")
+    dress(below, "", x_label, "radiographs")
     below.yaxis.set_major_locator(MaxNLocator(3, integer=True))
     return figure
 
@@ -172,13 +172,13 @@ def probability_histograms(predictions: Predictions, point: dict[str, Any] | Non
     """
     rows = _scorable(predictions)
     wanted = _curve_classes(rows)
-    figure = _canvas(5.2, 4.1 if len(wanted) == 1 else 1.6 + 1.5 * len(wanted))
+    figure = canvas(5.2, 4.1 if len(wanted) == 1 else 1.6 + 1.5 * len(wanted))
     panels = figure.subplots(len(wanted), 1, sharex=True, squeeze=False)[:, 0]
     classes = range(len(rows.class_names))
     for axes, k in zip(panels, wanted, strict=True):
         axes.hist([rows.probabilities[rows.labels == c, k] for c in classes], bins=np.linspace(0, 1, bins + 1), stacked=True, edgecolor="white", linewidth=0.5,
                   color=CLASS_COLOURS[: len(rows.class_names)], label=[f"true {n}" for n in rows.class_names])
-        _dress(axes, "Probabilities by true class" if k == wanted[0] else "", f"probability of {rows.class_names[k]}", "radiographs")
+        dress(axes, "Probabilities by true class" if k == wanted[0] else "", f"probability of {rows.class_names[k]}", "radiographs")
         axes.set_xlim(0, 1)
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     if point and "threshold" in point:
@@ -203,7 +203,7 @@ def training_curves(history: Iterable[dict[str, Any]]) -> Figure:
     starts = [i for i in range(len(rows)) if i == 0 or phases[i] != phases[i - 1]]
     best = int(np.nanargmin(columns["val_loss"])) if np.isfinite(columns["val_loss"]).any() else None
     marker = "o" if len(rows) <= 40 else None
-    figure = _canvas(10.8, 3.7)
+    figure = canvas(10.8, 3.7)
     panels = figure.subplots(1, 3)
     lines = (
         ("Loss", "cross-entropy", (("loss", "training", MUTED), ("val_loss", "validation", CLASS_COLOURS[0]))),
@@ -217,7 +217,7 @@ def training_curves(history: Iterable[dict[str, Any]]) -> Figure:
             axes.axvline(epochs[i] - 0.5, color=MUTED, linewidth=1, linestyle=(0, (2, 3)))
         if best is not None:
             axes.axvline(epochs[best], color=CLASS_COLOURS[4], linewidth=1.2, label="lowest validation loss" if y_label else None, zorder=1)
-        _dress(axes, title, "epoch", y_label, pad=22 if len(starts) > 1 else 9)  # room for the phases' names
+        dress(axes, title, "epoch", y_label, pad=22 if len(starts) > 1 else 9)  # room for the phases' names
         if len(starts) > 1:
             for i, stop in zip(starts, [*starts[1:], len(rows)], strict=True):
                 axes.text((i + stop + 1) / 2, 1.02, phases[i], transform=axes.get_xaxis_transform(), ha="center", va="bottom", fontsize=8.5, color=MUTED)
@@ -245,7 +245,7 @@ def contact_sheet(images, titles: Sequence[str] | None = None, columns: int = 6)
         raise ValueError(f"titles must be one an image, {len(images)}. Received: {len(titles)}")
     columns = max(1, min(columns, len(images)))
     lines = -(-len(images) // columns)
-    figure = _canvas(1.75 * columns, (1.75 * images.shape[1] / images.shape[2] + (0.3 if any(titles) else 0.05)) * lines)
+    figure = canvas(1.75 * columns, (1.75 * images.shape[1] / images.shape[2] + (0.3 if any(titles) else 0.05)) * lines)
     figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0.02, hspace=0.02)
     for axes, image, title in zip(figure.subplots(lines, columns, squeeze=False).flat, images, titles, strict=False):
         axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="lanczos")
@@ -255,18 +255,20 @@ def contact_sheet(images, titles: Sequence[str] | None = None, columns: int = 6)
     return figure
 
 
-def _canvas(width: float, height: float) -> Figure:
+def canvas(width: float, height: float) -> Figure:
+    """Make an empty figure of the house, inches."""
     figure = Picture(figsize=(width, height), layout="constrained", facecolor="white")
     figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
     return figure
 
 
 def _figure(width: float, height: float):
-    figure = _canvas(width, height)
+    figure = canvas(width, height)
     return figure, figure.subplots()
 
 
-def _dress(axes, title: str, x_label: str, y_label: str, grid: bool = True, pad: float = 9) -> None:
+def dress(axes, title: str, x_label: str, y_label: str, grid: bool = True, pad: float = 9) -> None:
+    """Give axes the house's title, labels, spines and grid."""
     axes.set_title(title, loc="left", fontsize=12.5, fontweight="bold", color=INK, pad=pad)
     axes.set_xlabel(x_label, color=MUTED, fontsize=10)
     axes.set_ylabel(y_label, color=MUTED, fontsize=10)
@@ -279,7 +281,7 @@ def _dress(axes, title: str, x_label: str, y_label: str, grid: bool = True, pad:
 
 
 def _finish_curve(axes, title: str, x_label: str, y_label: str, place: str) -> None:
-    _dress(axes, title, x_label, y_label)
+    dress(axes, title, x_label, y_label)
     axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
     if axes.get_legend_handles_labels()[0]:
         axes.plot([], [], "o", color=MUTED, markersize=8, markeredgecolor="white", label="at the operating point")
