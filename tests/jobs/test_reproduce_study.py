@@ -237,7 +237,7 @@ def test_a_training_killed_with_sigkill_goes_on_and_every_page_says_that_rows_we
     again = subprocess.run(line, capture_output=True, text=True)
     assert not again.returncode, again.stderr[-2000:]
     said = again.stdout
-    assert "epoch   1 " not in said and "1/6 train-binary-efficientnet_lite0" in said
+    assert "head      epoch   1 " not in said and "1/6 train-binary-efficientnet_lite0" in said
     out = tmp_path / "out"
     for page in (out / "report.html", out / "models" / "binary-efficientnet_lite0" / "report.html", out / "models" / "binary-efficientnet_lite0" / "README.md"):
         assert "Row-limited: 54 of" in page.read_text(), page
