@@ -38,6 +38,27 @@ def test_the_thresholds_are_those_counted_by_hand():
     assert rule.thresholds.tolist() == [16.0, -16.0] and rule.false_alarms() == pytest.approx(dict.fromkeys([*TWO, "any"], 2 / 19))
 
 
+@pytest.mark.parametrize(("normals", "weights", "budget"), [(79, (0.125, 0.125, 1.0), 0.05), (150, (0.3, 1.0, 0.6), 0.1)])
+def test_weighted_scores_keep_the_budget_too(normals, weights, budget):
+    rng, names, shares, first = np.random.default_rng(normals), ["a", "b", "c"], [], []
+    for _ in range(150):
+        scores = drawn(rng, normals + 100, 3, 0.3)
+        rule = calibrate(names, scores[:normals], None, budget, weights=dict(zip(names, weights, strict=True)))
+        shares.append(rule.judge(scores[normals:]).anomalous.mean())
+        first.append(rule.tails)
+    mean, error = np.mean(shares), np.std(shares) / np.sqrt(len(shares))
+    assert budget - 4.5 / (normals + 1) - 3 * error <= mean <= budget + 3 * error
+    heaviest = int(np.argmax(weights))
+    assert all(t[heaviest] == max(t) for t in first) and all(t[k] == max(1, int(w * t[heaviest])) for t in first for k, w in enumerate(weights))
+
+
+def test_a_score_of_small_weight_speaks_only_beyond_all_normals():
+    # 39 normals, budget 0.2: floor(0.2 * 40) - 1 = 7 may be out. The first score's largest is out at every depth; the second's 6 others: t = 7 with an overlap.
+    values = np.arange(39.0)
+    rule = calibrate(["x", "y"], np.stack([-values, -values], axis=1), None, 0.2, weights={"x": 0.1})
+    assert rule.tails == (1, 7) and rule.thresholds.tolist() == [-38.0, -32.0] and rule.false_alarms() == {"x": 0.0, "y": 6 / 39, "any": 6 / 39}
+
+
 def test_one_radiograph_of_each_patient_calibrates():
     patients = ["a"] * 500 + [f"p{i}" for i in range(40)]
     scores = np.concatenate([np.full(500, 9.0), np.arange(40.0) / 40])[:, None]
@@ -105,6 +126,8 @@ def test_batches_have_the_mean_and_deviation_of_their_rows():
     (lambda: calibrate(TWO, np.full((80, 2), np.nan), None), "must be finite. Received: 80 of 80"),
     (lambda: calibrate(TWO, np.random.default_rng(0).normal(size=(80, 2)), None, 1.5), "budget must be a share"),
     (lambda: calibrate(TWO, np.random.default_rng(0).normal(size=(80, 2)), ["a"], 0.05), "one key a row, 80"),
+    (lambda: calibrate(TWO, np.random.default_rng(0).normal(size=(80, 2)), None, weights={"density": 0.5}), "weights must be numbers above 0"),
+    (lambda: calibrate(TWO, np.random.default_rng(0).normal(size=(80, 2)), None, weights={"log_density": 0.0}), "weights must be numbers above 0"),
     (lambda: RULE.judge(np.zeros((2, 3))), r"scores must be \(N, 2\)"),
     (lambda: RULE.with_thresholds({"log_density": 1.0}), "one finite number for each of reconstruction_error, log_density"),
     (lambda: read_thresholds("0.3", TWO), "name=value"),

@@ -40,7 +40,7 @@ from xray_tf.jobs.provenance import fingerprint, provenance
 from xray_tf.jobs.train_classifier import write_history
 from xray_tf.jobs.workshop import open_workshop, workshop_of
 from xray_tf.options import DataOptions, DetectOptions, EvaluateOptions, TrainOptions
-from xray_tf.stats.anomaly import OrRule, calibrate, read_thresholds, refuse_too_few
+from xray_tf.stats.anomaly import BESIDE_FEATURES, OrRule, calibrate, read_thresholds, refuse_too_few
 from xray_tf.stats.density import Density
 
 MAP_ROWS = 256  # calibration normals whose maps set the maps' range
@@ -178,7 +178,8 @@ def _calibrated(learnt: NormalChest, corpus: Corpus, parts: Parts, options: Dete
                 say: Callable) -> OrRule:
     rows = parts.calibrate
     values = learnt.scores(corpus.pixels, corpus.rows[rows], evaluate_options.forward_batch_size)
-    rule = calibrate(learnt.names, values, [corpus.records[i].patient for i in rows], options.budget, options.seed, by_hand)
+    rule = calibrate(learnt.names, values, [corpus.records[i].patient for i in rows], options.budget, options.seed, by_hand,
+                     dict.fromkeys(NAMES, BESIDE_FEATURES) if FEATURES in learnt.names else None)
     say(f"Calibrated on {len(rule.normals)} held-out normals, one a patient: " + ", ".join(
         f"{n} {'above' if n == 'reconstruction_error' else 'below'} {t:.5g}" for n, t in zip(rule.names, rule.thresholds, strict=True)))
     return rule
@@ -193,7 +194,7 @@ def _card(name: str, rule: OrRule, learnt: NormalChest, corpus: Corpus, parts: P
     criterion = (f"any score beyond its threshold; at most {rule.budget:.3g} of exchangeable normal patients are flagged" if rule.budget is not None
                  else "any score beyond its threshold, set by hand")
     point = {"criterion": criterion, "scores": list(rule.names), "thresholds": {n: float(t) for n, t in zip(rule.names, rule.thresholds, strict=True)},
-             "budget": rule.budget, "level": rule.level, "calibration_patients": len(rule.normals), "calibration_false_alarms": rule.false_alarms(),
+             "budget": rule.budget, "tails": list(rule.tails), "calibration_patients": len(rule.normals), "calibration_false_alarms": rule.false_alarms(),
              "density": {"components": int(learnt.density.components_.shape[1]), "variance": learnt.density.variance_, "bandwidth": learnt.density.bandwidth_},
              "detectors": list(learnt.features.committee.names) if learnt.features else [],
              "radiographs": {"fit": len(parts.fit), "calibrate": len(parts.calibrate), "test": len(parts.test)}}

@@ -1,13 +1,15 @@
 """The rule: anomalous if any of several scores is out of bounds, with one false-alarm budget for all of them, calibrated on held-out normals.
 
 Let o_k be score k turned so that high is unusual, and rank each of n calibration normals (one radiograph a patient) by each score among the n: 1 + how
-many are lower. A rank r says of normal i that it is flagged if any of its K ranks exceeds r; c(r) counts those. With r the lowest rank for
-which c(r) <= n - ceil((n + 1) (1 - budget)), the threshold of every score is its (r + 1)-th lowest o_k, and a radiograph is flagged if any o_k is above.
+many are lower. Score k has a weight w_k in (0, 1] and, for a depth t, the tail m_k(t) = max(1, floor(w_k t)): normal i is out at t if any of its K ranks
+exceeds n - m_k(t); c(t) counts those. With t the largest depth for which c(t) <= n - ceil((n + 1) (1 - budget)), the threshold of score k is its
+(n - m_k(t) + 1)-th lowest o_k, and a radiograph is flagged if any o_k is above. A score of small weight speaks only beyond all normals.
 
 Guarantee: if the n calibration normals and a new normal patient are exchangeable, P(the new one is flagged) <= budget, whatever the scores, how they
 depend on one another, and ties. The count alone is the usual finite-sample correction (Vovk et al. 2005; Lei et al. 2018, section 2.1); the one rank more
-pays for having found r on the same normals. Among all n + 1 every rank grows by 0 or 1, so being flagged implies a rank above s, where s depends on the
-n + 1 alone without their order and at most (n + 1) budget of them have a rank above it. The probability is over both the calibration normals and the new one.
+pays for having found t on the same normals. Among all n + 1 every rank grows by 0 or 1, so who is flagged is among the top m_k(t) of the n + 1 by some k,
+and of the n + 1 at most c(t) + 1 <= (n + 1) budget are; so t is no deeper than the depth that the n + 1 alone, without their order, would allow. The
+probability is over both the calibration normals and the new one.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from xray_tf.stats.density import group_numbers
 
 HIGH_IS_ANOMALOUS = ("reconstruction_error",)  # every other score is higher for the more normal
 REASONS = {"reconstruction_error": "reconstruction", "log_density": "density"}
+BESIDE_FEATURES = 0.125  # weight of reconstruction and density where a stronger score has the budget's larger part
 
 
 @dataclass(frozen=True)
@@ -52,14 +55,14 @@ class OrRule:
         thresholds: (K,) float64 in the scores' own units; anomalous beyond, not at, them.
         normals: (n, K) float64 scores of calibration normals, one radiograph a patient.
         budget: the promised false-alarm share; None where thresholds were set by hand.
-        level: the share of calibration normals beyond each single threshold, where the budget set them; else None.
+        tails: m_k of the module's docstring, where the budget set the thresholds; else empty.
     """
 
     names: tuple[str, ...]
     thresholds: np.ndarray
     normals: np.ndarray
     budget: float | None = None
-    level: float | None = None
+    tails: tuple[int, ...] = ()
 
     def judge(self, scores: np.ndarray) -> Judgement:
         """Judge raw scores (N, K).
@@ -91,7 +94,7 @@ class OrRule:
 
 
 def calibrate(names: Sequence[str], scores: np.ndarray, patients: Sequence[str] | None, budget: float = 0.05, seed: int = 0,
-              thresholds: dict[str, float] | None = None) -> OrRule:
+              thresholds: dict[str, float] | None = None, weights: dict[str, float] | None = None) -> OrRule:
     """Fit the rule on held-out normals; see the module's docstring.
 
     Args:
@@ -101,9 +104,10 @@ def calibrate(names: Sequence[str], scores: np.ndarray, patients: Sequence[str] 
         budget: the false-alarm share of all scores together, in (0, 1).
         seed: of that draw.
         thresholds: name -> value, to set all of them by hand; then the budget is not used.
+        weights: name -> w_k in (0, 1]; 1 for those not named. They must not come from the normals given here.
 
     Raises:
-        ValueError: too few patients for the budget, a score that is the same for half of the normals, or thresholds that do not fit.
+        ValueError: too few patients for the budget, a score that is the same for half of the normals, thresholds or weights that do not fit.
     """
     names = tuple(names)
     scores = _scores(scores, names)
@@ -120,11 +124,12 @@ def calibrate(names: Sequence[str], scores: np.ndarray, patients: Sequence[str] 
     refuse_too_few(n, k, budget)
     unusual = turned(normals, names)
     ordered = np.sort(unusual, axis=0)
-    worst = np.max([np.searchsorted(ordered[:, j], unusual[:, j], side="left") + 1 for j in range(k)], axis=0)
+    ranks = np.stack([np.searchsorted(ordered[:, j], unusual[:, j], side="left") + 1 for j in range(k)], axis=1)
     allowed = n - math.ceil((n + 1) * (1 - budget) - 1e-9)
-    rank = next(r for r in range(n) if (worst > r).sum() <= allowed)
-    bounds = ordered[rank]
-    return OrRule(names, turned(bounds[None], names)[0], normals, float(budget), float(1 - (rank + 1) / n))
+    shares = _weights(weights or {}, names)
+    tails = next(m for t in range(n, 0, -1) if (ranks > n - (m := np.maximum(1, np.floor(shares * t + 1e-9)).astype(int))).any(axis=1).sum() <= allowed)
+    bounds = ordered[n - tails, np.arange(k)]
+    return OrRule(names, turned(bounds[None], names)[0], normals, float(budget), tuple(tails.tolist()))
 
 
 def refuse_too_few(patients: int, scores: int, budget: float) -> None:
@@ -220,6 +225,12 @@ def read_thresholds(text: str, names: Sequence[str]) -> dict[str, float]:
         raise ValueError(f"thresholds must be name=value,name=value with the names {', '.join(names)}. Received: {text!r}") from None
     _by_hand(pairs, names)
     return pairs
+
+
+def _weights(weights: dict[str, float], names: Sequence[str]) -> np.ndarray:
+    if not set(weights) <= set(names) or not all(0 < w <= 1 for w in weights.values()):
+        raise ValueError(f"weights must be numbers above 0 and at most 1 for some of {', '.join(names)}. Received: {dict(weights)!r}")
+    return np.array([float(weights.get(n, 1.0)) for n in names])
 
 
 def _by_hand(thresholds: dict[str, float], names: Sequence[str]) -> np.ndarray:
