@@ -92,6 +92,7 @@ def test_views_rows_and_selection():
     assert t.where(t.labels >= 0).columns == ["path", "patient", "split", "label", "prob_normal", "prob_pneumonia", "predicted"]
     assert list(t.to_frame().columns) == [*t.where(t.labels >= 0).columns, "error"]
     assert t.to_frame()["predicted"].tolist() == ["pneumonia", "normal", ""]
+    assert repr(t) == "Predictions(3 rows, classes ('normal', 'pneumonia'))"
     with pytest.raises(ValueError, match="read-only"):
         t.probabilities[0, 0] = 1
 

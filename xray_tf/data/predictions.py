@@ -157,6 +157,9 @@ class Predictions:
         data |= {"predicted": [self._name(i) for i in self.predicted], "error": self.errors}
         return pd.DataFrame(data)[self.columns]
 
+    def __repr__(self) -> str:
+        return f"Predictions({len(self)} rows, classes {self.class_names})"
+
     def _repr_html_(self) -> str:
         return self.to_frame()._repr_html_()
 

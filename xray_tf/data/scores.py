@@ -75,6 +75,9 @@ class Scores:
         data |= {n: self.values[:, k] for k, n in enumerate(self.names)} | {f"{n}_percentile": self.percentiles[:, k] for k, n in enumerate(self.names)}
         return pd.DataFrame(data)[self.columns]
 
+    def __repr__(self) -> str:
+        return f"Scores({len(self)} rows, {', '.join(self.names)})"
+
     def _repr_html_(self) -> str:
         return self.to_frame()._repr_html_()
 
