@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -206,6 +207,17 @@ def test_a_set_is_used_again_where_it_is_the_same_and_refused_where_it_is_not(tm
     (folder / PARAMETERS).write_text("{")
     with pytest.raises(FileExistsError, match="an unreadable file"):
         write_phantoms(folder, patients=3, seed=1, size=40)
+
+
+def test_a_set_that_another_process_finished_in_the_meantime_is_used(tmp_path):
+    def other(patients):
+        return lambda done, total: write_phantoms(tmp_path / "set", patients=patients, seed=1, size=40) if done == 1 else None
+
+    assert write_phantoms(tmp_path / "set", patients=3, seed=1, size=40, progress=other(3)) == tmp_path / "set"
+    assert [p.name for p in tmp_path.iterdir()] == ["set"]
+    shutil.rmtree(tmp_path / "set")
+    with pytest.raises(FileExistsError, match="never overwritten"):
+        write_phantoms(tmp_path / "set", patients=3, seed=1, size=40, progress=other(4))
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path):

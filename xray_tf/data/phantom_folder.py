@@ -48,19 +48,27 @@ def write_phantoms(directory: str | os.PathLike, patients: int = 120, seed: int 
         if found == parameters:
             return directory
         raise FileExistsError(f"{directory} holds phantoms of other parameters. Expected {parameters}. Received: {found}. Name another folder, or remove it.")
-    plan = list(_plan(patients, seed, size))
+    try:
+        _write(directory, parameters, progress)
+    except OSError:  # another process may have drawn the same in the meantime
+        if not (directory / PARAMETERS).is_file() or _read_parameters(directory / PARAMETERS) != parameters:
+            raise
+    return directory
+
+
+def _write(directory: Path, parameters: dict[str, int], progress: Callable[[int, int], None] | None) -> None:
+    plan = list(_plan(parameters["patients"], parameters["seed"], parameters["size"]))
     with new_folder(directory) as draft:
         for folder in ("train/NORMAL", "train/PNEUMONIA", "masks"):
             (draft / folder).mkdir(parents=True)
         for done, (kind, patient, view, height, width) in enumerate(plan, 1):
-            phantom = draw_phantom(kind, seed, patient, view, height, width)
+            phantom = draw_phantom(kind, parameters["seed"], patient, view, height, width)
             _write_png(draft / "train" / phantom.label.upper() / f"{phantom.name}.png", phantom.image)
             for part in ("lesion", "lungs"):
                 _write_png(draft / "masks" / f"{phantom.name}_{part}.png", getattr(phantom, part).astype(np.uint8) * 255)
             if progress is not None:
                 progress(done, len(plan))
         write_text(draft / PARAMETERS, json.dumps(parameters, indent=1, sort_keys=True) + "\n")
-    return directory
 
 
 def _plan(patients: int, seed: int, size: int) -> Iterator[tuple[str, int, int, int, int]]:
