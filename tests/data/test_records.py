@@ -30,7 +30,7 @@ def test_frame_has_the_declared_columns_and_values():
     frame = Records(ROWS).to_frame()
     assert list(frame.columns) == ["path", "label", "subtype", "patient", "sha256", "width", "height", "mode", "split"]
     assert frame["width"].tolist() == [40, 0, 0]
-    assert "virus:person1" in Records(ROWS)._repr_html_()
+    assert "virus:person1" in Records(ROWS)._repr_html_() and repr(Records(ROWS)) == "Records(3 rows)"
 
 
 @pytest.mark.parametrize("field, value", [("label", "Normal"), ("subtype", "virus"), ("split", "training")])

@@ -109,6 +109,9 @@ class Table(Generic[Row]):
         names = [f.name for f in fields(self.row_type)]
         return pd.DataFrame([astuple(row) for row in self.rows], columns=names)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self)} rows)"
+
     def _repr_html_(self) -> str:
         return self.to_frame()._repr_html_()
 
