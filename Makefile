@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: demo test lint install
+.PHONY: demo test lint install models
 
 install: $(VENV)/installed
 $(VENV)/installed: setup.cfg pyproject.toml
@@ -27,3 +27,15 @@ lint: $(VENV)/installed-test
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest
+
+# The shipped models again, from the public training part: make models DATA=path/to/chest_xray (hours on two cores). Nothing in saved_models/ is touched.
+DATA ?= ../shared/data/chest_xray
+MADE := runs/models
+models: $(VENV)/installed
+	$(BIN)/python -m xray_tf.train --data $(DATA) --out $(MADE)/three-class-first --task three-class --resize squash --augment strong --fine-tune-epochs 10 \
+		--fine-tune-learning-rate 5e-4 --ema 0.99 --precision float32
+	$(BIN)/python -m xray_tf.train --data $(DATA) --out $(MADE)/pneumonia-three-class --task three-class --resize squash --test 0 --validation 0.15 \
+		--weights $(MADE)/three-class-first/model.keras --precision float32
+	$(BIN)/python -m xray_tf.train --data $(DATA) --out $(MADE)/pneumonia-binary --resize squash --weights $(MADE)/pneumonia-three-class/model.keras \
+		--split $(MADE)/pneumonia-three-class/split.csv --fine-tune none
+	$(BIN)/python -m xray_tf.detect fit --data $(DATA) --out $(MADE)/normal-chest --resize squash --report-on-pneumonia --locate patch_gaussian

@@ -23,7 +23,7 @@ import numpy as np
 
 from xray_tf.options import DataOptions, EvaluateOptions, ModelOptions, ShiftOptions, TrainOptions
 
-SIDE, TRAIN_ROWS, VAL_ROWS, TEST_ROWS, SHIFT_ROWS = 128, 1200, 400, 500, 120
+SIDE, TRAIN_ROWS, VAL_ROWS, TEST_ROWS, SHIFT_ROWS = 128, 1200, 400, 500, 60
 BASE_MODEL = ModelOptions(image_size=SIDE, resize="squash", standardize=True)
 BASE_TRAIN = TrainOptions(task="binary", method="warm", epochs=20, fine_tune="all", fine_tune_epochs=4, batch_size=16, fine_tune_learning_rate=5e-4,
                           layer_decay=0.9, weight_decay=0.01, label_smoothing=0.05, augment="robust", ema=0.98, keep="last", precision="float32")
@@ -73,14 +73,31 @@ def one(given: argparse.Namespace) -> None:
         metrics, predictions = evaluate_model(model, given.data, Path(folder) / "scores", data, EvaluateOptions(bootstrap=1000), shift_options, part="test")
         shift = json.loads((Path(folder) / "scores" / "shift.json").read_text(encoding="utf-8"))
         held = model.card.operating_points
+        stressed = stressed_validation(model, given.data, data)
         val = json.loads(json.dumps({n: {k: p[k] for k in ("threshold", "sensitivity", "specificity")} for n, p in held.items()}))
-        result = {"recipe": given.recipe, "text": text, "seed": given.seed, "seconds": round(trained, 1), "test_rows": len(predictions), "val": val,
+        result = {"recipe": given.recipe, "text": text, "seed": given.seed, "seconds": round(trained, 1), "test_rows": len(predictions),
+                  "val": val, "val_scores": stressed,
                   "test": metrics["metrics"], "shift_mean": shift["mean"], "shift_clean": shift["clean"],
                   "stresses": {s["name"]: s["mean"] for s in shift["stresses"]},
                   "scores": {"label": predictions.labels.tolist(), "patient": list(predictions.patients),
                              "probability": np.round(predictions.probabilities[:, 1], 5).tolist()},
                   "options": {"ModelOptions": asdict(replace(BASE_MODEL, **model_changes)), "TrainOptions": asdict(replace(BASE_TRAIN, **train_changes))}}
     (Path(given.work) / f"{given.recipe}-{given.seed}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def stressed_validation(model, data: str, options: DataOptions) -> dict:
+    """Return labels and probabilities of the validation rows, unchanged and under every stress at its middle severity, to try threshold policies on."""
+    from xray_tf.data.shift import STRESSES, StressGrid
+    from xray_tf.jobs.corpus import divide, read_corpus
+    from xray_tf.jobs.shift_bench import draw_rows
+
+    corpus = divide(read_corpus(data, "binary", options, SIDE, "squash", False), "binary", options, 0)
+    val = corpus.of_split("val")
+    val = val[draw_rows(corpus.labels[val], [corpus.records[i].patient for i in val], 150, 0)]
+    cells = [None, *((name, stress.severities[1]) for name, stress in STRESSES.items())]
+    grid = StressGrid(corpus.pixels, corpus.rows[val], [corpus.records[i].sha256 for i in val], cells, 1)
+    probability = model.probabilities_of(model.forward(grid)["logits"])[:, 1].reshape(len(cells), len(val))
+    return {"label": corpus.labels[val].tolist(), "probability": np.round(probability, 6).tolist()}
 
 
 def small_split(data: str, seed: int):

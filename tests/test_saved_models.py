@@ -1,4 +1,7 @@
-"""The models in the repository: whole, small, and answering today what they answered when they were made."""
+"""The models in the repository: whole, small, and answering today what they answered when they were made.
+
+`python tests/test_saved_models.py` stores today's answers in saved_models.json: after a model was trained anew, never to make a test pass.
+"""
 
 import json
 import subprocess
@@ -18,20 +21,27 @@ import json, sys
 import numpy as np, xray_tf
 model = xray_tf.load(sys.argv[1])
 images = [xray_tf.draw_phantom(kind, seed=11, patient=i, height=300, width=320).image for i, kind in enumerate(("normal", "bacterial", "viral"))]
-print(json.dumps(np.concatenate([model.predict(image).probabilities for image in images]).tolist()))
+answers = [model.score(image).anomaly[:, None] if model.card.kind == "detector" else model.predict(image).probabilities for image in images]
+print(json.dumps(np.concatenate(answers).tolist()))
 """
+
+
+def answers_of(model):
+    """What a model says of three phantoms, in a process of its own."""
+    done = subprocess.run([sys.executable, "-c", CODE, model], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda p: p.name)
 def test_a_shipped_model_answers_as_stored_in_a_fresh_process(model):
-    done = subprocess.run([sys.executable, "-c", CODE, model], capture_output=True, text=True, check=True)
-    np.testing.assert_allclose(json.loads(done.stdout.splitlines()[-1]), json.loads(STORED.read_text())[model.name], atol=1e-4)
+    np.testing.assert_allclose(answers_of(model), json.loads(STORED.read_text())[model.name], atol=1e-4)
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda p: p.name)
 def test_a_shipped_model_is_whole_small_and_says_where_it_comes_from(model):
     card = read_card(model)
-    check_files(model / "saved_model", json.loads((model / "saved_model" / "manifest.json").read_text())["files"])
+    if card.kind == "classifier":
+        check_files(model / "saved_model", json.loads((model / "saved_model" / "manifest.json").read_text())["files"])
     assert sum(p.stat().st_size for p in model.rglob("*") if p.is_file()) < 40e6
     assert card.preprocessing["resize"] == "squash" and card.split_by == "patient" and card.provenance["data"]["radiographs"] == 5216
     text = "".join(p.read_text(encoding="utf-8") for p in model.glob("*.*") if p.suffix in (".json", ".md", ".csv"))
@@ -42,3 +52,7 @@ def test_every_stored_answer_has_its_model():
     if not MODELS:
         pytest.skip("needs saved_models/, which is not here")
     assert {m.name for m in MODELS} == set(json.loads(STORED.read_text()))
+
+
+if __name__ == "__main__":
+    STORED.write_text(json.dumps({m.name: answers_of(m) for m in MODELS}, indent=1) + "\n", encoding="utf-8")
