@@ -7,7 +7,7 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 SHARED = REPOSITORY.parent / "shared" / "data"
 SMALL = {"image_size": 32, "weights": None, "standardize": False}
-HEAD_ONLY = {"fine_tune": "none", "keep": "best", "ema": 0.0}
+HEAD_ONLY = {"fine_tune": "none", "keep": "best", "ema": 0.0, "steady_rows": 0}
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from xray_tf import audit, evaluate, export, predict, train
 from xray_tf.data.predictions import Predictions
 from xray_tf.jobs.loaded import load
 
-SMALL = "--image-size 32 --weights none --epochs 2 --fine-tune none --batch-size 8 --bootstrap 20".split()
+SMALL = "--image-size 32 --weights none --epochs 2 --fine-tune none --steady-rows 0 --batch-size 8 --bootstrap 20".split()
 
 
 def test_train_leaves_an_artifact_that_names_its_command(phantoms, cache, tmp_path, capsys):

@@ -81,6 +81,8 @@ class TrainOptions(Checked):
     mixup: float = option(0.0, "alpha of mixup's beta distribution (0 = off)", metavar="ALPHA", least=0)
     ema: float = option(0.995, "momentum of the weights' moving average over at most a tenth of the phase (0 = off)", metavar="MOMENTUM", least=0, below=1)
     keep: str = option("last", "which epoch's weights end in the artifact: the lowest validation loss, or the last", ("best", "last"))
+    steady_rows: int = option(300, "validation rows put under graded changes to fit the default operating point, steady; 0: it is balanced, fitted on them "
+                                   "unchanged", metavar="N", least=0)
     precision: str = option("auto", "auto measures float32 against mixed precision and says what it chose",
                             ("auto", "float32", "mixed_bfloat16", "mixed_float16"))
     seed: int = option(0, "of the split, the weights, the order and the augmentation", metavar="N")

@@ -343,7 +343,7 @@ def test_no_identifier_reaches_anything_that_audit_train_and_predict_write(tmp_p
     monkeypatch.setenv("XRAY_TF_CACHE", str(tmp_path / "out" / "cache"))
     assert audit.main(["--data", str(data), "--out", str(tmp_path / "out/audit")]) == 0
     train_classifier(str(data), tmp_path / "out/model", DataOptions(validation=0.3, test=0.3), ModelOptions(image_size=32, weights=None),
-                     TrainOptions(epochs=1, batch_size=8, fine_tune="none"), EvaluateOptions(bootstrap=10), progress=False)
+                     TrainOptions(epochs=1, batch_size=8, fine_tune="none", steady_rows=0), EvaluateOptions(bootstrap=10), progress=False)
     assert predict.main(["--model", str(binary.folder), "--out", str(tmp_path / "out/answers"), str(data)]) == 0
     assert explain.main(["--model", str(binary.folder), "--out", str(tmp_path / "out/maps"), str(data / "train/NORMAL")]) == 0
     said = "".join(capfd.readouterr())

@@ -19,7 +19,7 @@ from xray_tf.jobs.stage_runs import limit
 from xray_tf.jobs.stages import PRESETS, Preset, Recipe, Stage, make_preset
 from xray_tf.options import DataOptions, ModelOptions, ReproduceOptions, TrainOptions
 
-TINY = Preset((Recipe(ModelOptions(image_size=32, weights=None), TrainOptions(epochs=1, fine_tune="none")),), "tiny")
+TINY = Preset((Recipe(ModelOptions(image_size=32, weights=None), TrainOptions(epochs=1, fine_tune="none", steady_rows=0)),), "tiny")
 
 
 class Bench:
@@ -211,7 +211,7 @@ import sys
 from xray_tf.jobs import stages
 from xray_tf.options import DataOptions, DetectOptions, EmbedOptions, ExamineOptions, ModelOptions, ReproduceOptions, ShiftOptions, TrainOptions
 small = ModelOptions(image_size=32, weights=None)
-how = TrainOptions(method="head", fine_tune="none", epochs=int(sys.argv[4]), batch_size=8)
+how = TrainOptions(method="head", fine_tune="none", epochs=int(sys.argv[4]), batch_size=8, steady_rows=0)
 stages.PRESETS["quick"] = stages.Preset((stages.Recipe(small, how),), "tiny", 20,
     ShiftOptions(shift=True, stresses="noise", shift_rows=8, shift_bootstrap=5), EmbedOptions(neighbors=3),
     DetectOptions(report_on_pneumonia=True, detectors="none", image_size=32, epochs=1, latent=8, components=2, folds=2), 6,

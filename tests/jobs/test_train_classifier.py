@@ -16,7 +16,7 @@ from xray_tf.options import DataOptions, EvaluateOptions, ModelOptions, TrainOpt
 from xray_tf.stats.operating_points import calibrated_probabilities, decide, fit_operating_points, fit_temperature
 
 FILES = {"model.keras", "card.json", "split.csv", "predictions.csv", "history.csv", "metrics.json", "audit.csv", "README.md", "report.html"}
-QUICK = TrainOptions(epochs=2, batch_size=8, fine_tune="none", keep="best", ema=0.0)
+QUICK = TrainOptions(epochs=2, batch_size=8, fine_tune="none", keep="best", ema=0.0, steady_rows=0)
 MODEL = ModelOptions(image_size=32, weights=None, standardize=False)
 NUMBERS = EvaluateOptions(bootstrap=20)
 
@@ -167,3 +167,12 @@ def test_a_model_with_a_foreign_layer_is_refused_on_load(binary, tmp_path):
 
     with pytest.raises(ArtifactError, match="Lambda"):
         load_model(path)
+
+
+def test_the_default_decision_is_fitted_on_validation_rows_under_changes(phantoms, cache, tmp_path):
+    made = train(phantoms, cache, tmp_path / "model", options=replace(QUICK, steady_rows=8))
+    point = made.card.operating_points["steady"]
+    assert made.card.default_operating_point == "steady" and point["rows"] <= 8 and point["conditions"] == 28 and "balanced" in made.card.operating_points
+    predictions = Predictions.read_csv(made.folder / "predictions.csv")
+    np.testing.assert_array_equal(decide(predictions.probabilities, point), predictions.predicted)
+    assert json.loads((made.folder / "metrics.json").read_text())["operating_point"] == "steady"

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from xray_tf.stats.operating_points import calibrated_probabilities, decide, fit_operating_points, fit_temperature, resolve
+from xray_tf.stats.operating_points import calibrated_probabilities, decide, fit_operating_points, fit_steady_point, fit_temperature, resolve
 
 BINARY = ("normal", "pneumonia")
 THREE = ("normal", "bacterial", "viral")
@@ -195,3 +195,30 @@ def test_resolving_takes_the_default_and_names_what_there_is():
     assert resolve(points, "sensitivity_95") == resolve(points, None, "sensitivity_95") == ("sensitivity_95", {"threshold": 0.2})
     with pytest.raises(ValueError, match=r"\['balanced', 'sensitivity_95'\]. Received: 'best'"):
         resolve(points, "best")
+
+
+def test_the_steady_point_has_the_best_mean_of_sensitivity_and_specificity_over_the_changes():
+    rng = np.random.default_rng(4)
+    labels = rng.integers(0, 2, 60)
+    logits = 3.0 * labels - 1 + rng.normal(size=(5, 60)) + rng.normal(size=(5, 1))  # every change moves all rows, and each by itself
+    probabilities = np.stack([1 / (1 + np.exp(logits)), 1 / (1 + np.exp(-logits))], axis=2)
+    point = fit_steady_point(probabilities, labels, ["val"] * 60, BINARY)
+
+    def reached(threshold):
+        called = probabilities[..., 1] >= threshold
+        return np.mean([c[labels == 1].mean() + 1 - c[labels == 0].mean() for c in called])
+
+    assert point["conditions"] == 5 and point["rows"] == 60
+    assert reached(point["threshold"]) == pytest.approx(max(reached(t) for t in np.unique(probabilities[..., 1])))
+    assert point["sensitivity"] + point["specificity"] == pytest.approx(reached(point["threshold"]))
+    assert reached(point["threshold"]) > reached(fit_operating_points(probabilities[0], labels, ["val"] * 60, BINARY)["balanced"]["threshold"])
+
+
+def test_three_classes_have_a_steady_point_too_and_foreign_rows_are_refused():
+    rng = np.random.default_rng(5)
+    probabilities, labels = rng.dirichlet(np.ones(3), (4, 30)), np.arange(30) % 3
+    assert len(fit_steady_point(probabilities, labels, ["val"] * 30, THREE)["offsets"]) == 3
+    with pytest.raises(ValueError, match="validation rows only"):
+        fit_steady_point(probabilities, labels, ["val"] * 29 + ["test"], THREE)
+    with pytest.raises(ValueError, match=r"\(C, N, K\)"):
+        fit_steady_point(probabilities[0], labels, ["val"] * 30, THREE)

@@ -64,7 +64,7 @@ class Preset:
     examine: ExamineOptions = ExamineOptions()
 
 
-_PLAIN = {"augment": "light", "layer_decay": 1.0, "weight_decay": 1e-4, "label_smoothing": 0.0, "ema": 0.0, "keep": "best"}
+_PLAIN = {"augment": "light", "layer_decay": 1.0, "weight_decay": 1e-4, "label_smoothing": 0.0, "ema": 0.0, "keep": "best", "steady_rows": 0}
 _REPORT = {**_PLAIN, "method": "head", "epochs": 20, "fine_tune": "none"}  # trunk frozen, last layer, AdamW, warm-up and cosine
 _QUICK = {**_PLAIN, "method": "warm", "epochs": 20, "fine_tune": "all", "fine_tune_epochs": 12, "fine_tune_learning_rate": 3e-4}
 PRESETS: dict[str, Preset] = {

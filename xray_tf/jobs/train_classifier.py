@@ -19,7 +19,8 @@ from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Findings
 from xray_tf.data.split import write_split
 from xray_tf.jobs.corpus import Corpus, divide, read_corpus
-from xray_tf.jobs.loaded import Classifier, load, predictions_of
+from xray_tf.jobs.decisions import fit_decisions
+from xray_tf.jobs.loaded import Classifier, load
 from xray_tf.jobs.provenance import fingerprint, provenance, started_from
 from xray_tf.jobs.workshop import open_workshop, workshop_of
 from xray_tf.options import DataOptions, EvaluateOptions, ModelOptions, TrainOptions
@@ -74,7 +75,9 @@ def train_classifier(data: str, out: str | os.PathLike, data_options: DataOption
                                "decoding_rule": describe_rule(), "channels": 1, "pixel_range": [0, 255]},
                 provenance={**provenance(command_line, corpus.records, *all_options), "started_from": started_from(model_options.weights)},
                 notes=tuple(notes))
-    card, predictions = _decide(model, corpus, card, say)
+    from xray_tf.nets.inference import forward  # not before the data are known to be sound: TensorFlow is slow to load
+
+    card, predictions = fit_decisions(partial(forward, model), corpus, card, train_options.steady_rows, train_options.seed, say)
     with new_folder(out) as draft:
         _write_artifact(draft, card, model, corpus, history, predictions, evaluate_options)
     shutil.rmtree(workshop)
@@ -121,24 +124,6 @@ def _reporter(say: Callable, tensorboard: str | None) -> Callable[[dict], None]:
         write(row)
 
     return report
-
-
-def _decide(model, corpus: Corpus, card: Card, say: Callable) -> tuple[Card, Predictions]:
-    """Fit temperature and operating points on the validation rows, and apply them to the validation and test rows."""
-    from xray_tf.nets.inference import forward
-    from xray_tf.stats.operating_points import calibrated_probabilities, fit_operating_points, fit_temperature
-
-    positions = corpus.of_split("val", "test")
-    say(f"Evaluating {len(positions)} validation and test radiographs")
-    logits = forward(model, corpus.pixels, corpus.rows[positions])["logits"]
-    labels = corpus.labels[positions]
-    records = [corpus.records[i] for i in positions]
-    val = np.array([r.split == "val" for r in records])
-    temperature = fit_temperature(logits[val], labels[val])
-    probabilities = calibrated_probabilities(logits, temperature)
-    points = fit_operating_points(probabilities[val], labels[val], ["val"] * int(val.sum()), card.class_names)
-    card = replace(card, temperature=temperature, operating_points=points, default_operating_point="balanced")
-    return card, predictions_of(card, records, probabilities)
 
 
 def _write_artifact(draft: Path, card: Card, model, corpus: Corpus, history: list[dict], predictions: Predictions, options: EvaluateOptions) -> None:

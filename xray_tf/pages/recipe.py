@@ -11,7 +11,7 @@ _METHODS = {"warm": "the last layer alone, on stored features of the frozen trun
 _SCHEDULES = {"cosine": "warm-up over {warmup:.0%} of the steps, then a cosine to zero", "plateau": "lowered where the validation loss stays"}
 _SAID = ("backbone", "weights", "image_size", "resize", "adapter", "standardize", "dropout", "task", "method", "epochs", "fine_tune", "fine_tune_epochs",
          "batch_size", "learning_rate", "fine_tune_learning_rate", "layer_decay", "weight_decay", "label_smoothing", "class_weight", "schedule", "warmup",
-         "augment", "mixup", "ema", "keep", "precision", "seed")
+         "augment", "mixup", "ema", "keep", "steady_rows", "precision", "seed")
 
 
 def recipe_lines(card: Card) -> list[str]:

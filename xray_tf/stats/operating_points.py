@@ -110,6 +110,34 @@ def fit_operating_points(probabilities, labels, splits: Sequence[str], class_nam
     return {"balanced": _with_recalls(balanced, probabilities, labels, class_names), "argmax": _with_recalls(zero, probabilities, labels, class_names)}
 
 
+def fit_steady_point(probabilities, labels, splits: Sequence[str], class_names: Sequence[str]) -> dict[str, Any]:
+    """Fit the point that is best over validation rows under many changes: `balanced` of `fit_operating_points`, on all of them as if they were rows.
+
+    On unchanged rows a net that separates nearly all of them leaves the threshold to a few odd ones, and it may lie where no row is; under changes
+    the scores of both classes spread towards it. Every change has the same rows, so sensitivity and specificity are means over changes.
+
+    Args:
+        probabilities: (C, N, K) calibrated, in [0, 1]: the same N rows under C changes, no change being one of them.
+        labels: (N,) int class indices; every class present.
+        splits: (N,) each must be "val".
+        class_names: K names.
+
+    Returns:
+        One point, as `fit_operating_points` gives; what it reaches is the mean over the changes, `conditions` their number.
+
+    Raises:
+        ValueError: as `fit_operating_points`, or the shape is not (C, N, K).
+    """
+    probabilities = np.asarray(probabilities, np.float64)
+    if probabilities.ndim != 3:
+        raise ValueError(f"probabilities must be (C, N, K), one (N, K) a change. Received: shape {probabilities.shape}")
+    conditions, rows, classes = probabilities.shape
+    pooled = probabilities.reshape(-1, classes), np.tile(np.asarray(labels), conditions), list(splits) * conditions
+    point = fit_operating_points(*pooled, class_names)["balanced"]
+    return {**point, "criterion": f"{point['criterion']}; over {conditions} conditions of the same rows: unchanged, and under graded changes",
+            "conditions": conditions, "rows": rows}
+
+
 def decide(probabilities, point: dict[str, Any]) -> np.ndarray:
     """Apply an operating point: the one place where probabilities become decisions.
 
