@@ -165,6 +165,7 @@ class DetectOptions(Checked):
     weights: str | None = option("imagenet", "of that trunk: imagenet, none, or the path of a weights file", metavar="WHICH")
     budget: float = option(0.05, "the share of normal patients that all scores together may call anomalous", metavar="SHARE", least=0.0001, below=0.9)
     thresholds: str | None = option(None, "set thresholds by hand instead: name=value,name=value; no false-alarm rate is promised then", metavar="LIST")
+    examples: bool = option(False, "draw test radiographs with their maps into the report; the artifact then carries radiographs")
     seed: int = option(0, "of the split, the weights, the order, the folds and the radiograph that stands for its patient", metavar="N")
 
 

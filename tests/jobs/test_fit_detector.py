@@ -21,8 +21,8 @@ from xray_tf.stats.anomaly import calibrate
 FILES = {"model.keras", "features.keras", "reference.npz", "card.json", "split.csv", "scores.csv", "history.csv", "metrics.json", "statistics.csv", "audit.csv",
          "README.md", "report.html", "examples.png"}
 OPTIONS = DetectOptions(report_on_pneumonia=True, image_size=32, reduce=1, latent=4, epochs=2, batch_size=4, components=2, folds=2, budget=0.85,
-                        detectors="mahalanobis", locate="patch_gaussian", backbone="resnet18", weights="none")
-PLAIN = replace(OPTIONS, detectors="none")
+                        detectors="mahalanobis", locate="patch_gaussian", backbone="resnet18", weights="none", examples=True)
+PLAIN = replace(OPTIONS, detectors="none", examples=False)
 NUMBERS = EvaluateOptions(bootstrap=20)
 
 
@@ -148,6 +148,7 @@ def test_a_folder_of_normals_is_enough_and_one_without_labels_only_when_said_so(
     shutil.copytree(phantoms / "train" / "NORMAL", normals)
     shutil.copytree(phantoms / "train" / "NORMAL", loose)
     made = fit_detector(str(normals.parent), tmp_path / "a", shares(cache), replace(PLAIN, report_on_pneumonia=False), NUMBERS, progress=False)
+    assert not list(made.folder.glob("*.png")), "an artifact carries no radiograph unless asked to"
     assert made.map_kinds == ("reconstruction",) and {r["label"] for r in split_of(made.folder)} == {"normal"}
     metrics = json.loads((made.folder / "metrics.json").read_text())
     assert metrics["metrics"]["auroc"]["value"] is None and metrics["false_alarms"]["value"] is not None

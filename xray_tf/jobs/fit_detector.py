@@ -80,7 +80,7 @@ def fit_detector(data: str, out: str | os.PathLike, data_options: DataOptions = 
     names = (*NAMES, FEATURES) if detectors_of(options.detectors) else NAMES
     locator_of(options.locate)  # a bad value is met before the training
     by_hand = read_thresholds(options.thresholds, names) if options.thresholds else None
-    corpus = read_normals(data, data_options, options, progress)
+    corpus, source = read_normals(data, data_options, options, progress)
     parts = parts_of(corpus, options)
     _announce(corpus, parts, say)
     _refuse_too_few(corpus, parts, options, len(names) if by_hand is None else 0)
@@ -94,7 +94,9 @@ def fit_detector(data: str, out: str | os.PathLike, data_options: DataOptions = 
             shutil.rmtree(workshop, ignore_errors=True)
         raise
     rule = _calibrated(learnt, corpus, parts, options, evaluate_options, by_hand, say)
-    card = _card(out.name, rule, learnt, corpus, parts, data_options, options, notes, provenance(command_line, corpus.records, *all_options))
+    origin = provenance(command_line, corpus.records, *all_options)
+    origin["data"]["source_fingerprint"] = source
+    card = _card(out.name, rule, learnt, corpus, parts, data_options, options, notes, origin)
     scored = np.concatenate([parts.calibrate, parts.test])
     values = learnt.scores(corpus.pixels, corpus.rows[scored], evaluate_options.forward_batch_size)
     scores = scores_of(rule, [corpus.records[i] for i in scored], values)
@@ -104,7 +106,8 @@ def fit_detector(data: str, out: str | os.PathLike, data_options: DataOptions = 
               **(_prefixed(FEATURES, learnt.features.committee) if learnt.features else {}),
               **(_prefixed(LOCATOR, learnt.features.locator) if FEATURES in learnt.map_kinds else {})}
     with new_folder(out) as draft:
-        _write_examples(draft, learnt, ranges, corpus, scored, scores)
+        if options.examples:
+            _write_examples(draft, learnt, ranges, corpus, scored, scores)
         _write(draft, card, learnt, arrays, corpus, scores, history, evaluate_options)
     shutil.rmtree(workshop)
     say(f"Finished: {out}/ holds the detector, its scores and report.html")

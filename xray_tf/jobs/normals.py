@@ -13,6 +13,7 @@ from xray_tf.data.records import Finding, Findings, Record, Records
 from xray_tf.data.sources import scan
 from xray_tf.data.split import apply_split, split_records
 from xray_tf.jobs.corpus import Corpus, read_corpus
+from xray_tf.jobs.provenance import fingerprint
 from xray_tf.options import DataOptions, DetectOptions
 from xray_tf.stats.density import group_numbers
 
@@ -42,15 +43,19 @@ class Parts:
         return np.sort(np.concatenate([self.learn, self.watch]))
 
 
-def read_normals(data: str, data_options: DataOptions, options: DetectOptions, progress: bool = True) -> Corpus:
+def read_normals(data: str, data_options: DataOptions, options: DetectOptions, progress: bool = True) -> tuple[Corpus, str]:
     """Read a corpus and divide it by patient: `train` is the fit part, `val` calibrates, `test` is reported on.
 
     Rows of pneumonia outside the test part are left out, and never looked at.
+
+    Returns:
+        (the corpus, the fingerprint of all radiographs it was divided from).
 
     Raises:
         ValueError: pneumonia where nobody asked for it, no normals, or too few patients to divide.
     """
     corpus = _with_labels(_read(data, data_options, options, progress), options)
+    source = fingerprint(corpus.records)
     counts = Counter(corpus.records.column("label"))
     if counts["pneumonia"] and not options.report_on_pneumonia:
         raise ValueError(f"{counts['pneumonia']} of the {len(corpus.records)} radiographs are labelled pneumonia, and a detector learns normals only. "
@@ -62,7 +67,7 @@ def read_normals(data: str, data_options: DataOptions, options: DetectOptions, p
     corpus = _divided(corpus, data_options, options)
     odd = [r for r in corpus.records if r.label == "pneumonia" and r.split != "test"]
     note = Finding("pneumonia-left-out", "note", "", f"{len(odd)} radiographs of pneumonia outside the test part are not used for anything.")
-    return corpus.narrowed(corpus.records.where(lambda r: r.label == "normal" or r.split == "test"), Findings([note] if odd else []))
+    return corpus.narrowed(corpus.records.where(lambda r: r.label == "normal" or r.split == "test"), Findings([note] if odd else [])), source
 
 
 def parts_of(corpus: Corpus, options: DetectOptions) -> Parts:

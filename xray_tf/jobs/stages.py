@@ -59,7 +59,7 @@ class Preset:
     bootstrap: int = 2000
     shift: ShiftOptions = ShiftOptions(shift=True)
     embed: EmbedOptions = EmbedOptions()
-    detect: DetectOptions = DetectOptions(report_on_pneumonia=True, detectors="none")  # autoencoder and density, as in the report
+    detect: DetectOptions = DetectOptions(report_on_pneumonia=True, examples=True, detectors="none")  # autoencoder and density, as in the report
     explained: int = 60
     examine: ExamineOptions = ExamineOptions()
 
@@ -76,12 +76,12 @@ PRESETS: dict[str, Preset] = {
         shift=ShiftOptions(shift=True, shift_rows=150), examine=ExamineOptions(rows=20, random_rows=10, shortcut_rows=60)),
     "best": Preset(
         tuple(Recipe(ModelOptions(), TrainOptions(task=task)) for task in ("binary", "three-class")),
-        "the recipe of the shipped models: the defaults of train and of detect", detect=DetectOptions(report_on_pneumonia=True)),
+        "the recipe of the shipped models: the defaults of train and of detect", detect=DetectOptions(report_on_pneumonia=True, examples=True)),
     "quick": Preset(
         tuple(Recipe(ModelOptions(image_size=96, standardize=False), TrainOptions(task=task, **_QUICK)) for task in ("binary", "three-class")),
         "small pictures and few epochs, to see every stage work within minutes", 300,
         ShiftOptions(shift=True, shift_rows=60, shift_bootstrap=50), EmbedOptions(map_rows=1500),
-        DetectOptions(report_on_pneumonia=True, detectors="none", image_size=96, epochs=20), 24,
+        DetectOptions(report_on_pneumonia=True, examples=True, detectors="none", image_size=96, epochs=20), 24,
         ExamineOptions(rows=6, steps=5, random_rows=6, depths=3, shortcut_rows=24, bootstrap=200)),
 }
 

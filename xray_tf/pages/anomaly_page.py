@@ -20,6 +20,7 @@ from xray_tf.artifact import Card, refuse_existing, write_text
 from xray_tf.data.records import Findings
 from xray_tf.data.scores import Scores
 from xray_tf.pages import anomaly_figures, figures
+from xray_tf.pages.credits import data_credit, weights_credit
 from xray_tf.pages.shell import html_page
 from xray_tf.pages.words import (
     IMAGE_SPLIT,
@@ -135,7 +136,7 @@ def render_detector_card(card: Card, metrics: dict[str, Any] | None) -> str:
               f"{_sentence(rule_words(point))} {_promise(point)}", "", "## Input", "",
               f"Grey pixels in [0, 255], {prep['image_size']} x {prep['image_size']}, resized by `{prep['resize']}`.", "", "## Data", "",
               f"{_sentence(enumerate_text(data_facts(card)))} Split by **{card.split_by}** in `split.csv`: train = learnt from, val = calibrated on, "
-              "test = reported on.", ""]
+              "test = reported on.", "", f"* Radiographs: {data_credit(card)}", f"* Weights of the frozen trunk: {weights_credit(card)}", ""]
     if metrics:
         chance = metrics["chance"]
         lines += ["## Measured", "", f"On {rows_text(metrics)}; {metrics['interval']['kind']}.", "",

@@ -46,7 +46,8 @@ WEIGHTS: dict[str, Credit] = {
 
 def data_credit(card: Card) -> str:
     """Say in Markdown whose radiographs a model was trained on, as far as the card knows."""
-    known = DATA_SETS.get(str(card.provenance.get("data", {}).get("fingerprint", "")))
+    data = card.provenance.get("data", {})
+    known = DATA_SETS.get(str(data.get("source_fingerprint") or data.get("fingerprint", "")))
     if known:
         return known.sentence()
     if stated_attribution(card):
@@ -57,7 +58,9 @@ def data_credit(card: Card) -> str:
 
 def weights_credit(card: Card) -> str:
     """Say in Markdown whose weights a model started from, as far as the card knows."""
-    model = options_of(card, "ModelOptions")
+    model = options_of(card, "ModelOptions") or options_of(card, "DetectOptions")
+    if model.get("detectors") == "none":
+        return "Random: no one else's weights are in it."
     chain = card.provenance.get("started_from") or []
     weights, row = (chain[-1] if chain else model).get("weights", ""), BACKBONES.get(model.get("backbone", ""))
     if weights == "":
