@@ -95,7 +95,8 @@ def faithfulness_part(folder: Path) -> str:
                 image(measures.removal_figure(found), "Mean score against the share of pixels removed, the map's most and least important ones first, for each "
                       "map and each baseline. The table above holds the areas.", "wide")]
     if found.get("randomisation"):
-        out += [f"<h4>Do the maps depend on what was learnt?</h4><p>{escape(found['randomisation']['what'].capitalize())}. {escape(measures.RANDOM_CAVEAT)}</p>",
+        what = found["randomisation"]["what"].capitalize()
+        out += [f"<h4>Do the maps depend on what was learnt?</h4><p>{escape(what)}. {escape(measures.RANDOM_CAVEAT)}</p>",
                 image(measures.randomisation_figure(found), "How alike the maps stay to the trained net's while weights are shuffled from the top layer down, "
                       "with how alike maps of different radiographs are.", "wide")]
     return "\n".join(out)
