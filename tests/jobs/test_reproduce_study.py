@@ -187,6 +187,15 @@ def test_options_change_every_recipe():
     assert {(r.train.epochs, r.train.seed, r.model.adapter) for r in preset.recipes} == {(2, 5, False)} and preset.detect.epochs == 2
 
 
+def test_options_of_a_phase_that_is_not_run_decide_nothing():
+    study = rows.Study(None, "phantom", DataOptions(), ReproduceOptions(), PRESETS["report"])
+    faster = replace(study, preset=replace(study.preset, recipes=tuple(
+        replace(r, train=replace(r.train, fine_tune_learning_rate=0.5)) for r in study.preset.recipes)))
+    slower = replace(study, preset=replace(study.preset, recipes=tuple(replace(r, train=replace(r.train, learning_rate=0.5)) for r in study.preset.recipes)))
+    same, other, changed = ([s.options for s in rows.stages_of(one) if s.kind == "train"] for one in (study, faster, slower))
+    assert same == other and same != changed
+
+
 def test_limited_rows_are_even_over_the_classes_and_the_same_for_a_seed(phantoms):
     from xray_tf.data.sources import scan
 

@@ -223,12 +223,17 @@ def stages_of(study: Study) -> list[Stage]:
         weights = recipe.model.weights
         digest = {"weights_sha256": sha256_of(weights)} if weights not in (None, "none", "imagenet") and Path(weights).is_file() else {}
         stages.append(Stage(f"train-{recipe.name}", "train", f"models/{recipe.name}", lambda r=recipe: runs.run_train(study, r),
-                            {**_recorded(recipe.model, recipe.train, study.evaluate_options), **digest}, ("split",), recipe))
+                            {**_recorded(recipe.model, recipe.train, study.evaluate_options), **digest} | _unused(recipe.train), ("split",), recipe))
     stages.append(Stage("detector", "detector", "detector", lambda: runs.run_detector(study),
                         _recorded(study.preset.detect, study.evaluate_options), ("split",)))
     for recipe in study.preset.recipes:
         stages += _about(study, recipe)
     return stages
+
+
+def _unused(train: TrainOptions) -> dict[str, None]:
+    """Return the options of a phase that is not run, which decide nothing."""
+    return {k: None for k in asdict(train) if k.startswith("fine_tune_") and train.fine_tune == "none"}
 
 
 def _about(study: Study, recipe: Recipe) -> list[Stage]:
