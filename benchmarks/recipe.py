@@ -137,6 +137,9 @@ def table(given: argparse.Namespace) -> None:
         cells = [f"{row[k]['mean']:.3f} [{row[k]['low']:.3f}, {row[k]['high']:.3f}]" for k in ("auroc", "sensitivity", "specificity", "balanced_accuracy")]
         cells += [f"{row[k]:.3f}" for k in ("shift_sensitivity", "shift_specificity", "shift_auroc")]
         print(f"| {row['text']} | {row['seeds']} | " + " | ".join(cells) + " |")
+    print("\n| recipe | " + " | ".join(f"{p}: sensitivity / specificity / balanced accuracy" for p in rows[0]["thresholds"]) + " |\n" + "| --- " * 4 + "|")
+    for row in rows:
+        print(f"| {row['text']} | " + " | ".join(" / ".join(f"{v:.3f}" for v in p.values()) for p in row["thresholds"].values()) + " |")
 
 
 def summary(name: str, runs: list[dict], replicates: int = 2000) -> dict:
@@ -158,9 +161,26 @@ def summary(name: str, runs: list[dict], replicates: int = 2000) -> dict:
         out[metric] = {"mean": float(points[i]), "low": float(low[i]), "high": float(high[i]),
                        "each_seed": [float(_numbers(np.array(r["scores"]["label"]), np.array(r["scores"]["probability"]),
                                                     r["val"]["balanced"]["threshold"], np.ones(len(r["scores"]["label"])))[i]) for r in runs]}
+    out["thresholds"] = {policy: dict(zip(("sensitivity", "specificity", "balanced_accuracy"), np.mean(rows, axis=0)[1:].tolist(), strict=True))
+                         for policy, rows in _policies(runs).items()}
     for metric in ("sensitivity", "specificity", "auroc"):
         out[f"shift_{metric}"] = float(np.mean([r["shift_mean"][metric]["value"] for r in runs]))
     return out
+
+
+def _policies(runs: list[dict]) -> dict[str, list[np.ndarray]]:
+    """Return threshold policy -> one row of numbers a seed, on the other acquisition; every threshold comes from validation rows alone."""
+    from xray_tf.stats.operating_points import fit_steady_point
+
+    found: dict[str, list[np.ndarray]] = {"balanced": [], "one half": [], "steady": []}
+    for one_run in runs:
+        held, scores = one_run["val_scores"], one_run["scores"]
+        changed = np.array(held["probability"])
+        point = fit_steady_point(np.stack([1 - changed, changed], axis=2), held["label"], ["val"] * len(held["label"]), ("normal", "pneumonia"))
+        label, probability = np.array(scores["label"]), np.array(scores["probability"])
+        for policy, threshold in (("balanced", one_run["val"]["balanced"]["threshold"]), ("one half", 0.5), ("steady", point["threshold"])):
+            found[policy].append(_numbers(label, probability, threshold, np.ones(len(label))))
+    return found
 
 
 def _numbers(label: np.ndarray, probability: np.ndarray, threshold: float, weight: np.ndarray) -> np.ndarray:
