@@ -20,7 +20,7 @@ def apply(monkeypatch, images, seed=0, **changes):
     return np.asarray(RandomAugment("trial", seed)(images, training=True))
 
 
-@pytest.mark.parametrize("strength", ["none", "light", "strong"])
+@pytest.mark.parametrize("strength", ["none", "light", "strong", "robust"])
 def test_it_is_the_identity_outside_training(strength):
     images = ramp()
     np.testing.assert_array_equal(np.asarray(RandomAugment(strength, 0)(images, training=False)), images)
@@ -59,6 +59,34 @@ def test_a_negative_blur_sharpens_and_a_positive_one_smooths():
     image[0, 4, 4] = 1
     kernel = np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1]) / 256
     np.testing.assert_allclose(np.asarray(augment._binomial_blur(image))[0, 2:7, 2:7, 0], kernel, atol=1e-6)
+
+
+def test_borders_are_black_frames_in_their_share_of_the_images(monkeypatch):
+    out = apply(monkeypatch, np.full((400, 32, 32, 1), 200.0, np.float32), border=0.25, chance=0.3)[..., 0]
+    framed = (out == 0).any((1, 2))
+    assert 0.2 < framed.mean() < 0.4 and set(np.unique(out.round(2))) == {0.0, 200.0}
+    assert (out[:, 8:24, 8:24].round(2) == 200).all(), "a border is never wider than it may be"
+    black = out[framed] == 0
+    frames = black.all(2)[:, :, None] | black.all(1)[:, None, :]
+    np.testing.assert_array_equal(black, frames)  # whole rows and columns, nothing else
+
+
+def test_a_blank_is_one_rectangle_of_one_grey(monkeypatch):
+    out = apply(monkeypatch, np.full((200, 32, 32, 1), 77.0, np.float32), blank=0.5, chance=1.0)[..., 0].round(3)
+    seen = 0
+    for image in out:
+        rows, columns = np.nonzero(image != 77)
+        if len(rows):
+            box = image[rows.min():rows.max() + 1, columns.min():columns.max() + 1]
+            assert np.ptp(box) == 0 and max(box.shape) <= 17
+            seen += 1
+    assert seen > 150
+
+
+def test_a_larger_area_shrinks_the_radiograph_inside_black(monkeypatch):
+    monkeypatch.setattr(augment.keras.random, "uniform", lambda shape, low, high, seed: np.full(shape, high, np.float32))
+    out = apply(monkeypatch, np.full((1, 40, 40, 1), 90.0, np.float32), largest_area=4.0)[0, :, :, 0]  # twice the side: half of it is radiograph
+    assert (out > 80).sum() == pytest.approx(400, rel=0.12) and (out < 1).sum() == pytest.approx(1200, rel=0.12)
 
 
 def test_the_same_seed_gives_the_same_images_and_another_does_not():

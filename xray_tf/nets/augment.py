@@ -18,7 +18,6 @@ class Strength:
 
     Attributes:
         area: smallest share of the image's area that a random resized crop keeps.
-        largest_area: largest; above 1 the radiograph shrinks inside a black frame.
         aspect: largest factor between the crop's sides.
         rotation, shear: degrees, either way.
         shift: share of the side, either way, beyond the crop's own position.
@@ -26,13 +25,13 @@ class Strength:
         contrast, gamma: largest factor; drawn log-uniformly in [1/f, f].
         blur: largest weight of a 5-tap binomial blur.
         noise: largest standard deviation of Gaussian noise, grey levels.
+        largest_area: largest share; above 1 the radiograph shrinks inside a black frame.
         border: widest black border, share of the side; each of the four sides has its own.
         blank: largest side of a rectangle of one grey, share of the side (Zhong et al. 2020, Random Erasing, algorithm 1).
         chance: of a border, and of a rectangle, an image.
     """
 
     area: float
-    largest_area: float
     aspect: float
     rotation: float
     shear: float
@@ -42,6 +41,7 @@ class Strength:
     gamma: float
     blur: float
     noise: float
+    largest_area: float = 1.0
     border: float = 0.0
     blank: float = 0.0
     chance: float = 0.0
@@ -49,9 +49,9 @@ class Strength:
 
 STRENGTHS: dict[str, Strength | None] = {
     "none": None,
-    "light": Strength(area=0.85, largest_area=1.0, aspect=1.05, rotation=7, shear=0, shift=0.02, brightness=0.05, contrast=1.1, gamma=1.1,
+    "light": Strength(area=0.85, aspect=1.05, rotation=7, shear=0, shift=0.02, brightness=0.05, contrast=1.1, gamma=1.1,
                       blur=0.0, noise=0.0),
-    "strong": Strength(area=0.6, largest_area=1.0, aspect=1.2, rotation=12, shear=6, shift=0.04, brightness=0.12, contrast=1.4, gamma=1.5,
+    "strong": Strength(area=0.6, aspect=1.2, rotation=12, shear=6, shift=0.04, brightness=0.12, contrast=1.4, gamma=1.5,
                        blur=0.6, noise=6.0),
     "robust": Strength(area=0.6, largest_area=1.3, aspect=1.3, rotation=12, shear=6, shift=0.04, brightness=0.12, contrast=1.4, gamma=1.5,
                        blur=0.8, noise=8.0, border=0.12, blank=0.3, chance=0.3),
