@@ -92,3 +92,10 @@ def test_a_report_and_a_model_card_show_the_bench_where_there_is_one(tmp_path, b
     page = render_report(tmp_path / "run")
     assert 'id="shift"' in page and "0.700 (darker)" in page and shift_alt(made_up()) in page
     assert "## Shift card" in render_model_card(card, metrics, {"shift.json": made_up()})
+
+
+def test_a_card_measured_where_its_threshold_was_fitted_says_so():
+    told = "flatters it"
+    result = made_up()
+    assert told not in shift_markdown(result)[2] and told not in shift_markdown({**result, "operating_point": "steady"})[2]
+    assert told in shift_markdown({**result, "operating_point": "steady", "split": "val"})[2]

@@ -69,6 +69,8 @@ def shift_sentences(result: dict[str, Any]) -> list[str]:
     cells = sum(len(s["cells"]) for s in result["stresses"])
     out = [f"The same {rows}{patients} were scored unchanged and under {len(result['stresses'])} graded changes, {cells} settings in all, at the frozen "
            f"operating point “{result['operating_point']}”. Intervals: {result['interval']['kind']}."]
+    if result["operating_point"] == "steady" and result["split"] == "val":
+        out[0] += " That point was fitted on validation rows under these very changes, at their middle severity, so this card flatters it."
     for metric in result["metrics"][:-2]:
         clean, mean, drop, worst = (result[k][metric] for k in ("clean", "mean", "drop", "worst"))
         if mean["value"] is None or clean["value"] is None:
