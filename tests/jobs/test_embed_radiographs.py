@@ -11,6 +11,8 @@ import pytest
 from xray_tf.artifact import ArtifactError
 from xray_tf.data.phantom_folder import write_phantoms
 from xray_tf.data.predictions import Predictions
+from xray_tf.data.records import Record
+from xray_tf.jobs import embed_radiographs as job
 from xray_tf.jobs.embed_radiographs import embed_radiographs, parts_of, read_embeddings, write_embeddings
 from xray_tf.jobs.evaluate_model import evaluate_model
 from xray_tf.jobs.loaded import load
@@ -172,3 +174,11 @@ def test_stored_embeddings_come_back_and_foreign_files_are_refused(done, tmp_pat
     np.savez(tmp_path / "x.npz", embedding=embeddings)
     with pytest.raises(ValueError, match="must hold embedding, path"):
         read_embeddings(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize(("splits", "fitted", "reported"), [
+    (("train", "val", "test"), True, [False, False, True]), (("train", "val", "val"), True, [False, True, True]),
+    (("train", "val", "test", ""), False, [False, False, True, True]), (("train", "val"), False, [False, False])])
+def test_test_rows_are_scored_or_validation_rows_where_there_are_none(splits, fitted, reported):
+    rows = [Record(f"{i}.png", "normal", split=split) for i, split in enumerate(splits)]
+    assert job._reported(rows, fitted).tolist() == reported

@@ -205,8 +205,9 @@ def fit_reference(embeddings: np.ndarray, records: Records, task: str, model_sha
 
 
 def _reported(records: Records, fitted: bool) -> np.ndarray:
-    """Test rows; or, where the reference came from elsewhere, every row that is not in its training or validation part."""
-    return np.array([r.split == "test" if fitted else r.split not in ("train", "val") for r in records], bool)
+    """Test rows, or validation rows where there are none; where the reference came from elsewhere, every row that is in neither of its parts."""
+    part = "test" if any(r.split == "test" for r in records) else "val"
+    return np.array([r.split == part if fitted else r.split not in ("train", "val") for r in records], bool)
 
 
 def _scores(tables: dict[str, Predictions], reported: np.ndarray, classifier: Classifier, reference: Reference, options: EvaluateOptions) -> dict[str, Any]:
