@@ -30,7 +30,7 @@ def main(args: Sequence[str] | None = None) -> int:
     fit.add_argument("--resume", action="store_true", help="go on with an unfinished run of the same options")
     fit.add_argument("--tensorboard", metavar="DIR", help="also write TensorBoard events there")
     score = actions.add_parser("score", help="score radiographs", description="Score radiographs, labelled or not, with a detector.")
-    score.add_argument("--model", required=True, metavar="DIR", help="the detector that fit made")
+    score.add_argument("--model", required=True, metavar="DIR", help="the detector that fit made, or a shipped one by its name: normal-chest")
     score.add_argument("--data", required=True, nargs="+", help="as for fit, or files, folders and globs")
     score.add_argument("--out", required=True, metavar="DIR", help="the folder to make; it must not exist")
     score.add_argument("--part", choices=PARTS, default="all", help="only rows of this part of the split (default: all)")

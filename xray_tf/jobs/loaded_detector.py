@@ -20,6 +20,7 @@ from xray_tf.data.records import Finding, Record, Records
 from xray_tf.data.scores import VERDICTS, Scores
 from xray_tf.data.sources import list_files
 from xray_tf.jobs.feature_scores import FeatureScores, load_features
+from xray_tf.shipped import find_model
 from xray_tf.stats.anomaly import OrRule
 from xray_tf.stats.density import Density
 
@@ -218,12 +219,13 @@ class Detector:
 
 
 def load_detector(folder: str | os.PathLike) -> Detector:
-    """Open a folder that `fit_detector` made, after checking every file in it; the net itself is read on first use.
+    """Open a folder that `fit_detector` made, or a shipped detector by its name, after checking every file in it; nets are read on first use.
 
     Raises:
         ArtifactError: not an artifact, damaged, of another kind, or of a newer format.
     """
-    return Detector(Path(folder), read_card(folder, kind="detector"))
+    folder = find_model(folder)
+    return Detector(folder, read_card(folder, kind="detector"))
 
 
 def rule_of(card: Card, normals: np.ndarray) -> OrRule:
@@ -232,7 +234,7 @@ def rule_of(card: Card, normals: np.ndarray) -> OrRule:
     if "thresholds" not in point:
         raise ArtifactError(f"The card of {card.name!r} names no thresholds. The folder is damaged; copy or fit it again.")
     names = tuple(point["scores"])
-    return OrRule(names, np.array([point["thresholds"][n] for n in names]), normals, point.get("budget"), point.get("level"))
+    return OrRule(names, np.array([point["thresholds"][n] for n in names]), normals, point.get("budget"), tuple(point.get("tails") or ()))
 
 
 def scores_of(rule: OrRule, records: Sequence[Record], values: np.ndarray, errors: Sequence[str] | None = None) -> Scores:
