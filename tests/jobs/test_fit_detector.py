@@ -16,7 +16,7 @@ from xray_tf.jobs.fit_detector import fit_detector
 from xray_tf.jobs.loaded import load as load_classifier
 from xray_tf.jobs.score_files import score_files
 from xray_tf.options import DataOptions, DetectOptions, EvaluateOptions, ScoreOptions
-from xray_tf.stats.anomaly import calibrate
+from xray_tf.stats.anomaly import BESIDE_FEATURES, calibrate
 
 FILES = {"model.keras", "features.keras", "reference.npz", "card.json", "split.csv", "scores.csv", "history.csv", "metrics.json", "statistics.csv", "audit.csv",
          "README.md", "report.html", "examples.png"}
@@ -73,7 +73,8 @@ def test_no_patient_is_in_two_parts_and_pneumonia_is_in_the_test_part_alone(dete
 def test_thresholds_are_those_of_the_held_out_normals_alone(detector):
     scores = Scores.read_csv(detector.folder / "scores.csv")
     held_out = scores.where(scores.splits == "val")
-    rule = calibrate(scores.names, held_out.values, list(held_out.patients), OPTIONS.budget, OPTIONS.seed)
+    rule = calibrate(scores.names, held_out.values, list(held_out.patients), OPTIONS.budget, OPTIONS.seed,
+                     weights={"reconstruction_error": BESIDE_FEATURES, "log_density": BESIDE_FEATURES})
     np.testing.assert_array_equal(rule.thresholds, detector.rule.thresholds)
     np.testing.assert_array_equal(rule.normals, detector.rule.normals)
     assert len(rule.normals) == len(set(held_out.patients))

@@ -102,9 +102,10 @@ def test_weights_are_credited_as_far_as_the_options_tell(finished, options, said
 
 
 @pytest.mark.parametrize(("options", "said", "not_said"), [
-    ({}, ["`efficientnet_lite0` from ImageNet weights", "Trained: the last layer alone, on stored features", "60 epochs, learning rate up to 0.001",
+    ({"fine_tune": "none", "epochs": 60, "augment": "light", "label_smoothing": 0.0, "ema": 0.0, "keep": "best", "standardize": False},
+     ["`efficientnet_lite0` from ImageNet weights", "Trained: the last layer alone, on stored features", "60 epochs, learning rate up to 0.001",
           "warm-up over 10% of the steps", "augmentation `light`", "classes weighed", "the epoch of the lowest validation loss. Seed 0"],
-     ["mixup", "smoothing", "moving average", "Then,", "Further options"]),
+     ["mixup", "smoothing", "moving average", "standardised", "Then,", "Further options"]),
     ({"method": "head", "fine_tune": "all", "fine_tune_epochs": 8, "layer_decay": 0.7, "mixup": 0.2, "ema": 0.999, "keep": "last", "label_smoothing": 0.1,
       "standardize": True, "weights": None, "class_weight": False, "schedule": "plateau", "augment": "strong"},
      ["from random weights, each image standardised", "First, the last layer alone, with augmentation", "Then, all stages: 8 epochs", "0.7 of the next one's",
