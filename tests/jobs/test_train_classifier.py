@@ -96,7 +96,7 @@ def test_a_resumed_run_keeps_the_precision_that_was_measured(phantoms, cache, tm
     answers = iter([("mixed_bfloat16", "measured once"), ("float32", "measured twice")])
     monkeypatch.setattr(phases, "_measured_precision", lambda *a: next(answers))
     with monkeypatch.context() as patch, pytest.raises(MemoryError):
-        patch.setattr(job, "_decide", lambda *a: (_ for _ in ()).throw(MemoryError))
+        patch.setattr(job, "fit_decisions", lambda *a: (_ for _ in ()).throw(MemoryError))
         train(phantoms, cache, tmp_path / "out")
     made = train(phantoms, cache, tmp_path / "out", resume=True)
     assert made.card.notes == ("measured once",)
