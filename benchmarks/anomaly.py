@@ -2,18 +2,22 @@
 
 python benchmarks/anomaly.py choose    normals, lesions pasted into normals, and phantoms: what the choice is made by
 python benchmarks/anomaly.py report    patient-wise test rows with real pneumonia: after the choice is committed, once
+python benchmarks/anomaly.py weights   how the budget is shared between the committee and the autoencoder's two scores: fit normals alone
 
-Both take --data DIR (the public data, ../shared/data/chest_xray) and --cache DIR (features are kept there), and write their part of
+All take --data DIR (the public data, ../shared/data/chest_xray) and --cache DIR (features are kept there), and write their part of
 benchmarks/results/anomaly.json. Rows are divided by patient (seed 0): detectors are fitted on training normals; `choose` scores validation
 normals and lesions pasted into them, `report` the test rows. No pneumonia row is read by `choose`, and `report` refuses to run while
-xray_tf/ or this script differ from the last commit, whose hash it writes beside its figures.
+xray_tf/ or this script differ from the last commit, whose hash it writes beside its figures. `weights` sees the training normals alone, divided
+once more by patient: whole detectors are fitted on a part of them, calibrated on another under every weight, and try lesions pasted into a third.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -24,6 +28,7 @@ RESULT = HERE / "results" / "anomaly.json"
 SIZE, RESIZE = 224, "squash"  # the 224 copies of the public data are squashed already
 LESION_ROWS, PHANTOMS, SICK_PHANTOMS = 50, 90, 30  # radiographs that get every kind of lesion; normal phantoms, a third held out; sick ones
 BUDGET = 0.05
+WEIGHTS, WEIGHT_SEEDS, WEIGHT_EPOCHS = (1.0, 0.5, 0.25, 0.125, 0.0625, 0.03125), (0, 1, 2), 30  # of the two scores beside the committee; nested divisions
 WITHOUT_SHIFT = ("patch_memory", "kde")  # they take long to fit, and there are two more fits for each acquisition
 COMMITTEES = (("lungs", "lung_maps"), ("lungs", "lungs_nearest", "lung_maps"), ("lungs", "lung_maps", "patch_gaussian"), ("lungs", "lung_maps", "mahalanobis"),
               ("lungs", "lung_maps", "nearest"), ("lungs", "mahalanobis"), ("mahalanobis", "patch_gaussian"))
@@ -158,6 +163,54 @@ def phantom_scores(features: Features) -> tuple[dict, list[dict]]:
     return fitted_scores(parts[0], [str(i) for i in range(fit)], DETECTORS, *parts[1:])
 
 
+def weights(options) -> dict:
+    """Measure every weight of reconstruction and density beside the committee, on lesions pasted into normals of the fit part."""
+    corpus = corpus_of(options.data)
+    normals = [corpus.records[i] for i in corpus.of_split("train") if corpus.labels[i] == 0]
+    turns = []
+    with tempfile.TemporaryDirectory() as folder:
+        manifest = Path(folder) / "normals.csv"
+        with manifest.open("w", newline="", encoding="utf-8") as stream:
+            csv.writer(stream).writerows([("path", "label", "patient"), *((corpus.records.file(r).resolve(), "normal", r.patient) for r in normals)])
+        for seed in WEIGHT_SEEDS:
+            turns.append(nested(str(manifest), Path(folder) / f"detector-{seed}", seed))
+    table = {str(w): {k: float(np.mean([t[str(w)][k] for t in turns])) for k in turns[0][str(w)]} for w in WEIGHTS}
+    for w in WEIGHTS:
+        table[str(w)]["sensitivity_each_seed"] = [t[str(w)]["sensitivity"] for t in turns]
+    best = max(WEIGHTS, key=lambda w: (table[str(w)]["sensitivity"], w))
+    return {"normals": len(normals), "seeds": list(WEIGHT_SEEDS), "epochs": WEIGHT_EPOCHS, "budget": BUDGET, "chosen": best,
+            "rule": "highest sensitivity to pasted lesions (mean over kinds, then seeds); of equals the larger weight", "table": rounded(table)}
+
+
+def nested(manifest: str, folder: Path, seed: int) -> dict[str, dict[str, float]]:
+    """Fit one detector on a part of the normals of a manifest; return what each weight reaches on its other parts."""
+    from xray_tf.data.lesions import LESIONS, LesionGrid
+    from xray_tf.jobs.fit_detector import fit_detector
+    from xray_tf.jobs.loaded_detector import NAMES
+    from xray_tf.jobs.normals import parts_of, read_normals
+    from xray_tf.options import DataOptions, DetectOptions
+    from xray_tf.stats.anomaly import calibrate
+
+    data, how = DataOptions(validation=0.3, test=0.2), DetectOptions(resize=RESIZE, seed=seed, epochs=WEIGHT_EPOCHS, locate="none")
+    chest = fit_detector(manifest, folder, data, how).normal_chest
+    corpus, _ = read_normals(manifest, data, how, progress=False)
+    parts = parts_of(corpus, how)
+    rows = corpus.rows[parts.test]
+    grid = LesionGrid(corpus.pixels, rows[: 2 * LESION_ROWS], [corpus.records[i].sha256 for i in parts.test[: 2 * LESION_ROWS]], seed=seed)
+    kinds = np.array([grid.about(i)[1] for i in range(len(grid))])
+    held, healthy = (chest.scores(corpus.pixels, corpus.rows[part]) for part in (parts.calibrate, parts.test))
+    pasted = chest.scores(grid)
+    out = {}
+    for weight in WEIGHTS:
+        rule = calibrate(chest.names, held, [corpus.records[i].patient for i in parts.calibrate], BUDGET, seed, weights=dict.fromkeys(NAMES, weight))
+        well, sick = rule.judge(healthy), rule.judge(pasted)
+        out[str(weight)] = {"sensitivity": float(np.mean([sick.anomalous[kinds == k].mean() for k in LESIONS])),
+                            "auroc": float(np.mean([auroc(-well.anomaly, -sick.anomaly[kinds == k]) for k in LESIONS])),
+                            "false_alarms": float(well.anomalous.mean()), "calibration_patients": len(rule.normals)}
+    print(seed, rounded(out), flush=True)
+    return out
+
+
 def report(options) -> dict:
     """Score the test rows, pneumonia included, by what the last commit chose."""
     from xray_tf.stats.detectors import CHOSEN, DETECTORS
@@ -210,11 +263,13 @@ def rounded(value):
 
 def main(args: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("part", choices=("choose", "report"))
+    parser.add_argument("part", choices=("choose", "report", "weights"))
     parser.add_argument("--data", default=str(HERE.parent.parent / "shared" / "data" / "chest_xray"))
-    parser.add_argument("--cache", type=Path, required=True, help="where features are kept")
+    parser.add_argument("--cache", type=Path, help="where `choose` and `report` keep features")
     options = parser.parse_args(args)
-    found = {"choose": choose, "report": report}[options.part](options)
+    if options.cache is None and options.part != "weights":
+        parser.error(f"{options.part} needs --cache DIR")
+    found = {"choose": choose, "report": report, "weights": weights}[options.part](options)
     RESULT.parent.mkdir(exist_ok=True)
     before = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.is_file() else {}
     RESULT.write_text(json.dumps(before | {options.part: found}, indent=1) + "\n", encoding="utf-8")

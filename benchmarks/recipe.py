@@ -24,9 +24,11 @@ import numpy as np
 from xray_tf.options import DataOptions, EvaluateOptions, ModelOptions, ShiftOptions, TrainOptions
 
 SIDE, TRAIN_ROWS, VAL_ROWS, TEST_ROWS, SHIFT_ROWS = 128, 1200, 400, 500, 60
+METRICS = ("auroc", "sensitivity", "specificity", "balanced_accuracy")  # what `_numbers` returns
 BASE_MODEL = ModelOptions(image_size=SIDE, resize="squash", standardize=True)
 BASE_TRAIN = TrainOptions(task="binary", method="warm", epochs=20, fine_tune="all", fine_tune_epochs=4, batch_size=16, fine_tune_learning_rate=5e-4,
-                          layer_decay=0.9, weight_decay=0.01, label_smoothing=0.05, augment="robust", ema=0.98, keep="last", precision="float32")
+                          layer_decay=0.9, weight_decay=0.01, label_smoothing=0.05, augment="robust", ema=0.98, keep="last", steady_rows=150,
+                          precision="float32")
 # name -> (changes of the training, changes of the model, what it says in the table)
 RECIPES: dict[str, tuple[dict, dict, str]] = {
     "full": ({}, {}, "the recipe"),
@@ -41,7 +43,9 @@ RECIPES: dict[str, tuple[dict, dict, str]] = {
     "one-rate": ({"layer_decay": 1.0}, {}, "one learning rate for all stages"),
     "mixup": ({"mixup": 0.2}, {}, "with mixup (alpha 0.2)"),
     "last-stages": ({"fine_tune": "3"}, {}, "only the last three stages learn"),
+    "two-averaged": ({}, {}, "the weights of two trainings averaged"),
 }
+AVERAGED = ("two-averaged",)
 
 
 def run(given: argparse.Namespace) -> None:
@@ -66,17 +70,24 @@ def one(given: argparse.Namespace) -> None:
         split = write_split(small_split(given.data, given.seed), Path(folder) / "split.csv")
         data = DataOptions(split=str(split))
         start = time.perf_counter()
-        model = train_classifier(given.data, Path(folder) / "model", data, replace(BASE_MODEL, **model_changes),
-                                 replace(BASE_TRAIN, seed=given.seed, **train_changes), EvaluateOptions(bootstrap=0))
+
+        def trained_with(seed: int):
+            return train_classifier(given.data, Path(folder) / f"model-{seed}", data, replace(BASE_MODEL, **model_changes),
+                                    replace(BASE_TRAIN, seed=seed, **train_changes), EvaluateOptions(bootstrap=0))
+
+        model = trained_with(given.seed)
+        if given.recipe in AVERAGED:
+            average_into(model, trained_with(given.seed + 100), given.data, data)
         trained = time.perf_counter() - start
         shift_options = ShiftOptions(shift=True, shift_rows=SHIFT_ROWS)
         metrics, predictions = evaluate_model(model, given.data, Path(folder) / "scores", data, EvaluateOptions(bootstrap=1000), shift_options, part="test")
         shift = json.loads((Path(folder) / "scores" / "shift.json").read_text(encoding="utf-8"))
         held = model.card.operating_points
         stressed = stressed_validation(model, given.data, data)
+        flips = flipped(model, given.data, data)
         val = json.loads(json.dumps({n: {k: p[k] for k in ("threshold", "sensitivity", "specificity")} for n, p in held.items()}))
         result = {"recipe": given.recipe, "text": text, "seed": given.seed, "seconds": round(trained, 1), "test_rows": len(predictions),
-                  "val": val, "val_scores": stressed,
+                  "val": val, "val_scores": stressed, "flips": flips,
                   "test": metrics["metrics"], "shift_mean": shift["mean"], "shift_clean": shift["clean"],
                   "stresses": {s["name"]: s["mean"] for s in shift["stresses"]},
                   "scores": {"label": predictions.labels.tolist(), "patient": list(predictions.patients),
@@ -85,13 +96,47 @@ def one(given: argparse.Namespace) -> None:
     (Path(given.work) / f"{given.recipe}-{given.seed}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
+def corpus_of(data: str, options: DataOptions):
+    """Return the rows of a run, divided as it was."""
+    from xray_tf.jobs.corpus import divide, read_corpus
+
+    return divide(read_corpus(data, "binary", options, SIDE, "squash", False), "binary", options, 0)
+
+
+def average_into(model, other, data: str, options: DataOptions) -> None:
+    """Give `model` the mean of its weights and another's (Wortsman et al. 2022, Model soups), and fit its decisions again."""
+    from functools import partial
+
+    from xray_tf.jobs.decisions import fit_decisions
+    from xray_tf.nets.inference import forward
+
+    model.model.set_weights([(a + b) / 2 for a, b in zip(model.model.get_weights(), other.model.get_weights(), strict=True)])
+    model.card, _ = fit_decisions(partial(forward, model.model), corpus_of(data, options), model.card, BASE_TRAIN.steady_rows, model.card.provenance["options"]
+                                  ["TrainOptions"]["seed"])
+
+
+def flipped(model, data: str, options: DataOptions) -> dict[str, float]:
+    """Return the numbers on the test rows when logits are averaged over the image and its mirror image, threshold (Youden's) from validation rows."""
+    from xray_tf.stats.operating_points import fit_operating_points
+
+    corpus, probability = corpus_of(data, options), {}
+    parts = {part: corpus.of_split(part) for part in ("val", "test")}
+    for part, rows in parts.items():
+        pixels = np.stack([corpus.pixels[int(i)] for i in corpus.rows[rows]])
+        logits = np.mean([model.forward(view)["logits"] for view in (pixels, pixels[:, :, ::-1])], axis=0)
+        probability[part] = model.probabilities_of(logits)
+    labels = {part: corpus.labels[rows] for part, rows in parts.items()}
+    threshold = fit_operating_points(probability["val"], labels["val"], ["val"] * len(labels["val"]), ("normal", "pneumonia"))["balanced"]["threshold"]
+    numbers = _numbers(labels["test"], probability["test"][:, 1], threshold, np.ones(len(labels["test"])))
+    return dict(zip(METRICS, numbers.tolist(), strict=True))
+
+
 def stressed_validation(model, data: str, options: DataOptions) -> dict:
     """Return labels and probabilities of the validation rows, unchanged and under every stress at its middle severity, to try threshold policies on."""
     from xray_tf.data.shift import STRESSES, StressGrid
-    from xray_tf.jobs.corpus import divide, read_corpus
     from xray_tf.jobs.shift_bench import draw_rows
 
-    corpus = divide(read_corpus(data, "binary", options, SIDE, "squash", False), "binary", options, 0)
+    corpus = corpus_of(data, options)
     val = corpus.of_split("val")
     val = val[draw_rows(corpus.labels[val], [corpus.records[i].patient for i in val], 150, 0)]
     cells = [None, *((name, stress.severities[1]) for name, stress in STRESSES.items())]
@@ -157,12 +202,13 @@ def summary(name: str, runs: list[dict], replicates: int = 2000) -> dict:
     draws, points = np.mean(draws, axis=0), np.mean(points, axis=0)
     low, high = np.percentile(draws, [2.5, 97.5], axis=0)
     out = {"recipe": name, "text": runs[0]["text"], "seeds": len(runs), "seconds": round(float(np.mean([r["seconds"] for r in runs])), 1)}
-    for i, metric in enumerate(("auroc", "sensitivity", "specificity", "balanced_accuracy")):
+    for i, metric in enumerate(METRICS):
         out[metric] = {"mean": float(points[i]), "low": float(low[i]), "high": float(high[i]),
                        "each_seed": [float(_numbers(np.array(r["scores"]["label"]), np.array(r["scores"]["probability"]),
                                                     r["val"]["balanced"]["threshold"], np.ones(len(r["scores"]["label"])))[i]) for r in runs]}
-    out["thresholds"] = {policy: dict(zip(("sensitivity", "specificity", "balanced_accuracy"), np.mean(rows, axis=0)[1:].tolist(), strict=True))
+    out["thresholds"] = {policy: dict(zip(METRICS[1:], np.mean(rows, axis=0)[1:].tolist(), strict=True))
                          for policy, rows in _policies(runs).items()}
+    out["flips"] = {metric: float(np.mean([r["flips"][metric] for r in runs])) for metric in METRICS}
     for metric in ("sensitivity", "specificity", "auroc"):
         out[f"shift_{metric}"] = float(np.mean([r["shift_mean"][metric]["value"] for r in runs]))
     return out
