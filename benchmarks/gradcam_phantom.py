@@ -3,8 +3,9 @@
 Measure every heat-map method against lesions that are known; writes results/gradcam_phantom.json beside this file (--small: gradcam_phantom_small.json).
 
 Without --model, a classifier is trained first on the embedded phantoms: efficientnet_lite0 from ImageNet, all of it fine-tuned. With --small, one small net is
-trained twice from nothing: on labels alone, and on labels and lesions, so that its evidence is known to lie in the lesion. The first asks where a
-classifier's evidence lies, the second whether a method finds evidence whose place is known.
+trained from nothing three times: on labels alone with its features averaged, as classifiers commonly are; on labels alone with a decision that every cell of
+the map makes for itself and a soft maximum joins; and on labels and lesions, so that its evidence is known to lie in the lesion. The first two ask
+where a classifier's evidence lies, the third whether a method finds evidence whose place is known.
 The rule is one, whatever the net: the maps are made on other phantoms (another seed, so other children), for the class pneumonia (or the lesion's own
 kind, for a three-class model), on every radiograph with a lesion, recognised or not; a hit is a maximum inside the lesion, without tolerance. Hit rate,
 energy and IoU are those of stats.faithfulness.localisation; random, centre and edge are its controls, and `area` is the lesion's share of the image, what
@@ -19,7 +20,7 @@ import json
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -39,7 +40,21 @@ GOAL = 0.95
 FIGURES = ("hit", "energy", "iou_quantile", "iou_best")
 SICK = ("bacterial", "viral")
 SIDE, CELLS = 128, 16  # of the small net's image and of its map
-LOSSES = {"labels": [1.0, 0.0], "places": [0.3, 1.0]}  # weights of the label's and of the cells' cross-entropy
+SHARPNESS = 4.0  # r of the soft maximum
+
+
+@dataclass(frozen=True)
+class Small:
+    """One way to train the small net."""
+
+    weights: tuple[float, float]  # of the label's and of the cells' cross-entropy
+    dilations: tuple[int, ...] = (2, 4, 2)  # of the last three units: how far around itself a cell sees
+    by_cell: bool = False
+    children: int = 800  # each in all three kinds
+    epochs: int = 4
+
+
+SMALL = {"labels": Small((1.0, 0.0)), "labels_by_cell": Small((1.0, 0.0), (1, 1, 1), True, 2000, 10), "places": Small((0.3, 1.0))}
 
 
 @dataclass
@@ -62,14 +77,18 @@ def draw(kind: str, seed: int, count: int, side: int, resize: str) -> tuple[np.n
     return np.stack([image for image, _ in pairs]), np.stack([mask for _, mask in pairs])
 
 
-# ---- one small net, told labels or told places
+# ---- one small net, trained in three ways
 
-def small_net():
+def small_net(way: Small):
     """Return two models of the same weights: image -> probability, and image -> (probability, lesion by cell (B, 16, 16, 1)).
 
     Its strides are patches of even size, so that no cell's receptive field is shifted against its place, as a stride of two over an odd kernel
     shifts it. Dilated convolutions beside identity paths let a cell know where in the chest it is. A cell's probability is that of the head at this
     cell, on a scale of its own: where the cells are trained, the evidence that the head averages lies in the lesion.
+
+    `by_cell`: the head decides at every cell, and the logit of the image is the soft maximum over cells, log(mean(exp(r s))) / r (Pinheiro and Collobert
+    2015, From Image-level to Pixel-level Labeling with Convolutional Networks): a sick radiograph needs some sick cell, a well one none. With dilations
+    of 1 a cell sees 88 of the 128 pixels a side, so it hardly knows of a lesion in the other lung.
     """
     import keras
     from keras import layers
@@ -85,9 +104,14 @@ def small_net():
     x = layers.Rescaling(1 / 64, -2.0)(image)
     for filters, kernel, stride in ((24, 4, 4), (32, 3, 1), (48, 4, 2), (48, 3, 1)):
         x = unit(x, filters, kernel, stride)
-    for dilation in (2, 4, 2):
+    for dilation in way.dilations:
         x = unit(x, 48, 3, dilation=dilation, entry=x)
     features = layers.Identity(name="features")(unit(x, 64, 1))
+    if way.by_cell:
+        cells = layers.Dense(1, bias_initializer=keras.initializers.Constant(-2.0))(features)
+        soft = keras.ops.logsumexp(layers.Flatten()(cells) * SHARPNESS, axis=1, keepdims=True) - float(np.log(CELLS**2))
+        classifier = keras.Model(image, layers.Activation("sigmoid", name="probability")(layers.Identity(name="logits")(soft / SHARPNESS)))
+        return classifier, keras.Model(image, [classifier.output, layers.Activation("sigmoid")(cells)])
     head = layers.Dense(1, name="logits")
     probability = layers.Activation("sigmoid", name="probability")(head(layers.GlobalAveragePooling2D(name="embedding")(features)))
     classifier = keras.Model(image, probability)
@@ -104,23 +128,24 @@ def draw_training(children: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return images, np.repeat([kind != "normal" for kind in KINDS], children).astype(np.float32)[:, None], cells[..., None]
 
 
-def train_small(told: str, images: np.ndarray, sick: np.ndarray, cells: np.ndarray, epochs: int, batch: int = 48) -> Subject:
-    """Train `small_net` on `labels` alone, or on `places` too."""
+def train_small(told: str, images: np.ndarray, sick: np.ndarray, cells: np.ndarray, batch: int = 48) -> Subject:
+    """Train `small_net` in one of the ways of `SMALL`."""
     import keras
     import tensorflow as tf
 
-    model, both = small_net()
-    steps = len(images) // batch * epochs
+    way = SMALL[told]
+    model, both = small_net(way)
+    steps = len(images) // batch * way.epochs
     rate = keras.optimizers.schedules.CosineDecay(1e-4, steps, warmup_target=5e-3, warmup_steps=min(60, steps // 4))
-    both.compile(keras.optimizers.AdamW(rate, weight_decay=1e-3), ["binary_crossentropy"] * 2, loss_weights=LOSSES[told])
+    both.compile(keras.optimizers.AdamW(rate, weight_decay=1e-3), ["binary_crossentropy"] * 2, loss_weights=list(way.weights))
     rows = tf.data.Dataset.from_tensor_slices((images[..., None], sick, cells)).shuffle(len(images), seed=0).batch(batch)
-    both.fit(rows.map(lambda x, y, c: (tf.cast(x, tf.float32), (y, c))), epochs=epochs, verbose=2)
+    both.fit(rows.map(lambda x, y, c: (tf.cast(x, tf.float32), (y, c))), epochs=way.epochs, verbose=2)
 
     def probabilities(pixels: np.ndarray) -> np.ndarray:
         abnormal = model.predict(pixels[..., None].astype(np.float32), verbose=0)
         return np.hstack([1 - abnormal, abnormal])
 
-    made = {"net": "small", "told": told, "parameters": model.count_params(), "radiographs": len(images), "epochs": epochs, "batch": batch}
+    made = {"net": "small", "told": told, **asdict(way), "parameters": model.count_params(), "radiographs": len(images), "batch": batch}
     return Subject(model, SIDE, "crop", ("normal", "pneumonia"), probabilities, lambda pixels: probabilities(pixels).argmax(1), made)
 
 
@@ -186,21 +211,21 @@ def main(args: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[1])
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--model", metavar="DIR", help="a classifier trained on phantoms; one is trained when left out")
-    which.add_argument("--small", action="store_true", help="train one small net on labels, and on labels and lesions; measure both")
-    parser.add_argument("--children", type=int, help="phantom children to train on (default: 400; --small: 800, each in all three kinds)")
-    parser.add_argument("--epochs", type=int, help="of fine-tuning (default: 8); of --small, all (default: 4)")
+    which.add_argument("--small", action="store_true", help="train one small net in three ways; measure all")
+    parser.add_argument("--children", type=int, default=400, help="phantom children to train efficientnet_lite0 on")
+    parser.add_argument("--epochs", type=int, default=8, help="of its fine-tuning")
     parser.add_argument("--layers", nargs="+", metavar="NAME", help="feature maps (default: features, and of efficientnet_lite0 stage6_block4_add)")
     parser.add_argument("--per-kind", type=int, default=60, help="radiographs of each kind of lesion")
     parser.add_argument("--slow-per-kind", type=int, default=8, help="of these, for occlusion and integrated gradients")
     parser.add_argument("--seed", type=int, default=SEED, help=f"of the phantoms explained: {LOOK_SEED} to choose by, {SEED} to report (that one is written)")
     options = parser.parse_args(args)
     if options.small:
-        drawn = draw_training(options.children or 800)
-        subjects = [train_small(told, *drawn, options.epochs or 4) for told in LOSSES]
-        found = {one.made["told"]: measured(one, options.layers or ["features"], options) for one in subjects}
+        found = {}
+        for told, way in SMALL.items():
+            found[told] = measured(train_small(told, *draw_training(way.children)), options.layers or ["features"], options)
     else:
         with tempfile.TemporaryDirectory() as directory:
-            subject = from_artifact(options.model or train_lite0(Path(directory) / "model", options.children or 400, options.epochs or 8))
+            subject = from_artifact(options.model or train_lite0(Path(directory) / "model", options.children, options.epochs))
             found = measured(subject, options.layers or (["features"] if options.model else ["features", "stage6_block4_add"]), options)
     result = {"claim": f"Grad-CAM on a phantom-trained classifier hits the lesion in at least {GOAL:.0%} of phantoms", **found}
     if options.seed == SEED:

@@ -182,7 +182,7 @@ def table(given: argparse.Namespace) -> None:
         cells = [f"{row[k]['mean']:.3f} [{row[k]['low']:.3f}, {row[k]['high']:.3f}]" for k in ("auroc", "sensitivity", "specificity", "balanced_accuracy")]
         cells += [f"{row[k]:.3f}" for k in ("shift_sensitivity", "shift_specificity", "shift_auroc")]
         print(f"| {row['text']} | {row['seeds']} | " + " | ".join(cells) + " |")
-    print("\n| recipe | " + " | ".join(f"{p}: sensitivity / specificity / balanced accuracy" for p in rows[0]["thresholds"]) + " |\n" + "| --- " * 4 + "|")
+    print("\n| recipe | " + " | ".join(f"{p}: sensitivity / specificity / balanced accuracy" for p in rows[0]["thresholds"]) + " |\n" + "| --- " * 5 + "|")
     for row in rows:
         print(f"| {row['text']} | " + " | ".join(" / ".join(f"{v:.3f}" for v in p.values()) for p in row["thresholds"].values()) + " |")
 
@@ -216,15 +216,19 @@ def summary(name: str, runs: list[dict], replicates: int = 2000) -> dict:
 
 def _policies(runs: list[dict]) -> dict[str, list[np.ndarray]]:
     """Return threshold policy -> one row of numbers a seed, on the other acquisition; every threshold comes from validation rows alone."""
-    from xray_tf.stats.operating_points import fit_steady_point
+    from xray_tf.stats.operating_points import fit_operating_points, fit_steady_point
 
-    found: dict[str, list[np.ndarray]] = {"balanced": [], "one half": [], "steady": []}
+    found: dict[str, list[np.ndarray]] = {"balanced": [], "one half": [], "best under changes": [], "steady": []}
     for one_run in runs:
         held, scores = one_run["val_scores"], one_run["scores"]
-        changed = np.array(held["probability"])
-        point = fit_steady_point(np.stack([1 - changed, changed], axis=2), held["label"], ["val"] * len(held["label"]), ("normal", "pneumonia"))
+        changed, names = np.array(held["probability"]), ("normal", "pneumonia")
+        changed = np.stack([1 - changed, changed], axis=2)
+        point = fit_steady_point(changed, held["label"], ["val"] * len(held["label"]), names)
+        labels = np.tile(held["label"], len(changed))
+        best = fit_operating_points(changed.reshape(-1, 2), labels, ["val"] * len(labels), names)["balanced"]
         label, probability = np.array(scores["label"]), np.array(scores["probability"])
-        for policy, threshold in (("balanced", one_run["val"]["balanced"]["threshold"]), ("one half", 0.5), ("steady", point["threshold"])):
+        for policy, threshold in (("balanced", one_run["val"]["balanced"]["threshold"]), ("one half", 0.5), ("best under changes", best["threshold"]),
+                                  ("steady", point["threshold"])):
             found[policy].append(_numbers(label, probability, threshold, np.ones(len(label))))
     return found
 

@@ -12,6 +12,7 @@ from scipy.special import expit, log_expit, log_softmax, softmax
 TEMPERATURES = (0.05, 20.0)
 MAX_SHARPENED_MARGIN = 15.0  # logits; beyond it a float32 probability starts to round to 1 and the ranking is lost
 SENSITIVITY_TARGET = 0.95
+PLATEAU = 0.01  # of Youden's J, half a point of balanced accuracy: what the steady point gives away of the highest mean to lie nearer to one half
 _TINY = 1e-12  # keeps log(probability) finite
 _OFFSET_PENALTY = 0.01  # soft macro recall that offsets of one logit must be worth
 _OFFSET_LIMIT = 4.0
@@ -88,33 +89,26 @@ def fit_operating_points(probabilities, labels, splits: Sequence[str], class_nam
     Raises:
         ValueError: a row is not a validation row, a class is missing, or shapes do not fit.
     """
-    probabilities, labels, class_names = _checked_probabilities(probabilities), np.asarray(labels), tuple(class_names)
-    foreign = sorted({str(s) for s in splits} - {"val"})
-    if foreign or len(splits) != len(probabilities):
-        raise ValueError(f"thresholds are fitted on validation rows only: every row's split must be 'val', one a row ({len(probabilities)}). "
-                         f"Received: {len(splits)} rows, other splits {foreign}")
-    if probabilities.shape[1] != len(class_names):
-        raise ValueError(f"probabilities must have one column a class of {class_names}. Received: shape {probabilities.shape}")
-    _check_labels(labels, len(probabilities), len(class_names), "probabilities")
-    if not np.isfinite(probabilities).all():
-        raise ValueError("probabilities must be finite to fit an operating point. Leave out the rows of files that could not be read.")
-    missing = [name for k, name in enumerate(class_names) if not (labels == k).any()]
-    if missing:
-        raise ValueError(f"operating points need validation rows of every class. Received no row of: {', '.join(missing)}. "
-                         "Give a larger --validation share or more data.")
+    probabilities, labels, class_names = _checked_validation_rows(probabilities, labels, splits, class_names)
     if len(class_names) == 2:
-        return _binary_points(probabilities[:, 1], labels == 1, class_names[1])
+        cuts = _Cuts(probabilities[:, 1], labels == 1)
+        optimal = np.flatnonzero(cuts.youden >= cuts.youden.max() - 1e-12)
+        widest = optimal[np.argmax((cuts.high - cuts.low)[optimal])]  # the first, lowest, of equally wide ones
+        sensitive = np.flatnonzero(cuts.sensitivity >= SENSITIVITY_TARGET - 1e-12)[-1]
+        best = f"highest sensitivity + specificity - 1 (Youden's J) for {class_names[1]}, middle of the widest optimal interval"
+        return {"balanced": cuts.point(widest, best),
+                "sensitivity_95": cuts.point(sensitive, f"highest threshold with sensitivity >= {SENSITIVITY_TARGET} for {class_names[1]}")}
     zero = {"criterion": "the class of the highest calibrated probability", "offsets": [0.0] * len(class_names)}
-    balanced = {"criterion": "highest macro recall: offsets added to the log probabilities before the argmax",
-                "offsets": _balanced_offsets(probabilities, labels)}
-    return {"balanced": _with_recalls(balanced, probabilities, labels, class_names), "argmax": _with_recalls(zero, probabilities, labels, class_names)}
+    return {"balanced": _balanced_point(probabilities, labels, class_names), "argmax": _with_recalls(zero, probabilities, labels, class_names)}
 
 
 def fit_steady_point(probabilities, labels, splits: Sequence[str], class_names: Sequence[str]) -> dict[str, Any]:
-    """Fit the point that is best over validation rows under many changes: `balanced` of `fit_operating_points`, on all of them as if they were rows.
+    """Fit the point that is best over validation rows under many changes, on all of them as if they were rows.
 
     On unchanged rows a net that separates nearly all of them leaves the threshold to a few odd ones, and it may lie where no row is; under changes
-    the scores of both classes spread towards it. Every change has the same rows, so sensitivity and specificity are means over changes.
+    the scores of both classes spread towards it. Every change has the same rows, so sensitivity and specificity are means over changes. Two classes:
+    J is flat about its maximum, which is a matter of chance there; of the thresholds within `PLATEAU` of it the one nearest to a probability of one
+    half is taken, where calibrated probabilities would be cut without any of this. More classes: the offsets of `balanced` in `fit_operating_points`.
 
     Args:
         probabilities: (C, N, K) calibrated, in [0, 1]: the same N rows under C changes, no change being one of them.
@@ -133,7 +127,15 @@ def fit_steady_point(probabilities, labels, splits: Sequence[str], class_names: 
         raise ValueError(f"probabilities must be (C, N, K), one (N, K) a change. Received: shape {probabilities.shape}")
     conditions, rows, classes = probabilities.shape
     pooled = probabilities.reshape(-1, classes), np.tile(np.asarray(labels), conditions), list(splits) * conditions
-    point = fit_operating_points(*pooled, class_names)["balanced"]
+    probabilities, labels, class_names = _checked_validation_rows(*pooled, class_names)
+    if classes == 2:
+        cuts = _Cuts(probabilities[:, 1], labels == 1)
+        good = np.flatnonzero(cuts.youden >= cuts.youden.max() - PLATEAU)
+        nearest = good[np.argmin(np.maximum(cuts.low - 0.5, 0.5 - cuts.high)[good])]
+        point = cuts.point(nearest, f"threshold nearest to 0.5 with sensitivity + specificity - 1 (Youden's J) for {class_names[1]} within {PLATEAU} of its "
+                                    "maximum")
+    else:
+        point = _balanced_point(probabilities, labels, class_names)
     return {**point, "criterion": f"{point['criterion']}; over {conditions} conditions of the same rows: unchanged, and under graded changes",
             "conditions": conditions, "rows": rows}
 
@@ -172,32 +174,26 @@ def resolve(points: dict[str, dict[str, Any]], name: str | None = None, default:
     return name, points[name]
 
 
-def _binary_points(scores: np.ndarray, positive: np.ndarray, positive_name: str) -> dict[str, dict[str, Any]]:
-    """Every threshold worth having lies between two neighbouring distinct scores: compare those intervals."""
-    edges = np.concatenate([[0.0], np.unique(scores), [1.0]])
-    low, high = edges[:-1], edges[1:]  # interval i calls positive what is above its low edge; the first calls everything positive
-    sensitivity, specificity = np.ones(len(low)), np.zeros(len(low))
-    below_positive = np.searchsorted(np.sort(scores[positive]), low[1:], side="right")
-    below_negative = np.searchsorted(np.sort(scores[~positive]), low[1:], side="right")
-    sensitivity[1:] = 1 - below_positive / positive.sum()
-    specificity[1:] = below_negative / (~positive).sum()
+class _Cuts:
+    """Every threshold worth having on (N,) scores, as the intervals between neighbouring distinct ones: the i-th calls positive what is above `low[i]`."""
 
-    youden = sensitivity + specificity
-    optimal = np.flatnonzero(youden >= youden.max() - 1e-12)
-    widest = optimal[np.argmax((high - low)[optimal])]  # the first, lowest, of equally wide ones
-    sensitive = np.flatnonzero(sensitivity >= SENSITIVITY_TARGET - 1e-12)[-1]
+    def __init__(self, scores: np.ndarray, positive: np.ndarray):
+        edges = np.concatenate([[0.0], np.unique(scores), [1.0]])
+        self.low, self.high, self.rows = edges[:-1], edges[1:], len(scores)
+        self.sensitivity, self.specificity = np.ones(len(self.low)), np.zeros(len(self.low))  # the first calls everything positive
+        below_positive = np.searchsorted(np.sort(scores[positive]), self.low[1:], side="right")
+        below_negative = np.searchsorted(np.sort(scores[~positive]), self.low[1:], side="right")
+        self.sensitivity[1:] = 1 - below_positive / positive.sum()
+        self.specificity[1:] = below_negative / (~positive).sum()
+        self.youden = self.sensitivity + self.specificity - 1
 
-    def point(criterion: str, i: int) -> dict[str, Any]:
-        threshold = (low[i] + high[i]) / 2
-        if i and threshold <= low[i]:  # neighbouring floats, or all scores 1: midway falls on the score it must exclude
-            threshold = np.nextafter(low[i], 2.0)
-        return {"criterion": criterion, "threshold": float(threshold), "sensitivity": float(sensitivity[i]), "specificity": float(specificity[i]),
-                "fitted_on": "val", "rows": len(scores)}
-
-    return {
-        "balanced": point(f"highest sensitivity + specificity - 1 (Youden's J) for {positive_name}, middle of the widest optimal interval", widest),
-        "sensitivity_95": point(f"highest threshold with sensitivity >= {SENSITIVITY_TARGET} for {positive_name}", sensitive),
-    }
+    def point(self, i: int, criterion: str) -> dict[str, Any]:
+        """Return the operating point in the middle of interval i."""
+        threshold = (self.low[i] + self.high[i]) / 2
+        if i and threshold <= self.low[i]:  # neighbouring floats, or all scores 1: midway falls on the score it must exclude
+            threshold = np.nextafter(self.low[i], 2.0)
+        return {"criterion": criterion, "threshold": float(threshold), "sensitivity": float(self.sensitivity[i]), "specificity": float(self.specificity[i]),
+                "fitted_on": "val", "rows": self.rows}
 
 
 def _balanced_offsets(probabilities: np.ndarray, labels: np.ndarray) -> list[float]:
@@ -235,6 +231,11 @@ def _balanced_offsets(probabilities: np.ndarray, labels: np.ndarray) -> list[flo
     return [round(float(x), 6) for x in best]
 
 
+def _balanced_point(probabilities: np.ndarray, labels: np.ndarray, class_names: tuple[str, ...]) -> dict[str, Any]:
+    point = {"criterion": "highest macro recall: offsets added to the log probabilities before the argmax", "offsets": _balanced_offsets(probabilities, labels)}
+    return _with_recalls(point, probabilities, labels, class_names)
+
+
 def _with_recalls(point: dict[str, Any], probabilities: np.ndarray, labels: np.ndarray, class_names: tuple[str, ...]) -> dict[str, Any]:
     decided = decide(probabilities, point)
     recalls = {name: float((decided[labels == k] == k).mean()) for k, name in enumerate(class_names)}
@@ -263,6 +264,24 @@ def _checked_probabilities(probabilities) -> np.ndarray:
     if probabilities.ndim != 2 or probabilities.shape[1] < 2:
         raise ValueError(f"probabilities must be (N, K) with K >= 2. Received: shape {probabilities.shape}")
     return probabilities
+
+
+def _checked_validation_rows(probabilities, labels, splits: Sequence[str], class_names: Sequence[str]) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    probabilities, labels, class_names = _checked_probabilities(probabilities), np.asarray(labels), tuple(class_names)
+    foreign = sorted({str(s) for s in splits} - {"val"})
+    if foreign or len(splits) != len(probabilities):
+        raise ValueError(f"thresholds are fitted on validation rows only: every row's split must be 'val', one a row ({len(probabilities)}). "
+                         f"Received: {len(splits)} rows, other splits {foreign}")
+    if probabilities.shape[1] != len(class_names):
+        raise ValueError(f"probabilities must have one column a class of {class_names}. Received: shape {probabilities.shape}")
+    _check_labels(labels, len(probabilities), len(class_names), "probabilities")
+    if not np.isfinite(probabilities).all():
+        raise ValueError("probabilities must be finite to fit an operating point. Leave out the rows of files that could not be read.")
+    missing = [name for k, name in enumerate(class_names) if not (labels == k).any()]
+    if missing:
+        raise ValueError(f"operating points need validation rows of every class. Received no row of: {', '.join(missing)}. "
+                         "Give a larger --validation share or more data.")
+    return probabilities, labels, class_names
 
 
 def _check_labels(labels: np.ndarray, rows: int, classes: int, of: str) -> None:
