@@ -40,7 +40,7 @@ GOAL = 0.95
 FIGURES = ("hit", "energy", "iou_quantile", "iou_best")
 SICK = ("bacterial", "viral")
 SIDE, CELLS = 128, 16  # of the small net's image and of its map
-SHARPNESS = 4.0  # r of the soft maximum
+SHARPNESS = 8.0  # r of the soft maximum
 
 
 @dataclass(frozen=True)

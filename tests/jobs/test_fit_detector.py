@@ -108,7 +108,7 @@ def test_metrics_are_of_the_test_rows_and_chance_stands_beside_them(detector):
 
 def test_maps_have_the_size_of_the_image_and_one_scale(detector):
     pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32), np.uint8)
-    assert detector.map_kinds == ("reconstruction", "features")
+    assert detector.map_kinds == ("reconstruction", "features", "lungs")
     for kind in detector.map_kinds:
         maps = detector.maps(pixels, kind)
         assert maps.shape == (3, 32, 32) and maps.dtype == np.float32 and 0 <= maps.min() and maps.max() <= 1
@@ -150,7 +150,7 @@ def test_a_folder_of_normals_is_enough_and_one_without_labels_only_when_said_so(
     shutil.copytree(phantoms / "train" / "NORMAL", loose)
     made = fit_detector(str(normals.parent), tmp_path / "a", shares(cache), replace(PLAIN, report_on_pneumonia=False), NUMBERS, progress=False)
     assert not list(made.folder.glob("*.png")), "an artifact carries no radiograph unless asked to"
-    assert made.map_kinds == ("reconstruction",) and {r["label"] for r in split_of(made.folder)} == {"normal"}
+    assert made.map_kinds == ("reconstruction", "lungs") and {r["label"] for r in split_of(made.folder)} == {"normal"}
     metrics = json.loads((made.folder / "metrics.json").read_text())
     assert metrics["metrics"]["auroc"]["value"] is None and metrics["false_alarms"]["value"] is not None
     with pytest.raises(ValueError, match="not in Kaggle's layout"):

@@ -40,11 +40,13 @@ class LungFields:
         fits: (N,) float32 correlation in [-1, 1] of each picture with the shape where it was laid.
         flags: (N,) str: `fitted`, the outline follows the dark; `placed`, the mean shape where it fits best, because what followed the dark was no
             pair of lungs; `template`, the mean shape at its usual place, because nothing fits.
+        places: (N, 4) float64, where the mean shape was laid: centre x, centre y, width and height of its box, shares of the side.
     """
 
     masks: np.ndarray
     fits: np.ndarray
     flags: np.ndarray
+    places: np.ndarray
 
 
 def lung_field(image: np.ndarray) -> tuple[np.ndarray, str]:
@@ -73,11 +75,12 @@ def lung_fields(images: Sequence[np.ndarray] | np.ndarray) -> LungFields:
     places = np.concatenate([np.empty((0, 4)), *(_placements(images[i : i + _CHUNK], fits[i : i + _CHUNK]) for i in range(0, len(images), _CHUNK))])
     for i, (image, place) in enumerate(zip(images, places, strict=True)):
         believed = fits[i] >= LEAST_FIT
-        laid = _laid(place * _OUTWARD if believed else _USUAL, side)
+        places[i] = place * _OUTWARD if believed else _USUAL
+        laid = _laid(places[i], side)
         followed = _followed(image, laid) if believed else None
         masks[i] = laid if followed is None else followed
         flags.append(FITTED if followed is not None else PLACED if believed else TEMPLATE)
-    return LungFields(masks, fits, np.array(flags, str))
+    return LungFields(masks, fits, np.array(flags, str), places)
 
 
 def usual_lungs(side: int) -> np.ndarray:
@@ -92,8 +95,8 @@ def overlap(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def _mean_shape() -> np.ndarray:
-    """Return how many phantoms' lungs, each stretched to its own bounding box, cover each cell: float32 in [0, 1]."""
+def lung_shape() -> np.ndarray:
+    """Return the mean shape (96, 96): how many phantoms' lungs, each stretched to its own bounding box, cover each cell: float32 in [0, 1]."""
     total = np.zeros((_SHAPE_SIDE, _SHAPE_SIDE), np.float32)
     for patient in range(_SHAPE_PHANTOMS):
         rows, columns = np.nonzero(lungs := draw_phantom("normal", 0, patient, height=128, width=128).lungs)
@@ -106,7 +109,7 @@ def _laid(place: Sequence[float], side: int) -> np.ndarray:
     """Lay the mean shape at (centre x, centre y, width, height), shares of the side: (side, side) bool."""
     x, y, wide, high = (float(v) * side for v in place)
     matrix = np.array([[wide / _SHAPE_SIDE, 0, x - wide / 2], [0, high / _SHAPE_SIDE, y - high / 2]])
-    return cv2.warpAffine(_mean_shape(), matrix, (side, side), flags=cv2.INTER_LINEAR) >= 0.5
+    return cv2.warpAffine(lung_shape(), matrix, (side, side), flags=cv2.INTER_LINEAR) >= 0.5
 
 
 @lru_cache(maxsize=1)

@@ -16,12 +16,14 @@ import numpy as np
 
 from xray_tf.artifact import CHECKPOINT, Card, new_folder, refuse_existing, seal, write_text
 from xray_tf.data.decoding import DECODING_RULE, describe_rule
+from xray_tf.data.lung_atlas import LungAtlas
 from xray_tf.data.scores import VERDICTS, Scores
 from xray_tf.data.split import write_split
 from xray_tf.jobs.corpus import Corpus
 from xray_tf.jobs.detector_report import HEADLINE, report_on
 from xray_tf.jobs.feature_scores import detectors_of, fit_features, locator_of
 from xray_tf.jobs.loaded_detector import (
+    ATLAS,
     BUDGET,
     BY_HAND,
     FEATURE_MODEL,
@@ -103,6 +105,7 @@ def fit_detector(data: str, out: str | os.PathLike, data_options: DataOptions = 
     ranges = {kind: learnt.map_range(kind, corpus.pixels, corpus.rows[parts.calibrate[:MAP_ROWS]]) for kind in learnt.map_kinds}
     arrays = {"normals": rule.normals, "codes": codes, "paths": np.array([corpus.records[i].path for i in parts.fit], str), "mean_map": learnt.mean_map,
               "deviation_map": learnt.deviation_map, **{f"map_range.{kind}": bounds for kind, bounds in ranges.items()}, **_prefixed("density", learnt.density),
+              **_prefixed(ATLAS, learnt.atlas),
               **(_prefixed(FEATURES, learnt.features.committee) if learnt.features else {}),
               **(_prefixed(LOCATOR, learnt.features.locator) if FEATURES in learnt.map_kinds else {})}
     with new_folder(out) as draft:
@@ -174,7 +177,7 @@ def _learn_normals(model, corpus: Corpus, parts: Parts, options: DetectOptions, 
     mean = total / len(rows)
     deviation = np.sqrt(np.maximum(squares / len(rows) - mean**2, 0)) + LEAST_DEVIATION
     features = fit_features(corpus.pixels, rows, patients, options, say)
-    return NormalChest(model, density, mean.astype(np.float32), deviation.astype(np.float32), features), codes
+    return NormalChest(model, density, mean.astype(np.float32), deviation.astype(np.float32), features, LungAtlas().fit(corpus.pixels, rows)), codes
 
 
 def _calibrated(learnt: NormalChest, corpus: Corpus, parts: Parts, options: DetectOptions, evaluate_options: EvaluateOptions, by_hand: dict | None,

@@ -16,6 +16,7 @@ import numpy as np
 from xray_tf.artifact import ArtifactError, Card, read_card
 from xray_tf.data.cache import stream_pixels
 from xray_tf.data.decoding import resize_pixels
+from xray_tf.data.lung_atlas import LungAtlas
 from xray_tf.data.records import Finding, Record, Records
 from xray_tf.data.scores import VERDICTS, Scores
 from xray_tf.data.sources import list_files
@@ -27,8 +28,8 @@ from xray_tf.stats.density import Density
 REFERENCE = "reference.npz"
 BUDGET, BY_HAND = "budget", "by_hand"  # names of operating points
 NAMES = ("reconstruction_error", "log_density")
-RECONSTRUCTION, FEATURES = "reconstruction", "features"  # kinds of map; the second is a score too
-FEATURE_MODEL, LOCATOR = "features.keras", "locator"
+RECONSTRUCTION, FEATURES, LUNGS = "reconstruction", "features", "lungs"  # kinds of map; the second is a score too
+FEATURE_MODEL, LOCATOR, ATLAS = "features.keras", "locator", "atlas"
 MAP_QUANTILE = 0.999
 SMOOTHING = 1 / 32  # of the side: standard deviation of the Gaussian that smooths a difference
 
@@ -42,6 +43,7 @@ class NormalChest:
         density: of its codes.
         mean_map, deviation_map: (S, S) float32, mean and standard deviation over the fit normals of the smoothed difference at each pixel.
         features: the stronger score; None where none was asked for.
+        atlas: of the brightness of lungs, for the map of this kind alone; None in detectors of before there was one.
     """
 
     model: Any
@@ -49,6 +51,7 @@ class NormalChest:
     mean_map: np.ndarray
     deviation_map: np.ndarray
     features: FeatureScores | None = None
+    atlas: LungAtlas | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -57,8 +60,9 @@ class NormalChest:
 
     @property
     def map_kinds(self) -> tuple[str, ...]:
-        """Which maps there are: `reconstruction` and, where a detector can say where, `features`."""
-        return (RECONSTRUCTION, FEATURES) if self.features is not None and self.features.locator is not None else (RECONSTRUCTION,)
+        """Which maps there are: `reconstruction`, `features` where a detector can say where, and `lungs`."""
+        there = (True, self.features is not None and self.features.locator is not None, self.atlas is not None)
+        return tuple(kind for kind, is_there in zip((RECONSTRUCTION, FEATURES, LUNGS), there, strict=True) if is_there)
 
     def scores(self, pixels: np.ndarray, indices: Sequence[int] | None = None, batch_size: int = 64) -> np.ndarray:
         """Return raw scores (M, K) float64 of rows of (N, S, S) uint8: mean squared error (intensities in [0, 1]), log density and, if there, features."""
@@ -76,6 +80,8 @@ class NormalChest:
         """
         if kind not in self.map_kinds:
             raise ValueError(f"the kind of map must be one of {self.map_kinds}. Received: kind={kind!r}")
+        if kind == LUNGS:
+            return self.atlas.unusual(pixels, indices)
         if kind == FEATURES:
             return self.features.unusual(pixels, indices, batch_size)
         return np.abs(smoothed_differences(self.model, pixels, indices, batch_size) - self.mean_map) / self.deviation_map
@@ -129,8 +135,9 @@ class Detector:
             from xray_tf.nets.keras_file import load_model
 
             features = load_features(load_model(self.folder / FEATURE_MODEL), _under(FEATURES, self.arrays), _under(LOCATOR, self.arrays))
+        atlas = _under(ATLAS, self.arrays)
         return NormalChest(self.model, Density.from_arrays(_under("density", self.arrays)), self.arrays["mean_map"], self.arrays["deviation_map"],
-                           features)
+                           features, LungAtlas.from_arrays(atlas) if atlas else None)
 
     @cached_property
     def rule(self) -> OrRule:
@@ -174,8 +181,8 @@ class Detector:
         """Return heat maps (N, S, S) float32 in [0, 1] of pixels (N, S, S) uint8 as the model sees them.
 
         `reconstruction`: how far the smoothed difference of image and reconstruction is from the normals' at the same pixel. `features`: how unusual each
-        patch's features are. 0 stands for the median pixel of calibration normals and 1 for what one in a thousand of theirs exceeds, so colours compare
-        between radiographs.
+        patch's features are. `lungs`: how much brighter the lungs, as estimated, are than normal lungs at the same place. 0 stands for the median pixel of
+        calibration normals and 1 for what one in a thousand of theirs exceeds, so colours compare between radiographs.
 
         Args:
             kind: one of `map_kinds`; the last of them when None.

@@ -40,10 +40,10 @@ from xray_tf.stats.anomaly import HIGH_IS_ANOMALOUS, Statistics
 REPORT, PAGE, EXAMPLES, STATISTICS = "report.html", "scores.html", "examples.png", "statistics.csv"
 HEADLINE = ("auroc", "sensitivity", "false_alarms", "auprc")
 LIMITS = ("Anomalous means unlike the normal radiographs learnt from, not pneumonia: another machine, exposure, age or posture is unlike them too. Normal "
-          "means within what those normals show, not healthy. A map shows where the autoencoder fails to draw the radiograph; it is no finding.")
+          "means within what those normals show, not healthy. A map shows where a radiograph is unlike normals there; it is no finding.")
 MAPS = ("Maps: reconstruction is how far the smoothed difference of image and reconstruction is from the normals' at the same pixel; features, where "
-        "there is one, how unusual each patch is. One scale for all radiographs: 0 is the median pixel of calibration normals, 1 what one pixel in a thousand "
-        "of theirs exceeds.")
+        "there is one, how unusual each patch is; lungs, how much brighter the lungs, as estimated, are than normal lungs at the same place. One scale for "
+        "all radiographs: 0 is the median pixel of calibration normals, 1 what one pixel in a thousand of theirs exceeds.")
 _PANELS = '<div class="figures" style="grid-template-columns:repeat(auto-fit,minmax(min(26rem,100%),1fr))">'
 _FINDINGS = 50
 
