@@ -137,6 +137,19 @@ def test_without_training_rows_and_without_reference_it_says_what_to_do(binary, 
     assert not (tmp_path / "out").exists()
 
 
+def test_what_does_not_fit_is_told_before_the_forward_passes(done, binary, phantoms, cache, tmp_path, monkeypatch):
+    monkeypatch.setattr(job, "_forward", lambda *a: pytest.fail("the forward passes were begun"))
+    fresh = write_phantoms(tmp_path / "fresh", patients=3, seed=77, size=64)
+    train = done[2]["rows"]["train"]
+    for classifier, data, options, task, error, message in (
+            (binary, phantoms, EmbedOptions(neighbors=train), None, ValueError, f"below the number of training rows, {train}"),
+            (binary, fresh, OPTIONS, None, ArtifactError, "hold 0 of the"),
+            (done[0], fresh, OPTIONS, "three-class", ValueError, "is for the task binary")):
+        with pytest.raises(error, match=message):
+            embed_radiographs(classifier, str(data), tmp_path / "out", DataOptions(cache=str(cache)), options, NUMBERS, task=task, progress=False)
+    assert not (tmp_path / "out").exists()
+
+
 def test_another_task_is_answered_by_neighbours_alone(done, phantoms, cache, tmp_path):
     classifier, _, _ = done
     out = embed_radiographs(classifier, str(phantoms), tmp_path / "out", DataOptions(cache=str(cache)), EmbedOptions(map_rows=0, neighbors=3), NUMBERS,

@@ -122,7 +122,7 @@ def test_maps_and_panels_are_drawn():
     assert titles[:2] == ["true class", "decided by the network's head"] and re.fullmatch(r"errors: \d+ of \d+", titles[2])
     assert figure.get_suptitle() == "t-SNE, perplexity 30, seed 0"
     panel = draw_nearest(np.zeros((16, 16), np.uint8), "asked", [np.full((16, 16), 9, np.uint8), None], ["1", "2"])
-    assert [a.get_title() for a in panel.axes] == ["asked", "1", "2\n(file not found)"]
+    assert [a.get_title() for a in panel.axes] == ["asked", "1", "2\n(no picture)"]
     assert to_png_bytes(panel).startswith(b"\x89PNG")
     with pytest.raises(ValueError, match=r"\(5, 3\)"):
         draw_map(np.zeros((5, 3)), np.zeros(5, int), np.zeros(5, int), NAMES, "")

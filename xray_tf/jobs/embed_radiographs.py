@@ -71,11 +71,19 @@ def embed_radiographs(model: str | os.PathLike | Classifier, data: str, out: str
     if not len(corpus.records):
         raise ValueError(f"{data} holds no radiograph that can be read. Expected one or more.")
     records = corpus.records.with_split(parts_of(corpus.records, classifier.folder / "split.csv"))
+    started = time.perf_counter()
+    reference = _stored_reference(classifier, records, task, options)  # before the forward passes: what does not fit is told at once
+    opened = time.perf_counter() - started
     embeddings, logits, seconds = _forward(classifier, corpus, evaluate_options.forward_batch_size, say)
 
-    started = time.perf_counter()
-    reference, fitted = _reference(classifier, records, embeddings, task, options, provenance(command_line, records, data_options, options), say)
-    seconds["choose_and_fit" if fitted else "open"] = time.perf_counter() - started
+    started, fitted = time.perf_counter(), reference is None
+    if reference is None:
+        origin = provenance(command_line, records, data_options, options)
+        reference = fit_reference(embeddings, records, task, classifier.card.files.get("model.keras", ""), options, origin, say)
+        seconds["choose_and_fit"] = time.perf_counter() - started
+    else:
+        say(f"  asking the artifact's reference: {reference.cases.recipe.describe()}")
+        seconds["open"] = opened
     started = time.perf_counter()
     found = reference.ask(embeddings, list(records))
     seconds["classify"] = time.perf_counter() - started
@@ -140,14 +148,14 @@ def _forward(classifier: Classifier, corpus: Corpus, batch_size: int, say: Calla
     return points["embedding"], points["logits"], {"forward": time.perf_counter() - started}
 
 
-def _reference(classifier: Classifier, records: Records, embeddings: np.ndarray, task: str, options: EmbedOptions, origin: dict[str, Any],
-               say: Callable) -> tuple[Reference, bool]:
-    """Fit a reference where all training and validation rows are there, else open the artifact's; say which."""
+def _stored_reference(classifier: Classifier, records: Records, task: str, options: EmbedOptions) -> Reference | None:
+    """Return None where all training and validation rows are there, fit to be a reference; else open the artifact's."""
     with (classifier.folder / "split.csv").open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
         wanted = Counter(r["split"] for r in csv.DictReader(stream))
     here = Counter(r.split for r in records)
     if all(here[part] >= wanted[part] for part in ("train", "val")):
-        return fit_reference(embeddings, records, task, classifier.card.files.get("model.keras", ""), options, origin, say), True
+        _rows_to_fit(records, task, options)
+        return None
     if not (classifier.folder / PIECE).is_dir():
         raise ArtifactError(f"These data hold {here['train']} of the {wanted['train']} training and {here['val']} of the {wanted['val']} validation "
                             f"radiographs of {classifier.card.name}, and it has no {PIECE}/ to ask instead. Give the data it was trained on first, "
@@ -155,8 +163,24 @@ def _reference(classifier: Classifier, records: Records, embeddings: np.ndarray,
     reference = Reference.read(classifier.folder / PIECE, classifier.card)
     if reference.task != task:
         raise ValueError(f"the reference of {classifier.card.name} is for the task {reference.task}. Received: task={task!r}")
-    say(f"  asking the artifact's reference: {reference.cases.recipe.describe()}")
-    return reference, False
+    return reference
+
+
+def _rows_to_fit(records: Records, task: str, options: EmbedOptions) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return class indices (N,), the training rows and the validation rows.
+
+    Raises:
+        ValueError: a part without a row of some class, or no more training rows than neighbours are to vote.
+    """
+    labels = np.array(records.class_indices(task), np.int64)
+    train, val = (np.array([i for i, r in enumerate(records) if r.split == part and labels[i] >= 0], np.int64) for part in ("train", "val"))
+    for part, rows in (("training", train), ("validation", val)):
+        missing = [n for c, n in enumerate(TASKS[task]) if c not in labels[rows]]
+        if missing:
+            raise ValueError(f"neighbours need {part} rows of every class of {task}. Received none of: {', '.join(missing)}.")
+    if options.neighbors >= len(train):
+        raise ValueError(f"neighbors must be below the number of training rows, {len(train)}. Received: neighbors={options.neighbors}")
+    return labels, train, val
 
 
 def fit_reference(embeddings: np.ndarray, records: Records, task: str, model_sha256: str, options: EmbedOptions = EmbedOptions(),  # noqa: B008
@@ -173,18 +197,13 @@ def fit_reference(embeddings: np.ndarray, records: Records, task: str, model_sha
         say: told what was chosen.
 
     Raises:
-        ValueError: a class has fewer than two training patients, or no validation row.
+        ValueError: a class has fewer than two training patients, or no validation row; as many neighbours as training rows, or more.
     """
     from xray_tf.stats.neighbors import NEIGHBOR_COUNTS, NearestCases, Recipe, choose, compact, compare_recipes, kin_groups
     from xray_tf.stats.operating_points import decide, fit_operating_points
 
-    labels = np.array(records.class_indices(task), np.int64)
-    train, val = (np.array([i for i, r in enumerate(records) if r.split == part and labels[i] >= 0], np.int64) for part in ("train", "val"))
+    labels, train, val = _rows_to_fit(records, task, options)
     names = TASKS[task]
-    for part, rows in (("training", train), ("validation", val)):
-        missing = [n for c, n in enumerate(names) if c not in labels[rows]]
-        if missing:
-            raise ValueError(f"neighbours need {part} rows of every class of {task}. Received none of: {', '.join(missing)}.")
     kin = kin_groups(records.column("patient"), records.column("sha256"))
     shared = {"metric": options.metric, "weights": options.weights, "space": options.space, "components": options.components}
     rows = []
