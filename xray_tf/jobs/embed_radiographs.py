@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -96,6 +96,7 @@ def embed_radiographs(model: str | os.PathLike | Classifier, data: str, out: str
                "recipe": asdict(reference.cases.recipe), "recipe_text": reference.cases.recipe.describe(),
                **{k: reference.about[k] for k in ("cross_validation", "storage", "operating_point")}, "seconds": {k: round(v, 3) for k, v in seconds.items()},
                **_scores(tables, reported, classifier, reference, evaluate_options)}
+    metrics["notes"] = _notes(metrics, [r for r, kept in zip(records, reported, strict=True) if kept], classifier)
     maps = _maps(records, embeddings, options, say)
     metrics["maps"] = maps["about"] if maps else None
     with new_folder(out) as draft:
@@ -247,6 +248,28 @@ def _scores(tables: dict[str, Predictions], reported: np.ndarray, classifier: Cl
     return out
 
 
+def _notes(metrics: dict[str, Any], reported: Sequence[Record], classifier: Classifier) -> list[str]:
+    """Say what a reader of the scores must know: rows that were fitted on, patients that are not new, and decisions that follow different rules."""
+    sides = [metrics[k] for k in ("knn", "head") if metrics[k]]
+    if not sides:
+        return []
+    notes = []
+    if sides[0]["split"] == "val":
+        notes.append("There are no test rows: these are the validation rows, on which temperature and operating points were fitted, so the figures flatter.")
+    fitted_on = {"train", "val"} - {r.split for r in reported}
+    with (classifier.folder / "split.csv").open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
+        known = {r["patient"] for r in csv.DictReader(stream) if r["split"] in fitted_on} - {""}
+    familiar = sum(r.patient in known for r in reported)
+    if familiar:
+        notes.append(f"{familiar:,} of these {len(reported):,} rows have patient keys that the model was fitted on. Neighbours of the same key never vote, "
+                     "but the net has seen them: the figures say nothing about new patients.")
+    points = [side["operating_point"] for side in sides]
+    if len(set(points)) > 1:
+        notes.append(f"Neighbours decide at the operating point {points[0]}, the head at {points[1]}: a difference in accuracy or F1 is also one of these "
+                     "rules, a difference in AUROC is not.")
+    return notes
+
+
 def _maps(records: Records, embeddings: np.ndarray, options: EmbedOptions, say: Callable) -> dict[str, Any] | None:
     from xray_tf.stats.projection import map_pca, map_tsne
 
@@ -267,6 +290,7 @@ def _write(draft: Path, classifier: Classifier, corpus: Corpus, records: Records
     from xray_tf.pages.embedding_figures import draw_map
     from xray_tf.pages.embedding_page import Point, render_page
     from xray_tf.pages.figures import confusion_matrix, to_png_bytes
+    from xray_tf.pages.words import SPLIT_NAMES, enumerate_text
 
     write_embeddings(draft / EMBEDDINGS, embeddings, records)
     reference.write(draft)
@@ -282,9 +306,12 @@ def _write(draft: Path, classifier: Classifier, corpus: Corpus, records: Records
     if not maps:
         return
     shown, knn, decided = maps["rows"], tables["knn"], tables.get("head", tables["knn"])
+    parts = Counter(records[i].split for i in shown)
+    counts = enumerate_text([f"{parts[part]:,} {name}" for part, name in {**SPLIT_NAMES, "": "new"}.items() if parts[part]]) + " radiographs"
     whose = "the network's head" if "head" in tables else "nearest neighbours"
     for name in ("tsne", "pca"):
-        figure = draw_map(maps[name], knn.labels[shown], decided.predicted[shown], knn.class_names, map_title(name, maps["about"]), whose)
+        figure = draw_map(maps[name], knn.labels[shown], decided.predicted[shown], knn.class_names,
+                          f"{map_title(name, maps['about'])}; {counts}", whose)
         (draft / f"{name}.png").write_bytes(to_png_bytes(figure))
     place = {records[i].sha256: at for at, i in enumerate(shown)}
     points = []
