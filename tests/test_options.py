@@ -5,7 +5,7 @@ from dataclasses import fields
 
 import pytest
 
-from xray_tf.options import DataOptions, EvaluateOptions, ModelOptions, TrainOptions, add_flags, from_flags, provenance
+from xray_tf.options import DataOptions, EmbedOptions, EvaluateOptions, ExplainOptions, ModelOptions, TrainOptions, add_flags, from_flags, provenance
 
 ALL = (DataOptions, ModelOptions, TrainOptions, EvaluateOptions)
 
@@ -54,6 +54,12 @@ def test_every_field_has_help():
     (ModelOptions, {"resize": "stretch"}, "crop"),
     (EvaluateOptions, {"bootstrap": -1}, "bootstrap"),
     (TrainOptions, {"learning_rate": float("nan")}, "learning_rate"),
+    (EmbedOptions, {"neighbors": -1}, "neighbors must be at least 0"),
+    (EmbedOptions, {"perplexity": 0.0}, "perplexity must be at least 1"),
+    (EmbedOptions, {"metric": "manhattan"}, "cosine"),
+    (ExplainOptions, {"grid_columns": 0}, "grid_columns must be at least 1"),
+    (ExplainOptions, {"map_batch_size": 0}, "map_batch_size must be at least 1"),
+    (ExplainOptions, {"method": "tea_leaves"}, "grad_cam"),
 ])
 def test_values_outside_their_range_are_refused_in_python_too(cls, value, message):
     with pytest.raises(ValueError, match=message):

@@ -21,7 +21,7 @@ from xray_tf.registry import TASKS
 def main(args: Sequence[str] | None = None) -> int:
     """Parse, embed or ask, and print the headline."""
     parser = argparse.ArgumentParser(prog="python -m xray_tf.embed", description="Embeddings of radiographs: nearest neighbours, maps, a page to explore.")
-    parser.add_argument("--model", required=True, metavar="DIR", help="the artifact that train made")
+    parser.add_argument("--model", required=True, metavar="DIR", help="the folder that train made, or the name of a shipped model")
     parser.add_argument("--data", help="radiographs, as in training")
     parser.add_argument("--out", required=True, metavar="DIR", help="the folder to make; it must not exist")
     parser.add_argument("--task", choices=tuple(TASKS), help="what the neighbours' labels tell apart (default: the artifact's task)")
@@ -46,6 +46,7 @@ def main(args: Sequence[str] | None = None) -> int:
             print(f"Finished: {given.out}/nearest.html")
             return
         from xray_tf.jobs.embed_radiographs import embed_radiographs
+        from xray_tf.pages.words import rows_text
 
         metrics = embed_radiographs(given.model, given.data, given.out, from_flags(given, DataOptions), from_flags(given, EmbedOptions),
                                     from_flags(given, EvaluateOptions), task=given.task, save_reference=given.add_reference,
@@ -55,7 +56,9 @@ def main(args: Sequence[str] | None = None) -> int:
                 cells = metrics[name]["metrics"]
                 shown = ", ".join(f"{m} {cells[m]['value']:.4f} [{cells[m]['low']:.4f}, {cells[m]['high']:.4f}]" for m in ("accuracy", "f1", "auroc")
                                   if cells[m]["low"] is not None)
-                print(f"  {words:18} {shown} ({metrics[name]['rows']} {metrics[name]['split']} radiographs)")
+                print(f"  {words:18} {shown} ({rows_text(metrics[name])})")
+        for note in metrics["notes"]:
+            print(f"  note: {note}")
         print(f"Finished: {given.out}/" + ("page.html" if metrics["maps"] else ""))
 
     return run(job)

@@ -109,32 +109,32 @@ class ShiftOptions:
 
 
 @dataclass(frozen=True)
-class EmbedOptions:
+class EmbedOptions(Checked):
     """How embeddings are searched, voted on and drawn."""
 
-    neighbors: int = option(0, "how many nearest training radiographs vote; 0: chosen by cross-validation over patients", metavar="K")
+    neighbors: int = option(0, "how many nearest training radiographs vote; 0: chosen by cross-validation over patients", metavar="K", least=0)
     metric: str = option("cosine", "distance between embeddings", ("cosine", "euclidean"))
     weights: str = option("distance", "each neighbour's vote: the same, or 1 / distance", ("uniform", "distance"))
     space: str = option("standardised", "embeddings as they are, or each dimension at mean 0 and variance 1", ("raw", "standardised"))
-    components: int = option(512, "then reduced to so many principal components; 0: not reduced", metavar="N")
-    perplexity: float = option(30.0, "of t-SNE", metavar="NUMBER")
-    map_rows: int = option(6000, "the most radiographs on the maps and the page, test rows first; 0: no maps and no page", metavar="N")
+    components: int = option(512, "then reduced to so many principal components; 0: not reduced", metavar="N", least=0)
+    perplexity: float = option(30.0, "of t-SNE", metavar="NUMBER", least=1)
+    map_rows: int = option(6000, "the most radiographs on the maps and the page, test rows first; 0: no maps and no page", metavar="N", least=0)
     embed_seed: int = option(0, "of the folds and of t-SNE", metavar="N")
 
 
 @dataclass(frozen=True)
-class ExplainOptions:
+class ExplainOptions(Checked):
     """How heat maps are made and drawn."""
 
     method: str = option("grad_cam", "how a decision is explained",
                          ("grad_cam", "grad_cam_plus_plus", "layer_cam", "hires_cam", "eigen_cam", "occlusion", "integrated_gradients", "grad_cam_flip"))
     layer: str | None = option(None, "the feature map explained (default: the one named features, else the last)", metavar="NAME")
     target: str | None = option(None, "the class explained (default: the one decided)", metavar="CLASS")
-    alpha: float = option(0.5, "weight of the colours over the radiograph, from 0 to 1", metavar="SHARE")
+    alpha: float = option(0.5, "weight of the colours over the radiograph, from 0 to 1", metavar="SHARE", least=0)
     colormap: str = option("jet", "an OpenCV colour map, such as jet, viridis, inferno, turbo", metavar="NAME")
-    grid_columns: int = option(4, "radiographs shown of each outcome (hits and misses), where labels are known", metavar="N")
-    page_rows: int = option(60, "radiographs on the page; the folder holds all", metavar="N")
-    map_batch_size: int = option(32, "radiographs a pass", metavar="N")
+    grid_columns: int = option(4, "radiographs shown of each outcome (hits and misses), where labels are known", metavar="N", least=1)
+    page_rows: int = option(60, "radiographs on the page; the folder holds all", metavar="N", least=0)
+    map_batch_size: int = option(32, "radiographs a pass", metavar="N", least=1)
 
 
 @dataclass(frozen=True)

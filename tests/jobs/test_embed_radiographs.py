@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -137,6 +138,36 @@ def test_without_training_rows_and_without_reference_it_says_what_to_do(binary, 
     assert not (tmp_path / "out").exists()
 
 
+def test_what_does_not_fit_is_told_before_the_forward_passes(done, binary, phantoms, cache, tmp_path, monkeypatch):
+    monkeypatch.setattr(job, "_forward", lambda *a: pytest.fail("the forward passes were begun"))
+    fresh = write_phantoms(tmp_path / "fresh", patients=3, seed=77, size=64)
+    train = done[2]["rows"]["train"]
+    for classifier, data, options, task, error, message in (
+            (binary, phantoms, EmbedOptions(neighbors=train), None, ValueError, f"below the number of training rows, {train}"),
+            (binary, fresh, OPTIONS, None, ArtifactError, "hold 0 of the"),
+            (done[0], fresh, OPTIONS, "three-class", ValueError, "is for the task binary")):
+        with pytest.raises(error, match=message):
+            embed_radiographs(classifier, str(data), tmp_path / "out", DataOptions(cache=str(cache)), options, NUMBERS, task=task, progress=False)
+    assert not (tmp_path / "out").exists()
+
+
+def test_notes_tell_what_makes_the_scores_flattering_or_unequal(done):
+    classifier, out, metrics = done
+    _, records = read_embeddings(out / "embeddings.npz")
+    part = {name: [r for r in records if r.split == name] for name in ("train", "val", "test")}
+
+    def notes(split, rows, points=("balanced", "balanced")):
+        return job._notes({k: {"split": split, "operating_point": p} for k, p in zip(("knn", "head"), points, strict=True)}, rows, classifier)
+
+    assert notes("test", part["test"]) == [] and job._notes({"knn": None, "head": None}, [], classifier) == []
+    assert [n[:22] for n in notes("val", part["val"])] == ["There are no test rows"]
+    foreign = [replace(r, sha256="0" * 64, split="") for r in (*part["train"][:2], *part["val"][:1], *part["test"][:1])]  # other copies of the same children
+    assert [n[:21] for n in notes("all rows", foreign)] == ["3 of these 4 rows hav"]
+    assert "neighbours decide at the operating point balanced, the head at steady" in notes("test", part["test"], ("balanced", "steady"))[0].lower()
+    points = {metrics[k]["operating_point"] for k in ("knn", "head")}
+    assert len(metrics["notes"]) == len(points) - 1
+
+
 def test_another_task_is_answered_by_neighbours_alone(done, phantoms, cache, tmp_path):
     classifier, _, _ = done
     out = embed_radiographs(classifier, str(phantoms), tmp_path / "out", DataOptions(cache=str(cache)), EmbedOptions(map_rows=0, neighbors=3), NUMBERS,
@@ -156,8 +187,6 @@ def test_results_and_references_are_never_overwritten(done, phantoms, cache, tmp
 
 
 def test_rows_are_found_in_the_split_by_their_bytes_whatever_they_are_called(done, tmp_path):
-    from dataclasses import replace
-
     classifier, out, _ = done
     _, records = read_embeddings(out / "embeddings.npz")
     renamed = records.with_rows(replace(r, path=f"elsewhere/{i}.png") for i, r in enumerate(records))

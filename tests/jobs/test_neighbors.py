@@ -9,11 +9,13 @@ import pytest
 
 from xray_tf.artifact import ArtifactError
 from xray_tf.data.records import Records
+from xray_tf.jobs import nearest_cases as page_of_nearest
 from xray_tf.jobs.embed_radiographs import embed_radiographs, read_embeddings
 from xray_tf.jobs.loaded import load
 from xray_tf.jobs.nearest_cases import nearest_cases
 from xray_tf.jobs.neighbors import NearestCaseFinder, Reference, add_reference, find_by_sha256
 from xray_tf.options import DataOptions, EmbedOptions, EvaluateOptions
+from xray_tf.pages.embedding_figures import draw_nearest
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +79,30 @@ def test_unusual_is_the_rank_of_the_mean_distance_whatever_the_number_named(reme
     typical = finder.reference.cases.typical_
     assert five[0].unusual == pytest.approx(100 * np.mean(typical <= np.float32(np.mean(five.column("distance")))))
     assert len(two) == 2 and two[0].unusual == five[0].unusual
+
+
+@pytest.mark.parametrize("k", [0, -3])
+def test_no_neighbour_asked_for_is_refused_before_anything_is_read(remembered, tmp_path, k):
+    with pytest.raises(ValueError, match=f"above 0. Received: k={k}"):
+        nearest_cases(remembered[0], tmp_path / "none.png", tmp_path / "out", k=k)
+    reference = NearestCaseFinder(remembered[0]).reference
+    with pytest.raises(ValueError, match=f"above 0. Received: k={k}"):
+        reference.ask(np.zeros((1, 1280), np.float32), reference.rows[:1], k)
+
+
+def test_no_radiograph_is_refused(remembered):
+    with pytest.raises(ValueError, match="one radiograph or more"):
+        NearestCaseFinder(remembered[0]).nearest(np.zeros((0, 32, 32), np.uint8))
+
+
+def test_the_page_pictures_the_first_and_names_all(remembered, queries, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(page_of_nearest, "draw_nearest", lambda *a: drawn.append(a) or draw_nearest(*a))
+    monkeypatch.setattr(page_of_nearest, "PICTURED", 8)
+    nearest_cases(remembered[0], queries[:1], tmp_path / "out", k=12)
+    page = (tmp_path / "out" / "nearest.html").read_text()
+    assert len(drawn[0][2]) == len(drawn[0][3]) == 8 and page.count("<th scope='row'>") == 12
+    assert draw_nearest(*drawn[0]).axes[0].get_subplotspec().get_gridspec().get_geometry() == (2, 6)
 
 
 def test_thumbnails_are_found_by_their_bytes_under_other_names(remembered, phantoms, tmp_path):

@@ -225,6 +225,7 @@ def with_last_layer(layer):
     (lambda: GradCAM(two_block_net(), "embedding"), "no feature map"),
     (lambda: GradCAM(dense_net()), "no convolution"),
     (lambda: GradCAM(keras.Sequential([keras.layers.Dense(2)])), "functional or a built Sequential"),
+    (lambda: GradCAM("runs/model"), r"Received: str. Of an artifact, give the model inside"),
     (lambda: GradCAM(keras.Model((x := keras.Input((4,))), keras.layers.Dense(2)(x))), "one image input"),
     (lambda: GradCAM(with_last_layer(keras.layers.Activation("tanh"))), "activation 'tanh'"),
     (lambda: GradCAM(keras.Model((m := two_block_net()).input, m.get_layer("features").output)), "must end in logits"),

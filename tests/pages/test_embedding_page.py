@@ -31,7 +31,7 @@ def make(n=12, name="x{i}.png", **card):
         points.append(Point(record, tuple(rng.normal(size=2)), tuple(rng.normal(size=2)), i % 2, int(p > 0.5), (1 - p, p), (0.25, 0.75), 61.0, near))
     y, d, p = (np.array([getattr(q, a) for q in points]) for a in ("label", "decided", "probabilities"))
     cells = score(p, y, d, [q.record.patient for q in points], NAMES, 20)
-    metrics = {"class_names": list(NAMES), "dimensions": 1280, "recipe_text": "9 nearest", "knn": cells, "head": cells}
+    metrics = {"class_names": list(NAMES), "dimensions": 1280, "recipe_text": "9 nearest", "knn": cells, "head": cells, "notes": ["Fitted on <these> rows."]}
     pixels = rng.integers(0, 256, (n, 32, 32), np.uint8)
     return render_page(Card("classifier", "demo", **card), metrics, points, pixels, {"tsne": "t-SNE, perplexity 30", "pca": "PCA"}, "the network's head")
 
@@ -75,6 +75,7 @@ def test_no_file_name_ends_the_element_it_lies_in(name):
 def test_warnings_and_text_alternatives_are_there():
     assert "Split by image" in make(split_by="image") and "Split by image" not in make(split_by="patient")
     page = make()
+    assert "Fitted on &lt;these&gt; rows." in page.split('id="compare-title"')[1]
     assert "<noscript>" in page and 'tabindex="0" role="application"' in page and 'aria-live="polite"' in page and "not a medical device" in page
 
 
@@ -122,7 +123,7 @@ def test_maps_and_panels_are_drawn():
     assert titles[:2] == ["true class", "decided by the network's head"] and re.fullmatch(r"errors: \d+ of \d+", titles[2])
     assert figure.get_suptitle() == "t-SNE, perplexity 30, seed 0"
     panel = draw_nearest(np.zeros((16, 16), np.uint8), "asked", [np.full((16, 16), 9, np.uint8), None], ["1", "2"])
-    assert [a.get_title() for a in panel.axes] == ["asked", "1", "2\n(file not found)"]
+    assert [a.get_title() for a in panel.axes] == ["asked", "1", "2\n(no picture)"]
     assert to_png_bytes(panel).startswith(b"\x89PNG")
     with pytest.raises(ValueError, match=r"\(5, 3\)"):
         draw_map(np.zeros((5, 3)), np.zeros(5, int), np.zeros(5, int), NAMES, "")

@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -71,11 +71,19 @@ def embed_radiographs(model: str | os.PathLike | Classifier, data: str, out: str
     if not len(corpus.records):
         raise ValueError(f"{data} holds no radiograph that can be read. Expected one or more.")
     records = corpus.records.with_split(parts_of(corpus.records, classifier.folder / "split.csv"))
+    started = time.perf_counter()
+    reference = _stored_reference(classifier, records, task, options)  # before the forward passes: what does not fit is told at once
+    opened = time.perf_counter() - started
     embeddings, logits, seconds = _forward(classifier, corpus, evaluate_options.forward_batch_size, say)
 
-    started = time.perf_counter()
-    reference, fitted = _reference(classifier, records, embeddings, task, options, provenance(command_line, records, data_options, options), say)
-    seconds["choose_and_fit" if fitted else "open"] = time.perf_counter() - started
+    started, fitted = time.perf_counter(), reference is None
+    if reference is None:
+        origin = provenance(command_line, records, data_options, options)
+        reference = fit_reference(embeddings, records, task, classifier.card.files.get("model.keras", ""), options, origin, say)
+        seconds["choose_and_fit"] = time.perf_counter() - started
+    else:
+        say(f"  asking the artifact's reference: {reference.cases.recipe.describe()}")
+        seconds["open"] = opened
     started = time.perf_counter()
     found = reference.ask(embeddings, list(records))
     seconds["classify"] = time.perf_counter() - started
@@ -88,6 +96,7 @@ def embed_radiographs(model: str | os.PathLike | Classifier, data: str, out: str
                "recipe": asdict(reference.cases.recipe), "recipe_text": reference.cases.recipe.describe(),
                **{k: reference.about[k] for k in ("cross_validation", "storage", "operating_point")}, "seconds": {k: round(v, 3) for k, v in seconds.items()},
                **_scores(tables, reported, classifier, reference, evaluate_options)}
+    metrics["notes"] = _notes(metrics, [r for r, kept in zip(records, reported, strict=True) if kept], classifier)
     maps = _maps(records, embeddings, options, say)
     metrics["maps"] = maps["about"] if maps else None
     with new_folder(out) as draft:
@@ -140,14 +149,14 @@ def _forward(classifier: Classifier, corpus: Corpus, batch_size: int, say: Calla
     return points["embedding"], points["logits"], {"forward": time.perf_counter() - started}
 
 
-def _reference(classifier: Classifier, records: Records, embeddings: np.ndarray, task: str, options: EmbedOptions, origin: dict[str, Any],
-               say: Callable) -> tuple[Reference, bool]:
-    """Fit a reference where all training and validation rows are there, else open the artifact's; say which."""
+def _stored_reference(classifier: Classifier, records: Records, task: str, options: EmbedOptions) -> Reference | None:
+    """Return None where all training and validation rows are there, fit to be a reference; else open the artifact's."""
     with (classifier.folder / "split.csv").open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
         wanted = Counter(r["split"] for r in csv.DictReader(stream))
     here = Counter(r.split for r in records)
     if all(here[part] >= wanted[part] for part in ("train", "val")):
-        return fit_reference(embeddings, records, task, classifier.card.files.get("model.keras", ""), options, origin, say), True
+        _rows_to_fit(records, task, options)
+        return None
     if not (classifier.folder / PIECE).is_dir():
         raise ArtifactError(f"These data hold {here['train']} of the {wanted['train']} training and {here['val']} of the {wanted['val']} validation "
                             f"radiographs of {classifier.card.name}, and it has no {PIECE}/ to ask instead. Give the data it was trained on first, "
@@ -155,8 +164,24 @@ def _reference(classifier: Classifier, records: Records, embeddings: np.ndarray,
     reference = Reference.read(classifier.folder / PIECE, classifier.card)
     if reference.task != task:
         raise ValueError(f"the reference of {classifier.card.name} is for the task {reference.task}. Received: task={task!r}")
-    say(f"  asking the artifact's reference: {reference.cases.recipe.describe()}")
-    return reference, False
+    return reference
+
+
+def _rows_to_fit(records: Records, task: str, options: EmbedOptions) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return class indices (N,), the training rows and the validation rows.
+
+    Raises:
+        ValueError: a part without a row of some class, or no more training rows than neighbours are to vote.
+    """
+    labels = np.array(records.class_indices(task), np.int64)
+    train, val = (np.array([i for i, r in enumerate(records) if r.split == part and labels[i] >= 0], np.int64) for part in ("train", "val"))
+    for part, rows in (("training", train), ("validation", val)):
+        missing = [n for c, n in enumerate(TASKS[task]) if c not in labels[rows]]
+        if missing:
+            raise ValueError(f"neighbours need {part} rows of every class of {task}. Received none of: {', '.join(missing)}.")
+    if options.neighbors >= len(train):
+        raise ValueError(f"neighbors must be below the number of training rows, {len(train)}. Received: neighbors={options.neighbors}")
+    return labels, train, val
 
 
 def fit_reference(embeddings: np.ndarray, records: Records, task: str, model_sha256: str, options: EmbedOptions = EmbedOptions(),  # noqa: B008
@@ -173,18 +198,13 @@ def fit_reference(embeddings: np.ndarray, records: Records, task: str, model_sha
         say: told what was chosen.
 
     Raises:
-        ValueError: a class has fewer than two training patients, or no validation row.
+        ValueError: a class has fewer than two training patients, or no validation row; as many neighbours as training rows, or more.
     """
     from xray_tf.stats.neighbors import NEIGHBOR_COUNTS, NearestCases, Recipe, choose, compact, compare_recipes, kin_groups
     from xray_tf.stats.operating_points import decide, fit_operating_points
 
-    labels = np.array(records.class_indices(task), np.int64)
-    train, val = (np.array([i for i, r in enumerate(records) if r.split == part and labels[i] >= 0], np.int64) for part in ("train", "val"))
+    labels, train, val = _rows_to_fit(records, task, options)
     names = TASKS[task]
-    for part, rows in (("training", train), ("validation", val)):
-        missing = [n for c, n in enumerate(names) if c not in labels[rows]]
-        if missing:
-            raise ValueError(f"neighbours need {part} rows of every class of {task}. Received none of: {', '.join(missing)}.")
     kin = kin_groups(records.column("patient"), records.column("sha256"))
     shared = {"metric": options.metric, "weights": options.weights, "space": options.space, "components": options.components}
     rows = []
@@ -228,6 +248,28 @@ def _scores(tables: dict[str, Predictions], reported: np.ndarray, classifier: Cl
     return out
 
 
+def _notes(metrics: dict[str, Any], reported: Sequence[Record], classifier: Classifier) -> list[str]:
+    """Say what a reader of the scores must know: rows that were fitted on, patients that are not new, and decisions that follow different rules."""
+    sides = [metrics[k] for k in ("knn", "head") if metrics[k]]
+    if not sides:
+        return []
+    notes = []
+    if sides[0]["split"] == "val":
+        notes.append("There are no test rows: these are the validation rows, on which temperature and operating points were fitted, so the figures flatter.")
+    fitted_on = {"train", "val"} - {r.split for r in reported}
+    with (classifier.folder / "split.csv").open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
+        known = {r["patient"] for r in csv.DictReader(stream) if r["split"] in fitted_on} - {""}
+    familiar = sum(r.patient in known for r in reported)
+    if familiar:
+        notes.append(f"{familiar:,} of these {len(reported):,} rows have patient keys that the model was fitted on. Neighbours of the same key never vote, "
+                     "but the net has seen them: the figures say nothing about new patients.")
+    points = [side["operating_point"] for side in sides]
+    if len(set(points)) > 1:
+        notes.append(f"Neighbours decide at the operating point {points[0]}, the head at {points[1]}: a difference in accuracy or F1 is also one of these "
+                     "rules, a difference in AUROC is not.")
+    return notes
+
+
 def _maps(records: Records, embeddings: np.ndarray, options: EmbedOptions, say: Callable) -> dict[str, Any] | None:
     from xray_tf.stats.projection import map_pca, map_tsne
 
@@ -248,6 +290,7 @@ def _write(draft: Path, classifier: Classifier, corpus: Corpus, records: Records
     from xray_tf.pages.embedding_figures import draw_map
     from xray_tf.pages.embedding_page import Point, render_page
     from xray_tf.pages.figures import confusion_matrix, to_png_bytes
+    from xray_tf.pages.words import SPLIT_NAMES, enumerate_text
 
     write_embeddings(draft / EMBEDDINGS, embeddings, records)
     reference.write(draft)
@@ -263,9 +306,12 @@ def _write(draft: Path, classifier: Classifier, corpus: Corpus, records: Records
     if not maps:
         return
     shown, knn, decided = maps["rows"], tables["knn"], tables.get("head", tables["knn"])
+    parts = Counter(records[i].split for i in shown)
+    counts = enumerate_text([f"{parts[part]:,} {name}" for part, name in {**SPLIT_NAMES, "": "new"}.items() if parts[part]]) + " radiographs"
     whose = "the network's head" if "head" in tables else "nearest neighbours"
     for name in ("tsne", "pca"):
-        figure = draw_map(maps[name], knn.labels[shown], decided.predicted[shown], knn.class_names, map_title(name, maps["about"]), whose)
+        figure = draw_map(maps[name], knn.labels[shown], decided.predicted[shown], knn.class_names,
+                          f"{map_title(name, maps['about'])}; {counts}", whose)
         (draft / f"{name}.png").write_bytes(to_png_bytes(figure))
     place = {records[i].sha256: at for at, i in enumerate(shown)}
     points = []

@@ -157,6 +157,7 @@ class _Run:
         facts = [f"Method {options.method}, layer {self.net.layer}, for {target}.",
                  f"Operating point: {self.operating_point or card.default_operating_point}.",
                  f"The pictures show what the model saw, {self.side} x {self.side} pixels.",
+                 f"Top region: the hottest {overlays.TOP_SHARE:.0%} of the pixels, inside the white line.",
                  f"{int(np.concatenate(self.empty).sum()):,} maps are empty."]
         grid = self._grid()
         return render_explanations(card.name, facts, self.shown, len(self.records) - len(self.errors), self.errors, grid, overlays.RULE)

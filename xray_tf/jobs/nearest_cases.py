@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 from xray_tf.artifact import new_folder, write_text
@@ -14,6 +15,7 @@ from xray_tf.pages.embedding_figures import draw_nearest
 from xray_tf.pages.nearest_page import Query, render_nearest
 
 SIDE = 224  # pixels of a thumbnail
+PICTURED = 23  # neighbours with a picture on the page; the table names all
 
 
 def nearest_cases(model: str | os.PathLike | Classifier, images: Any, out: str | os.PathLike | None = None, *, k: int = 5,
@@ -32,7 +34,7 @@ def nearest_cases(model: str | os.PathLike | Classifier, images: Any, out: str |
 
     Raises:
         ArtifactError: the artifact has no reference.
-        ValueError: no file was found, or one cannot be read.
+        ValueError: k is below 1, no file was found, or one cannot be read.
         FileNotFoundError: `data` is no folder.
     """
     finder = NearestCaseFinder(model)
@@ -46,18 +48,19 @@ def nearest_cases(model: str | os.PathLike | Classifier, images: Any, out: str |
 
 
 def _page(finder: NearestCaseFinder, table: NearestTable, predictions: Predictions, images: Any, data: str | os.PathLike | None) -> str:
-    files = {} if data is None else find_by_sha256(data, {(r.sha256, r.path) for r in table})
+    pictured = [r for r in table if r.rank <= PICTURED]
+    files = {} if data is None else find_by_sha256(data, {(r.sha256, r.path) for r in pictured})
     rows = finder.reference.rows
     files_known, patients_known = set(rows.column("sha256")), set(rows.column("patient")) - {""}
     queries = []
     records, _ = finder.read(images)
     for record, row in zip(records, predictions, strict=True):
         near = table.of(record.path)
-        titles = [f"{r.rank}. {r.subtype or r.label}, {r.distance:.3f}\n{r.patient or 'patient not known'}" for r in near]
-        pictures = [_picture(files.get(r.sha256)) for r in near]
-        figure = draw_nearest(_picture(record.path), f"asked about\n{os.path.basename(record.path)[:26]}", pictures, titles)
+        titles = [f"{r.rank}. {r.subtype or r.label}, {r.distance:.3f}\n{r.patient or 'patient not known'}" for r in near if r.rank <= PICTURED]
+        pictures = [_picture(files.get(r.sha256)) for r in near if r.rank <= PICTURED]
+        figure = draw_nearest(_picture(record.path), f"asked about\n{Path(record.path).stem[:26]}", pictures, titles)
         queries.append(Query(row, list(near), figure, record.sha256 in files_known, record.patient in patients_known))
-    missing = len({r.sha256 for r in table} - set(files))
+    missing = len({r.sha256 for r in pictured} - set(files))
     where = "" if data is None else os.fspath(data)
     return render_nearest(finder.classifier.card, finder.reference.class_names, finder.reference.cases.recipe.describe(), queries, where, missing)
 

@@ -112,11 +112,15 @@ class Reference:
             embeddings: (M, D) float32.
             records: M, for their patient keys and sha256.
             k: return so many neighbours; as many as vote when None. The vote is the recipe's in any case.
+
+        Raises:
+            ValueError: k is below 1, or shapes do not fit.
         """
         from xray_tf.stats.neighbors import kin_groups
 
         groups = kin_groups([*self.rows.column("patient"), *(r.patient for r in records)], [*self.rows.column("sha256"), *(r.sha256 for r in records)])
         cases, voters = self.cases.with_kin(groups[: len(self.rows)]), self.cases.recipe.k
+        _check_count(k)
         distances, indices = cases.kneighbors(embeddings, max(k or 1, voters), groups[len(self.rows):])
         near = distances[:, :voters]
         return Neighborhood(cases.vote(near, indices[:, :voters]), distances[:, : k or voters], indices[:, : k or voters], cases.unusualness(near))
@@ -228,8 +232,9 @@ class NearestCaseFinder:
             (neighbours, the reference's predictions).
 
         Raises:
-            ValueError: no file was found, or one cannot be read; the message names it.
+            ValueError: k is below 1, no file was found, or one cannot be read; the message names it.
         """
+        _check_count(k)
         records, pixels = self.read(images)
         found = self.reference.ask(self.embed(pixels), records, k)
         return self.reference.table(found, records), self.reference.predictions(found, records)
@@ -239,6 +244,8 @@ class NearestCaseFinder:
         card = self.classifier.card
         if isinstance(images, np.ndarray):
             stack = images[None] if images.ndim == 2 else images
+            if not len(stack):
+                raise ValueError(f"images must hold one radiograph or more, (H, W) or (N, H, W) uint8. Received: shape {images.shape}")
             queries = [read_query(image, card, f"image {i}") for i, image in enumerate(stack)]
         else:
             found = list_files([images] if isinstance(images, str | os.PathLike) else list(images))
@@ -247,6 +254,11 @@ class NearestCaseFinder:
             if query.pixels is None:
                 raise ValueError(f"{query.record.path} cannot be read ({query.error}). Leave it out.")
         return [query.record for query in queries], np.stack([query.pixels for query in queries])
+
+
+def _check_count(k: int | None) -> None:
+    if k is not None and k < 1:
+        raise ValueError(f"k, how many neighbours to name, must be a whole number above 0. Received: k={k!r}")
 
 
 def add_reference(model: str | os.PathLike | Classifier, results: str | os.PathLike) -> Path:

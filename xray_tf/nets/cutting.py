@@ -61,8 +61,10 @@ class _Call:
 
 def _check_model(model: keras.Model) -> None:
     if not _is_graph(model):
+        advice = "Build it first by calling it on keras.Input(...), or wrap it: keras.Model(x, model(x))." if isinstance(model, keras.Model) else \
+            "Of an artifact, give the model inside: xray_tf.load(FOLDER).model; of a file, keras.saving.load_model(FILE)."
         raise ValueError("GradCAM needs a functional or a built Sequential Keras model, whose layers can be looked at. "
-                         f"Received: {type(model).__name__}. Build it first by calling it on keras.Input(...), or wrap it: keras.Model(x, model(x)).")
+                         f"Received: {type(model).__name__}. {advice}")
     if len(model.inputs) != 1 or len(model.inputs[0].shape) != 4:
         raise ValueError(f"GradCAM needs a model of one image input (B, H, W, C). Received: inputs {[tuple(t.shape) for t in model.inputs]}")
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from xray_tf.pages.figures import CLASS_COLOURS, INK, MUTED, Picture, contact_sheet
 
 UNKNOWN = "#b8c0c6"
+NEAREST_COLUMNS = 6  # more radiographs a line are too small to see
 
 
 def draw_map(points, labels, decided, class_names: Sequence[str], title: str, decided_by: str = "the network's head") -> Figure:
@@ -47,7 +48,7 @@ def draw_map(points, labels, decided, class_names: Sequence[str], title: str, de
 
 
 def draw_nearest(query: np.ndarray | None, query_title: str, images: Sequence[np.ndarray | None], titles: Sequence[str]) -> Figure:
-    """Draw a radiograph and its nearest training cases side by side.
+    """Draw a radiograph and its nearest training cases side by side, six a line.
 
     Args:
         query: (S, S) uint8, or None where it cannot be shown.
@@ -58,8 +59,8 @@ def draw_nearest(query: np.ndarray | None, query_title: str, images: Sequence[np
     side = next((i.shape[0] for i in (query, *images) if i is not None), 64)
     empty = np.full((side, side), 235, np.uint8)
     shown = [empty if i is None else i for i in (query, *images)]
-    missing = ["" if i is not None else "\n(file not found)" for i in (query, *images)]
-    return contact_sheet(np.stack(shown), [t + m for t, m in zip([query_title, *titles], missing, strict=True)], columns=len(shown))
+    missing = ["" if i is not None else "\n(no picture)" for i in (query, *images)]
+    return contact_sheet(np.stack(shown), [t + m for t, m in zip([query_title, *titles], missing, strict=True)], columns=NEAREST_COLUMNS)
 
 
 def _keys(axes, entries: Sequence[tuple[str, str]], marker: str = "o") -> None:

@@ -149,8 +149,10 @@ def _comparison(metrics: dict[str, Any]) -> str:
     head = "".join(f'<th scope="col">{_e(t)}</th>' for _, t in sides)
     matrices = "".join(_matrix(metrics[k]["confusion_matrix"], metrics["class_names"], t) for k, t in sides)
     first = metrics[sides[0][0]]
+    notes = "".join(f'<p class="warning" role="note">{_e(note)}</p>' for note in metrics["notes"])
     return f"""<section aria-labelledby="compare-title"><h2 id="compare-title">The same rows, two readers</h2>
 <p>On {_e(rows_text(first))}. In brackets: {_e(first["interval"]["kind"])}. Operating points are fitted on validation rows.</p>
+{notes}
 <div class="scroll" tabindex="0" role="region" aria-label="Metrics"><table><caption>Metrics of both</caption>
 <thead><tr><th scope="col">metric</th>{head}</tr></thead><tbody>{body}</tbody></table></div>
 <div class="figures">{matrices}</div></section>"""

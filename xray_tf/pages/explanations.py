@@ -61,8 +61,9 @@ def render_explanations(title: str, facts: Sequence[str], shown: Sequence[Shown]
         parts.append(f'<p class="warning" role="note"><strong>Empty maps: {len(empty)} of those shown.</strong> Nothing in the layer speaks for the class '
                      "explained; the radiograph is shown as it is.</p>")
     if grid is not None:
-        parts.append(_section("outcomes", "Right and wrong", f"<p>{_e(rule)}</p>" + _figure(grid, "Overlays of true positives, false positives, true "
-                                                                                               "negatives and false negatives, one row each.")))
+        said = f"<p>{_e(rule)} p is that probability.</p>"
+        parts.append(_section("outcomes", "Right and wrong", said + _figure(grid, "Overlays of true positives, false positives, true negatives and false "
+                                                                                  "negatives, one row each.")))
     more = f"<p>{_e(f'The first {len(shown):,} of {total:,}; the folder holds all.')}</p>" if len(shown) < total else ""
     parts.append(_section("radiographs", "Radiographs", more + _PANELS + "".join(map(_card, shown)) + "</div>"))
     if errors:

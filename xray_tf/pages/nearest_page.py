@@ -76,8 +76,7 @@ def _query(query: Query, class_names: Sequence[str]) -> str:
         what = "The same file is" if query.known else "Radiographs with its patient key are"
         out.append(f'<p class="warning" role="note">{what} among the training radiographs; all of that patient\'s were passed over.</p>')
     picture = base64.b64encode(to_png_bytes(query.panel)).decode("ascii")
-    alt = f"The radiograph asked about and its {len(near)} nearest, in the order of the table"
-    out.append(f'<figure><img alt="{alt}" src="data:image/png;base64,{picture}"></figure>')
+    out.append(f'<figure><img alt="The radiograph asked about and its nearest, in the order of the table" src="data:image/png;base64,{picture}"></figure>')
     cells = [(r.label, r.subtype, f"{r.distance:.4f}", r.patient, r.path) for r in near]
     body = "".join(f"<tr><th scope='row'>{r.rank}</th>" + "".join(f"<td>{_e(v)}</td>" for v in c) + "</tr>" for r, c in zip(near, cells, strict=True))
     out.append('<div class="scroll" tabindex="0" role="region" aria-label="Neighbours"><table><caption>Neighbours</caption><thead><tr>'
