@@ -63,8 +63,8 @@ def shortcut_sentences(result: dict[str, Any]) -> list[str]:
     out = [first]
     for region in ("lungs", "usual_lungs", "lungs_box", "outside", "inside_border", "displaced"):
         cells = [c for c in result["cells"] if c["region"] == region]
-        out.append(f"Without {_the(region)}: " + "; ".join(f"{metric_text(m)} {_range([c[m] for c in cells])} over the fills, {value_text(lead[m])} unchanged"
-                                                           for m in _drawn(result)) + ".")
+        out.append(f"{_taken(region)}: " + "; ".join(f"{metric_text(m)} {_range([c[m] for c in cells])} over the fills, {value_text(lead[m])} unchanged"
+                                              for m in _drawn(result)) + ".")
     lungs = result["maps"]["of"][method]["regions"]["lungs"]
     if lungs["energy"]:
         centre = result["maps"]["of"].get("centre", {}).get("regions", {}).get("lungs", {})
@@ -271,10 +271,10 @@ def _rows(result: dict[str, Any]) -> str:
     return f"{result['rows']:,} {SPLIT_NAMES.get(result['split'], 'labelled')} radiographs{patients}"
 
 
-def _the(region: str) -> str:
-    words = {"displaced": "as many pixels elsewhere", "usual_lungs": "the place where lungs usually are", "outside": "everything but the lungs",
-             "inside_border": "everything but the border"}
-    return words.get(region, f"the {REGION_NAMES[region]}")
+def _taken(region: str) -> str:
+    words = {"displaced": "Without as many pixels elsewhere", "usual_lungs": "Without the place where lungs usually are", "outside": "With nothing but the lungs",
+             "inside_border": "With nothing but the border"}
+    return words.get(region, f"Without the {REGION_NAMES[region]}")
 
 
 def _range(cells: Sequence[dict[str, Any]]) -> str:
