@@ -272,8 +272,8 @@ def _rows(result: dict[str, Any]) -> str:
 
 
 def _taken(region: str) -> str:
-    words = {"displaced": "Without as many pixels elsewhere", "usual_lungs": "Without the place where lungs usually are", "outside": "With nothing but the lungs",
-             "inside_border": "With nothing but the border"}
+    words = {"displaced": "Without as many pixels elsewhere", "usual_lungs": "Without the place where lungs usually are",
+             "outside": "With nothing but the lungs", "inside_border": "With nothing but the border"}
     return words.get(region, f"Without the {REGION_NAMES[region]}")
 
 
