@@ -37,8 +37,8 @@ class DataOptions(Checked):
     patient_key: str = option("namespaced", "namespaced: person1 of bacteria and of virus are two children; bare: they are one", ("namespaced", "bare"))
     split_by: str = option("patient", "image only where the source has no patient key; it is recorded and shown", ("patient", "image"))
     split: str | None = option(None, "a split.csv of an earlier run, to have the same rows again", metavar="FILE")
-    validation: float = option(0.20, "share of the radiographs outside the test part", metavar="SHARE")
-    test: float = option(0.15, "share carved out as test where the source brings no test part", metavar="SHARE")
+    validation: float = option(0.20, "share of the radiographs outside the test part", metavar="SHARE", least=0, below=1)
+    test: float = option(0.15, "share carved out as test where the source brings no test part", metavar="SHARE", least=0, below=1)
     strict: bool = option(False, "stop at the first unusable file instead of reporting it and going on")
     cache: str | None = option(None, "where decoded pixels are kept (default: the user's cache folder)", metavar="DIR")
     attribution: str | None = option(None, "whose radiographs they are and under which licence, for the model card; known data sets need none",
@@ -98,43 +98,43 @@ class EvaluateOptions(Checked):
 
 
 @dataclass(frozen=True)
-class ShiftOptions:
+class ShiftOptions(Checked):
     """How well decisions hold under graded changes of the same radiographs."""
 
     shift: bool = option(False, "also measure the same radiographs under graded changes (shift.json, shift.csv, shift.png)")
     stresses: str = option("all", "which changes: all, or names and groups (intensity, detail, geometry, additions), comma-separated", metavar="NAMES")
-    shift_rows: int = option(300, "at most so many radiographs under the changes, classes as even as can be (0 = all)", metavar="N")
-    shift_bootstrap: int = option(200, "replicates behind each interval of the shift bench", metavar="N")
+    shift_rows: int = option(300, "at most so many radiographs under the changes, classes as even as can be (0 = all)", metavar="N", least=0)
+    shift_bootstrap: int = option(200, "replicates behind each interval of the shift bench", metavar="N", least=0)
     shift_seed: int = option(0, "of the rows drawn, the changes and their bootstrap", metavar="N")
 
 
 @dataclass(frozen=True)
-class EmbedOptions:
+class EmbedOptions(Checked):
     """How embeddings are searched, voted on and drawn."""
 
-    neighbors: int = option(0, "how many nearest training radiographs vote; 0: chosen by cross-validation over patients", metavar="K")
+    neighbors: int = option(0, "how many nearest training radiographs vote; 0: chosen by cross-validation over patients", metavar="K", least=0)
     metric: str = option("cosine", "distance between embeddings", ("cosine", "euclidean"))
     weights: str = option("distance", "each neighbour's vote: the same, or 1 / distance", ("uniform", "distance"))
     space: str = option("standardised", "embeddings as they are, or each dimension at mean 0 and variance 1", ("raw", "standardised"))
-    components: int = option(512, "then reduced to so many principal components; 0: not reduced", metavar="N")
-    perplexity: float = option(30.0, "of t-SNE", metavar="NUMBER")
-    map_rows: int = option(6000, "the most radiographs on the maps and the page, test rows first; 0: no maps and no page", metavar="N")
+    components: int = option(512, "then reduced to so many principal components; 0: not reduced", metavar="N", least=0)
+    perplexity: float = option(30.0, "of t-SNE", metavar="NUMBER", least=1)
+    map_rows: int = option(6000, "the most radiographs on the maps and the page, test rows first; 0: no maps and no page", metavar="N", least=0)
     embed_seed: int = option(0, "of the folds and of t-SNE", metavar="N")
 
 
 @dataclass(frozen=True)
-class ExplainOptions:
+class ExplainOptions(Checked):
     """How heat maps are made and drawn."""
 
     method: str = option("grad_cam", "how a decision is explained",
                          ("grad_cam", "grad_cam_plus_plus", "layer_cam", "hires_cam", "eigen_cam", "occlusion", "integrated_gradients", "grad_cam_flip"))
     layer: str | None = option(None, "the feature map explained (default: the one named features, else the last)", metavar="NAME")
     target: str | None = option(None, "the class explained (default: the one decided)", metavar="CLASS")
-    alpha: float = option(0.5, "weight of the colours over the radiograph, from 0 to 1", metavar="SHARE")
+    alpha: float = option(0.5, "weight of the colours over the radiograph, from 0 to 1", metavar="SHARE", least=0)
     colormap: str = option("jet", "an OpenCV colour map, such as jet, viridis, inferno, turbo", metavar="NAME")
-    grid_columns: int = option(4, "radiographs shown of each outcome (hits and misses), where labels are known", metavar="N")
-    page_rows: int = option(60, "radiographs on the page; the folder holds all", metavar="N")
-    map_batch_size: int = option(32, "radiographs a pass", metavar="N")
+    grid_columns: int = option(4, "radiographs shown of each outcome (hits and misses), where labels are known", metavar="N", least=0)
+    page_rows: int = option(60, "radiographs on the page; the folder holds all", metavar="N", least=0)
+    map_batch_size: int = option(32, "radiographs a pass", metavar="N", least=1)
 
 
 @dataclass(frozen=True)
