@@ -57,7 +57,7 @@ def _edit(folder, change):
         (lambda f: (f / "weights.bin").unlink(), "missing"),
         (lambda f: _edit(f, lambda raw: raw.update(format_version=2)), "Upgrade"),
         (lambda f: _edit(f, lambda raw: raw.update(kind="spell")), "spell"),
-        (lambda f: _edit(f, lambda raw: raw.update(kind="detector")), "Expected classifier"),
+        (lambda f: _edit(f, lambda raw: raw.update(kind="detector")), "Expected a classifier, such as `python -m xray_tf.train` makes"),
         (lambda f: _edit(f, lambda raw: raw.update(surprise=1)), "surprise"),
         (lambda f: _edit(f, lambda raw: raw["files"].update({"../outside": "0"})), "outside the folder"),
     ],

@@ -1,6 +1,7 @@
 """Every command: what it leaves on disk, its exit status, and what it says when something is wrong."""
 
 import csv
+import errno
 import json
 import os
 import shutil
@@ -12,7 +13,7 @@ import time
 import numpy as np
 import pytest
 
-from xray_tf import audit, evaluate, export, predict, train
+from xray_tf import audit, commands, evaluate, export, predict, train
 from xray_tf.data.predictions import Predictions
 from xray_tf.jobs.loaded import load
 
@@ -91,6 +92,16 @@ def test_what_the_user_can_mend_is_one_line_and_status_2(command, args, message,
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("error: ") and message in error
     assert not (tmp_path / "OUT").exists()
+
+
+@pytest.mark.parametrize(("number", "advice"), [(errno.EROFS, "name another"), (errno.EACCES, "name another"), (errno.ENOSPC, "Free some space")])
+def test_what_the_system_refuses_is_told_with_what_to_do(number, advice, capsys):
+    def job():
+        raise OSError(number, os.strerror(number), "out/model")
+
+    assert commands.run(job) == 2
+    error = capsys.readouterr().err
+    assert "out/model" in error and advice in error
 
 
 def test_an_output_that_cannot_be_written_is_told(phantoms, cache, tmp_path, capsys):

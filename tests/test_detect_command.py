@@ -47,7 +47,7 @@ def test_the_card_names_the_command(model):
     (["fit", "--data", "PHANTOMS", "--out", "OUT"], "--report-on-pneumonia"),
     (["fit", "--data", "no/such/folder", "--out", "OUT"], "does not exist"),
     (["fit", "--data", "PHANTOMS", "--out", "OUT", "--report-on-pneumonia"], "5 folds need fit normals"),
-    (["score", "--model", "BINARY", "--data", "PHANTOMS", "--out", "OUT"], "holds a 'classifier' artifact"),
+    (["score", "--model", "BINARY", "--data", "PHANTOMS", "--out", "OUT"], "holds a 'classifier' artifact. Expected a detector, such as"),
     (["score", "--model", "MODEL", "--data", "no/such/folder", "--out", "OUT"], "leads to no image"),
     (["score", "--model", "MODEL", "--data", "PHANTOMS", "--out", "OUT", "--part", "val"], "no radiograph of the part 'val'"),
     (["score", "--model", "MODEL", "--data", "PHANTOMS", "--out", "OUT", "--thresholds", "log_density=1"], "one finite number for each"),

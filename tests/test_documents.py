@@ -1,6 +1,7 @@
 """What we tell people: the lines of README and docs are accepted, their Python runs, every public name is told, the notebooks run."""
 
 import importlib
+import importlib.util
 import os
 import re
 import shlex
@@ -56,6 +57,9 @@ def test_the_links_of_the_docs_lead_somewhere(path):
 def test_every_public_name_is_told_in_one_line():
     told = dict(re.findall(r"^\| `(\w+)` \| (.+\.) \|$", DOCS[REPOSITORY / "docs" / "api.md"], re.M))
     assert sorted(told) == sorted(xray_tf.__all__), "run python docs/api.py"
+    spec = importlib.util.spec_from_file_location("api", REPOSITORY / "docs" / "api.py")
+    spec.loader.exec_module(writer := importlib.util.module_from_spec(spec))
+    assert writer.page() == DOCS[REPOSITORY / "docs" / "api.md"], "run python docs/api.py"
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,18 @@ from dataclasses import fields
 
 import pytest
 
-from xray_tf.options import DataOptions, EmbedOptions, EvaluateOptions, ExplainOptions, ModelOptions, TrainOptions, add_flags, from_flags, provenance
+from xray_tf.options import (
+    DataOptions,
+    EmbedOptions,
+    EvaluateOptions,
+    ExplainOptions,
+    ModelOptions,
+    ShiftOptions,
+    TrainOptions,
+    add_flags,
+    from_flags,
+    provenance,
+)
 
 ALL = (DataOptions, ModelOptions, TrainOptions, EvaluateOptions)
 
@@ -54,12 +65,15 @@ def test_every_field_has_help():
     (ModelOptions, {"resize": "stretch"}, "crop"),
     (EvaluateOptions, {"bootstrap": -1}, "bootstrap"),
     (TrainOptions, {"learning_rate": float("nan")}, "learning_rate"),
-    (EmbedOptions, {"neighbors": -1}, "neighbors must be at least 0"),
-    (EmbedOptions, {"perplexity": 0.0}, "perplexity must be at least 1"),
     (EmbedOptions, {"metric": "manhattan"}, "cosine"),
     (ExplainOptions, {"grid_columns": 0}, "grid_columns must be at least 1"),
-    (ExplainOptions, {"map_batch_size": 0}, "map_batch_size must be at least 1"),
     (ExplainOptions, {"method": "tea_leaves"}, "grad_cam"),
+    (DataOptions, {"validation": 1.5}, "validation must be at least 0 and below 1. Received: validation=1.5"),
+    (DataOptions, {"test": -0.1}, "test must be at least 0"),
+    (EmbedOptions, {"neighbors": -2}, "neighbors must be at least 0"),
+    (EmbedOptions, {"perplexity": -5.0}, "perplexity must be at least 1"),
+    (ExplainOptions, {"map_batch_size": 0}, "map_batch_size must be at least 1"),
+    (ShiftOptions, {"shift_rows": -1}, "shift_rows must be at least 0"),
 ])
 def test_values_outside_their_range_are_refused_in_python_too(cls, value, message):
     with pytest.raises(ValueError, match=message):

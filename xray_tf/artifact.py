@@ -19,6 +19,7 @@ from typing import Any
 
 FORMAT_VERSION = 1
 KINDS = ("classifier", "detector")
+_MAKERS = {"classifier": "train", "detector": "detect fit"}  # the command that makes each
 CARD = "card.json"
 MANIFEST = "manifest.json"
 CHECKPOINT = "checkpoint.npz"  # of a run that is not an artifact yet
@@ -173,7 +174,8 @@ def read_card(folder: str | os.PathLike, kind: str | None = None) -> Card:
         raise ArtifactError(f"{path} does not describe an artifact: unknown fields {sorted(unknown)}, missing fields {sorted(missing)}.")
     card = Card(**{**raw, "class_names": tuple(raw.get("class_names", ())), "notes": tuple(raw.get("notes", ()))})
     if card.kind not in KINDS or kind not in (None, card.kind):
-        raise ArtifactError(f"{folder} holds a {card.kind!r} artifact. Expected {kind or KINDS}.")
+        wanted = f"a {kind}, such as `python -m xray_tf.{_MAKERS[kind]}` makes" if kind else f"one of {KINDS}"
+        raise ArtifactError(f"{folder} holds a {card.kind!r} artifact. Expected {wanted}.")
     check_files(folder, card.files)
     return card
 

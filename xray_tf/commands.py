@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import shlex
 import sys
 from collections.abc import Callable, Sequence
 
 from xray_tf.shipped import DEFAULT
+
+_WRITABLE = ". Expected a place that can be read and, for --out and --cache, written; name another."
+_ADVICE = {errno.EACCES: _WRITABLE, errno.EPERM: _WRITABLE, errno.EROFS: _WRITABLE, errno.ENOSPC: ". Free some space, or name another --out or --cache."}
 
 
 def command_line(module: str, args: Sequence[str] | None) -> str:
@@ -36,7 +40,8 @@ def run(job: Callable[[], int | None]) -> int:
     try:
         return job() or 0
     except (ValueError, OSError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        advice = _ADVICE.get(getattr(error, "errno", None), "")
+        print(f"error: {error}{advice}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

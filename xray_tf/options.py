@@ -37,8 +37,8 @@ class DataOptions(Checked):
     patient_key: str = option("namespaced", "namespaced: person1 of bacteria and of virus are two children; bare: they are one", ("namespaced", "bare"))
     split_by: str = option("patient", "image only where the source has no patient key; it is recorded and shown", ("patient", "image"))
     split: str | None = option(None, "a split.csv of an earlier run, to have the same rows again", metavar="FILE")
-    validation: float = option(0.20, "share of the radiographs outside the test part", metavar="SHARE")
-    test: float = option(0.15, "share carved out as test where the source brings no test part", metavar="SHARE")
+    validation: float = option(0.20, "share of the radiographs outside the test part", metavar="SHARE", least=0, below=1)
+    test: float = option(0.15, "share carved out as test where the source brings no test part", metavar="SHARE", least=0, below=1)
     strict: bool = option(False, "stop at the first unusable file instead of reporting it and going on")
     cache: str | None = option(None, "where decoded pixels are kept (default: the user's cache folder)", metavar="DIR")
     attribution: str | None = option(None, "whose radiographs they are and under which licence, for the model card; known data sets need none",
@@ -98,13 +98,13 @@ class EvaluateOptions(Checked):
 
 
 @dataclass(frozen=True)
-class ShiftOptions:
+class ShiftOptions(Checked):
     """How well decisions hold under graded changes of the same radiographs."""
 
     shift: bool = option(False, "also measure the same radiographs under graded changes (shift.json, shift.csv, shift.png)")
     stresses: str = option("all", "which changes: all, or names and groups (intensity, detail, geometry, additions), comma-separated", metavar="NAMES")
-    shift_rows: int = option(300, "at most so many radiographs under the changes, classes as even as can be (0 = all)", metavar="N")
-    shift_bootstrap: int = option(200, "replicates behind each interval of the shift bench", metavar="N")
+    shift_rows: int = option(300, "at most so many radiographs under the changes, classes as even as can be (0 = all)", metavar="N", least=0)
+    shift_bootstrap: int = option(200, "replicates behind each interval of the shift bench", metavar="N", least=0)
     shift_seed: int = option(0, "of the rows drawn, the changes and their bootstrap", metavar="N")
 
 

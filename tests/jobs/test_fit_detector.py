@@ -200,7 +200,8 @@ def test_what_cannot_be_fitted_is_refused_and_leaves_nothing(change, data, messa
 
 
 @pytest.mark.parametrize(("image", "message"), [
-    (np.zeros((4, 4, 4, 1), np.uint8), "take one channel"), (np.zeros((4, 4)), r"\(H, W\) or \(N, H, W\) uint8"), (np.zeros((0, 4, 4), np.uint8), "uint8")])
+    (np.zeros((4, 4, 4, 1), np.uint8), "make one channel"), (np.zeros((8, 8, 3), np.uint8), "make one channel"),
+    (np.zeros((4, 4)), r"\(H, W\) or \(N, H, W\) uint8"), (np.zeros((0, 4, 4), np.uint8), "uint8")])
 def test_pixels_of_another_form_are_refused(detector, image, message):
     with pytest.raises(ValueError, match=message):
         detector.score(image)

@@ -73,6 +73,11 @@ def test_another_operating_point_changes_decisions_not_probabilities(binary, fil
 @pytest.mark.parametrize(("images", "message"), [
     (np.zeros((2, 8, 8), np.float32), "uint8"),
     (np.zeros((2, 8, 8, 3), np.uint8), "channel"),
+    (np.zeros((8, 8, 3), np.uint8), "channel"),  # not eight radiographs three pixels wide
+    (np.full((8, 8), np.nan), "round them to uint8"),
+    (None, "expected paths.*Received: NoneType"),
+    ([np.zeros((8, 8), np.uint8)], "Received: ndarray"),
+    (b"bytes", "Received: bytes"),
     (np.zeros((0, 8, 8), np.uint8), r"\(0, 8, 8\)"),
     (np.zeros(5, np.uint8), r"\(5,\)"),
     ("no such file.jpeg", "no such file"),
@@ -81,6 +86,12 @@ def test_another_operating_point_changes_decisions_not_probabilities(binary, fil
 def test_input_that_does_not_fit_is_refused(binary, images, message):
     with pytest.raises((ValueError, OSError), match=message):
         binary.predict(images)
+
+
+@pytest.mark.parametrize("images", [np.zeros((2, 8, 8), np.uint8), "files"])
+def test_a_batch_of_nothing_is_refused(binary, files, images):
+    with pytest.raises(ValueError, match="batch_size must be at least 1. Received: batch_size=0"):
+        binary.predict(files if isinstance(images, str) else images, batch_size=0)
 
 
 def test_a_notebook_shows_the_card(binary):

@@ -113,6 +113,16 @@ def test_a_folder_without_a_record_is_not_touched(bench):
         bench.run()
 
 
+def test_a_damaged_record_is_named_with_a_way_out_that_works(bench):
+    bench.run()
+    record = bench.out / "stages" / "b.json"
+    record.write_text("{broken")
+    with pytest.raises(ValueError, match="b.json is damaged .* Remove it and run again with --force"):
+        bench.run()
+    record.unlink()
+    assert bench.run(force=True) == ["b", "c"]
+
+
 def test_a_stage_killed_between_its_folder_and_its_record_counts_as_done(bench):
     bench.run()
     path = bench.out / "stages" / "c.json"

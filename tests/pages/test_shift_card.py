@@ -56,6 +56,14 @@ def test_what_lies_below_the_axis_is_written_at_its_foot():
     assert axes.get_ylim()[0] == 0.5 and [t.get_text() for t in axes.texts] == ["0.12"]
 
 
+def test_the_axis_goes_down_to_0_where_many_values_lie_low():
+    result = made_up()
+    for stress in result["stresses"]:
+        stress["cells"][2]["specificity"]["value"] = 0.123
+    axes = [a for a in shift_curves(result).axes if a.get_title(loc="left")]
+    assert axes[0].get_ylim()[0] == 0 and not any(a.texts for a in axes)
+
+
 def test_tables_hold_the_values_of_every_cell():
     result = made_up()
     head, rows = shift_table(result)

@@ -251,7 +251,11 @@ def find_files(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> Scan:
     Raises:
         SourceError: nothing was given, or one of the paths leads to nothing.
     """
-    given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    single = isinstance(paths, str | os.PathLike | bytes) or not isinstance(paths, Iterable)
+    given = [paths] if single else list(paths)
+    wrong = [type(item).__name__ for item in given if not isinstance(item, str | os.PathLike)]
+    if wrong:
+        raise SourceError(f"expected paths of files, folders or globs, or one array of grey pixels where arrays are taken. Received: {wrong[0]}.")
     if not given:
         raise SourceError("no radiograph was given. Expected files, folders or globs.")
     found, findings = {}, []

@@ -17,6 +17,7 @@ from xray_tf.data.decoding import resize_pixels
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Record, Records, class_index
 from xray_tf.data.sources import list_files
+from xray_tf.jobs.queries import check_batch_size, grey_stack
 from xray_tf.shipped import find_model
 
 if TYPE_CHECKING:
@@ -73,8 +74,7 @@ class Classifier:
         if isinstance(images, np.ndarray):
             batches = self._array_batches(images, batch_size)
         else:
-            paths = [images] if isinstance(images, str | os.PathLike) else list(images)
-            batches = self.stream(list_files(paths), batch_size, operating_point)
+            batches = self.stream(list_files(images), batch_size, operating_point)
             return _joined(self.card.class_names, batches)
         return _joined(self.card.class_names, (self.decided(r, p, operating_point) for r, p in batches))
 
@@ -131,6 +131,7 @@ class Classifier:
 
     def stream(self, records: Records, batch_size: int = 64, operating_point: str | None = None) -> Iterator[Predictions]:
         """Predict files batch by batch, in order, in constant memory; what cannot be read becomes a row with `error`."""
+        check_batch_size(batch_size)
         prep = self.card.preprocessing
         files = (records.file(r) for r in records)
         pixels = iter(stream_pixels(files, prep["image_size"], prep["resize"]))
@@ -151,10 +152,7 @@ class Classifier:
         return forward(self.model, pixels, points=points, batch_size=batch_size, **more)
 
     def _array_batches(self, images: np.ndarray, batch_size: int) -> Iterator[tuple[list[Record], list]]:
-        images = images[None] if images.ndim == 2 else images
-        if images.ndim != 3 or images.dtype != np.uint8 or not len(images):
-            raise ValueError("images must be grey pixels in [0, 255], an array (H, W) or (N, H, W) uint8. "
-                             f"Received: shape {images.shape}, {images.dtype}" + (" with a channel axis: take one channel" if images.ndim == 4 else ""))
+        images = grey_stack(images, batch_size)
         prep = self.card.preprocessing
         for start in range(0, len(images), batch_size):
             part = images[start : start + batch_size]

@@ -21,6 +21,7 @@ from xray_tf.data.records import Finding, Record, Records
 from xray_tf.data.scores import VERDICTS, Scores
 from xray_tf.data.sources import list_files
 from xray_tf.jobs.feature_scores import FeatureScores, load_features
+from xray_tf.jobs.queries import check_batch_size, grey_stack
 from xray_tf.shipped import find_model
 from xray_tf.stats.anomaly import OrRule
 from xray_tf.stats.density import Density
@@ -160,12 +161,12 @@ class Detector:
         if isinstance(images, np.ndarray):
             parts = [self._judged(rows, self._results(results), rule, batch_size)[0] for rows, results in self._array_batches(images, batch_size)]
         else:
-            paths = [images] if isinstance(images, str | os.PathLike) else list(images)
-            parts = [scores for scores, _ in self.stream(list_files(paths), batch_size, rule)]
+            parts = [scores for scores, _ in self.stream(list_files(images), batch_size, rule)]
         return Scores.joined(parts)
 
     def stream(self, records: Records, batch_size: int = 64, rule: OrRule | None = None) -> Iterator[tuple[Scores, np.ndarray]]:
         """Score files batch by batch, in order, in constant memory; yields (scores, pixels (n, S, S) uint8 of the rows without an error)."""
+        check_batch_size(batch_size)
         prep = self.card.preprocessing
         pixels = iter(stream_pixels((records.file(r) for r in records), prep["image_size"], prep["resize"]))
         rows = iter(records)
@@ -206,10 +207,7 @@ class Detector:
         return scores_of(rule, records, values, errors), pixels
 
     def _array_batches(self, images: np.ndarray, batch_size: int) -> Iterator[tuple[list[Record], list]]:
-        images = images[None] if images.ndim == 2 else images
-        if images.ndim != 3 or images.dtype != np.uint8 or not images.size:
-            raise ValueError("images must be grey pixels in [0, 255], an array (H, W) or (N, H, W) uint8. "
-                             f"Received: shape {images.shape}, {images.dtype}" + (" with a channel axis: take one channel" if images.ndim == 4 else ""))
+        images = grey_stack(images, batch_size)
         prep = self.card.preprocessing
         for start in range(0, len(images), batch_size):
             part = images[start : start + batch_size]

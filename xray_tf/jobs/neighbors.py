@@ -25,7 +25,7 @@ from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Record, Records, Table, class_index
 from xray_tf.data.sources import list_files
 from xray_tf.jobs.loaded import Classifier, load
-from xray_tf.jobs.queries import read_query
+from xray_tf.jobs.queries import grey_stack, read_query
 
 PIECE, ARRAYS, ABOUT = "reference", "reference.npz", "reference.json"
 COLUMNS = ("path", "patient", "sha256", "label", "subtype")
@@ -243,12 +243,9 @@ class NearestCaseFinder:
         """Decode files, or take pixels; return them as records, files with their sha256, and pixels (N, S, S) uint8."""
         card = self.classifier.card
         if isinstance(images, np.ndarray):
-            stack = images[None] if images.ndim == 2 else images
-            if not len(stack):
-                raise ValueError(f"images must hold one radiograph or more, (H, W) or (N, H, W) uint8. Received: shape {images.shape}")
-            queries = [read_query(image, card, f"image {i}") for i, image in enumerate(stack)]
+            queries = [read_query(image, card, f"image {i}") for i, image in enumerate(grey_stack(images))]
         else:
-            found = list_files([images] if isinstance(images, str | os.PathLike) else list(images))
+            found = list_files(images)
             queries = [read_query(found.file(row), card, row.path) for row in found]
         for query in queries:
             if query.pixels is None:

@@ -16,6 +16,33 @@ from xray_tf.data.records import Record
 from xray_tf.data.sources import list_files
 
 
+def grey_stack(images: np.ndarray, batch_size: int = 1) -> np.ndarray:
+    """Return an array of radiographs as (N, H, W) uint8.
+
+    Args:
+        images: (H, W) or (N, H, W) uint8, grey pixels in [0, 255].
+        batch_size: checked too.
+
+    Raises:
+        ValueError: another type or shape. Colour (H, W, 3) is refused by its last axis: it would pass for H radiographs three pixels wide.
+    """
+    check_batch_size(batch_size)
+    stack = images[None] if images.ndim == 2 else images
+    channels = images.ndim == 4 or images.ndim == 3 and images.shape[-1] in (1, 3, 4)
+    if stack.ndim != 3 or channels or stack.dtype != np.uint8 or not stack.size:
+        advice = ("The last axis looks like channels: make one channel of them, such as cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), or give the file's path."
+                  if channels else "Bring pixels to [0, 255] and round them to uint8, or give the path of the file." if stack.dtype != np.uint8 else "")
+        raise ValueError("images must be grey pixels in [0, 255], an array (H, W) or (N, H, W) uint8. "
+                         f"Received: shape {images.shape}, {images.dtype}. {advice}".rstrip())
+    return stack
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Raise ValueError unless at least one radiograph goes into a forward pass."""
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1. Received: batch_size={batch_size!r}")
+
+
 @dataclass(frozen=True)
 class Query:
     """One radiograph asked about.

@@ -200,6 +200,8 @@ class _Plan:
             return json.loads(self._path(name).read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
+        except ValueError as error:
+            raise ValueError(f"{self._path(name)} is damaged ({error}). Remove it and run again with --force: the stage {name} is then made again.") from error
 
     def settle(self) -> None:
         """Finish the records of stages that were killed between their folder and their record."""

@@ -46,7 +46,8 @@ def score_histograms(scores: Scores, thresholds: dict[str, float], bins: int = 4
                           label=f"{group} ({len(inside):,})", edgecolor="white", linewidth=0.3)
         axes.axvline(bound, color=INK, linewidth=1.5, linestyle=(0, (4, 2)), label=f"threshold {bound:.4g}")
         dress(axes, name.replace("_", " ").capitalize(), WORDS.get(name, "higher = more normal"), "% of the group")
-        axes.legend(frameon=False, fontsize=9, loc="upper right" if name in HIGH_IS_ANOMALOUS else "upper left")  # "best" is slow, and warns of it
+        corner = "upper right" if name in HIGH_IS_ANOMALOUS else "upper left"  # "best" is slow, and warns of it
+        axes.legend(frameon=True, framealpha=0.9, edgecolor="none", fontsize=9, loc=corner)
         axes.xaxis.set_major_locator(MaxNLocator(5))
     return figure
 

@@ -254,7 +254,7 @@ def _near(e: Evidence) -> str:
                   f'<span class="small">{_e(r.patient or "patient not known")}</span><span class="small">{_e(os.path.basename(r.path))}</span></li>')
     without = "" if len(near.pictures) == len({r.sha256 for r in near.rows}) else (
         '<p class="small">' + ("Some neighbours' files are not in the folder named; they are looked for by their bytes." if near.folder else
-                               "Artifacts carry no radiographs; name the folder with the training data to see pictures.") + "</p>")
+                               "Artifacts carry no radiographs; the folder with the training data, given as data, brings pictures.") + "</p>")
     return (f"<p>The neighbours' vote: <strong>{_e(near.vote.predicted)}</strong> ({_e(shares)}). They are farther away than those of "
             f'{near.unusual:.0f} % of the training radiographs.</p><ol class="cases">{cards}</ol>{without}<p class="small">Votes: {_e(near.recipe)}. '
             "Patient keys come from file names and are no verified identities.</p>")

@@ -26,6 +26,7 @@ CAVEAT = ("A region that can be taken away without loss was not needed; that is 
           "unlike any radiograph, so a fall can also come from the fill; compare the fills, and the row that loses as much elsewhere.")
 RANDOM_CAVEAT = ("Maps that stay as they were when the weights are shuffled do not come from what was learnt (Adebayo et al. 2018). All maps are of chests, so "
                  "compare with how alike maps of different radiographs are.")
+STAR = "* Better than every control: the interval of the difference lies beyond 0."
 _FILL_MARKS = {"mean": "o", "smooth": "s", "noise": "^"}
 
 
@@ -159,7 +160,7 @@ def randomisation_figure(result: dict[str, Any]) -> Figure:
             y, low, high = ([1.0, *(d[key][k] for d in one["depths"])] for k in ("value", "low", "high"))
             axes.plot(x, y, marker="o", markersize=4, color=colour, linewidth=1.6, label=name)
             axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
-            axes.axhline(one["between_radiographs"][key]["value"], color=colour, linestyle="--", linewidth=1)
+            axes.axhline(one["between_radiographs"][key]["value"], color=colour, linestyle="--", linewidth=1, label="maps of different radiographs")
         _dress(axes, title, "share of the layers shuffled, from the top")
     panels[0].legend(frameon=False, fontsize=8.5)
     return figure
@@ -239,7 +240,7 @@ def _faithfulness_part(folder: Path, result: dict[str, Any] | None) -> str:
                    for k, v in result["figures"].items())
     return "\n".join([_list(faithfulness_sentences({**result, "randomisation": None})),
                       picture(to_png_bytes(removal_figure(result)), "Mean score while pixels are removed; the table holds the areas.", "wide"),
-                      table(*faithfulness_rows(result), "Figures; * = better than every control, interval beyond 0", wide=True),
+                      table(*faithfulness_rows(result), "Figures of the maps", wide=True), f'<p class="small">{escape(STAR)}</p>',
                       f"<details><summary>What the figures are</summary><ul>{what}</ul></details>"])
 
 

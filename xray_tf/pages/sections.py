@@ -7,6 +7,7 @@ import csv
 import html
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -116,7 +117,7 @@ def data_part(contents: Contents) -> str:
                                                                  count_text(contents.metrics["patients"])]], "Scored radiographs by class"))
     facts = data_facts(card)
     if facts and out:
-        out.append(f"<p>{escape('Model trained on: ' + enumerate_text(facts))}.</p>")
+        out.append(f"<p>{escape('Divided from: ' + enumerate_text(facts))}.</p>")
     return "\n".join(out)
 
 
@@ -283,11 +284,17 @@ def _bar(cell: dict[str, Any]) -> str:
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]], caption: str, raw: bool = False, wide: bool = False) -> str:
     """Return a table that scrolls by itself on a narrow page (a `wide` one keeps its width); cells are escaped unless `raw` says they are HTML."""
     top = "".join(f'<th scope="col">{escape(h)}</th>' for h in head)
-    body = "".join("<tr>" + "".join(f'<th scope="row">{c}</th>' if i == 0 else f"<td>{c}</td>" for i, c in enumerate(r if raw else map(escape, r))) + "</tr>"
+    rows = rows if raw else [[_unbroken(cell) for cell in r] for r in rows]
+    body = "".join("<tr>" + "".join(f'<th scope="row">{c}</th>' if i == 0 else f"<td>{c}</td>" for i, c in enumerate(r)) + "</tr>"
                    for r in rows)
     kind = ' class="broad"' if wide else ""
     return (f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}"><table{kind}><caption>{escape(caption)}</caption>'
             f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>")
+
+
+def _unbroken(cell: Any) -> str:
+    """Escape a cell; an interval in it, [low, high], never breaks over two lines."""
+    return re.sub(r"\[[^\[\]<>]{1,24}, [^\[\]<>]{1,24}\]", lambda m: f'<span class="whole">{m[0]}</span>', escape(cell))
 
 
 def image(figure, alt: str, kind: str = "") -> str:

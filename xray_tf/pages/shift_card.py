@@ -21,7 +21,7 @@ def shift_curves(result: dict[str, Any]) -> Figure:
     """Draw each stress in a panel of its own: the recalls at the frozen operating point and AUROC, from unchanged to the strongest.
 
     Bars are 95 % intervals bootstrapped by patient (or by image, where there are no patient keys). The panels share one axis, which ends
-    at 0.5 so that small losses show; what lies below is written at its foot.
+    at 0.5 so that small losses show; what lies below is written at its foot. Where more than a twentieth of the values lie there, it ends at 0.
     """
     stresses, series = result["stresses"], _series(result)
     columns = min(COLUMNS, len(stresses))
@@ -29,7 +29,8 @@ def shift_curves(result: dict[str, Any]) -> Figure:
     figure = Picture(figsize=(max(2.15 * columns, 4.5), 2.05 * lines + 0.55), layout="constrained", facecolor="white")
     panels = figure.subplots(lines, columns, squeeze=False, sharey=True)
     values = [c[m]["value"] for s in stresses for c in [result["clean"], *s["cells"]] for m, _, _ in series if c[m]["value"] is not None]
-    floor = np.clip(np.floor(10 * min(values, default=0.9)) / 10, 0.5, 0.9)
+    many_below = sum(v < 0.5 for v in values) > len(values) / 20
+    floor = 0.0 if many_below else np.clip(np.floor(10 * min(values, default=0.9)) / 10, 0.5, 0.9)
     for axes, stress in zip(panels.flat, stresses, strict=False):
         cells = [result["clean"], *stress["cells"]]
         for shift, (metric, colour, marker) in zip(np.linspace(-0.09, 0.09, len(series)), series, strict=True):

@@ -112,7 +112,8 @@ def results_table(results: list[dict[str, Any]]) -> str:
         ours = "" if r["value"] is None else f'<span class="number">{value_text(cell)}</span> <span class="small whole">{escape(range_text(cell))}</span>'
         where = "" if r["value"] is None else f'<span class="small">{escape(r["model"])}; {escape(r["kind"])}</span>'
         rows.append([escape(READERS[r["reader"]].format(task=r["task"])), escape(r["words"]), ours, escape(r["report"]), best, where])
-    note = "Figures on different rows do not compare: the published ones' are in the notes below, ours in the last column. Empty: not run, or not published."
+    note = ("“The report” is the course report whose study this is. Figures on different rows do not compare: the published ones' are in the notes below, "
+            "ours in the last column. Empty: not run, or not published.")
     return (f'<p class="small">{escape(note)}</p><div class="results">'
             + table(["task", "figure", "this study, 95 % interval", "the report", "best published", "this study's model and rows"], rows,
                     "The report's, the best published and this study's figures", raw=True, wide=True)

@@ -26,6 +26,9 @@ def neighbours_part(folder: Path) -> str:
         out.append(f"<p>On {escape(rows_text(metrics[sides[0][0]]))}.</p>" + table(["metric", *(w for _, w in sides)], rows, "Both on the same rows", raw=True))
         pictures = [picture((folder / f"confusion_{k}.png").read_bytes(), _matrix_text(w, metrics[k])) for k, w in sides]
         out.append('<div class="figures">' + "".join(pictures) + "</div>")
+    if drawn := metrics.get("maps"):
+        out.append(f"<p>On the maps: {drawn['tsne']['rows']:,} radiographs, training and validation rows among them: the errors counted there "
+                   "are no test.</p>")
     for name, words in (("tsne", "t-SNE"), ("pca", "Principal components")):
         if (folder / f"{name}.png").is_file():
             alt = f"{words} of the embeddings, three times: coloured by true class, by decision, and with the errors picked out."
@@ -91,7 +94,7 @@ def faithfulness_part(folder: Path) -> str:
         return ""
     out = [f"<p>{escape(s)}</p>" for s in measures.faithfulness_sentences(found)]
     if "maps" in found:
-        out += [table(*measures.faithfulness_rows(found), "Faithfulness of maps", wide=True),
+        out += [f'<p class="small">{escape(measures.STAR)}</p>', table(*measures.faithfulness_rows(found), "Faithfulness of maps", wide=True),
                 image(measures.removal_figure(found), "Mean score against the share of pixels removed, the map's most and least important ones first, for each "
                       "map and each baseline. The table above holds the areas.", "wide")]
     if found.get("randomisation"):

@@ -35,7 +35,7 @@ section { background: var(--card); border: 1px solid var(--line); border-radius:
 table { border-collapse: collapse; width: 100%; font-size: 0.93rem; }
 caption { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 th, td { text-align: left; vertical-align: top; padding: 0.45rem 0.9rem 0.45rem 0; border-bottom: 1px solid var(--line); font-variant-numeric: tabular-nums; }
-thead th { color: var(--muted); font-size: 0.84rem; font-weight: 600; white-space: nowrap; }
+thead th { color: var(--muted); font-size: 0.84rem; font-weight: 600; vertical-align: bottom; }
 tbody th { font-weight: 600; }
 tbody tr:last-child > * { border-bottom: 0; }
 .number { font-weight: 600; }
