@@ -30,6 +30,7 @@ from xray_tf.pages.words import (
     data_facts,
     enumerate_text,
     interval_text,
+    meanings_text,
     origin,
     range_text,
     rows_text,
@@ -211,7 +212,7 @@ def _measured(metrics: dict[str, Any] | None) -> str:
     reasons = [(label, reason, n) for label, each in metrics["reasons"].items() for reason, n in each.items()]
     return (f"<p>{_e(f'On {rows_text(metrics)} ({counts}; patients: {patients}); {metrics_interval(metrics)}.')} Chance is what no look at the radiograph "
             "would reach.</p>" + _table("Metrics", ("", "value", "95 % interval", "chance"), rows) + "<h3>Each score alone, and all together</h3>"
-            + _table("Scores alone", ("score", "AUROC", "AUPRC"), singles)
+            + _table("Scores alone", ("score", "AUROC", "AUPRC"), singles) + f'<p class="small">{_e(meanings_text(list(metrics["scores"])))}</p>'
             + ("<h3>Why they were called anomalous</h3>" + _table("Reasons", ("group", "reason", "radiographs"), reasons) if reasons else ""))
 
 

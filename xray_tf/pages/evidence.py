@@ -24,7 +24,7 @@ from xray_tf.pages.evidence_style import EVIDENCE_STYLE
 from xray_tf.pages.overlays import contour, overlay
 from xray_tf.pages.shell import html_page
 from xray_tf.pages.style import STYLE
-from xray_tf.pages.words import NOTICE, rule_text
+from xray_tf.pages.words import NOTICE, meanings_text, rule_text
 
 MAP_LIMITS = ("Red is where most of the score came from, blue where none did; each map is scaled by its own maximum. "
               "A map shows neither that the net is right nor that a finding is there.")
@@ -267,6 +267,7 @@ def _anomaly(e: Evidence) -> str:
     rows = "".join(f'<tr><th scope="row">{_e(name.replace("_", " "))}</th><td class="number">{value:.4g}</td><td>{percentile:.1f}</td></tr>'
                    for name, value, percentile in a.scores)
     table = _scrolled("Anomaly scores", rows, ("score", "value", "percentile among normals")) if rows else ""
+    table += f'<p class="small">{_e(meanings_text([name for name, *_ in a.scores]))}</p>' if rows else ""
     picture = "" if a.picture is None else (
         f'<div class="pictures">{_figure(a.picture, "Where it is unlike normals", "The radiograph under a map of what is unlike normal radiographs")}</div>')
     verdict = "unlike normal radiographs" if a.flagged else "like normal radiographs"

@@ -13,6 +13,9 @@ IMAGE_SPLIT = ("Split by image, not by patient: one child's radiographs may lie 
 NAMES = {"accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy", "sensitivity": "Sensitivity", "specificity": "Specificity",
          "ppv": "PPV", "npv": "NPV", "f1": "F1", "auroc": "AUROC", "auprc": "AUPRC", "brier": "Brier score", "ece": "ECE",
          "recall": "Recall", "precision": "Precision"}
+SCORE_MEANINGS = {"reconstruction_error": "how badly an autoencoder that has seen only normal chests redraws the radiograph",
+                  "log_density": "how common the autoencoder's code of it is among normals",
+                  "features": "how near the numbers that describe its lungs, and a frozen net's features of them, are to those of normals"}
 SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
 
 
@@ -29,6 +32,11 @@ def range_text(cell: dict[str, Any]) -> str:
 def interval_text(cell: dict[str, Any]) -> str:
     """Write a metric's value and interval."""
     return f"{value_text(cell)} {range_text(cell)}"
+
+
+def meanings_text(scores: Sequence[str]) -> str:
+    """Say what a detector's scores mean, those that are known."""
+    return "; ".join(f"{name.replace('_', ' ')}: {SCORE_MEANINGS[name]}" for name in scores if name in SCORE_MEANINGS).capitalize()
 
 
 def data_facts(card: Card) -> list[str]:
