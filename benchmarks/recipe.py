@@ -1,5 +1,5 @@
-"""python benchmarks/recipe.py run --data DIR --work DIR [--recipes NAME,...] [--seeds 0,1]
-python benchmarks/recipe.py table --work DIR --out benchmarks/results/recipe.json
+"""python benchmarks/recipe.py run --data DIR --work benchmarks/results/recipe_runs [--recipes NAME,...] [--seeds 0,1]
+python benchmarks/recipe.py table --work benchmarks/results/recipe_runs --out benchmarks/results/recipe.json
 
 The ablation behind the defaults of `train`: one recipe, and the same with one part taken out or put in, each fine-tuned on the same rows.
 Every seed draws its own patients, order, augmentation and head. Training and validation rows hold the normals of one acquisition (IM-),
@@ -91,9 +91,9 @@ def one(given: argparse.Namespace) -> None:
                   "test": metrics["metrics"], "shift_mean": shift["mean"], "shift_clean": shift["clean"],
                   "stresses": {s["name"]: s["mean"] for s in shift["stresses"]},
                   "scores": {"label": predictions.labels.tolist(), "patient": list(predictions.patients),
-                             "probability": np.round(predictions.probabilities[:, 1], 5).tolist()},
+                             "probability": np.round(predictions.probabilities[:, 1], 4).tolist()},
                   "options": {"ModelOptions": asdict(replace(BASE_MODEL, **model_changes)), "TrainOptions": asdict(replace(BASE_TRAIN, **train_changes))}}
-    (Path(given.work) / f"{given.recipe}-{given.seed}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    (Path(given.work) / f"{given.recipe}-{given.seed}.json").write_text(json.dumps(result) + "\n", encoding="utf-8")
 
 
 def corpus_of(data: str, options: DataOptions):
@@ -142,7 +142,7 @@ def stressed_validation(model, data: str, options: DataOptions) -> dict:
     cells = [None, *((name, stress.severities[1]) for name, stress in STRESSES.items())]
     grid = StressGrid(corpus.pixels, corpus.rows[val], [corpus.records[i].sha256 for i in val], cells, 1)
     probability = model.probabilities_of(model.forward(grid)["logits"])[:, 1].reshape(len(cells), len(val))
-    return {"label": corpus.labels[val].tolist(), "probability": np.round(probability, 6).tolist()}
+    return {"label": corpus.labels[val].tolist(), "probability": np.round(probability, 4).tolist()}
 
 
 def small_split(data: str, seed: int):

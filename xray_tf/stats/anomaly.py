@@ -26,7 +26,7 @@ from xray_tf.stats.density import group_numbers
 
 HIGH_IS_ANOMALOUS = ("reconstruction_error",)  # every other score is higher for the more normal
 REASONS = {"reconstruction_error": "reconstruction", "log_density": "density"}
-BESIDE_FEATURES = 0.125  # weight of reconstruction and density where a stronger score has the budget's larger part
+BESIDE_FEATURES = 0.25  # weight of reconstruction and density beside a stronger score, chosen on lesions pasted into normals (benchmarks/anomaly.py weights)
 
 
 @dataclass(frozen=True)
