@@ -26,7 +26,7 @@ lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 # The shipped models again, from the public training part: make models DATA=path/to/chest_xray (hours on two cores). Nothing in saved_models/ is touched.
 DATA ?= ../shared/data/chest_xray
