@@ -73,7 +73,8 @@ def main() -> None:
     plain = differences(detector.model, pixels) ** 2
     smooth = np.stack([cv2.GaussianBlur(p, (0, 0), side / 32) for p in plain])
     controls = {"squared error of a pixel": plain, "smoothed squared error": smooth, "brightness": pixels.astype(np.float32),
-                "nearness to the centre": np.broadcast_to(-np.hypot(rows - side / 2, columns - side / 2), pixels.shape), "true lungs": np.stack(lungs).astype(float)}
+                "nearness to the centre": np.broadcast_to(-np.hypot(rows - side / 2, columns - side / 2), pixels.shape),
+                "true lungs": np.stack(lungs).astype(float)}
     results = {"model": Path(given.model).name, "radiographs": len(pixels), "seed": SEED, "whole_image": {}, "inside_lungs": {}}
     for name, each in {**maps, **unclipped, **controls}.items():
         whole = np.array([pixel_auroc(h, m) for h, m in zip(each, lesions, strict=True)])
