@@ -25,7 +25,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
         done = explain_files(given.model, given.files, given.out, from_flags(given, ExplainOptions), operating_point=given.operating_point, strict=given.strict)
         notes = [f"{done.empty} with an empty map"] * bool(done.empty) + [f"{done.failed} could not be read"] * bool(done.failed)
-        print(f"Finished: {done.rows} radiographs" + (f" ({', '.join(notes)})" if notes else "") + f", in {given.out}/{PAGE}")
+        print(f"Finished: {done.rows} radiograph{'s' * (done.rows != 1)}" + (f" ({', '.join(notes)})" if notes else "") + f", in {given.out}/{PAGE}")
         return 1 if done.failed == done.rows else 0
 
     return run(job)
