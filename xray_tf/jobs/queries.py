@@ -32,7 +32,7 @@ def grey_stack(images: np.ndarray, batch_size: int = 1) -> np.ndarray:
     if stack.ndim != 3 or channels or stack.dtype != np.uint8 or not stack.size:
         advice = ("The last axis looks like channels: make one channel of them, such as cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), or give the file's path."
                   if channels else "Bring pixels to [0, 255] and round them to uint8, or give the path of the file." if stack.dtype != np.uint8 else "")
-        raise ValueError("images must be grey pixels in [0, 255], an array (H, W) or (N, H, W) uint8. "
+        raise ValueError("images must be grey pixels in [0, 255] of one radiograph or more, an array (H, W) or (N, H, W) uint8. "
                          f"Received: shape {images.shape}, {images.dtype}. {advice}".rstrip())
     return stack
 
