@@ -1,16 +1,15 @@
-"""python docs/first_screen.py [--model DIR]
+"""python docs/first_screen.py RUN
 
-Make the README's picture again: docs/first_screen.png, and docs/first_screen.json with the probabilities it shows.
+Make the README's picture again: docs/first_screen.png, and docs/first_screen.json with the numbers it shows.
 
-Without --model a classifier is trained first on phantoms of seed 0, as `make demo` does (two to four minutes on two idle cores); a model that it left
-can be given instead. The radiographs drawn are the first child of another seed as normal, bacterial and viral, whatever the answer is.
+RUN is the folder that `make demo` left (runs/demo-...): its binary classifier and its detector are asked. The radiographs drawn are the first child of
+another seed as normal, bacterial and viral, whatever the answers are.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 from pathlib import Path
 
 import cv2
@@ -19,9 +18,8 @@ import numpy as np
 from xray_tf.data.decoding import resize_pixels
 from xray_tf.data.phantom import KINDS, draw_phantom
 from xray_tf.jobs.loaded import Classifier, load
-from xray_tf.jobs.train_classifier import train_classifier
+from xray_tf.jobs.loaded_detector import Detector, load_detector
 from xray_tf.nets.gradcam import GradCAM
-from xray_tf.options import DataOptions, ModelOptions, TrainOptions
 from xray_tf.pages import overlays
 
 HERE = Path(__file__).parent
@@ -29,16 +27,10 @@ SEED = 1  # of the phantoms shown; training's are drawn from seed 0
 SIDE = 256  # of a picture, pixels
 
 
-def train(folder: Path) -> Classifier:
-    """Train a binary classifier on phantoms."""
-    return train_classifier("phantom:300", folder, DataOptions(test=0.25), ModelOptions(image_size=128),
-                            TrainOptions(epochs=20, fine_tune="all", fine_tune_epochs=12, fine_tune_learning_rate=3e-4),
-                            command_line="python docs/first_screen.py")
-
-
-def draw(classifier: Classifier) -> tuple[np.ndarray, dict]:
-    """Return the picture, (H, W, 3) uint8 RGB, and the probabilities of pneumonia it shows."""
+def draw(classifier: Classifier, detector: Detector) -> tuple[np.ndarray, dict]:
+    """Return the picture, (H, W, 3) uint8 RGB, and the probabilities of pneumonia and anomaly scores it shows."""
     prep, columns, shown = classifier.card.preprocessing, [], {}
+    other = detector.card.preprocessing
     net = GradCAM(classifier.model)
     for kind in KINDS:
         phantom = draw_phantom(kind, SEED)
@@ -48,19 +40,21 @@ def draw(classifier: Classifier) -> tuple[np.ndarray, dict]:
         truth = overlays.contour(image, (lesion >= 128).astype(np.float32), share=0.99)
         left = overlays.titled(truth, f"drawn as {kind}")
         right = overlays.titled(overlays.overlay(image, heat), f"pneumonia {answer.probabilities[1]:.2f}")
-        columns.append(overlays.stacked([left, right]))
-        shown[kind] = {"probability": answer.probabilities[1], "decided": answer.predicted}
+        where = detector.maps(resize_pixels(phantom.image, other["image_size"], other["resize"])[None])[0]
+        odd = float(detector.score(phantom.image).anomaly[0])
+        last = overlays.titled(overlays.overlay(image, where), f"unlike normals {odd:.2f}")
+        columns.append(overlays.stacked([left, right, last]))
+        shown[kind] = {"probability": answer.probabilities[1], "decided": answer.predicted, "anomaly_score": odd}
     return overlays.beside(columns), shown
 
 
 def main(args=None) -> None:
-    """Train if asked to, draw, write both files."""
+    """Draw, and write both files."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[1], prog="python docs/first_screen.py")
-    parser.add_argument("--model", metavar="DIR", help="a binary artifact trained on phantoms, instead of training one")
+    parser.add_argument("run", metavar="RUN", type=Path, help="the folder that make demo left")
     given = parser.parse_args(args)
-    with tempfile.TemporaryDirectory() as folder:
-        classifier = load(given.model) if given.model else train(Path(folder) / "model")
-        picture, shown = draw(classifier)
+    classifier = load(next(given.run.glob("models/binary-*")))
+    picture, shown = draw(classifier, load_detector(given.run / "detector"))
     png = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 9])[1]
     (HERE / "first_screen.png").write_bytes(png.tobytes())
     about = {"shown": shown, "seed": SEED, "model": classifier.card.provenance["command_line"]}
