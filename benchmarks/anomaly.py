@@ -4,7 +4,7 @@ python benchmarks/anomaly.py choose    normals, lesions pasted into normals, and
 python benchmarks/anomaly.py report    patient-wise test rows with real pneumonia: after the choice is committed, once
 python benchmarks/anomaly.py weights   how the budget is shared between the committee and the autoencoder's two scores: fit normals alone
 
-All take --data DIR (the public data, ../shared/data/chest_xray) and --cache DIR (features are kept there), and write their part of
+All take --data DIR (the public data, ../shared/data/chest_xray), the first two also --cache DIR (features are kept there), and write their part of
 benchmarks/results/anomaly.json. Rows are divided by patient (seed 0): detectors are fitted on training normals; `choose` scores validation
 normals and lesions pasted into them, `report` the test rows. No pneumonia row is read by `choose`, and `report` refuses to run while
 xray_tf/ or this script differ from the last commit, whose hash it writes beside its figures. `weights` sees the training normals alone, divided

@@ -44,28 +44,28 @@ def first_sentence(name: str) -> str:
     """Return the first line of a public name's docstring."""
     source = Path(importlib.util.find_spec(xray_tf._PUBLIC[name]).origin)
     node = next(n for n in ast.parse(source.read_text(encoding="utf-8")).body if getattr(n, "name", None) == name)
-    return ast.get_docstring(node).split("\n")[0].replace("|", "\\\\|")
+    return line(node)
 
 
-def docstrings(path: Path) -> dict[str, ast.AST]:
+def classes(path: Path) -> dict[str, ast.ClassDef]:
     """Return the public classes of a file by name."""
     return {n.name: n for n in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(n, ast.ClassDef) and not n.name.startswith("_")}
 
 
 def line(node: ast.AST) -> str:
     """Return the first line of a docstring."""
-    return (ast.get_docstring(node) or "").split("\n")[0].replace("|", "\\|")
+    return ast.get_docstring(node).split("\n")[0].replace("|", "\\|")
 
 
 def objects() -> str:
     """Return what the objects that `load` and the other names return can do, and which options there are."""
     out = []
     for name, module in OBJECTS.items():
-        node = docstrings(PACKAGE / module)[name]
+        node = classes(PACKAGE / module)[name]
         methods = [m for m in node.body if isinstance(m, ast.FunctionDef) and not m.name.startswith("_") and ast.get_docstring(m)]
         out.append(f"\n### {name}\n\n{line(node)}\n\n| name | what it does |\n| --- | --- |\n"
                    + "".join(f"| `.{m.name}` | {line(m)} |\n" for m in methods))
-    rows = [f"| `options.{name}` | {line(node)} |\n" for name, node in docstrings(PACKAGE / "options.py").items() if name.endswith("Options")]
+    rows = [f"| `options.{name}` | {line(node)} |\n" for name, node in classes(PACKAGE / "options.py").items() if name.endswith("Options")]
     return OBJECTS_HEAD + "".join(out) + OPTIONS_HEAD + "".join(rows)
 
 

@@ -53,10 +53,11 @@ class LungAtlas:
     def unusual(self, pixels: np.ndarray, rows: Sequence[int] | None = None) -> np.ndarray:
         """Return maps (M, S, S) float32 >= 0: standard deviations brighter than normal at that place of the lungs, 0 where darker and outside them."""
         rows = np.arange(len(pixels)) if rows is None else np.asarray(rows)
-        side, out = pixels.shape[1], [np.empty((0, pixels.shape[1], pixels.shape[1]), np.float32)]
+        side, lungs = pixels.shape[1], _lungs()
+        out = [np.empty((0, side, side), np.float32)]
         for start in range(0, len(rows), _CHUNK):
             for frame, matrix in self._framed(np.asarray(pixels[rows[start : start + _CHUNK]])):
-                brighter = np.maximum((frame - self.mean_) / self.deviation_, 0) * _lungs()
+                brighter = np.maximum((frame - self.mean_) / self.deviation_, 0) * lungs
                 out.append(cv2.warpAffine(brighter, matrix, (side, side), flags=cv2.INTER_LINEAR)[None])
         return np.concatenate(out)
 
