@@ -46,6 +46,7 @@ RECIPES: dict[str, tuple[dict, dict, str]] = {
     "two-averaged": ({}, {}, "the weights of two trainings averaged"),
 }
 AVERAGED = ("two-averaged",)
+REFERENCE = "full"
 
 
 def run(given: argparse.Namespace) -> None:
@@ -171,47 +172,63 @@ def small_split(data: str, seed: int):
 
 
 def table(given: argparse.Namespace) -> None:
-    """Write the JSON of all runs and print the table, means over seeds with intervals by patient."""
+    """Write the JSON of all runs and print the tables: means over seeds with intervals by patient, and paired differences from the recipe."""
     runs = [json.loads(p.read_text(encoding="utf-8")) for p in sorted(Path(given.work).glob("*-*.json"))]
-    rows = [summary(name, [r for r in runs if r["recipe"] == name]) for name in RECIPES if any(r["recipe"] == name for r in runs)]
+    reference = {r["seed"]: r for r in runs if r["recipe"] == REFERENCE}
+    rows = [summary([r for r in runs if r["recipe"] == name], reference) for name in RECIPES if any(r["recipe"] == name for r in runs)]
     Path(given.out).write_text(json.dumps({"side": SIDE, "train_rows": TRAIN_ROWS, "test_rows": TEST_ROWS, "shift_rows": SHIFT_ROWS, "base_train":
                                            asdict(BASE_TRAIN), "base_model": asdict(BASE_MODEL), "recipes": rows}, indent=1) + "\n", encoding="utf-8")
-    print("| recipe | seeds | AUROC, other acquisition | sensitivity | specificity | balanced accuracy | under the bench: sensitivity | specificity | AUROC |")
-    print("| --- " * 9 + "|")
+    print("| recipe | seeds | AUROC, other acquisition | sensitivity | specificity | balanced accuracy | its difference from the recipe's | "
+          "under the bench: sensitivity | specificity | AUROC | of each seed |")
+    print("| --- " * 11 + "|")
     for row in rows:
-        cells = [f"{row[k]['mean']:.3f} [{row[k]['low']:.3f}, {row[k]['high']:.3f}]" for k in ("auroc", "sensitivity", "specificity", "balanced_accuracy")]
+        cells = [f"{row[k]['mean']:.3f} [{row[k]['low']:.3f}, {row[k]['high']:.3f}]" for k in METRICS]
+        cells.append("" if row["recipe"] == REFERENCE else "{mean:+.3f} [{low:+.3f}, {high:+.3f}]".format(**row["difference"]["balanced_accuracy"]))
         cells += [f"{row[k]:.3f}" for k in ("shift_sensitivity", "shift_specificity", "shift_auroc")]
+        cells.append(", ".join(f"{v:.3f}" for v in row["shift_auroc_each_seed"]))
         print(f"| {row['text']} | {row['seeds']} | " + " | ".join(cells) + " |")
     print("\n| recipe | " + " | ".join(f"{p}: sensitivity / specificity / balanced accuracy" for p in rows[0]["thresholds"]) + " |\n" + "| --- " * 5 + "|")
     for row in rows:
         print(f"| {row['text']} | " + " | ".join(" / ".join(f"{v:.3f}" for v in p.values()) for p in row["thresholds"].values()) + " |")
 
 
-def summary(name: str, runs: list[dict], replicates: int = 2000) -> dict:
-    """Return one recipe's means over its seeds; the interval resamples patients within each seed, then averages the seeds."""
-    random = np.random.default_rng(0)
-    draws = []
-    points = []
-    for one_run in runs:
-        scores, threshold = one_run["scores"], one_run["val"]["balanced"]["threshold"]
-        label, probability = np.array(scores["label"]), np.array(scores["probability"])
-        groups = np.unique(scores["patient"], return_inverse=True)[1]
-        points.append(_numbers(label, probability, threshold, np.ones(len(label))))
-        weights = random.multinomial(groups.max() + 1, np.full(groups.max() + 1, 1 / (groups.max() + 1)), size=replicates)
-        draws.append([_numbers(label, probability, threshold, w[groups]) for w in weights])
-    draws, points = np.mean(draws, axis=0), np.mean(points, axis=0)
-    low, high = np.percentile(draws, [2.5, 97.5], axis=0)
-    out = {"recipe": name, "text": runs[0]["text"], "seeds": len(runs), "seconds": round(float(np.mean([r["seconds"] for r in runs])), 1)}
-    for i, metric in enumerate(METRICS):
-        out[metric] = {"mean": float(points[i]), "low": float(low[i]), "high": float(high[i]),
-                       "each_seed": [float(_numbers(np.array(r["scores"]["label"]), np.array(r["scores"]["probability"]),
-                                                    r["val"]["balanced"]["threshold"], np.ones(len(r["scores"]["label"])))[i]) for r in runs]}
+def summary(runs: list[dict], reference: dict[int, dict]) -> dict:
+    """Return one recipe's means over its seeds, and its differences from the reference over the seeds that both have."""
+    both = [r for r in runs if r["seed"] in reference]
+    metrics, difference = _bootstrap(runs), _bootstrap(both, [reference[r["seed"]] for r in both])
+    out = {"recipe": runs[0]["recipe"], "text": runs[0]["text"], "seeds": len(runs), "seconds": round(float(np.mean([r["seconds"] for r in runs])), 1),
+           **metrics, "difference": difference}
     out["thresholds"] = {policy: dict(zip(METRICS[1:], np.mean(rows, axis=0)[1:].tolist(), strict=True))
                          for policy, rows in _policies(runs).items()}
     out["flips"] = {metric: float(np.mean([r["flips"][metric] for r in runs])) for metric in METRICS}
     for metric in ("sensitivity", "specificity", "auroc"):
-        out[f"shift_{metric}"] = float(np.mean([r["shift_mean"][metric]["value"] for r in runs]))
+        each = [r["shift_mean"][metric]["value"] for r in runs]
+        out |= {f"shift_{metric}": float(np.mean(each)), f"shift_{metric}_each_seed": each}
     return out
+
+
+def _bootstrap(runs: list[dict], reference: list[dict] | None = None, replicates: int = 2000) -> dict[str, dict]:
+    """Return the mean over seeds of each metric, or of its difference from the reference run of the same seed, with a 95 % interval.
+
+    Patients are resampled within each seed, the same ones for both sides of a difference; then the seeds are averaged.
+    """
+    random = np.random.default_rng(0)
+    points, draws = [], []
+    for number, one_run in enumerate(runs):
+        sides = [one_run] if reference is None else [one_run, reference[number]]
+        label = np.array(one_run["scores"]["label"])
+        if any(side["scores"][key] != one_run["scores"][key] for side in sides for key in ("label", "patient")):
+            raise ValueError(f"{one_run['recipe']}, seed {one_run['seed']}: the reference was scored on other rows.")
+        groups = np.unique(one_run["scores"]["patient"], return_inverse=True)[1]
+        drawn = random.multinomial(groups.max() + 1, np.full(groups.max() + 1, 1 / (groups.max() + 1)), size=replicates)
+        scored = [[_numbers(label, np.array(side["scores"]["probability"]), side["val"]["balanced"]["threshold"], w)
+                   for w in (np.ones(len(label)), *drawn[:, groups])] for side in sides]
+        numbers = np.subtract(*scored) if reference is not None else np.array(scored[0])
+        points.append(numbers[0])
+        draws.append(numbers[1:])
+    low, high = np.percentile(np.mean(draws, axis=0), [2.5, 97.5], axis=0)
+    return {metric: {"mean": float(np.mean(points, axis=0)[i]), "low": float(low[i]), "high": float(high[i]), "each_seed": [float(p[i]) for p in points]}
+            for i, metric in enumerate(METRICS)}
 
 
 def _policies(runs: list[dict]) -> dict[str, list[np.ndarray]]:

