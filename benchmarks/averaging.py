@@ -1,0 +1,103 @@
+"""python benchmarks/averaging.py --data DIR --models MODEL.keras,MODEL.keras,... [--shift-rows N]
+
+Does averaging in weight space help the shipped three-class model? The first model named is compared, on the validation rows of the shipped split and under
+the 27 changes of the shift bench, with each other one, with the mean of all (model soup, Wortsman et al. 2022), and with points on the line to
+the ImageNet weights that everything started from, keeping its own last layer (WiSE-FT, Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
+Temperatures are fitted on the validation rows, as `train` does, for each candidate. Differences from the first model are paired, intervals by patient.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+from sklearn.metrics import roc_auc_score
+
+from xray_tf.artifact import write_text
+from xray_tf.data.shift import STRESSES, StressGrid
+from xray_tf.jobs.corpus import divide, read_corpus
+from xray_tf.jobs.shift_bench import draw_rows
+from xray_tf.nets.classifier import build_classifier
+from xray_tf.nets.inference import forward
+from xray_tf.options import DataOptions, ModelOptions
+from xray_tf.registry import TASKS
+from xray_tf.stats.operating_points import calibrated_probabilities, fit_temperature
+
+TASK = "three-class"
+ALPHAS = (0.9, 0.8, 0.6)  # share of the fine-tuned weights on the line to ImageNet's
+RESULTS = Path(__file__).parent / "results" / "averaging.json"
+
+
+def macro_auroc(labels: np.ndarray, probabilities: np.ndarray, weight: np.ndarray | None = None) -> float:
+    """Return the mean over classes of the AUROC of each against the others."""
+    return float(np.mean([roc_auc_score(labels == k, probabilities[:, k], sample_weight=weight) for k in range(probabilities.shape[1])]))
+
+
+def numbers(labels: np.ndarray, probabilities: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
+    """Return macro AUROC, accuracy, the AUROC of sick against normal, sensitivity and specificity of sick by the highest probability."""
+    called, sick = probabilities.argmax(axis=1), labels > 0
+    weight = np.ones(len(labels)) if weight is None else weight
+    return np.array([macro_auroc(labels, probabilities, weight), np.average(called == labels, weights=weight),
+                     roc_auc_score(sick, 1 - probabilities[:, 0], sample_weight=weight),
+                     np.average(called[sick] > 0, weights=weight[sick]), np.average(called[~sick] == 0, weights=weight[~sick])])
+
+
+METRICS = ("macro_auroc", "accuracy", "sick_auroc", "sick_sensitivity", "sick_specificity")
+
+
+def candidates(paths: list[str]) -> dict[str, list[np.ndarray]]:
+    """Return name -> weights."""
+    nets = [keras.saving.load_model(path, compile=False) for path in paths]
+    own = [net.get_weights() for net in nets]
+    origin = build_classifier(ModelOptions(resize="squash"), TASKS[TASK], 0)
+    origin.get_layer("logits").set_weights(nets[0].get_layer("logits").get_weights())
+    line = {f"{a} of it, {1 - a:.1f} of ImageNet's": [a * x + (1 - a) * y for x, y in zip(own[0], origin.get_weights(), strict=True)] for a in ALPHAS}
+    others = {f"trained on, seed {i}": weights for i, weights in enumerate(own[1:], start=1)}
+    mean = {f"mean of the {len(own)}": [np.mean(parts, axis=0) for parts in zip(*own, strict=True)]} if others else {}
+    return {"as shipped": own[0], **others, **mean, **line}
+
+
+def main() -> None:
+    """Parse, score every candidate, write the file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="../shared/data/chest_xray")
+    parser.add_argument("--models", required=True)
+    parser.add_argument("--split", default="saved_models/pneumonia-three-class/split.csv")
+    parser.add_argument("--shift-rows", type=int, default=60)
+    parser.add_argument("--replicates", type=int, default=1000)
+    given = parser.parse_args()
+    paths = given.models.split(",")
+    options = DataOptions(split=given.split)
+    corpus = divide(read_corpus(given.data, TASK, options, 224, "squash", False), TASK, options, 0)
+    val = corpus.of_split("val")
+    patients = [corpus.records[i].patient for i in val]
+    some = draw_rows(corpus.labels[val], patients, given.shift_rows, 0)
+    cells = [(name, severity) for name, stress in STRESSES.items() for severity in stress.severities]
+    grid = StressGrid(corpus.pixels, corpus.rows[val[some]], [corpus.records[i].sha256 for i in val[some]], cells, 1)
+    labels, groups = corpus.labels[val], np.unique(patients, return_inverse=True)[1]
+    drawn = np.random.default_rng(0).multinomial(groups.max() + 1, np.full(groups.max() + 1, 1 / (groups.max() + 1)), size=given.replicates)[:, groups]
+    net = keras.saving.load_model(paths[0], compile=False)
+    rows, first = [], None
+    for name, weights in candidates(paths).items():
+        net.set_weights(weights)
+        logits = forward(net, corpus.pixels, corpus.rows[val])["logits"]
+        temperature = fit_temperature(logits, labels)
+        probabilities = calibrated_probabilities(logits, temperature)
+        changed = calibrated_probabilities(forward(net, grid)["logits"], temperature).reshape(len(cells), len(some), -1)
+        scores = np.array([numbers(labels, probabilities, w) for w in (np.ones(len(labels)), *drawn)])
+        first = scores if first is None else first
+        low, high = np.percentile(scores[1:] - first[1:], [2.5, 97.5], axis=0)
+        bench = np.mean([numbers(labels[some], p) for p in changed], axis=0)
+        rows.append({"name": name, "temperature": float(temperature), "validation": dict(zip(METRICS, scores[0].tolist(), strict=True)),
+                     "difference": {m: {"value": float(scores[0][i] - first[0][i]), "low": float(low[i]), "high": float(high[i])}
+                                    for i, m in enumerate(METRICS)}, "bench": dict(zip(METRICS, bench.tolist(), strict=True))})
+        print(name, np.round(scores[0], 3), np.round(bench, 3), flush=True)
+    write_text(RESULTS, json.dumps({"task": TASK, "validation_rows": len(val), "shift_rows": len(some), "changes": len(cells), "candidates": rows},
+                                   indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
