@@ -44,9 +44,13 @@ RECIPES: dict[str, tuple[dict, dict, str]] = {
     "mixup": ({"mixup": 0.2}, {}, "with mixup (alpha 0.2)"),
     "last-stages": ({"fine_tune": "3"}, {}, "only the last three stages learn"),
     "two-averaged": ({}, {}, "the weights of two trainings averaged"),
+    "long": ({"fine_tune_epochs": 12}, {}, "the recipe, three times as long"),
+    "light-long": ({"fine_tune_epochs": 12, "augment": "light"}, {}, "light augmentation, three times as long"),
 }
 AVERAGED = ("two-averaged",)
 REFERENCE = "full"
+# What the stresses are asked to tell apart: trainings that differ in augmentation; within a group in something else, as a measure of chance.
+GROUPS = {"robust": ("full", "no-smoothing", "no-average", "one-rate", "unstandardised"), "strong": ("strong",), "light or none": ("light", "plain", "probe")}
 
 
 def run(given: argparse.Namespace) -> None:
@@ -177,7 +181,8 @@ def table(given: argparse.Namespace) -> None:
     reference = {r["seed"]: r for r in runs if r["recipe"] == REFERENCE}
     rows = [summary([r for r in runs if r["recipe"] == name], reference) for name in RECIPES if any(r["recipe"] == name for r in runs)]
     Path(given.out).write_text(json.dumps({"side": SIDE, "train_rows": TRAIN_ROWS, "test_rows": TEST_ROWS, "shift_rows": SHIFT_ROWS, "base_train":
-                                           asdict(BASE_TRAIN), "base_model": asdict(BASE_MODEL), "recipes": rows}, indent=1) + "\n", encoding="utf-8")
+                                           asdict(BASE_TRAIN), "base_model": asdict(BASE_MODEL), "recipes": rows, "stresses": separation(runs)}, indent=1)
+                               + "\n", encoding="utf-8")
     print("| recipe | seeds | AUROC, other acquisition | sensitivity | specificity | balanced accuracy | its difference from the recipe's | "
           "under the bench: sensitivity | specificity | AUROC | of each seed |")
     print("| --- " * 11 + "|")
@@ -190,6 +195,29 @@ def table(given: argparse.Namespace) -> None:
     print("\n| recipe | " + " | ".join(f"{p}: sensitivity / specificity / balanced accuracy" for p in rows[0]["thresholds"]) + " |\n" + "| --- " * 5 + "|")
     for row in rows:
         print(f"| {row['text']} | " + " | ".join(" / ".join(f"{v:.3f}" for v in p.values()) for p in row["thresholds"].values()) + " |")
+    print("\n| stress | " + " | ".join(GROUPS) + " | gap, in deviations within robust |\n" + "| --- " * 5 + "|")
+    for row in separation(runs):
+        print(f"| {row['stress']} | " + " | ".join(f"{row[g]['sensitivity']:.2f} / {row[g]['specificity']:.2f}" for g in GROUPS)
+              + f" | {row['gap']:+.3f}, {row['deviations']:.1f} |")
+
+
+def separation(runs: list[dict]) -> list[dict]:
+    """Return for each stress the mean sensitivity and specificity of the trainings of each group, and how far balanced accuracy is apart, widest first.
+
+    `gap` is robust minus light or none, `deviations` the gap in standard deviations between the robust group's trainings.
+    """
+    rows = []
+    for stress in runs[0]["stresses"]:
+        found, balanced = {}, {}
+        for group, recipes in GROUPS.items():
+            cells = [r["stresses"][stress] for r in runs if r["recipe"] in recipes]
+            values = np.array([[c[m] for m in ("sensitivity", "specificity")] for c in cells])
+            found[group] = dict(zip(("sensitivity", "specificity"), values.mean(axis=0).tolist(), strict=True))
+            balanced[group] = values.mean(axis=1)
+        gap = float(balanced["robust"].mean() - balanced["light or none"].mean())
+        rows.append({"stress": stress, **found, "gap": gap, "deviations": gap / float(balanced["robust"].std(ddof=1)),
+                     "trainings": {g: len(b) for g, b in balanced.items()}})
+    return sorted(rows, key=lambda row: -row["gap"])
 
 
 def summary(runs: list[dict], reference: dict[int, dict]) -> dict:
