@@ -29,7 +29,7 @@ test: $(VENV)/installed-test
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 # The shipped models again, from the public training part: make models DATA=path/to/chest_xray (hours on two cores). Nothing in saved_models/ is touched.
-# FIRST_EPOCHS=1 EPOCHS=1 tries every line on all radiographs in about half an hour, and makes poor models.
+# FIRST_EPOCHS=1 EPOCHS=1 tries every line on all radiographs, and makes poor models.
 DATA ?= ../shared/data/chest_xray
 MADE := runs/models
 FIRST_EPOCHS ?= 10

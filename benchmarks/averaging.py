@@ -14,7 +14,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from sklearn.metrics import roc_auc_score
 
 from xray_tf.artifact import write_text
 from xray_tf.data.shift import STRESSES, StressGrid
@@ -25,27 +24,11 @@ from xray_tf.nets.inference import forward
 from xray_tf.options import DataOptions, ModelOptions
 from xray_tf.registry import TASKS
 from xray_tf.stats.operating_points import calibrated_probabilities, fit_temperature
+from xray_tf.stats.paired import paired_scores
 
-TASK = "three-class"
+TASK, METRICS = "three-class", ("auroc", "accuracy")
 ALPHAS = (0.9, 0.8, 0.6)  # share of the fine-tuned weights on the line to ImageNet's
 RESULTS = Path(__file__).parent / "results" / "averaging.json"
-
-
-def macro_auroc(labels: np.ndarray, probabilities: np.ndarray, weight: np.ndarray | None = None) -> float:
-    """Return the mean over classes of the AUROC of each against the others."""
-    return float(np.mean([roc_auc_score(labels == k, probabilities[:, k], sample_weight=weight) for k in range(probabilities.shape[1])]))
-
-
-def numbers(labels: np.ndarray, probabilities: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
-    """Return macro AUROC, accuracy, the AUROC of sick against normal, sensitivity and specificity of sick by the highest probability."""
-    called, sick = probabilities.argmax(axis=1), labels > 0
-    weight = np.ones(len(labels)) if weight is None else weight
-    return np.array([macro_auroc(labels, probabilities, weight), np.average(called == labels, weights=weight),
-                     roc_auc_score(sick, 1 - probabilities[:, 0], sample_weight=weight),
-                     np.average(called[sick] > 0, weights=weight[sick]), np.average(called[~sick] == 0, weights=weight[~sick])])
-
-
-METRICS = ("macro_auroc", "accuracy", "sick_auroc", "sick_sensitivity", "sick_specificity")
 
 
 def candidates(paths: list[str]) -> dict[str, list[np.ndarray]]:
@@ -77,24 +60,22 @@ def main() -> None:
     some = draw_rows(corpus.labels[val], patients, given.shift_rows, 0)
     cells = [(name, severity) for name, stress in STRESSES.items() for severity in stress.severities]
     grid = StressGrid(corpus.pixels, corpus.rows[val[some]], [corpus.records[i].sha256 for i in val[some]], cells, 1)
-    labels, groups = corpus.labels[val], np.unique(patients, return_inverse=True)[1]
-    drawn = np.random.default_rng(0).multinomial(groups.max() + 1, np.full(groups.max() + 1, 1 / (groups.max() + 1)), size=given.replicates)[:, groups]
+    labels, names, scored = corpus.labels[val], TASKS[TASK], candidates(paths)
     net = keras.saving.load_model(paths[0], compile=False)
-    rows, first = [], None
-    for name, weights in candidates(paths).items():
+    temperatures, plain, changed = [], [], []
+    for name, weights in scored.items():
+        print(name, flush=True)
         net.set_weights(weights)
         logits = forward(net, corpus.pixels, corpus.rows[val])["logits"]
-        temperature = fit_temperature(logits, labels)
-        probabilities = calibrated_probabilities(logits, temperature)
-        changed = calibrated_probabilities(forward(net, grid)["logits"], temperature).reshape(len(cells), len(some), -1)
-        scores = np.array([numbers(labels, probabilities, w) for w in (np.ones(len(labels)), *drawn)])
-        first = scores if first is None else first
-        low, high = np.percentile(scores[1:] - first[1:], [2.5, 97.5], axis=0)
-        bench = np.mean([numbers(labels[some], p) for p in changed], axis=0)
-        rows.append({"name": name, "temperature": float(temperature), "validation": dict(zip(METRICS, scores[0].tolist(), strict=True)),
-                     "difference": {m: {"value": float(scores[0][i] - first[0][i]), "low": float(low[i]), "high": float(high[i])}
-                                    for i, m in enumerate(METRICS)}, "bench": dict(zip(METRICS, bench.tolist(), strict=True))})
-        print(name, np.round(scores[0], 3), np.round(bench, 3), flush=True)
+        temperatures.append(float(fit_temperature(logits, labels)))
+        plain.append(calibrated_probabilities(logits, temperatures[-1]))
+        changed.append(calibrated_probabilities(forward(net, grid)["logits"], temperatures[-1]).reshape(len(cells), len(some), -1))
+    validation = paired_scores(np.array(plain), np.argmax(plain, axis=2), labels, patients, names, given.replicates, metrics=METRICS)
+    rows = []
+    for name, temperature, numbers, under in zip(scored, temperatures, validation, changed, strict=True):
+        each = paired_scores(under, under.argmax(axis=2), labels[some], None, names, 0, metrics=METRICS)
+        rows.append({"name": name, "temperature": temperature, "validation": numbers,
+                     "bench": {metric: float(np.mean([one[metric]["value"] for one in each])) for metric in each[0]}})
     write_text(RESULTS, json.dumps({"task": TASK, "validation_rows": len(val), "shift_rows": len(some), "changes": len(cells), "candidates": rows},
                                    indent=1) + "\n")
 

@@ -49,6 +49,7 @@ RECIPES: dict[str, tuple[dict, dict, str]] = {
 }
 AVERAGED = ("two-averaged",)
 REFERENCE = "full"
+REPLICATES = 2000  # of the bootstrap by patient
 # What the stresses are asked to tell apart: trainings that differ in augmentation; within a group in something else, as a measure of chance.
 GROUPS = {"robust": ("full", "no-smoothing", "no-average", "one-rate", "unstandardised"), "strong": ("strong",), "light or none": ("light", "plain", "probe")}
 
@@ -132,7 +133,7 @@ def flipped(model, data: str, options: DataOptions) -> dict[str, float]:
         probability[part] = model.probabilities_of(logits)
     labels = {part: corpus.labels[rows] for part, rows in parts.items()}
     threshold = fit_operating_points(probability["val"], labels["val"], ["val"] * len(labels["val"]), ("normal", "pneumonia"))["balanced"]["threshold"]
-    numbers = _numbers(labels["test"], probability["test"][:, 1], threshold, np.ones(len(labels["test"])))
+    numbers = _numbers(labels["test"], probability["test"][:, 1], threshold)
     return dict(zip(METRICS, numbers.tolist(), strict=True))
 
 
@@ -178,10 +179,11 @@ def small_split(data: str, seed: int):
 def table(given: argparse.Namespace) -> None:
     """Write the JSON of all runs and print the tables: means over seeds with intervals by patient, and paired differences from the recipe."""
     runs = [json.loads(p.read_text(encoding="utf-8")) for p in sorted(Path(given.work).glob("*-*.json"))]
-    reference = {r["seed"]: r for r in runs if r["recipe"] == REFERENCE}
-    rows = [summary([r for r in runs if r["recipe"] == name], reference) for name in RECIPES if any(r["recipe"] == name for r in runs)]
+    draws = {key: one for seed in {r["seed"] for r in runs} for key, one in draws_of([r for r in runs if r["seed"] == seed]).items()}
+    rows = [summary([r for r in runs if r["recipe"] == name], draws) for name in RECIPES if any(r["recipe"] == name for r in runs)]
+    stresses = separation(runs)
     Path(given.out).write_text(json.dumps({"side": SIDE, "train_rows": TRAIN_ROWS, "test_rows": TEST_ROWS, "shift_rows": SHIFT_ROWS, "base_train":
-                                           asdict(BASE_TRAIN), "base_model": asdict(BASE_MODEL), "recipes": rows, "stresses": separation(runs)}, indent=1)
+                                           asdict(BASE_TRAIN), "base_model": asdict(BASE_MODEL), "recipes": rows, "stresses": stresses}, indent=1)
                                + "\n", encoding="utf-8")
     print("| recipe | seeds | AUROC, other acquisition | sensitivity | specificity | balanced accuracy | its difference from the recipe's | "
           "under the bench: sensitivity | specificity | AUROC | of each seed |")
@@ -196,7 +198,7 @@ def table(given: argparse.Namespace) -> None:
     for row in rows:
         print(f"| {row['text']} | " + " | ".join(" / ".join(f"{v:.3f}" for v in p.values()) for p in row["thresholds"].values()) + " |")
     print("\n| stress | " + " | ".join(GROUPS) + " | gap, in deviations within robust |\n" + "| --- " * 5 + "|")
-    for row in separation(runs):
+    for row in stresses:
         print(f"| {row['stress']} | " + " | ".join(f"{row[g]['sensitivity']:.2f} / {row[g]['specificity']:.2f}" for g in GROUPS)
               + f" | {row['gap']:+.3f}, {row['deviations']:.1f} |")
 
@@ -220,12 +222,32 @@ def separation(runs: list[dict]) -> list[dict]:
     return sorted(rows, key=lambda row: -row["gap"])
 
 
-def summary(runs: list[dict], reference: dict[int, dict]) -> dict:
-    """Return one recipe's means over its seeds, and its differences from the reference over the seeds that both have."""
-    both = [r for r in runs if r["seed"] in reference]
-    metrics, difference = _bootstrap(runs), _bootstrap(both, [reference[r["seed"]] for r in both])
+def draws_of(runs: list[dict]) -> dict[tuple[str, int], dict[str, np.ndarray]]:
+    """Return (recipe, seed) -> metric -> (1 + replicates,): runs of one seed on the other acquisition, and on the same patients drawn again.
+
+    Raises:
+        ValueError: the runs were not scored on the same rows.
+    """
+    from xray_tf.stats.paired import paired_draws
+
+    rows = runs[0]["scores"]
+    for one_run in runs:
+        if any(one_run["scores"][key] != rows[key] for key in ("label", "patient")):
+            raise ValueError(f"{one_run['recipe']}, seed {one_run['seed']}: it was scored on other rows than {runs[0]['recipe']}.")
+    sick = np.array([r["scores"]["probability"] for r in runs])
+    called = sick >= np.array([[r["val"]["balanced"]["threshold"]] for r in runs])
+    draws = paired_draws(np.stack([1 - sick, sick], axis=2), called.astype(int), rows["label"], rows["patient"], ("normal", "pneumonia"), REPLICATES,
+                         runs[0]["seed"], METRICS)
+    return {(r["recipe"], r["seed"]): one for r, one in zip(runs, draws, strict=True)}
+
+
+def summary(runs: list[dict], draws: dict[tuple[str, int], dict[str, np.ndarray]]) -> dict:
+    """Return one recipe's means over its seeds, and its differences from the reference over the seeds that both have, with 95 % intervals by patient."""
+    own = [draws[r["recipe"], r["seed"]] for r in runs]
+    apart = [{m: values - draws[REFERENCE, r["seed"]][m] for m, values in one.items()}
+             for r, one in zip(runs, own, strict=True) if (REFERENCE, r["seed"]) in draws]
     out = {"recipe": runs[0]["recipe"], "text": runs[0]["text"], "seeds": len(runs), "seconds": round(float(np.mean([r["seconds"] for r in runs])), 1),
-           **metrics, "difference": difference}
+           **{m: _over_seeds([one[m] for one in own]) for m in METRICS}, "difference": {m: _over_seeds([one[m] for one in apart]) for m in METRICS}}
     out["thresholds"] = {policy: dict(zip(METRICS[1:], np.mean(rows, axis=0)[1:].tolist(), strict=True))
                          for policy, rows in _policies(runs).items()}
     out["flips"] = {metric: float(np.mean([r["flips"][metric] for r in runs])) for metric in METRICS}
@@ -235,28 +257,10 @@ def summary(runs: list[dict], reference: dict[int, dict]) -> dict:
     return out
 
 
-def _bootstrap(runs: list[dict], reference: list[dict] | None = None, replicates: int = 2000) -> dict[str, dict]:
-    """Return the mean over seeds of each metric, or of its difference from the reference run of the same seed, with a 95 % interval.
-
-    Patients are resampled within each seed, the same ones for both sides of a difference; then the seeds are averaged.
-    """
-    random = np.random.default_rng(0)
-    points, draws = [], []
-    for number, one_run in enumerate(runs):
-        sides = [one_run] if reference is None else [one_run, reference[number]]
-        label = np.array(one_run["scores"]["label"])
-        if any(side["scores"][key] != one_run["scores"][key] for side in sides for key in ("label", "patient")):
-            raise ValueError(f"{one_run['recipe']}, seed {one_run['seed']}: the reference was scored on other rows.")
-        groups = np.unique(one_run["scores"]["patient"], return_inverse=True)[1]
-        drawn = random.multinomial(groups.max() + 1, np.full(groups.max() + 1, 1 / (groups.max() + 1)), size=replicates)
-        scored = [[_numbers(label, np.array(side["scores"]["probability"]), side["val"]["balanced"]["threshold"], w)
-                   for w in (np.ones(len(label)), *drawn[:, groups])] for side in sides]
-        numbers = np.subtract(*scored) if reference is not None else np.array(scored[0])
-        points.append(numbers[0])
-        draws.append(numbers[1:])
-    low, high = np.percentile(np.mean(draws, axis=0), [2.5, 97.5], axis=0)
-    return {metric: {"mean": float(np.mean(points, axis=0)[i]), "low": float(low[i]), "high": float(high[i]), "each_seed": [float(p[i]) for p in points]}
-            for i, metric in enumerate(METRICS)}
+def _over_seeds(draws: list[np.ndarray]) -> dict[str, float | list[float]]:
+    mean = np.mean(draws, axis=0)
+    low, high = np.percentile(mean[1:], [2.5, 97.5])
+    return {"mean": float(mean[0]), "low": float(low), "high": float(high), "each_seed": [float(one[0]) for one in draws]}
 
 
 def _policies(runs: list[dict]) -> dict[str, list[np.ndarray]]:
@@ -274,18 +278,17 @@ def _policies(runs: list[dict]) -> dict[str, list[np.ndarray]]:
         label, probability = np.array(scores["label"]), np.array(scores["probability"])
         for policy, threshold in (("balanced", one_run["val"]["balanced"]["threshold"]), ("one half", 0.5), ("best under changes", best["threshold"]),
                                   ("steady", point["threshold"])):
-            found[policy].append(_numbers(label, probability, threshold, np.ones(len(label))))
+            found[policy].append(_numbers(label, probability, threshold))
     return found
 
 
-def _numbers(label: np.ndarray, probability: np.ndarray, threshold: float, weight: np.ndarray) -> np.ndarray:
-    """Return weighted AUROC, sensitivity, specificity and balanced accuracy."""
+def _numbers(label: np.ndarray, probability: np.ndarray, threshold: float) -> np.ndarray:
+    """Return AUROC, sensitivity, specificity and balanced accuracy."""
     from sklearn.metrics import roc_auc_score
 
     called = probability >= threshold
-    sensitivity = np.average(called[label == 1], weights=weight[label == 1])
-    specificity = 1 - np.average(called[label == 0], weights=weight[label == 0])
-    return np.array([roc_auc_score(label, probability, sample_weight=weight), sensitivity, specificity, (sensitivity + specificity) / 2])
+    sensitivity, specificity = called[label == 1].mean(), 1 - called[label == 0].mean()
+    return np.array([roc_auc_score(label, probability), sensitivity, specificity, (sensitivity + specificity) / 2])
 
 
 def main() -> None:

@@ -56,14 +56,13 @@ def load_trunk(trunk: list[keras.Layer], backbone: str, row: Backbone, weights: 
     """
     if weights == "imagenet":
         return _load_imagenet(trunk, backbone, row, donor)
-    means: list[list[np.ndarray]] = []
-    paths = weights_files(weights)
-    for number, path in enumerate(paths, start=1):
-        _load_file(trunk, backbone, row, Path(path), donor)
-        read = [layer.get_weights() for layer in _weighted(trunk)]
-        means = [[m + (r - m) / number for m, r in zip(*both, strict=True)] for both in zip(means, read, strict=True)] if means else read
-    for layer, values in zip(_weighted(trunk), means, strict=True):
-        _set(layer, values, source=weights)
+    first, *others = map(Path, weights_files(weights))
+    _load_file(trunk, backbone, row, first, donor)
+    for number, path in enumerate(others, start=2):
+        means = [layer.get_weights() for layer in _weighted(trunk)]
+        _load_file(trunk, backbone, row, path, donor)
+        for layer, mean in zip(_weighted(trunk), means, strict=True):
+            _set(layer, [m + (w - m) / number for m, w in zip(mean, layer.get_weights(), strict=True)], source=str(path))
 
 
 def _load_file(trunk: list[keras.Layer], backbone: str, row: Backbone, path: Path, donor: Callable[..., keras.Model]) -> None:

@@ -32,6 +32,20 @@ def paired_scores(probabilities: np.ndarray, decided: np.ndarray, labels: np.nda
     Raises:
         ValueError: what `stats.metrics.score` raises.
     """
+    draws = paired_draws(probabilities, decided, labels, patients, class_names, replicates, seed, metrics)
+    return [{m: _cell(values) | {f"change{end}": v for end, v in zip(("", "_low", "_high"), _cell(values - draws[0][m]).values(), strict=True)}
+             for m, values in one.items()} for one in draws]
+
+
+def paired_draws(probabilities: np.ndarray, decided: np.ndarray, labels: np.ndarray, patients: Sequence[str] | None, class_names: Sequence[str],
+                 replicates: int = 1000, seed: int = 0, metrics: Sequence[str] = METRICS) -> list[dict[str, np.ndarray]]:
+    """Score the rows under each condition, as they are and resampled; for whoever averages over several sets of rows before taking an interval.
+
+    Args, errors: as in `paired_scores`.
+
+    Returns:
+        One dict a condition: metric -> (1 + R,) float64, the value and then its bootstrap replicates, NaN where not defined.
+    """
     clusters, _ = _clusters(patients, len(labels))
     keys = {m: m for m in metrics} | ({f"recall/{n}": f"recall/{k}" for k, n in enumerate(class_names)} if len(class_names) > 2 else {})
     blocks = [np.ones((1, len(labels))), *(cluster_weights(clusters, replicates, seed) if clusters.max() and replicates else ())]
@@ -40,8 +54,7 @@ def paired_scores(probabilities: np.ndarray, decided: np.ndarray, labels: np.nda
         table = _Table(*_checked(probability, labels, decision, len(class_names)))
         numbers = [table.numbers(w) for w in blocks]
         draws.append({name: np.concatenate([n[key] for n in numbers]) for name, key in keys.items()})
-    return [{m: _cell(one[m]) | {f"change{end}": v for end, v in zip(("", "_low", "_high"), _cell(one[m] - draws[0][m]).values(), strict=True)}
-             for m in keys} for one in draws]
+    return draws
 
 
 def _cell(values: np.ndarray) -> dict[str, float | None]:
