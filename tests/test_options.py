@@ -15,6 +15,7 @@ from xray_tf.options import (
     TrainOptions,
     add_flags,
     from_flags,
+    is_pretrained,
     provenance,
 )
 
@@ -78,3 +79,8 @@ def test_every_field_has_help():
 def test_values_outside_their_range_are_refused_in_python_too(cls, value, message):
     with pytest.raises(ValueError, match=message):
         cls(**value)
+
+
+@pytest.mark.parametrize("weights, expected", [("imagenet", True), ("trunk.h5", True), (None, False), ("none", False)])
+def test_pretrained_is_everything_but_none(weights, expected):
+    assert is_pretrained(weights) is expected

@@ -231,9 +231,14 @@ def from_flags(namespace: argparse.Namespace, cls: type) -> Any:
     return cls(**{item.name: getattr(namespace, item.name) for item in fields(cls)})
 
 
+def is_pretrained(weights: str | None) -> bool:
+    """Tell whether a trunk with these `weights` starts from learned ones (its batch norm is then frozen); `none`, as a flag says it, is None."""
+    return weights not in (None, "none")
+
+
 def weights_files(weights: str | None) -> list[str]:
     """Return the paths that a `weights` option names: one, or several joined by commas; none for `imagenet` and random weights."""
-    if weights in (None, "none", "imagenet"):
+    if weights == "imagenet" or not is_pretrained(weights):
         return []
     return [weights] if Path(weights).is_file() else weights.split(",")
 

@@ -15,7 +15,7 @@ from xray_tf.nets import weights as trunk_weights
 from xray_tf.nets.backbones import build_features, describe
 from xray_tf.nets.keras_file import refuse_foreign_classes
 from xray_tf.nets.torch_file import read_torch_legacy
-from xray_tf.nets.weights import WeightsUnavailable, is_pretrained, offline_path
+from xray_tf.nets.weights import WeightsUnavailable, offline_path
 
 # TensorFlow 2.21 hands its tensors to NumPy 2 by the old protocol while Keras saves; not ours to mend.
 OFFLINE = importlib.util.find_spec(trunk_weights.OFFLINE_PACKAGE) is not None
@@ -289,8 +289,3 @@ def test_an_incomplete_offline_package_is_named(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(WeightsUnavailable, match="57934424.pth is missing. " + WAYS_OUT):
         offline_path()
-
-
-@pytest.mark.parametrize("weights, expected", [("imagenet", True), ("trunk.h5", True), (None, False), ("none", False)])
-def test_pretrained_is_everything_but_none(weights, expected):
-    assert is_pretrained(weights) is expected

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xray_tf.data.records import SPLITS, csv_line
+from xray_tf.data.records import SPLITS, csv_line, read_cells, text_column
 
 SUM_TOLERANCE = 1e-4
 
@@ -67,9 +67,9 @@ class Predictions:
             ValueError: lengths, names or probabilities do not fit; the message names the first row that does not.
         """
         self.class_names = _checked_class_names(class_names)
-        self.paths = _texts(paths)
+        self.paths = text_column(paths)
         n = len(self.paths)
-        self.patients, self.splits, self.errors = (_texts([""] * n if c is None else c) for c in (patients, splits, errors))
+        self.patients, self.splits, self.errors = (text_column([""] * n if c is None else c) for c in (patients, splits, errors))
         self.labels = _indices([""] * n if labels is None else labels, self.class_names, "labels")
         self.predicted = _indices(predicted, self.class_names, "predicted")
         self.probabilities = np.array(probabilities, dtype=np.float64)
@@ -186,23 +186,14 @@ class Predictions:
             ValueError: the header or a row is not of that form.
         """
         path = Path(path)
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
-            reader = csv.reader(stream)
-            header = next(reader, [])
-            names = [name.removeprefix("prob_") for name in header if name.startswith("prob_")]
-            has_error = header[-1:] == ["error"]
-            if len(names) < 2 or header != _columns(names, has_error):
-                raise ValueError(f"{path} must have the columns path, patient, split, label, prob_<class> ..., predicted[, error]. Received: {header}")
-            rows = list(reader)
-        for number, row in enumerate(rows, 1):
-            if len(row) != len(header):
-                raise ValueError(f"{path}, row {number}: expected {len(header)} cells. Received: {row}")
-        cells = list(zip(*rows, strict=True)) or [()] * len(header)
+        header, cells = read_cells(path, lambda h: _columns(n, h[-1] == "error") if len(n := _named_classes(h)) > 1 else [],
+                                   "path, patient, split, label, prob_<class> ..., predicted[, error]")
+        names = _named_classes(header)
         try:
             probabilities = np.array([[float(x) if x else np.nan for x in c] for c in cells[4:4 + len(names)]]).T
         except ValueError as error:
             raise ValueError(f"{path}: a probability is not a number ({error}).") from error
-        return cls(names, cells[0], probabilities, cells[4 + len(names)], cells[1], cells[2], cells[3], cells[-1] if has_error else None)
+        return cls(names, cells[0], probabilities, cells[4 + len(names)], cells[1], cells[2], cells[3], cells[-1] if header[-1] == "error" else None)
 
 
 class PredictionWriter:
@@ -292,11 +283,8 @@ def _columns(class_names: Sequence[str], with_error: bool) -> list[str]:
     return ["path", "patient", "split", "label", *(f"prob_{n}" for n in class_names), "predicted", *(["error"] if with_error else [])]
 
 
-def _texts(values: Iterable[str]) -> np.ndarray:
-    values = list(values)
-    column = np.empty(len(values), dtype=object)  # object, not <U: paths may hold undecodable bytes and trailing NULs
-    column[:] = [str(v) for v in values]
-    return column
+def _named_classes(header: Sequence[str]) -> list[str]:
+    return [name.removeprefix("prob_") for name in header if name.startswith("prob_")]
 
 
 def _indices(values, class_names: tuple[str, ...], name: str) -> np.ndarray:

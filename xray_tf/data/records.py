@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_type_hints
+
+import numpy as np
 
 from xray_tf.registry import LABELS, SUBTYPES, TASKS
 
@@ -71,6 +73,37 @@ def csv_line(cells: Iterable[Any]) -> str:
     """Return one line of CSV. csv.writer of Python 3.11 leaves a lone carriage return unquoted, and its own reader then splits the row."""
     texts = map(str, cells)
     return ",".join('"' + t.replace('"', '""') + '"' if _QUOTED.search(t) else t for t in texts) + "\n"
+
+
+def read_cells(path: Path, columns_of: Callable[[list[str]], list[str]], expected: str) -> tuple[list[str], list[tuple[str, ...]]]:
+    """Read a CSV file as columns: its header and, for each of its columns, the cells as texts.
+
+    Args:
+        path: of the file.
+        columns_of: what the header must be, told from the one found; nothing where it cannot be right.
+        expected: those columns in words, for the message.
+
+    Raises:
+        ValueError: the header or a row is not of that form.
+    """
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
+        reader = csv.reader(stream)
+        header = next(reader, [])
+        if not header or header != columns_of(header):
+            raise ValueError(f"{path} must have the columns {expected}. Received: {header}")
+        rows = list(reader)
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(header):
+            raise ValueError(f"{path}, row {number}: expected {len(header)} cells. Received: {row}")
+    return header, list(zip(*rows, strict=True)) or [()] * len(header)
+
+
+def text_column(values: Iterable[str]) -> np.ndarray:
+    """Return (N,) object array of str: not <U, since paths may hold undecodable bytes and trailing NULs."""
+    values = list(values)
+    column = np.empty(len(values), dtype=object)
+    column[:] = [str(v) for v in values]
+    return column
 
 
 class Table(Generic[Row]):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from xray_tf.data.records import csv_line
+from xray_tf.data.records import csv_line, read_cells, text_column
 
 VERDICTS = ("normal", "anomalous")
 _TEXTS = ("paths", "patients", "splits", "labels", "verdicts", "reasons", "errors")
@@ -33,11 +32,11 @@ class Scores:
     def __init__(self, names: Sequence[str], paths: Iterable[str], values, percentiles, anomaly, verdicts: Iterable[str], reasons: Iterable[str],
                  patients: Iterable[str] | None = None, splits: Iterable[str] | None = None, labels: Iterable[str] | None = None,
                  errors: Iterable[str] | None = None):
-        self.names, self.paths = tuple(names), _texts(paths)
+        self.names, self.paths = tuple(names), text_column(paths)
         n, k = len(self.paths), len(self.names)
         given = {"verdicts": verdicts, "reasons": reasons, "patients": patients, "splits": splits, "labels": labels, "errors": errors}
         for name, column in given.items():
-            setattr(self, name, _texts([""] * n if column is None else column))
+            setattr(self, name, text_column([""] * n if column is None else column))
         self.values, self.percentiles = (np.array(a, np.float64).reshape(-1, k) for a in (values, percentiles))
         self.anomaly = np.array(anomaly, np.float64)
         lengths = {name: len(getattr(self, name)) for name in (*given, "values", "percentiles", "anomaly")}
@@ -65,7 +64,7 @@ class Scores:
     @property
     def columns(self) -> list[str]:
         """The column names of the CSV form."""
-        return ["path", "patient", "split", "label", *self.names, *(f"{n}_percentile" for n in self.names), "anomaly_score", "verdict", "reason", "error"]
+        return _header(self.names)
 
     def to_frame(self):
         """Return the table as a pandas DataFrame with the columns of the CSV form."""
@@ -99,14 +98,10 @@ class Scores:
             ValueError: the header is not of that form.
         """
         path = Path(path)
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
-            header, *rows = csv.reader(stream)
-        names = [n.removesuffix("_percentile") for n in header if n.endswith("_percentile")]
-        expected = ["path", "patient", "split", "label", *names, *(f"{n}_percentile" for n in names), "anomaly_score", "verdict", "reason", "error"]
-        if not names or header != expected:
-            raise ValueError(f"{path} must have the columns path, patient, split, label, <score> ..., <score>_percentile ..., anomaly_score, verdict, reason, "
-                             f"error. Received: {header}")
-        k, cells = len(names), list(zip(*rows, strict=True)) or [()] * len(header)
+        header, cells = read_cells(path, lambda h: _header(n) if (n := _named_scores(h)) else [],
+                                   "path, patient, split, label, <score> ..., <score>_percentile ..., anomaly_score, verdict, reason, error")
+        names = _named_scores(header)
+        k = len(names)
         numbers = np.array([[float(v) if v else np.nan for v in c] for c in cells[4 : 5 + 2 * k]]).T
         return cls(names, cells[0], numbers[:, :k], numbers[:, k : 2 * k], numbers[:, 2 * k], *cells[5 + 2 * k : 7 + 2 * k],
                    patients=cells[1], splits=cells[2], labels=cells[3], errors=cells[-1])
@@ -117,8 +112,9 @@ class Scores:
         return cls(parts[0].names, *(np.concatenate([getattr(p, c) for p in parts]) for c in _ARGUMENTS))
 
 
-def _texts(values: Iterable[str]) -> np.ndarray:
-    values = list(values)
-    column = np.empty(len(values), dtype=object)  # object, not <U: paths may hold undecodable bytes
-    column[:] = [str(v) for v in values]
-    return column
+def _header(names: Sequence[str]) -> list[str]:
+    return ["path", "patient", "split", "label", *names, *(f"{n}_percentile" for n in names), "anomaly_score", "verdict", "reason", "error"]
+
+
+def _named_scores(header: Sequence[str]) -> list[str]:
+    return [n.removesuffix("_percentile") for n in header if n.endswith("_percentile")]

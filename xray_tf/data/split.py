@@ -217,9 +217,8 @@ def apply_split(records: Records, path: str | os.PathLike) -> tuple[Records, Fin
         SplitError: not a split.csv, or radiographs it names are not in the data.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist. Expected the split.csv of an earlier run.")
-    named, split_by = _read_split(path)
+    named = read_split(path)
+    split_by = named[0]["split_by"]
     by_path, by_content, missing, pairs = {r.path: r for r in records}, defaultdict(list), [], []
     wanted = {n["path"] for n in named}
     for row in records:
@@ -249,7 +248,16 @@ def _differences(row: Record, line: dict[str, str]) -> list[str]:
     return [c for c in ("sha256", "label", "subtype", "patient") if getattr(row, c) != line[c] and (c != "sha256" or row.sha256 and line[c])]
 
 
-def _read_split(path: Path) -> tuple[list[dict[str, str]], str]:
+def read_split(path: str | os.PathLike) -> list[dict[str, str]]:
+    """Read what `write_split` wrote: a dict of texts a row, its keys `COLUMNS`, `split_by` the same in all.
+
+    Raises:
+        FileNotFoundError: no such file.
+        SplitError: not a split.csv; the message says what is wrong.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist. Expected the split.csv of an earlier run.")
     with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
         reader = csv.DictReader(stream)
         if reader.fieldnames is None or set(reader.fieldnames) != set(COLUMNS):
@@ -264,4 +272,4 @@ def _read_split(path: Path) -> tuple[list[dict[str, str]], str]:
     repeated = [p for p, n in Counter(r["path"] for r in rows).items() if n > 1]
     if repeated:
         raise SplitError(f"{path} names {repeated[0]!r} more than once. Expected one row a radiograph.")
-    return rows, kinds.pop()
+    return rows

@@ -18,6 +18,7 @@ import numpy as np
 from xray_tf.artifact import ArtifactError, new_folder, refuse_existing, write_text
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Findings, Record, Records, class_index
+from xray_tf.data.split import read_split
 from xray_tf.jobs.corpus import Corpus, read_corpus
 from xray_tf.jobs.loaded import Classifier, load, predictions_of
 from xray_tf.jobs.neighbors import ABOUT, ARRAYS, PIECE, Neighborhood, Reference, add_reference
@@ -108,8 +109,7 @@ def embed_radiographs(model: str | os.PathLike | Classifier, data: str, out: str
 
 def parts_of(records: Records, split_csv: str | os.PathLike) -> list[str]:
     """Return the part each record had when the artifact was trained, matched by its bytes, else by its path: train, val, test or empty."""
-    with Path(split_csv).open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = read_split(split_csv)
     by_bytes, by_path = ({r[c]: r["split"] for r in rows if r[c]} for c in ("sha256", "path"))
     return [by_bytes.get(r.sha256, "") if r.sha256 else by_path.get(r.path, "") for r in records]
 
@@ -151,8 +151,7 @@ def _forward(classifier: Classifier, corpus: Corpus, batch_size: int, say: Calla
 
 def _stored_reference(classifier: Classifier, records: Records, task: str, options: EmbedOptions) -> Reference | None:
     """Return None where all training and validation rows are there, fit to be a reference; else open the artifact's."""
-    with (classifier.folder / "split.csv").open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
-        wanted = Counter(r["split"] for r in csv.DictReader(stream))
+    wanted = Counter(r["split"] for r in read_split(classifier.folder / "split.csv"))
     here = Counter(r.split for r in records)
     if all(here[part] >= wanted[part] for part in ("train", "val")):
         _rows_to_fit(records, task, options)
@@ -257,8 +256,7 @@ def _notes(metrics: dict[str, Any], reported: Sequence[Record], classifier: Clas
     if sides[0]["split"] == "val":
         notes.append("There are no test rows: these are the validation rows, on which temperature and operating points were fitted, so the figures flatter.")
     fitted_on = {"train", "val"} - {r.split for r in reported}
-    with (classifier.folder / "split.csv").open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
-        known = {r["patient"] for r in csv.DictReader(stream) if r["split"] in fitted_on} - {""}
+    known = {r["patient"] for r in read_split(classifier.folder / "split.csv") if r["split"] in fitted_on} - {""}
     familiar = sum(r.patient in known for r in reported)
     if familiar:
         notes.append(f"{familiar:,} of these {len(reported):,} rows have patient keys that the model was fitted on. Neighbours of the same key never vote, "

@@ -16,8 +16,7 @@ from xray_tf.nets.images import batches, vector_batches
 from xray_tf.nets.inference import forward
 from xray_tf.nets.objective import class_weights_of, loss_net, open_stages, stage_factors, targets_of, vector_loss_net
 from xray_tf.nets.training import Phase
-from xray_tf.nets.weights import is_pretrained
-from xray_tf.options import ModelOptions, TrainOptions
+from xray_tf.options import ModelOptions, TrainOptions, is_pretrained
 from xray_tf.registry import TASKS
 from xray_tf.stats.metrics import epoch_scores
 from xray_tf.stats.operating_points import calibrated_probabilities

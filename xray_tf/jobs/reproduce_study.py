@@ -28,7 +28,7 @@ from xray_tf.jobs.provenance import fingerprint, provenance
 from xray_tf.jobs.stage_runs import WORKSHOP
 from xray_tf.jobs.stages import Recipe, Stage, Study, make_preset, stages_of
 from xray_tf.jobs.study_results import collect_results, write_results
-from xray_tf.options import DataOptions, ReproduceOptions
+from xray_tf.options import DataOptions, ReproduceOptions, is_pretrained
 
 STUDY, RECORDS, REPORT = "study.json", "stages", "report"
 KERAS_FILE = "{}_weights_tf_dim_ordering_tf_kernels_notop.h5"
@@ -224,7 +224,7 @@ def _check_weights(recipes: list[Recipe], say: Callable) -> None:
         WeightsUnavailable: they are not; the message says what to put where.
     """
     from xray_tf.nets.classifier import build_classifier
-    from xray_tf.nets.weights import WeightsUnavailable, is_pretrained
+    from xray_tf.nets.weights import WeightsUnavailable
     from xray_tf.registry import TASKS
 
     for model in {(r.model.backbone, r.model.weights): r.model for r in recipes if is_pretrained(r.model.weights)}.values():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import os
@@ -20,7 +19,7 @@ from xray_tf.data.audit import audit_records
 from xray_tf.data.cache import stream_pixels
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Findings, Record, Records, class_index, csv_line
-from xray_tf.data.split import write_split
+from xray_tf.data.split import read_split, write_split
 from xray_tf.jobs.corpus import divide, read_corpus
 from xray_tf.jobs.embed_radiographs import embed_radiographs
 from xray_tf.jobs.evaluate_model import evaluate_model
@@ -101,8 +100,7 @@ def run_detector(study: Study) -> None:
 
     data, data_options = study.source_of("binary")
     options, notes = study.preset.detect, study.notes()
-    with Path(data_options.split).open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
-        held_out = [r for r in csv.DictReader(stream) if r["split"] == "val" and r["label"] == "normal"]
+    held_out = [r for r in read_split(data_options.split) if r["split"] == "val" and r["label"] == "normal"]
     patients = len({r["patient"] or r["path"] for r in held_out})
     scores = 2 + (options.detectors != "none")  # reconstruction, density, and the stronger detectors together
     least = math.ceil(100 * (scores + 1) / (patients + 1)) / 100

@@ -10,6 +10,7 @@ import keras
 from keras import layers
 
 from xray_tf.nets import weights as trunk_weights
+from xray_tf.options import is_pretrained
 from xray_tf.registry import BACKBONES, Backbone
 
 # Builders of keras.applications by how their weights expect pixels (each family's preprocess_input): `none` scales inside its own graph.
@@ -70,7 +71,7 @@ def build_features(image: keras.KerasTensor, backbone: str, weights: str | None 
     x = _preprocess(x, row.preprocessing)
     x = _trunk(x, row)
     trunk = [layer for layer in keras.Model(image, x).layers if layer.name not in PREPARATION]
-    if trunk_weights.is_pretrained(weights):
+    if is_pretrained(weights):
         trunk_weights.load_trunk(trunk, backbone, row, weights, donor=lambda **kwargs: _donor(row, **kwargs))
     else:
         _draw_weights(trunk, seed)

@@ -31,11 +31,6 @@ class UnfitFile(ValueError):
     """A weights file of another net."""
 
 
-def is_pretrained(weights: str | None) -> bool:
-    """Tell whether a trunk with these `weights` starts from learned ones (its batch norm is then frozen); `none`, as a flag says it, is None."""
-    return weights not in (None, "none")
-
-
 def load_trunk(trunk: list[keras.Layer], backbone: str, row: Backbone, weights: str, donor: Callable[..., keras.Model]) -> None:
     """Fill the trunk's layers.
 
