@@ -1,8 +1,9 @@
 """python benchmarks/averaging.py --data DIR --models MODEL.keras,MODEL.keras,... [--shift-rows N]
 
 Does averaging in weight space help the shipped three-class model? The first model named is compared, on the validation rows of the shipped split and under
-the 27 changes of the shift bench, with each other one, with the mean of all (model soup, Wortsman et al. 2022), and with points on the line to
-the ImageNet weights that everything started from, keeping its own last layer (WiSE-FT, Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
+the changes of the shift bench, with each other one (called by its folder), with the mean of both and of all (model soup, Wortsman et al. 2022), and with
+points on the line to the ImageNet weights that everything started from, keeping its own last layer (WiSE-FT, Wortsman et al. 2022, "Robust fine-tuning
+of zero-shot models").
 Temperatures are fitted on the validation rows, as `train` does, for each candidate. Differences from the first model are paired, intervals by patient.
 """
 
@@ -38,9 +39,11 @@ def candidates(paths: list[str]) -> dict[str, list[np.ndarray]]:
     origin = build_classifier(ModelOptions(resize="squash"), TASKS[TASK], 0)
     origin.get_layer("logits").set_weights(nets[0].get_layer("logits").get_weights())
     line = {f"{a} of it, {1 - a:.1f} of ImageNet's": [a * x + (1 - a) * y for x, y in zip(own[0], origin.get_weights(), strict=True)] for a in ALPHAS}
-    others = {f"trained on, seed {i}": weights for i, weights in enumerate(own[1:], start=1)}
-    mean = {f"mean of the {len(own)}": [np.mean(parts, axis=0) for parts in zip(*own, strict=True)]} if others else {}
-    return {"as shipped": own[0], **others, **mean, **line}
+    others = {Path(path).parent.name: weights for path, weights in zip(paths[1:], own[1:], strict=True)}
+    means = {f"mean with {name}": [(a + b) / 2 for a, b in zip(own[0], weights, strict=True)] for name, weights in others.items()}
+    if len(others) > 1:
+        means["mean of all"] = [np.mean(parts, axis=0) for parts in zip(*own, strict=True)]
+    return {"as shipped": own[0], **others, **means, **line}
 
 
 def main() -> None:
