@@ -87,7 +87,7 @@ class TrainOptions(Checked):
                                    "unchanged", metavar="N", least=0)
     precision: str = option("auto", "auto measures float32 against mixed precision and says what it chose",
                             ("auto", "float32", "mixed_bfloat16", "mixed_float16"))
-    seed: int = option(0, "of the split, the weights, the order and the augmentation", metavar="N")
+    seed: int = option(0, "of the split, the weights, the order and the augmentation", metavar="N", least=0)
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class EvaluateOptions(Checked):
 
     forward_batch_size: int = option(64, "radiographs a forward pass", metavar="N", least=1)
     bootstrap: int = option(2000, "replicates behind each 95 %% interval", metavar="N", least=0)
-    bootstrap_seed: int = option(0, "of the bootstrap", metavar="N")
+    bootstrap_seed: int = option(0, "of the bootstrap", metavar="N", least=0)
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class ShiftOptions(Checked):
     stresses: str = option("all", "which changes: all, or names and groups (intensity, detail, geometry, additions), comma-separated", metavar="NAMES")
     shift_rows: int = option(300, "at most so many radiographs under the changes, classes as even as can be (0 = all)", metavar="N", least=0)
     shift_bootstrap: int = option(200, "replicates behind each interval of the shift bench", metavar="N", least=0)
-    shift_seed: int = option(0, "of the rows drawn, the changes and their bootstrap", metavar="N")
+    shift_seed: int = option(0, "of the rows drawn, the changes and their bootstrap", metavar="N", least=0)
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class EmbedOptions(Checked):
     components: int = option(512, "then reduced to so many principal components; 0: not reduced", metavar="N", least=0)
     perplexity: float = option(30.0, "of t-SNE", metavar="NUMBER", least=1)
     map_rows: int = option(6000, "the most radiographs on the maps and the page, test rows first; 0: no maps and no page", metavar="N", least=0)
-    embed_seed: int = option(0, "of the folds and of t-SNE", metavar="N")
+    embed_seed: int = option(0, "of the folds and of t-SNE", metavar="N", least=0)
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ class DetectOptions(Checked):
     budget: float = option(0.05, "the share of normal patients that all scores together may call anomalous", metavar="SHARE", least=0.0001, below=0.9)
     thresholds: str | None = option(None, "set thresholds by hand instead: name=value,name=value; no false-alarm rate is promised then", metavar="LIST")
     examples: bool = option(False, "draw test radiographs with their maps into the report; the artifact then carries radiographs")
-    seed: int = option(0, "of the split, the weights, the order, the folds and the radiograph that stands for its patient", metavar="N")
+    seed: int = option(0, "of the split, the weights, the order, the folds and the radiograph that stands for its patient", metavar="N", least=0)
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ class ReproduceOptions(Checked):
     weights: str | None = option(None, "imagenet, none, a file, or NAME=VALUE,... one a trunk, instead of the preset's", metavar="WHICH")
     rows: int = option(0, "only so many radiographs, the classes as even as can be; every page then says so (0 = all)", metavar="N", least=0)
     epochs: int = option(0, "epochs of every phase of training, instead of the preset's (0)", metavar="N", least=0)
-    seed: int = option(0, "of the rows drawn, the split and the trainings", metavar="N")
+    seed: int = option(0, "of the rows drawn, the split and the trainings", metavar="N", least=0)
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,7 @@ class ExamineOptions(Checked):
     parts: str = option("all", "what to measure: all, or some of faithfulness, randomisation, shortcuts, comma-separated", metavar="NAMES")
     bootstrap: int = option(1000, "replicates behind each 95 %% interval", metavar="N", least=0)
     batch_size: int = option(64, "radiographs a pass", metavar="N", least=1)
-    seed: int = option(0, "of the rows drawn, the controls, the shuffling, the noise and the bootstrap", metavar="N")
+    seed: int = option(0, "of the rows drawn, the controls, the shuffling, the noise and the bootstrap", metavar="N", least=0)
 
 
 def add_flags(parser: argparse.ArgumentParser, cls: type) -> None:

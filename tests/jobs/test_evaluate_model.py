@@ -45,9 +45,9 @@ def test_a_bad_file_is_set_aside_and_strict_stops(binary, phantoms, cache, tmp_p
         evaluate_model(binary, str(data), None, DataOptions(cache=str(cache), strict=True), NUMBERS, progress=False)
 
 
-def test_unlabelled_radiographs_are_refused_with_the_way_out(binary, phantoms, cache, tmp_path):
-    data = tmp_path / "plain"
-    data.mkdir()
-    shutil.copy(next((phantoms / "train" / "NORMAL").iterdir()), data / "x.png")
-    with pytest.raises(ValueError):
-        evaluate_model(binary, str(data), None, DataOptions(cache=str(cache)), NUMBERS, progress=False)
+def test_radiographs_without_a_class_of_the_model_are_refused_with_the_way_out(three_class, phantoms, cache, tmp_path):
+    shutil.copy(next((phantoms / "train" / "NORMAL").iterdir()), tmp_path / "x.png")
+    data = tmp_path / "plain.csv"
+    data.write_text("path,label\nx.png,pneumonia\n")  # of which kind is not said
+    with pytest.raises(ValueError, match="no labelled radiograph.*python -m xray_tf.predict"):
+        evaluate_model(three_class, str(data), None, DataOptions(cache=str(cache)), NUMBERS, progress=False)

@@ -77,12 +77,12 @@ def test_the_summarys_interval_is_that_of_resampling_patients_by_hand(classes):
     probabilities, decided, labels, patients, names = made_up(classes)
     options = ShiftOptions(stresses="darker,noise", shift_bootstrap=60, shift_seed=4)
     out = summarise(probabilities, decided, labels, patients, names, ["darker", "noise"], options, ABOUT)
-    # the bootstrap draws whole patients from default_rng(seed); patients lie in pairs of rows, named p0, p1, p10, ... in sorted order
-    sorted_patients = sorted(set(patients))
+    # the bootstrap draws whole patients, in the order in which they are first seen, from default_rng(seed); each has a pair of rows
+    in_order = list(dict.fromkeys(patients))
     draws = np.random.default_rng(4).integers(0, 30, size=(60, 30))
     found = {m: [] for m in ("auroc", "balanced_accuracy", "drop")}
     for draw in draws:
-        rows = np.concatenate([[i for i, p in enumerate(patients) if p == sorted_patients[d]] for d in draw])
+        rows = np.concatenate([[i for i, p in enumerate(patients) if p == in_order[d]] for d in draw])
         each = [score(probabilities[c][rows], labels[rows], decided[c][rows], None, names, 0)["metrics"] for c in range(7)]
         for m in ("auroc", "balanced_accuracy"):
             found[m].append(np.mean([e[m]["value"] for e in each[1:]]))

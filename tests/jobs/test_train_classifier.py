@@ -1,5 +1,6 @@
 """The main job: records in, a complete artifact out, nothing fitted on rows it should not have seen."""
 
+import csv
 import json
 import shutil
 from dataclasses import replace
@@ -9,6 +10,7 @@ import pytest
 
 from xray_tf.artifact import ArtifactError, read_card
 from xray_tf.data.predictions import Predictions
+from xray_tf.data.split import read_split
 from xray_tf.jobs import train_classifier as job
 from xray_tf.jobs.loaded import load
 from xray_tf.jobs.train_classifier import train_classifier
@@ -101,6 +103,57 @@ def test_a_resumed_run_keeps_the_precision_that_was_measured(phantoms, cache, tm
     made = train(phantoms, cache, tmp_path / "out", resume=True)
     assert made.card.notes == ("measured once",)
     assert {layer.compute_dtype for layer in made.model.layers} == {"float32"}  # saved in float32 all the same
+
+
+def test_what_is_told_of_a_half_precision_run_is_told_of_the_net_that_is_saved(phantoms, cache, tmp_path):
+    made = train(phantoms, cache, tmp_path / "out", options=replace(QUICK, precision="mixed_bfloat16"))
+    told = Predictions.read_csv(made.folder / "predictions.csv")
+    again = made.predict([str(phantoms / path) for path in told.paths])
+    np.testing.assert_allclose(again.probabilities, told.probabilities, atol=1e-5)
+
+
+def test_a_killed_starts_measurement_is_not_taken_for_another_runs(phantoms, cache, tmp_path, monkeypatch):
+    from xray_tf.jobs import phases
+
+    left = tmp_path / ".out.unfinished"
+    left.mkdir()
+    (left / "precision.json").write_text('["mixed_bfloat16", "of another net"]')
+    monkeypatch.setattr(phases, "_measured_precision", lambda *a: ("float32", "measured now"))
+    assert train(phantoms, cache, tmp_path / "out").card.notes == ("measured now",)
+
+
+def test_weights_that_saw_held_out_radiographs_are_refused(binary, phantoms, cache, tmp_path):
+    model = replace(MODEL, weights=str(binary.folder / "model.keras"))
+    with pytest.raises(ValueError, match=r"\d+ of the \d+ validation and test radiographs.*--split .*split.csv"):
+        train(phantoms, cache, tmp_path / "other", model=model, options=replace(QUICK, seed=9))
+    made = train(phantoms, cache, tmp_path / "same", model=model, options=replace(QUICK, seed=9),
+                 data=DataOptions(cache=str(cache), split=str(binary.folder / "split.csv")))
+    assert made.card.provenance["started_from"][0]["name"] == binary.card.name
+    assert [p.name for p in tmp_path.iterdir()] == ["same"]
+
+
+def _edited_split(binary, path, **columns):
+    """Write the fixture's split.csv with every row changed by the functions given, and return its path."""
+    rows = read_split(binary.folder / "split.csv")
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows({**row, **{name: change(row) for name, change in columns.items()}} for row in rows)
+    return DataOptions(cache=str(path.parent / "cache"), split=str(path))
+
+
+def test_a_split_by_image_that_was_given_is_told(binary, phantoms, cache, tmp_path):
+    made = train(phantoms, cache, tmp_path / "out", data=_edited_split(binary, tmp_path / "s.csv", split_by=lambda row: "image"))
+    assert made.card.split_by == "image" and json.loads((made.folder / "metrics.json").read_text())["split_by"] == "image"
+    assert "Warning" in (made.folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_a_part_without_a_class_is_met_before_the_training(part, binary, phantoms, cache, tmp_path):
+    data = _edited_split(binary, tmp_path / "s.csv", split=lambda row: "test" if row["split"] == part and row["label"] == "normal" else row["split"])
+    with pytest.raises(ValueError, match=rf"none of \['normal'\] in the part '{part}'"):
+        train(phantoms, cache, tmp_path / "out", data=data)
+    assert not (tmp_path / ".out.unfinished").exists()
 
 
 def test_without_test_rows_the_validation_rows_are_scored_and_every_page_says_so(phantoms, cache, tmp_path):

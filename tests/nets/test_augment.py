@@ -54,7 +54,10 @@ def test_intensity_changes_are_what_they_are_called(monkeypatch, change, law):
     assert np.abs(out - images).max() > 1 and law(images, out).all()
 
 
-def test_a_negative_blur_sharpens_and_a_positive_one_smooths():
+def test_a_negative_blur_sharpens_and_a_positive_one_smooths(monkeypatch):
+    checks = 100 + 50 * (np.indices((32, 32)).sum(0) // 4 % 2)[None, :, :, None]
+    spread = apply(monkeypatch, np.repeat(checks, 64, 0).astype(np.float32), blur=0.8).std((1, 2, 3)) / checks.std()
+    assert (spread < 0.95).sum() > 15 and (spread > 1.05).sum() > 15
     image = np.zeros((1, 9, 9, 1), np.float32)
     image[0, 4, 4] = 1
     kernel = np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1]) / 256

@@ -66,8 +66,14 @@ def test_targets_are_one_column_for_two_classes_and_one_hot_for_more():
     assert targets_of(np.array([2, 0]), 3).tolist() == [[0, 0, 1], [1, 0, 0]]
 
 
-def run(folder=None, resume=False, options=OPTIONS, cut=None, epochs=3):
-    """Train warm-up and fine-tuning phases of a two-block net; `cut` raises after so many epochs."""
+def loss_of(model) -> float:
+    """The validation loss: binary cross-entropy over all 40 rows."""
+    return float(np.mean(keras.ops.convert_to_numpy(keras.losses.binary_crossentropy(
+        LABELS[:, None].astype(np.float32), model.predict_on_batch(PIXELS[..., None].astype(np.float32))))))
+
+
+def run(folder=None, resume=False, options=OPTIONS, cut=None, epochs=3, losses=None):
+    """Train warm-up and fine-tuning phases of a two-block net; `cut` raises after so many epochs; `losses` are told instead of measured."""
     model = two_block_net()
     rows = []
 
@@ -76,9 +82,10 @@ def run(folder=None, resume=False, options=OPTIONS, cut=None, epochs=3):
         if cut is not None and len(rows) == cut:
             raise PowerCut
 
+    told = iter(losses or ())
+
     def validate():
-        return {"val_loss": float(np.mean(keras.ops.convert_to_numpy(keras.losses.binary_crossentropy(
-            LABELS[:, None].astype(np.float32), model.predict_on_batch(PIXELS[..., None].astype(np.float32))))))}
+        return {"val_loss": next(told) if losses else loss_of(model)}
 
     def feed(epoch):
         return batches(PIXELS, range(40), targets_of(LABELS, 2), 8, (options.seed, epoch))
@@ -94,6 +101,12 @@ def run(folder=None, resume=False, options=OPTIONS, cut=None, epochs=3):
     training = Training(model, options, folder, report, resume)
     training.run(phases)
     return model.get_weights(), training
+
+
+def loss_of_weights(weights) -> float:
+    model = two_block_net(seed=5)
+    model.set_weights(weights)
+    return loss_of(model)
 
 
 @pytest.mark.parametrize("cut", [1, 3, 4])
@@ -121,13 +134,9 @@ def test_training_learns_and_keeps_the_best_epoch():
     options = TrainOptions(augment="none", batch_size=8, schedule="plateau", ema=0.0, keep="best", label_smoothing=0.0)
     weights, training = run(options=options, epochs=6)
     losses = [row["val_loss"] for row in training.history]
-    assert training.best["val_loss"] == min(losses) < losses[0]
+    assert training.kept["val_loss"] == min(losses) < losses[0]
     assert losses.index(min(losses)) not in (0, 11), "the best must lie inside the run for this test to mean anything"
-    model = two_block_net(seed=5)
-    model.set_weights(weights)
-    probability = model.predict_on_batch(PIXELS[..., None].astype(np.float32))[:, 0]
-    loss = -np.log(np.where(LABELS == 1, probability, 1 - probability)).mean()
-    assert loss == pytest.approx(min(losses), rel=1e-4)
+    assert loss_of_weights(weights) == pytest.approx(min(losses), rel=1e-4)
 
 
 def test_averaging_only_looks_on():
@@ -142,10 +151,34 @@ def test_the_average_reaches_back_a_tenth_of_the_phase_at_most(steps, epochs, wa
     assert optimizer.use_ema and optimizer.ema_momentum == pytest.approx(want)
 
 
-def test_the_last_epoch_is_kept_when_asked_for():
-    options = TrainOptions(augment="none", batch_size=8, ema=0.0)
-    _, other = run(options=replace(options, keep="last"), epochs=6)
-    assert other.best == other.history[-1]
+def test_float16_scales_the_loss_and_its_average_is_validated_all_the_same():
+    with policy("mixed_float16"):
+        weights, training = run(options=TrainOptions(augment="none", batch_size=8, ema=0.9, precision="mixed_float16"), epochs=2)
+    assert all(np.isfinite(w).all() for w in weights) and len({row["val_loss"] for row in training.history}) == 4
+    assert loss_of_weights(weights) == pytest.approx(training.history[-1]["val_loss"], abs=0.01)
+    wrapped = make_optimizer(TrainOptions(precision="mixed_float16"), Phase("head", None, None, 5, 3, 1e-3, None))
+    assert isinstance(wrapped, keras.optimizers.LossScaleOptimizer) and isinstance(wrapped.inner_optimizer, StagewiseAdamW)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_the_last_epoch_is_kept_when_asked_for_and_it_is_the_average_that_was_validated(momentum):
+    weights, training = run(options=TrainOptions(augment="none", batch_size=8, ema=momentum, keep="last"), epochs=6)
+    losses = [row["val_loss"] for row in training.history]
+    assert training.kept == training.history[-1] and min(abs(loss - losses[-1]) for loss in losses[:-1]) > 1e-4
+    assert loss_of_weights(weights) == pytest.approx(losses[-1], rel=1e-5)
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+@pytest.mark.parametrize("first, second, cuts", [
+    ([1.0, *[1.2, 1.1] * 3], [1.0] * 7, 2),  # up and down above the lowest is waiting: one cut seen in each phase, the next comes too late
+    ([1.0, 0.9, 0.8, 0.7, 0.6], [2.0, 1.9, 1.8, 1.7, 1.6], 0),  # the second phase starts high and falls: nothing waits
+])
+def test_a_plateau_is_counted_from_the_phases_lowest_loss_whichever_epoch_is_kept(keep, first, second, cuts):
+    options = TrainOptions(augment="none", batch_size=8, schedule="plateau", ema=0.0, keep=keep)
+    _, training = run(options=options, epochs=len(first), losses=first + second)
+    rates = [row["learning_rate"] for row in training.history]
+    falls = [a > b * 1.01 for a, b in zip(rates, rates[1:], strict=False)]
+    assert sum(falls) == cuts
 
 
 def test_ctrl_c_keeps_the_best_so_far(monkeypatch):
@@ -159,8 +192,9 @@ def test_ctrl_c_keeps_the_best_so_far(monkeypatch):
         return fit(self, *args, **kwargs)
 
     monkeypatch.setattr(keras.Model, "fit", interrupted_fit)
-    _, training = run()
+    weights, training = run()
     assert training.interrupted and len(training.history) == 2
+    assert loss_of_weights(weights) == pytest.approx(min(row["val_loss"] for row in training.history), rel=1e-5)
 
 
 def test_ctrl_c_before_the_first_epoch_goes_on_to_the_caller(monkeypatch):

@@ -16,6 +16,7 @@ from xray_tf.registry import LABELS, SUBTYPES, TASKS
 
 Row = TypeVar("Row")
 SPLITS = ("train", "val", "test")
+ALL_ROWS = "all rows"
 _QUOTED = re.compile(r'[",\r\n]')
 
 
@@ -208,6 +209,12 @@ class Records(Table[Record]):
     def class_indices(self, task: str) -> list[int]:
         """Return each row's class index under `task`, -1 where it is not known (unlabelled, or no sub-type)."""
         return [class_index(row, task) for row in self.rows]
+
+
+def common_part(splits: Iterable[str]) -> str:
+    """Name what rows of these parts are together: the one part that all are of, else `all rows`."""
+    named = set(splits)
+    return (named.pop() or ALL_ROWS) if len(named) == 1 else ALL_ROWS
 
 
 def class_index(row: Record, task: str) -> int:

@@ -185,7 +185,7 @@ def _check_parts(records: Records, wanted: list[str], split_by: str) -> list[Fin
         if lacking and kind in ("normal", "pneumonia"):
             unit = "patient" if split_by == "patient" else "radiograph"
             raise SplitError(f"there are too few {unit}s to split: {kind} has {groups} for the parts {', '.join(wanted)}, and none is left for "
-                             f"{', '.join(lacking)}. Expected at least one {unit} a class in each part; add data, or set --validation or --test to 0.")
+                             f"{', '.join(lacking)}. Expected at least one {unit} a class in each part; add data, or set --test to 0.")
         if lacking:
             findings.append(Finding("subtype-missing", "warning", "", f"No {kind} radiograph is in {', '.join(lacking)}: too few to spread ({groups}); "
                                     "the three-class task cannot be judged on this split."))

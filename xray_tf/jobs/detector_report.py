@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from xray_tf.data.records import ALL_ROWS
 from xray_tf.data.scores import Scores
 from xray_tf.options import EvaluateOptions
 from xray_tf.registry import TASKS
@@ -49,7 +50,7 @@ def report_on(scores: Scores, thresholds: dict[str, float], options: EvaluateOpt
     def numbers(unusual: np.ndarray) -> dict[str, Any]:
         ranks = np.unique(unusual, return_inverse=True)[1] / max(len(unusual) - 1, 1)  # any rising function gives the same areas
         return score(np.stack([1 - ranks, ranks], axis=1), labels, flagged, list(tested.patients), TASKS[TASK], options.bootstrap, options.bootstrap_seed,
-                     operating_point=operating_point, split=part if part != "all" else "all rows", split_by=split_by)
+                     operating_point=operating_point, split=part if part != "all" else ALL_ROWS, split_by=split_by)
 
     metrics = numbers(tested.anomaly)
     for group in (metrics["metrics"], metrics["definitions"]):

@@ -17,7 +17,7 @@ import numpy as np
 
 from xray_tf.artifact import ArtifactError, new_folder, refuse_existing, write_text
 from xray_tf.data.predictions import Predictions
-from xray_tf.data.records import Findings, Record, Records, class_index
+from xray_tf.data.records import Findings, Record, Records, class_index, common_part
 from xray_tf.data.split import read_split
 from xray_tf.jobs.corpus import Corpus, read_corpus
 from xray_tf.jobs.loaded import Classifier, load, predictions_of
@@ -237,10 +237,8 @@ def _scores(tables: dict[str, Predictions], reported: np.ndarray, classifier: Cl
     points = {"knn": "balanced", "head": classifier.card.default_operating_point}
     for name, table in rows.items():
         if len(table):
-            splits = sorted(set(table.splits) - {""})
             out[name] = score(table.probabilities, table.labels, table.predicted, list(table.patients), table.class_names, options.bootstrap,
-                              options.bootstrap_seed, split=splits[0] if len(splits) == 1 and (table.splits != "").all() else "all rows",
-                              operating_point=points[name], split_by=classifier.card.split_by)
+                              options.bootstrap_seed, split=common_part(table.splits), operating_point=points[name], split_by=classifier.card.split_by)
     if out["knn"] and out["head"]:
         out["difference"] = {m: round(out["knn"]["metrics"][m]["value"] - out["head"]["metrics"][m]["value"], 6) for m in ("accuracy", "f1", "auroc")
                              if out["knn"]["metrics"][m]["value"] is not None}

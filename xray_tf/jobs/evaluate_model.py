@@ -12,7 +12,7 @@ import numpy as np
 
 from xray_tf.artifact import Card, new_folder, write_text
 from xray_tf.data.predictions import Predictions
-from xray_tf.data.records import Findings
+from xray_tf.data.records import Findings, common_part
 from xray_tf.data.split import apply_split
 from xray_tf.jobs.corpus import Corpus, read_corpus
 from xray_tf.jobs.loaded import Classifier, load, predictions_of
@@ -107,7 +107,6 @@ def score_predictions(predictions: Predictions, card: Card, options: EvaluateOpt
     if not len(rows):
         raise ValueError(f"There is no labelled radiograph to score among {len(predictions)}. Expected classes {card.class_names}, from folder names, "
                          "file names or a manifest. To predict without labels use python -m xray_tf.predict.")
-    splits = sorted(set(rows.splits) - {""})
     return score(rows.probabilities, rows.labels, rows.predicted, list(rows.patients), card.class_names, options.bootstrap, options.bootstrap_seed,
-                 split=splits[0] if len(splits) == 1 else "all rows", operating_point=operating_point or card.default_operating_point,
+                 split=common_part(rows.splits), operating_point=operating_point or card.default_operating_point,
                  split_by=card.split_by)

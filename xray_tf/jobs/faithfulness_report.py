@@ -32,9 +32,8 @@ import numpy as np
 
 from xray_tf.artifact import write_text
 from xray_tf.data.cache import ProgressLine
-from xray_tf.data.records import Record
+from xray_tf.data.records import Record, common_part
 from xray_tf.jobs.loaded import Classifier
-from xray_tf.jobs.shortcut_report import split_of
 from xray_tf.options import ExamineOptions
 
 JSON, CSV, ARRAYS = "faithfulness.json", "faithfulness.csv", "faithfulness.npz"
@@ -96,8 +95,9 @@ def measure_faithfulness(classifier: Classifier, images: np.ndarray, records: Se
     groups = [r.patient or f"\0{i}" for i, r in enumerate(records)]
     named = any(r.patient for r in records)
     what = {f"{kind}_{b}": {"better": WHAT[kind][0], "what": f"{WHAT[kind][1]}; {b.replace('_', ' ')} in their place"} for b in BASELINES for kind in WHAT}
-    result = {"rows": len(images), "patients": len(set(groups)) if named else None, "class_names": list(card.class_names), "split": split_of(records),
-              "operating_point": resolve(card.operating_points, operating_point, card.default_operating_point)[0], "split_by": card.split_by,
+    result = {"rows": len(images), "patients": len(set(groups)) if named else None, "class_names": list(card.class_names),
+              "split": common_part(r.split for r in records), "split_by": card.split_by,
+              "operating_point": resolve(card.operating_points, operating_point, card.default_operating_point)[0],
               "layer": net.layer, "score": SCORE, "steps": options.steps, "seed": options.seed,
               "interval": {"kind": f"95 % percentile bootstrap by {'patient' if named else 'image'}", "replicates": options.bootstrap}, "figures": what | DROPS,
               "maps": _compared(maps, figures, names, groups, options),

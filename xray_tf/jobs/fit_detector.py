@@ -98,7 +98,7 @@ def fit_detector(data: str, out: str | os.PathLike, data_options: DataOptions = 
     rule = _calibrated(learnt, corpus, parts, options, evaluate_options, by_hand, say)
     origin = provenance(command_line, corpus.records, *all_options)
     origin["data"]["source_fingerprint"] = source
-    card = _card(out.name, rule, learnt, corpus, parts, data_options, options, notes, origin)
+    card = _card(out.name, rule, learnt, corpus, parts, options, notes, origin)
     scored = np.concatenate([parts.calibrate, parts.test])
     values = learnt.scores(corpus.pixels, corpus.rows[scored], evaluate_options.forward_batch_size)
     scores = scores_of(rule, [corpus.records[i] for i in scored], values)
@@ -155,7 +155,7 @@ def _train(corpus: Corpus, parts: Parts, options: DetectOptions, workshop: Path,
         training = Training(model, how, workshop, report, resume)
         training.run([reconstruction_phase(model, corpus.pixels, corpus.rows[parts.learn], corpus.rows[parts.watch], options)])
     cut = f"Training was interrupted by hand after {len(training.history)} epochs; the best of them was kept."
-    say(f"  kept: epoch {training.best['epoch']}, loss on the watched normals {training.best['val_loss']:.5f}")
+    say(f"  kept: epoch {training.kept['epoch']}, loss on the watched normals {training.kept['val_loss']:.5f}")
     return model, training.history, [cut] if training.interrupted else []
 
 
@@ -195,8 +195,7 @@ def _prefixed(name: str, fitted) -> dict[str, np.ndarray]:
     return {f"{name}.{key}": value for key, value in fitted.to_arrays().items()}
 
 
-def _card(name: str, rule: OrRule, learnt: NormalChest, corpus: Corpus, parts: Parts, data_options: DataOptions, options: DetectOptions, notes: list[str],
-          origin: dict) -> Card:
+def _card(name: str, rule: OrRule, learnt: NormalChest, corpus: Corpus, parts: Parts, options: DetectOptions, notes: list[str], origin: dict) -> Card:
     criterion = (f"any score beyond its threshold; at most {rule.budget:.3g} of exchangeable normal patients are flagged" if rule.budget is not None
                  else "any score beyond its threshold, set by hand")
     point = {"criterion": criterion, "scores": list(rule.names), "thresholds": {n: float(t) for n, t in zip(rule.names, rule.thresholds, strict=True)},
@@ -206,7 +205,7 @@ def _card(name: str, rule: OrRule, learnt: NormalChest, corpus: Corpus, parts: P
              "radiographs": {"fit": len(parts.fit), "calibrate": len(parts.calibrate), "test": len(parts.test)}}
     key = BY_HAND if rule.budget is None else BUDGET
     notes = [*notes, *([NO_PROMISE] if rule.budget is None else [])]
-    return Card(kind="detector", name=name, class_names=VERDICTS, split_by=data_options.split_by, operating_points={key: point}, default_operating_point=key,
+    return Card(kind="detector", name=name, class_names=VERDICTS, split_by=corpus.records.split_by, operating_points={key: point}, default_operating_point=key,
                 preprocessing={"image_size": options.image_size, "resize": options.resize, "decoding": DECODING_RULE, "decoding_rule": describe_rule(),
                                "channels": 1, "pixel_range": [0, 255]}, provenance=origin, notes=tuple(notes))
 

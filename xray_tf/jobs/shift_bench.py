@@ -28,7 +28,7 @@ import numpy as np
 
 from xray_tf.artifact import write_text
 from xray_tf.data.cache import ProgressLine
-from xray_tf.data.records import Record, class_index
+from xray_tf.data.records import Record, class_index, common_part
 from xray_tf.data.shift import STRESSES, StressGrid, choose_stresses
 from xray_tf.jobs.loaded import Classifier
 from xray_tf.options import ShiftOptions
@@ -73,8 +73,7 @@ def measure_shift(classifier: Classifier, pixels: np.ndarray, rows: Sequence[int
         logits = classifier.forward(grid, batch_size=batch_size, progress=line.step)["logits"]
     probabilities = classifier.probabilities_of(logits).reshape(len(cells), len(rows), -1)
     decided = np.stack([decide(p, point) for p in probabilities])
-    splits = {r.split for r in records}
-    about = {"split": splits.pop() if len(splits) == 1 else "all rows", "operating_point": name, "split_by": card.split_by}
+    about = {"split": common_part(r.split for r in records), "operating_point": name, "split_by": card.split_by}
     return summarise(probabilities, decided, labels, [r.patient for r in records], card.class_names, names, options, about)
 
 
@@ -111,11 +110,12 @@ def summarise(probabilities: np.ndarray, decided: np.ndarray, labels: np.ndarray
         about: `split`, `operating_point`, `split_by`, recorded.
     """
     from xray_tf.stats.metrics import score
+    from xray_tf.stats.paired import paired_draws, with_interval
 
-    scores = [score(p, labels, d, patients, class_names, options.shift_bootstrap, options.shift_seed, **about)
-              for p, d in zip(probabilities, decided, strict=True)]
     metrics = metric_names(class_names)
-    cells = [{m: _cell_of(s, m) for m in metrics} for s in scores]
+    draws = paired_draws(probabilities, decided, labels, patients, class_names, options.shift_bootstrap, options.shift_seed,
+                         [m for m in metrics if not m.startswith("recall/")])
+    cells = [{m: with_interval(one[m]) for m in metrics} for one in draws]
     stresses, weights, start = [], np.zeros(len(cells)), 1
     for name in names:
         row = STRESSES[name]
@@ -129,8 +129,11 @@ def summarise(probabilities: np.ndarray, decided: np.ndarray, labels: np.ndarray
         known = [s for s in stresses if s["mean"][m] is not None]
         lowest = min(known, key=lambda s: s["mean"][m], default=None)
         worst[m] = {"stress": lowest["name"], "value": lowest["mean"][m]} if lowest else {"stress": "", "value": None}
-    mean, drop = _over_cells(probabilities, decided, labels, patients, class_names, weights, options)
-    first = {k: scores[0][k] for k in ("rows", "patients", "class_names", "class_counts", "split", "operating_point", "split_by", "interval")}
+    averaged = {m: np.tensordot(weights, [one[m] for one in draws], axes=1) for m in metrics}
+    mean = {m: with_interval(values) for m, values in averaged.items()}
+    drop = {m: with_interval(draws[0][m] - values) for m, values in averaged.items()}
+    unchanged = score(probabilities[0], labels, decided[0], patients, class_names, options.shift_bootstrap, options.shift_seed, **about)
+    first = {k: unchanged[k] for k in ("rows", "patients", "class_names", "class_counts", "split", "operating_point", "split_by", "interval")}
     return {**first, "seed": options.shift_seed, "metrics": metrics, "clean": cells[0], "stresses": stresses, "mean": mean, "drop": drop,
             "worst": worst, "groups": groups}
 
@@ -158,66 +161,6 @@ def write_shift(result: dict[str, Any], folder: str | os.PathLike) -> None:
     (folder / PICTURE).write_bytes(to_png_bytes(shift_curves(result)))
 
 
-def _cell_of(scored: dict[str, Any], metric: str) -> dict[str, Any]:
-    kind, _, name = metric.partition("/")
-    cell = scored["per_class"][name][kind] if name else scored["metrics"][kind]
-    return {k: cell[k] for k in ("value", "low", "high")}
-
-
 def _mean(values) -> float | None:
     values = [v for v in values if v is not None]
     return float(np.mean(values)) if values else None
-
-
-def _over_cells(probabilities: np.ndarray, decided: np.ndarray, labels: np.ndarray, patients: Sequence[str], class_names: Sequence[str],
-                weights: np.ndarray, options: ShiftOptions) -> tuple[dict, dict]:
-    """Average each metric over the cells with the weights (C,), and set it against cell 0.
-
-    A recall is a mean over rows and an AUROC a mean over pairs of rows (Mann-Whitney), so their averages over cells are the same
-    means of averaged rows and pairs: one bootstrap serves all cells, and clean and stressed rows are resampled together.
-    """
-    from xray_tf.stats.metrics import LEVEL, cluster_weights
-
-    clusters = np.unique([p or f"\0{i}" for i, p in enumerate(patients)], return_inverse=True)[1]
-    ones = np.ones((1, len(labels)))
-    drawn = cluster_weights(clusters, options.shift_bootstrap, options.shift_seed) if clusters.max() and options.shift_bootstrap else ()
-    blocks = [ones, *drawn]
-    right = (decided == labels).astype(np.float64)
-    sides = [_Linear(right[0], probabilities[:1], np.ones(1), labels), _Linear(weights @ right, probabilities, weights, labels)]
-    clean, mean = ([np.concatenate(v) for v in zip(*(side.numbers(w) for w in blocks), strict=True)] for side in sides)
-
-    def cell(values: np.ndarray) -> dict[str, float | None]:
-        known = values[1:][~np.isnan(values[1:])]
-        low, high = np.percentile(known, [50 * (1 - LEVEL), 50 * (1 + LEVEL)]).tolist() if len(known) else (None, None)
-        return {"value": None if np.isnan(values[0]) else float(values[0]), "low": low, "high": high}
-
-    recalls = [1, 0] if len(class_names) == 2 else range(len(class_names))
-    picks = [*recalls, len(class_names), len(class_names) + 1, len(class_names) + 2]
-    metrics = metric_names(class_names)
-    return ({m: cell(mean[i]) for m, i in zip(metrics, picks, strict=True)},
-            {m: cell(clean[i] - mean[i]) for m, i in zip(metrics, picks, strict=True)})
-
-
-class _Linear:
-    """Recalls, AUROC, balanced accuracy and accuracy averaged over cells, from weights on the rows."""
-
-    def __init__(self, right: np.ndarray, probabilities: np.ndarray, weights: np.ndarray, labels: np.ndarray):
-        self.right, self.labels, self.classes = right, labels, probabilities.shape[2]
-        self.wins = []
-        for k in [1] if self.classes == 2 else range(self.classes):
-            wins = np.zeros(((labels == k).sum(), (labels != k).sum()))
-            for w, p in zip(weights, probabilities[:, :, k], strict=True):
-                if w:
-                    a, b = p[labels == k][:, None], p[labels != k][None, :]
-                    wins += w * ((a > b) + 0.5 * (a == b))
-            self.wins.append((k, wins))
-
-    def numbers(self, draws: np.ndarray) -> list[np.ndarray]:
-        """Return for row weights (R, N): one recall a class, AUROC, balanced accuracy, accuracy, (R,) each, NaN where not defined."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            recalls = [draws[:, self.labels == k] @ self.right[self.labels == k] / draws[:, self.labels == k].sum(axis=1) for k in range(self.classes)]
-            areas = []
-            for k, wins in self.wins:
-                inside, outside = draws[:, self.labels == k], draws[:, self.labels != k]
-                areas.append(((inside @ wins) * outside).sum(axis=1) / (inside.sum(axis=1) * outside.sum(axis=1)))
-            return [*recalls, np.mean(areas, axis=0), np.mean(recalls, axis=0), draws @ self.right / draws.sum(axis=1)]

@@ -30,7 +30,7 @@ import numpy as np
 from xray_tf.artifact import write_text
 from xray_tf.data.cache import ProgressLine
 from xray_tf.data.lungs import LIMITS, LungFields, lung_fields
-from xray_tf.data.records import Record
+from xray_tf.data.records import Record, common_part
 from xray_tf.data.regions import FILLS, REGIONS, MaskedGrid, find_markers, region_masks
 from xray_tf.jobs.loaded import Classifier
 from xray_tf.options import ExamineOptions
@@ -69,7 +69,7 @@ def measure_shortcuts(classifier: Classifier, images: np.ndarray, records: Seque
     probabilities = classifier.probabilities_of(logits).reshape(len(cells), len(images), -1)
     decided = np.stack([decide(p, point) for p in probabilities])
     masks = {k: np.stack([region_masks(image, mask)[k] for image, mask in zip(images, lungs.masks, strict=True)]) for k in REGIONS}
-    about = {"split": split_of(records), "operating_point": name, "split_by": card.split_by}
+    about = {"split": common_part(r.split for r in records), "operating_point": name, "split_by": card.split_by}
     result = _scores(probabilities, decided, labels, patients, card.class_names, cells, options, about)
     result |= {"lungs": {"flags": dict(Counter(lungs.flags.tolist())), "share": float(lungs.masks.mean()), "limits": LIMITS},
                "regions": {k: {"what": REGIONS[k], "share": float(m.mean()), "rows": int(m.any(axis=(1, 2)).sum())} for k, m in masks.items()}, "fills": FILLS}
@@ -85,11 +85,6 @@ def write_shortcuts(result: dict[str, Any], table: Sequence[dict[str, Any]], fol
         writer = csv.DictWriter(stream, table[0], lineterminator="\n")
         writer.writeheader()
         writer.writerows(table)
-
-
-def split_of(records: Sequence[Record]) -> str:
-    splits = {r.split for r in records}
-    return (splits.pop() or "all rows") if len(splits) == 1 else "all rows"
 
 
 def _scores(probabilities: np.ndarray, decided: np.ndarray, labels: np.ndarray, patients: Sequence[str], class_names: Sequence[str], cells: Sequence,

@@ -17,13 +17,13 @@ from xray_tf.artifact import CHECKPOINT, Card, new_folder, refuse_existing, seal
 from xray_tf.data.decoding import DECODING_RULE, describe_rule
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Findings
-from xray_tf.data.split import write_split
+from xray_tf.data.split import read_split, write_split
 from xray_tf.jobs.corpus import Corpus, divide, read_corpus
 from xray_tf.jobs.decisions import fit_decisions
 from xray_tf.jobs.loaded import Classifier, load
 from xray_tf.jobs.provenance import fingerprint, provenance, started_from
 from xray_tf.jobs.workshop import open_workshop, workshop_of
-from xray_tf.options import DataOptions, EvaluateOptions, ModelOptions, TrainOptions
+from xray_tf.options import DataOptions, EvaluateOptions, ModelOptions, TrainOptions, weights_files
 from xray_tf.registry import TASKS
 
 HEADLINE = ("accuracy", "balanced_accuracy", "sensitivity", "specificity", "f1", "auroc", "auprc", "brier", "ece")
@@ -61,6 +61,7 @@ def train_classifier(data: str, out: str | os.PathLike, data_options: DataOption
     corpus = divide(read_corpus(data, train_options.task, data_options, model_options.image_size, model_options.resize, progress),
                     train_options.task, data_options, train_options.seed)
     _announce(corpus, train_options.task, say)
+    _refuse_unfit(corpus, train_options.task, model_options.weights)
     all_options = (data_options, model_options, train_options, evaluate_options)
     open_workshop(workshop, resume, {"data": fingerprint(corpus.records), **provenance("", corpus.records, *all_options)["options"]})
 
@@ -70,13 +71,15 @@ def train_classifier(data: str, out: str | os.PathLike, data_options: DataOption
         if not (workshop / CHECKPOINT).exists():  # nothing was learnt yet, so there is nothing to go on with
             shutil.rmtree(workshop)
         raise
-    card = Card(kind="classifier", name=out.name, task=train_options.task, class_names=TASKS[train_options.task], split_by=data_options.split_by,
+    card = Card(kind="classifier", name=out.name, task=train_options.task, class_names=TASKS[train_options.task], split_by=corpus.records.split_by,
                 preprocessing={"image_size": model_options.image_size, "resize": model_options.resize, "decoding": DECODING_RULE,
                                "decoding_rule": describe_rule(), "channels": 1, "pixel_range": [0, 255]},
                 provenance={**provenance(command_line, corpus.records, *all_options), "started_from": started_from(model_options.weights)},
                 notes=tuple(notes))
     from xray_tf.nets.inference import forward  # not before the data are known to be sound: TensorFlow is slow to load
+    from xray_tf.nets.keras_file import in_float32
 
+    model = in_float32(model)  # as it is saved, so that the decisions are fitted to the net that will be opened
     card, predictions = fit_decisions(partial(forward, model), corpus, card, train_options.steady_rows, train_options.seed, say)
     with new_folder(out) as draft:
         _write_artifact(draft, card, model, corpus, history, predictions, evaluate_options)
@@ -95,6 +98,33 @@ def _announce(corpus: Corpus, task: str, say: Callable) -> None:
         say(f"  {len(corpus.findings)} findings, kept in audit.csv")
 
 
+def _refuse_unfit(corpus: Corpus, task: str, weights: str | None) -> None:
+    """Meet before the training what would spoil it or its figures.
+
+    Raises:
+        ValueError: a class that training or validation rows lack, or held-out rows that the weights to start from were trained on.
+    """
+    for part in ("train", "val"):
+        present = set(corpus.labels[corpus.of_split(part)].tolist())
+        missing = [name for k, name in enumerate(TASKS[task]) if k not in present]
+        if missing:
+            raise ValueError(f"Task {task} needs training and validation rows of each class {TASKS[task]}. Received none of {missing} in the part {part!r}. "
+                             "Give more data, another --validation share or --seed, or another --split.")
+    held_out = [r for r in corpus.records if r.split in ("val", "test")]
+    for path in map(Path, weights_files(weights)):
+        split = path.parent / "split.csv"
+        if path.name != "model.keras" or not split.is_file():
+            continue
+        rows = read_split(split)
+        if not {r["sha256"] for r in rows} & {r.sha256 for r in corpus.records}:
+            continue  # other radiographs: equal patient keys are then other patients
+        seen, patients = ({r[c] for r in rows if r["split"] == "train"} - {""} for c in ("sha256", "patient"))
+        known = sum(r.sha256 in seen or r.patient in patients for r in held_out)
+        if known:
+            raise ValueError(f"{known} of the {len(held_out)} validation and test radiographs, or others of the same patients, are training rows of {path}: "
+                             f"thresholds and figures would flatter. Have its rows again with --split {split}, or start from other weights.")
+
+
 def _train(corpus: Corpus, model_options: ModelOptions, options: TrainOptions, workshop: Path, resume: bool, tensorboard: str | None,
            say: Callable) -> tuple:
     from xray_tf.jobs.phases import plan_phases, prepare_model
@@ -108,8 +138,8 @@ def _train(corpus: Corpus, model_options: ModelOptions, options: TrainOptions, w
         training = Training(model, options, workshop, report, resume)
         training.run(phases)
     if training.interrupted:
-        notes.append(f"Training was interrupted by hand after {len(training.history)} epochs; the best of them was kept.")
-    say(f"  kept: {training.best['phase']} epoch {training.best['epoch']}, validation loss {training.best['val_loss']:.4f}")
+        notes.append(f"Training was interrupted by hand after {len(training.history)} epochs; the {options.keep} of them was kept.")
+    say(f"  kept: {training.kept['phase']} epoch {training.kept['epoch']}, validation loss {training.kept['val_loss']:.4f}")
     return model, training.history, notes
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 from xray_tf.artifact import CHECKPOINT, write_text
@@ -41,5 +42,7 @@ def open_workshop(folder: Path, resume: bool, plan: dict) -> None:
                          if (plan[group] != before[group] if k is None else plan[group][k] != before[group].get(k)))
         if changed:
             raise ValueError(f"The unfinished run in {folder} was started with other values of: {', '.join(changed)}. Resume with the same options and data.")
+    if not resume:
+        shutil.rmtree(folder, ignore_errors=True)  # what a run left that was killed before its first checkpoint
     folder.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(plan, indent=1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -24,12 +25,12 @@ def policy(name: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def choose_precision(candidates: dict[str, Callable[[], tuple]], seconds: float = 20.0) -> tuple[str, dict[str, float]]:
+def choose_precision(candidates: dict[str, Callable[[], tuple]], seconds: float = 5.0) -> tuple[str, dict[str, float]]:
     """Time a few training steps under each candidate and return the fastest and every rate.
 
     Args:
-        candidates: policy name -> () -> (compiled net, batch); built one at a time, so that memory holds one.
-        seconds: stop timing a candidate after this long.
+        candidates: policy name -> () -> (compiled net, batch); built and let go one at a time, so that memory holds one.
+        seconds: stop timing a candidate after this long, or six steps; three are timed at least.
 
     Returns:
         The name, and {name: rows a second}.
@@ -40,11 +41,13 @@ def choose_precision(candidates: dict[str, Callable[[], tuple]], seconds: float 
         rows = len(batch[1])
         net.train_on_batch(*batch)  # tracing is not counted
         times = []
-        while len(times) < 3 or (sum(times) < seconds / 4 and len(times) < 6):
+        while len(times) < 3 or (sum(times) < seconds and len(times) < 6):
             start = time.perf_counter()
             net.train_on_batch(*batch)
             times.append(time.perf_counter() - start)
         rates[name] = rows / float(np.median(times))
+        del net, batch
+        gc.collect()  # a Keras net lies in reference cycles
     return max(rates, key=rates.get), rates
 
 

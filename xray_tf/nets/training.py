@@ -1,4 +1,4 @@
-"""One loop for every way of training: phases of epochs, a checkpoint after each, the best epoch kept, bit-exact resume.
+"""One loop for every way of training: phases of epochs, a checkpoint after each, the last epoch or the best kept, bit-exact resume.
 
 A phase is a Keras net whose output is the loss of each row, so augmentation, mixup and the objective are layers, the same
 `fit` serves one or several GPUs and mixed precision, and everything that changes while training is a variable of the net
@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -56,8 +57,11 @@ class Phase:
     prepare: Callable[[], None] = lambda: None
 
 
-def make_optimizer(options: TrainOptions, phase: Phase) -> StagewiseAdamW:
-    """Return the phase's optimizer: warm-up and cosine to zero, or a plain rate that `run` lowers on a plateau."""
+def make_optimizer(options: TrainOptions, phase: Phase) -> keras.optimizers.Optimizer:
+    """Return the phase's optimizer: warm-up and cosine to zero, or a plain rate that `run` lowers on a plateau.
+
+    Under float16 it scales the loss, since small gradients would be rounded to zero (Micikevicius et al. 2018, section 3.2).
+    """
     rate = phase.learning_rate
     if options.schedule == "cosine":
         total = phase.steps * phase.epochs
@@ -67,7 +71,8 @@ def make_optimizer(options: TrainOptions, phase: Phase) -> StagewiseAdamW:
     # A window, 1 / (1 - momentum) steps, beyond a tenth of the phase would still average in the weights it began with.
     momentum = max(0.0, min(options.ema, 1 - 10 / max(1, phase.steps * phase.epochs)))
     ema = {"use_ema": True, "ema_momentum": momentum} if options.ema else {}
-    return StagewiseAdamW(phase.factors, learning_rate=rate, weight_decay=options.weight_decay, global_clipnorm=GRADIENT_NORM, **ema)
+    optimizer = StagewiseAdamW(phase.factors, learning_rate=rate, weight_decay=options.weight_decay, global_clipnorm=GRADIENT_NORM, **ema)
+    return keras.optimizers.LossScaleOptimizer(optimizer) if options.precision == "mixed_float16" else optimizer
 
 
 class Training:
@@ -79,25 +84,30 @@ class Training:
         folder: where the checkpoint lies between epochs; None keeps none.
         report: called with one dict an epoch (the rows of history.csv).
         resume: go on from the checkpoint in `folder`.
+
+    Attributes:
+        history: one dict an epoch.
+        kept: the epoch whose weights the model ends with: the last, or with `keep="best"` that of the lowest validation loss.
+        interrupted: Ctrl-C ended it early.
     """
 
     def __init__(self, model: keras.Model, options: TrainOptions, folder: Path | None = None, report: Callable[[dict], None] = lambda row: None,
                  resume: bool = False):
         self.model, self.options, self.folder, self.report = model, options, folder, report
         self.history: list[dict] = []
-        self.best: dict | None = None
-        self.best_weights: list[np.ndarray] | None = None
+        self.kept: dict | None = None
         self.interrupted = False
         self._saved: dict[str, np.ndarray] | None = None
         self._place = (0, 0)  # phase, epochs done in it
-        self._wait = 0
+        self._lowest, self._wait = math.inf, 0  # of this phase: validation loss, and epochs since it was reached
+        self._kept_weights: list[np.ndarray] | None = None
         if resume:
             self._read_checkpoint()
 
     def run(self, phases: list[Phase]) -> None:
-        """Run what is left of the phases; the model ends with the weights of the best validation epoch.
+        """Run what is left of the phases; the model ends with the weights of the epoch kept.
 
-        Ctrl-C ends the run early with the best so far. KeyboardInterrupt goes on to the caller when no epoch was finished.
+        Ctrl-C ends the run early with what is kept by then. KeyboardInterrupt goes on to the caller when no epoch was finished.
         """
         for number, phase in enumerate(phases):
             if number < self._place[0] or self.interrupted:
@@ -110,12 +120,12 @@ class Training:
                 for epoch in range(self._place[1], phase.epochs):
                     self._epoch(phase, number, epoch)
             except KeyboardInterrupt:
-                if self.best is None:
+                if self.kept is None:
                     raise
                 self.interrupted = True
-            if self.best_weights is not None:
-                self.model.set_weights(self.best_weights)
-            self._place, self._wait = (number + 1, 0), 0
+            if self._kept_weights is not None:
+                self.model.set_weights(self._kept_weights)
+            self._place, self._lowest, self._wait = (number + 1, 0), math.inf, 0
 
     def _epoch(self, phase: Phase, number: int, epoch: int) -> None:
         start = time.perf_counter()
@@ -126,10 +136,10 @@ class Training:
         with self._averaged(net):
             scores = phase.validate()
             row = {"phase": phase.name, "epoch": epoch + 1, "loss": float(loss), **scores, "learning_rate": rate, "seconds": round(seconds, 2)}
-            better = self.best is None or scores["val_loss"] < self.best["val_loss"]
-            self._wait = 0 if better else self._wait + 1
-            if better or self.options.keep == "last":
-                self.best, self.best_weights = row, [_copy(v) for v in self.model.weights]
+            if self.kept is None or self.options.keep == "last" or row["val_loss"] < self.kept["val_loss"]:
+                self.kept, self._kept_weights = row, [_copy(v) for v in self.model.weights]
+        self._wait = 0 if row["val_loss"] < self._lowest else self._wait + 1
+        self._lowest = min(self._lowest, row["val_loss"])
         if self.options.schedule == "plateau" and self._wait and self._wait % PLATEAU_PATIENCE == 0:
             net.optimizer.learning_rate = rate * PLATEAU_FACTOR
         self.history.append(row)
@@ -144,7 +154,7 @@ class Training:
             yield
             return
         raw = [_copy(v) for v in net.trainable_variables]
-        getattr(net.optimizer, "inner_optimizer", net.optimizer).put_averages(net.trainable_variables)  # float16 wraps it to scale the loss
+        getattr(net.optimizer, "inner_optimizer", net.optimizer).put_averages(net.trainable_variables)  # float16 wraps it
         try:
             yield
         finally:
@@ -157,12 +167,12 @@ class Training:
     def _write_checkpoint(self, net: keras.Model) -> None:
         if self.folder is None:
             return
-        best = {f"best{i}": w for i, w in enumerate(self.best_weights)}
+        kept = {f"kept{i}": w for i, w in enumerate(self._kept_weights)}
         state = {f"state{i}": _copy(v) for i, v in enumerate(self._variables(net))}
-        note = json.dumps({"place": self._place, "wait": self._wait, "best": self.best, "history": self.history})
+        note = json.dumps({"place": self._place, "lowest": self._lowest, "wait": self._wait, "kept": self.kept, "history": self.history})
         draft = self.folder / f"{CHECKPOINT}.tmp"
         with draft.open("wb") as stream:
-            np.savez(stream, note=np.frombuffer(note.encode(), np.uint8), **best, **state)
+            np.savez(stream, note=np.frombuffer(note.encode(), np.uint8), **kept, **state)
         os.replace(draft, self.folder / CHECKPOINT)
 
     def _read_checkpoint(self) -> None:
@@ -171,10 +181,11 @@ class Training:
             return  # killed before the first epoch ended: start again
         with np.load(path, allow_pickle=False) as stored:
             note = json.loads(stored["note"].tobytes())
-            self.best_weights = [stored[f"best{i}"] for i in range(sum(k.startswith("best") for k in stored.files))]
+            self._kept_weights = [stored[f"kept{i}"] for i in range(sum(k.startswith("kept") for k in stored.files))]
             self._saved = {k: stored[k] for k in stored.files if k.startswith("state")}
-        self._place, self._wait, self.best, self.history = tuple(note["place"]), note["wait"], note["best"], note["history"]
-        self.model.set_weights(self.best_weights)
+        self._place, self._lowest, self._wait = tuple(note["place"]), note["lowest"], note["wait"]
+        self.kept, self.history = note["kept"], note["history"]
+        self.model.set_weights(self._kept_weights)
 
     def _restore_variables(self, net: keras.Model) -> None:
         if self._saved is None:

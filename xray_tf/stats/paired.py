@@ -33,7 +33,7 @@ def paired_scores(probabilities: np.ndarray, decided: np.ndarray, labels: np.nda
         ValueError: what `stats.metrics.score` raises.
     """
     draws = paired_draws(probabilities, decided, labels, patients, class_names, replicates, seed, metrics)
-    return [{m: _cell(values) | {f"change{end}": v for end, v in zip(("", "_low", "_high"), _cell(values - draws[0][m]).values(), strict=True)}
+    return [{m: with_interval(values) | {f"change{end}": v for end, v in zip(("", "_low", "_high"), with_interval(values - draws[0][m]).values(), strict=True)}
              for m, values in one.items()} for one in draws]
 
 
@@ -57,7 +57,8 @@ def paired_draws(probabilities: np.ndarray, decided: np.ndarray, labels: np.ndar
     return draws
 
 
-def _cell(values: np.ndarray) -> dict[str, float | None]:
+def with_interval(values: np.ndarray) -> dict[str, float | None]:
+    """Return {`value`, `low`, `high`} of (1 + R,): a number and its replicates, 95 % percentile interval; None where not defined."""
     known = values[1:][~np.isnan(values[1:])]
     low, high = np.percentile(known, [50 * (1 - LEVEL), 50 * (1 + LEVEL)]).tolist() if len(known) else (None, None)
     return {"value": None if np.isnan(values[0]) else float(values[0]), "low": low, "high": high}
