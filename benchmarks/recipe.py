@@ -179,7 +179,7 @@ def small_split(data: str, seed: int):
 def table(given: argparse.Namespace) -> None:
     """Write the JSON of all runs and print the tables: means over seeds with intervals by patient, and paired differences from the recipe."""
     runs = [json.loads(p.read_text(encoding="utf-8")) for p in sorted(Path(given.work).glob("*-*.json"))]
-    draws = {key: one for seed in {r["seed"] for r in runs} for key, one in draws_of([r for r in runs if r["seed"] == seed]).items()}
+    draws = draws_of(runs)
     rows = [summary([r for r in runs if r["recipe"] == name], draws) for name in RECIPES if any(r["recipe"] == name for r in runs)]
     stresses = separation(runs)
     Path(given.out).write_text(json.dumps({"side": SIDE, "train_rows": TRAIN_ROWS, "test_rows": TEST_ROWS, "shift_rows": SHIFT_ROWS, "base_train":
@@ -223,22 +223,32 @@ def separation(runs: list[dict]) -> list[dict]:
 
 
 def draws_of(runs: list[dict]) -> dict[tuple[str, int], dict[str, np.ndarray]]:
-    """Return (recipe, seed) -> metric -> (1 + replicates,): runs of one seed on the other acquisition, and on the same patients drawn again.
+    """Return (recipe, seed) -> metric -> (1 + replicates,): each run on the other acquisition, and on patients drawn again, the same ones for all runs.
+
+    The seeds' rows share patients, so a patient who is drawn twice counts twice in every seed's rows.
 
     Raises:
-        ValueError: the runs were not scored on the same rows.
+        ValueError: runs of one seed were not scored on the same rows.
     """
+    from xray_tf.stats.metrics import cluster_weights
     from xray_tf.stats.paired import paired_draws
 
-    rows = runs[0]["scores"]
-    for one_run in runs:
-        if any(one_run["scores"][key] != rows[key] for key in ("label", "patient")):
-            raise ValueError(f"{one_run['recipe']}, seed {one_run['seed']}: it was scored on other rows than {runs[0]['recipe']}.")
-    sick = np.array([r["scores"]["probability"] for r in runs])
-    called = sick >= np.array([[r["val"]["balanced"]["threshold"]] for r in runs])
-    draws = paired_draws(np.stack([1 - sick, sick], axis=2), called.astype(int), rows["label"], rows["patient"], ("normal", "pneumonia"), REPLICATES,
-                         runs[0]["seed"], METRICS)
-    return {(r["recipe"], r["seed"]): one for r, one in zip(runs, draws, strict=True)}
+    by_seed = {seed: [r for r in runs if r["seed"] == seed] for seed in sorted({r["seed"] for r in runs})}
+    patients = [p for mine in by_seed.values() for p in mine[0]["scores"]["patient"]]
+    weights = np.concatenate(list(cluster_weights(np.unique(patients, return_inverse=True)[1], REPLICATES, 0)))
+    found, start = {}, 0
+    for mine in by_seed.values():
+        rows = mine[0]["scores"]
+        for one_run in mine:
+            if any(one_run["scores"][key] != rows[key] for key in ("label", "patient")):
+                raise ValueError(f"{one_run['recipe']}, seed {one_run['seed']}: it was scored on other rows than {mine[0]['recipe']}.")
+        sick = np.array([r["scores"]["probability"] for r in mine])
+        called = sick >= np.array([[r["val"]["balanced"]["threshold"]] for r in mine])
+        drawn = weights[:, start : (start := start + len(rows["label"]))]
+        draws = paired_draws(np.stack([1 - sick, sick], axis=2), called.astype(int), rows["label"], None, ("normal", "pneumonia"), metrics=METRICS,
+                             weights=drawn)
+        found |= {(r["recipe"], r["seed"]): one for r, one in zip(mine, draws, strict=True)}
+    return found
 
 
 def summary(runs: list[dict], draws: dict[tuple[str, int], dict[str, np.ndarray]]) -> dict:

@@ -38,17 +38,22 @@ def paired_scores(probabilities: np.ndarray, decided: np.ndarray, labels: np.nda
 
 
 def paired_draws(probabilities: np.ndarray, decided: np.ndarray, labels: np.ndarray, patients: Sequence[str] | None, class_names: Sequence[str],
-                 replicates: int = 1000, seed: int = 0, metrics: Sequence[str] = METRICS) -> list[dict[str, np.ndarray]]:
+                 replicates: int = 1000, seed: int = 0, metrics: Sequence[str] = METRICS, weights: np.ndarray | None = None) -> list[dict[str, np.ndarray]]:
     """Score the rows under each condition, as they are and resampled; for whoever averages over several sets of rows before taking an interval.
 
     Args, errors: as in `paired_scores`.
+        weights: (R, N) of the rows in each replicate, where they were drawn for several sets of rows that share patients.
 
     Returns:
         One dict a condition: metric -> (1 + R,) float64, the value and then its bootstrap replicates, NaN where not defined.
     """
-    clusters, _ = _clusters(patients, len(labels))
     keys = {m: m for m in metrics} | ({f"recall/{n}": f"recall/{k}" for k, n in enumerate(class_names)} if len(class_names) > 2 else {})
-    blocks = [np.ones((1, len(labels))), *(cluster_weights(clusters, replicates, seed) if clusters.max() and replicates else ())]
+    if weights is None:
+        clusters, _ = _clusters(patients, len(labels))
+        drawn = cluster_weights(clusters, replicates, seed) if clusters.max() and replicates else ()
+    else:
+        drawn = (weights,)
+    blocks = [np.ones((1, len(labels))), *drawn]
     draws: list[dict[str, np.ndarray]] = []
     for probability, decision in zip(probabilities, decided, strict=True):
         table = _Table(*_checked(probability, labels, decision, len(class_names)))
