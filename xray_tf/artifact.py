@@ -118,7 +118,7 @@ def refuse_existing(target: str | os.PathLike) -> None:
     """Raise FileExistsError when `target` is there and is not an empty folder."""
     target = Path(target)
     if target.is_symlink() or target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise FileExistsError(f"{target} exists, and a finished result is never overwritten. Name another --out, or remove it first.")
+        raise FileExistsError(f"{target} exists, and a finished result is never overwritten. Remove it first, or name another place.")
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

@@ -11,7 +11,10 @@ from collections.abc import Callable, Sequence
 from xray_tf.shipped import DEFAULT
 
 _WRITABLE = ". Expected a place that can be read and, for --out and --cache, written; name another."
-_ADVICE = {errno.EACCES: _WRITABLE, errno.EPERM: _WRITABLE, errno.EROFS: _WRITABLE, errno.ENOSPC: ". Free some space, or name another --out or --cache."}
+_ADVICE = {
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR), _WRITABLE),
+    errno.ENOSPC: ". Free some space, or name another --out or --cache.",
+}
 
 
 def command_line(module: str, args: Sequence[str] | None) -> str:

@@ -55,8 +55,12 @@ def main(args: Sequence[str] | None = None) -> int:
         for i in range(min(len(scores), SHOWN)):
             said = f"{scores.verdicts[i]}{f' ({scores.reasons[i]})' if scores.reasons[i] else ''}, anomaly score {scores.anomaly[i]:.3f}"
             print(f"  {scores.paths[i]}: {scores.errors[i] or said}")
+        if len(scores) > SHOWN:
+            print(f"  ... and {len(scores) - SHOWN} more")
         if metrics:
             print(_headline(metrics))
+            for note in metrics["notes"]:
+                print(f"  Note: {note}")
         failed = int((~scores.read).sum())
         print(f"Finished: {len(scores)} radiographs, {int((scores.verdicts == 'anomalous').sum())} anomalous"
               + (f", {failed} could not be scored" if failed else "") + f", in {given.out}/scores.csv")

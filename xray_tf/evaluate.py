@@ -49,7 +49,7 @@ def main(args: Sequence[str] | None = None) -> int:
                                     operating_point=given.operating_point)
         print(f"{metrics['rows']} radiographs, operating point {metrics['operating_point']}, {metrics['interval']['kind']}")
         for name, cell in metrics["metrics"].items():
-            shown = f"{cell['value']:.4f} [{cell['low']:.4f}, {cell['high']:.4f}]" if cell["low"] is not None else f"{cell['value']}"
+            shown = f"{cell['value']:.4f} [{cell['low']:.4f}, {cell['high']:.4f}]" if cell["low"] is not None else cell.get("reason") or f"{cell['value']}"
             print(f"  {name:18} {shown}")
         print(f"Finished: {given.out}/")
 

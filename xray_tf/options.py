@@ -185,7 +185,7 @@ class ScoreOptions(Checked):
 class ReproduceOptions(Checked):
     """Which study, and how large."""
 
-    preset: str = option("report", "report: the course report's recipe; best: the shipped models'; quick: a few minutes on the phantom",
+    preset: str = option("report", "report: the course report's recipe; best: the defaults of train and detect; quick: a few minutes on the phantom",
                          ("report", "best", "quick"))
     backbone: str | None = option(None, "one trunk for every classifier, instead of the preset's", metavar="NAME")
     weights: str | None = option(None, "imagenet, none, a file, or NAME=VALUE,... one a trunk, instead of the preset's", metavar="WHICH")

@@ -21,7 +21,7 @@ def main(args: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m xray_tf.predict", description="Predict radiographs. Research software, not a medical device.")
     add_file_arguments(parser, out_required=False)
     parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="radiographs a forward pass (default: 64)")
-    parser.add_argument("--report", action="store_true", help="also write evidence.html: heat maps, nearest cases, anomaly, and what to distrust")
+    parser.add_argument("--report", action="store_true", help="also write evidence.html on the first 60: heat map, nearest cases, anomaly, what to distrust")
     parser.add_argument("--data", metavar="DIR", help="with --report: a folder with the training radiographs, for the neighbours' pictures")
     parser.add_argument("--detector", metavar="DIR", help="with --report: an anomaly detector to ask as well")
     given = parser.parse_args(args)
@@ -55,6 +55,8 @@ def main(args: Sequence[str] | None = None) -> int:
         print(f"Model: {classifier.card.name}, operating point {point}")
         rows, failed = predict_files(classifier, given.files, given.out, batch_size=given.batch_size, operating_point=given.operating_point,
                                      strict=given.strict, report=show)
+        if given.out and rows > SHOWN:
+            print(f"  ... and {rows - SHOWN} more")
         where = f", in {given.out}/predictions.csv" if given.out else ""
         print(f"Finished: {rows} radiograph{'s' * (rows != 1)}" + (f", {failed} could not be read" if failed else "") + where)
         if reader:

@@ -183,11 +183,11 @@ def test_low_frequencies_are_the_cosine_transform_scaled_to_length_one():
     assert SCREEN <= (NEAR_CORRELATION - 0.4) / (1 - 0.4) + 1e-12
 
 
-def test_a_picture_of_one_grey_is_a_warning_and_no_copy_of_another(tmp_path):
+def test_a_picture_of_one_grey_is_set_aside_and_no_copy_of_another(tmp_path):
     data_set(tmp_path)
     for k in (1, 2):
         save(tmp_path, f"train/NORMAL/IM-9{k}-1.png", np.full((80, 80), 40 * k, np.uint8))
-    assert found(audit(tmp_path)) == [("blank", "warning", f"train/NORMAL/IM-9{k}-1.png") for k in (1, 2)]
+    assert found(audit(tmp_path)) == [("constant", "error", f"train/NORMAL/IM-9{k}-1.png") for k in (1, 2)]
 
 
 # ---- patients

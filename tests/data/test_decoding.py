@@ -254,6 +254,9 @@ TABLE = {
     "PNG without pixels": (claimed_png(40, 40, chunk(b"IEND")), "unreadable", "cannot be decoded"),
     "PNG with a flipped bit": (WHOLE_PNG[:60] + bytes([WHOLE_PNG[60] ^ 4]) + WHOLE_PNG[61:], "unreadable", "IDAT.*checksum"),
     "JPEG cut and zero-filled": (jpeg(smooth(64, 64))[:1000] + bytes(3000), "truncated", "end marker"),
+    "one grey": (png(np.full((40, 60), 7, np.uint8)), "constant", "Every pixel has the grey level 7"),
+    "12 bits in 16": (png16(smooth(40, 60).astype(np.uint16) * 16), "low-depth", "16 bits a sample and uses the lowest 12 at most.* 15 grey levels"),
+    "14 bits in 16, colour": (png16(np.repeat(smooth(40, 60).astype(np.uint16)[..., None] * 64, 3, 2)), "low-depth", "lowest 14 at most"),
     "JPEG cut, another behind it": (jpeg(smooth(64, 64))[:1000] + jpeg(smooth(32, 32)), "truncated", "end marker"),
 }
 

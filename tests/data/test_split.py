@@ -10,7 +10,7 @@ import pytest
 
 from xray_tf.data.records import Record, Records
 from xray_tf.data.sources import fill_records, scan
-from xray_tf.data.split import SplitError, apply_split, overlap, split_records, write_split
+from xray_tf.data.split import SplitError, apply_split, known_to, overlap, split_records, write_split
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 CLASSES = (("normal", ""), ("pneumonia", "bacterial"), ("pneumonia", "viral"))
@@ -167,7 +167,7 @@ def one_family():
     (lambda: Records([]), {}, "needs both classes.*0 rows"),
     (unlabelled, {}, "1 of .* rows have no label"),
     (only_test, {}, "are a test part.*evaluate takes this one"),
-    (one_family, {}, "too few patients to split: normal has 1 for the parts train, val, test, and none is left for val, test.*--validation or --test to 0"),
+    (one_family, {}, "too few patients to split: normal has 1 for the parts train, val, test, and none is left for val, test.*set --test to 0"),
     (lambda: make(2), {}, "too few patients to split"),
     (make, {"validation": 1.0}, r"validation must be a share in \[0, 1\). Received: validation=1.0"),
     (make, {"test": -0.1}, r"test must be a share in \[0, 1\). Received: test=-0.1"),
@@ -257,3 +257,18 @@ def test_real_patients_and_copies_stay_on_one_side(patient_key):
         assert all(len(parts) == 1 for parts in parts_of(records, column).values())
     counts = Counter(records.column("split"))
     assert counts["test"] == pytest.approx(0.15 * 5216, abs=5) and counts["val"] == pytest.approx(0.2 * (5216 - counts["test"]), abs=5)
+
+
+def test_rows_that_a_split_knows_are_known_by_bytes_or_by_patient_but_not_by_the_keys_of_other_data(tmp_path):
+    records, _ = split_records(make(20), validation=0.2, test=0.2)
+    path = write_split(records, tmp_path / "split.csv")
+    trained = [r.split == "train" for r in records]
+    renamed = [replace(r, path=f"elsewhere/{i}.png", patient="") for i, r in enumerate(records)]
+    resized = [replace(r, sha256=f"small {r.sha256}") for r in records]
+    for same in (records, renamed, resized):
+        assert known_to(same, path, "train").tolist() == trained
+    assert known_to(records, path, "train", "val").tolist() == [r.split != "test" for r in records]
+    unread = [replace(r, sha256="") for r in records]
+    assert known_to(unread, path, "train").tolist() == trained
+    others = [replace(r, path=f"elsewhere/{i}.png", sha256=f"other {i}") for i, r in enumerate(records)]  # the same keys, and nothing else
+    assert not known_to(others, path, "train").any()

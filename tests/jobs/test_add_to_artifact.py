@@ -15,6 +15,7 @@ from xray_tf.data.predictions import Predictions
 from xray_tf.jobs.add_to_artifact import add_shift_card, add_to_artifact
 from xray_tf.jobs.export_model import export_model
 from xray_tf.jobs.loaded import load
+from xray_tf.jobs.queries import array_batches
 from xray_tf.options import DataOptions, ShiftOptions
 
 LITTLE = ["--stresses", "darker", "--shift-rows", "6", "--shift-bootstrap", "5"]
@@ -80,7 +81,7 @@ def test_the_three_ways_of_use_on_the_card_give_the_stored_answers(which, reques
         row = next(csv.DictReader(stream))
     stored = [float(v) for k, v in row.items() if k.startswith("prob_")]
     shutil.copy(phantoms / row["path"], "radiograph.jpeg")
-    pixels = next(classifier._array_batches(cv2.imread("radiograph.jpeg", cv2.IMREAD_GRAYSCALE), 1))[1][0][None, :, :, None].astype("float32")
+    pixels = next(array_batches(cv2.imread("radiograph.jpeg", cv2.IMREAD_GRAYSCALE), classifier.card, 1))[1][0][None, :, :, None].astype("float32")
     answers = []
     for block in re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.S):
         names = {"pixels": pixels}

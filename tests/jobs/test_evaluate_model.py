@@ -2,11 +2,13 @@
 
 import json
 import shutil
+from collections import Counter
 
 import numpy as np
 import pytest
 
 from xray_tf.data.predictions import Predictions
+from xray_tf.data.split import read_split
 from xray_tf.jobs.evaluate_model import evaluate_model
 from xray_tf.options import DataOptions, EvaluateOptions
 
@@ -43,6 +45,32 @@ def test_a_bad_file_is_set_aside_and_strict_stops(binary, phantoms, cache, tmp_p
     assert "IM-9999" in (tmp_path / "out" / "audit.csv").read_text() and not any("9999" in p for p in predictions.paths)
     with pytest.raises(ValueError, match="IM-9999"):
         evaluate_model(binary, str(data), None, DataOptions(cache=str(cache), strict=True), NUMBERS, progress=False)
+
+
+def test_rows_that_the_model_was_trained_on_are_told_everywhere(binary, phantoms, cache, tmp_path, capsys):
+    counts = Counter(line["split"] for line in read_split(binary.folder / "split.csv"))
+    metrics, _ = evaluate_model(binary, str(phantoms), tmp_path / "out", DataOptions(cache=str(cache)), NUMBERS)
+    trained, fitted = metrics["notes"]
+    assert trained.startswith(f"{counts['train']} of these {counts.total()} radiographs") and "training rows of model" in trained
+    assert fitted.startswith(f"{counts['val']} of these") and "thresholds were fitted" in fitted
+    assert trained in capsys.readouterr().out and trained in (tmp_path / "out" / "report.html").read_text()
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["notes"] == [trained, fitted]
+    own = DataOptions(cache=str(cache), split=str(binary.folder / "split.csv"))
+    assert evaluate_model(binary, str(phantoms), None, own, NUMBERS, part="test", progress=False)[0]["notes"] == []
+
+
+def test_rows_left_out_and_classes_that_are_not_there_are_told(three_class, phantoms, cache, tmp_path, capsys):
+    lines = ["path,label,subtype"]
+    for label, subtypes in (("NORMAL", ("", "")), ("PNEUMONIA", ("bacterial", ""))):
+        for file, subtype in zip(sorted((phantoms / "train" / label).iterdir()), subtypes, strict=False):
+            shutil.copy(file, tmp_path / file.name)
+            lines.append(f"{file.name},{label.lower()},{subtype}")
+    (tmp_path / "m.csv").write_text("\n".join([*lines, "gone.png,normal,"]) + "\n")
+    metrics, predictions = evaluate_model(three_class, str(tmp_path / "m.csv"), tmp_path / "out", DataOptions(cache=str(cache)), NUMBERS)
+    said, findings = capsys.readouterr().out, (tmp_path / "out" / "audit.csv").read_text()
+    assert metrics["rows"] == 3 and len(predictions) == 4 and "1 not scored: no-class" in said and "1 set aside: missing" in said
+    assert findings.count("no-class") == findings.count("missing,") == 1
+    assert any("no radiograph of viral" in note for note in metrics["notes"]) and any("intervals are too narrow" in note for note in metrics["notes"])
 
 
 def test_radiographs_without_a_class_of_the_model_are_refused_with_the_way_out(three_class, phantoms, cache, tmp_path):

@@ -63,6 +63,16 @@ def test_an_unreadable_file_becomes_a_row_with_its_error(binary, files, tmp_path
     np.testing.assert_allclose(predictions.probabilities[[0, 2]], binary.predict(files[:2]).probabilities, atol=1e-6)
 
 
+def test_a_picture_of_one_grey_is_refused_as_a_file_and_answered_as_an_array(binary, tmp_path):
+    grey = np.full((50, 60), 7, np.uint8)
+    cv2.imwrite(str(tmp_path / "flat.png"), grey)
+    answer = binary.predict(str(tmp_path / "flat.png"))
+    assert answer.errors[0].startswith("constant: Every pixel has the grey level 7") and answer.predicted[0] == -1
+    assert np.isfinite(binary.predict(grey).probabilities).all()  # measures of heat maps take everything away in the end
+    with pytest.raises(ValueError, match="constant: Every pixel"):
+        binary.read(grey)
+
+
 def test_another_operating_point_changes_decisions_not_probabilities(binary, files):
     a, b = binary.predict(files), binary.predict(files, operating_point="sensitivity_95")
     np.testing.assert_array_equal(a.probabilities, b.probabilities)

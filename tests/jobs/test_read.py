@@ -194,4 +194,7 @@ def test_a_plain_radiograph_raises_no_caveat_and_each_defect_its_own():
     assert told(image, np.pad(np.zeros((52, 52), np.float32), 6, constant_values=1)) == {"map on the border"}
     assert told(image, probability=0.55) == {"close call"} and told(image, probability=0.7) == set()
     assert told(image, anomaly=Anomaly("d", True, 0.7, "x")) == {"head and detector disagree"} and told(image, anomaly=Anomaly("d", False, 0.3)) == set()
+    far = (("reconstruction_error", 0.5, 100.0), ("log_density", -9.0, 99.9), ("features", -40.0, 100.0))  # features: what pneumonia does too
+    assert told(image, anomaly=Anomaly("d", False, 0.3, scores=far)) == {"unlike any chest"}
+    assert told(image, anomaly=Anomaly("d", False, 0.3, scores=far[1:])) == set()
     assert told(cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_GRAY2BGR))[1].tobytes()) == {"colour"}

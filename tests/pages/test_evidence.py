@@ -97,7 +97,8 @@ def test_what_is_missing_is_left_out_or_said(evidence):
 def test_several_radiographs_get_a_table_that_leads_to_each(evidence):
     page = render_evidence([evidence, replace(evidence, name="second.png", caveats=())], [("bad.png", "truncated: it ends early")], total=9)
     Checked(page)
-    assert page.count('href="#r') == 2 and 'id="r2"' in page and "nothing serious" in page and "truncated: it ends early" in page and "The first 3 of 9" in page
+    assert page.count('href="#r') == 2 and 'id="r2"' in page
+    assert all(words in page for words in ("no rule found anything serious", "truncated: it ends early", "The first 3 of 9"))
     only = render_evidence([], [("bad.png", "truncated: it ends early")])
     assert "Not read (1)" in only and Checked(only)
 

@@ -77,8 +77,6 @@ def audit_records(data: str | os.PathLike, source: str = "auto", patient_key: st
                 rows.append(reading.fill(row))
             line.step()
     thumbnails = thumbnails[: len(rows)]
-    flat = thumbnails.min((1, 2)) == thumbnails.max((1, 2))
-    findings += [Finding("blank", "warning", rows[i].path, "Every pixel has the same grey.") for i in np.flatnonzero(flat)]
     exact = exact_groups(rows)
     near = near_groups(rows, thumbnails)
     findings += [f for group in exact for f in _describe_group(group, "exact-duplicate", "the same, byte for byte")]

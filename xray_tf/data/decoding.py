@@ -22,8 +22,9 @@ MIN_SIDE = 16
 # (9798 R + 19235 G + 3735 B + 16384) >> 15: BT.601's 0.299, 0.587, 0.114 in 15 bits, as cv2.cvtColor computes it.
 GREY_WEIGHTS = (9798, 19235, 3735)
 GREY_SHIFT = 15
+LOW_DEPTH = 64  # a 16-bit PNG whose brightest high byte is below it holds 14 bits or fewer, and would be read as a few dark grey levels
 KINDS = ("empty", "not-an-image", "unsupported-format", "unsupported-mode", "truncated", "too-large", "too-small", "unreadable",
-         "no-pixels", "missing-tag", "multi-frame", "no-decoder", "not-a-radiograph")
+         "constant", "low-depth", "no-pixels", "missing-tag", "multi-frame", "no-decoder", "not-a-radiograph")
 JPEG_SIGNATURE = b"\xff\xd8\xff"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -129,8 +130,20 @@ def decode(data: bytes, size: int, resize: str) -> np.ndarray:
     """
     header = read_header(data)
     check_header(header)
-    if header.format == "dicom":
-        return resize_pixels(_dicom().decode_grey(data), size, resize)
+    image = _dicom().decode_grey(data) if header.format == "dicom" else _decode_grey(data, header, size)
+    square = resize_pixels(image, size, resize)
+    refuse_constant(square)
+    return square
+
+
+def refuse_constant(square: np.ndarray) -> None:
+    """Raise DecodeError (`constant`) where every pixel has the same grey level: nothing can be said of such a picture, and a net would answer all the same."""
+    if not np.ptp(square):
+        raise DecodeError("constant", f"Every pixel has the grey level {square.flat[0]}.")
+
+
+def _decode_grey(data: bytes, header: Header, size: int) -> np.ndarray:
+    """Decode a JPEG or PNG to (H, W) uint8, a JPEG at half scale where the rule says so."""
     flags = cv2.IMREAD_IGNORE_ORIENTATION
     if header.format == "jpeg":
         _check_jpeg_is_whole(data, header)
@@ -147,7 +160,11 @@ def decode(data: bytes, size: int, resize: str) -> np.ndarray:
     expected = (-(-header.height // 2), -(-header.width // 2)) if half else (header.height, header.width)
     if image is None or image.shape[:2] != expected:
         raise DecodeError("unreadable", f"The header promises {header.format} {header.mode}, {header.width} x {header.height}, but the data cannot be decoded.")
-    return resize_pixels(image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), size, resize)
+    grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    if header.mode.endswith("16") and grey.max() < LOW_DEPTH:
+        raise DecodeError("low-depth", f"The PNG has 16 bits a sample and uses the lowest {8 + max(1, int(grey.max()).bit_length())} at most, so that "
+                          f"{int(grey.max()) + 1} grey levels would be left of it. Scale its samples to the whole range, or save 8 bits.")
+    return grey
 
 
 def resize_pixels(image: np.ndarray, size: int, resize: str) -> np.ndarray:

@@ -18,7 +18,7 @@ import numpy as np
 from xray_tf.artifact import ArtifactError, new_folder, refuse_existing, write_text
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Findings, Record, Records, class_index, common_part
-from xray_tf.data.split import read_split
+from xray_tf.data.split import known_to, read_split
 from xray_tf.jobs.corpus import Corpus, read_corpus
 from xray_tf.jobs.loaded import Classifier, load, predictions_of
 from xray_tf.jobs.neighbors import ABOUT, ARRAYS, PIECE, Neighborhood, Reference, add_reference
@@ -254,8 +254,7 @@ def _notes(metrics: dict[str, Any], reported: Sequence[Record], classifier: Clas
     if sides[0]["split"] == "val":
         notes.append("There are no test rows: these are the validation rows, on which temperature and operating points were fitted, so the figures flatter.")
     fitted_on = {"train", "val"} - {r.split for r in reported}
-    known = {r["patient"] for r in read_split(classifier.folder / "split.csv") if r["split"] in fitted_on} - {""}
-    familiar = sum(r.patient in known for r in reported)
+    familiar = int(known_to(reported, classifier.folder / "split.csv", *fitted_on).sum())
     if familiar:
         notes.append(f"{familiar:,} of these {len(reported):,} rows have patient keys that the model was fitted on. Neighbours of the same key never vote, "
                      "but the net has seen them: the figures say nothing about new patients.")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,8 +14,8 @@ import numpy as np
 
 from xray_tf.artifact import Card, new_folder, write_text
 from xray_tf.data.predictions import Predictions
-from xray_tf.data.records import Findings, common_part
-from xray_tf.data.split import apply_split
+from xray_tf.data.records import Finding, Findings, Record, common_part
+from xray_tf.data.split import apply_split, known_to
 from xray_tf.jobs.corpus import Corpus, read_corpus
 from xray_tf.jobs.loaded import Classifier, load, predictions_of
 from xray_tf.options import PARTS, DataOptions, EvaluateOptions, ShiftOptions
@@ -46,6 +48,7 @@ def evaluate_model(model: str | os.PathLike | Classifier, data: str, out: str | 
     from xray_tf.jobs.shift_bench import measure_shift, write_shift
     from xray_tf.pages.document import write_report
     from xray_tf.pages.shift_card import shift_sentences
+    from xray_tf.pages.words import WITHOUT_TEST
 
     if shift_options.shift and out is None:
         raise ValueError("What --shift finds is written to files, and out is None. Name a folder, or call xray_tf.jobs.shift_bench.measure_shift.")
@@ -54,6 +57,9 @@ def evaluate_model(model: str | os.PathLike | Classifier, data: str, out: str | 
     card = classifier.card
     prep = card.preprocessing
     corpus = choose_part(read_corpus(data, card.task, data_options, prep["image_size"], prep["resize"], progress), data_options.split, part)
+    corpus = _with_nameless_told(corpus, card.task)
+    for kind, count in Counter(f.kind for f in corpus.findings if f.severity == "error" or f.kind == "no-class").items():
+        say(f"  {count} {'not scored' if kind == 'no-class' else 'set aside'}: {kind}; see audit.csv")
     say(f"Scoring {len(corpus.records)} radiographs with {card.name}")
     probabilities = np.empty((0, len(card.class_names)))
     if len(corpus.records):
@@ -61,6 +67,9 @@ def evaluate_model(model: str | os.PathLike | Classifier, data: str, out: str | 
         probabilities = classifier.probabilities_of(logits)
     predictions = predictions_of(card, list(corpus.records), probabilities, operating_point)
     metrics = score_predictions(predictions, card, options, operating_point)
+    metrics["notes"] = [*known_notes(corpus.records, classifier.folder / "split.csv", card), *_notes(metrics)]
+    for note in metrics["notes"]:
+        say(f"  Note: {note}")
     shift = None
     if shift_options.shift:
         shift = measure_shift(classifier, corpus.pixels, corpus.rows, list(corpus.records), shift_options, operating_point=operating_point,
@@ -73,7 +82,7 @@ def evaluate_model(model: str | os.PathLike | Classifier, data: str, out: str | 
             write_text(draft / "metrics.json", json.dumps(metrics, indent=1, allow_nan=False) + "\n")
             if shift:
                 write_shift(shift, draft)
-            write_report(draft, card)
+            write_report(draft, replace(card, notes=tuple(n for n in card.notes if n != WITHOUT_TEST)))
     return metrics, predictions
 
 
@@ -93,6 +102,31 @@ def choose_part(corpus: Corpus, split: str | os.PathLike | None, part: str = "al
         raise ValueError(f"There is no radiograph of the part {part!r}. Received: {counts}. "
                          "Name a split.csv with --split, such as the one in the model's folder, or another --part.")
     return corpus.narrowed(kept, notes)
+
+
+def known_notes(records: Iterable[Record], split_csv: str | os.PathLike, card: Card) -> list[str]:
+    """Say how many of the rows scored an artifact was trained on, and to how many its thresholds were fitted; nothing where there are none."""
+    records = list(records)
+    trained = known_to(records, split_csv, "train")
+    fitted = known_to(records, split_csv, "val") & ~trained
+    text = "{count:,} of these {all:,} radiographs, or others of the same patients, are {what} of {name}: the figures flatter it."
+    return [text.format(count=int(rows.sum()), all=len(records), what=what, name=card.name)
+            for rows, what in ((trained, "training rows"), (fitted, "the validation rows that thresholds were fitted to")) if rows.any()]
+
+
+def _notes(metrics: dict[str, Any]) -> list[str]:
+    missing = [name for name, count in metrics["class_counts"].items() if not count]
+    notes = [f"There is no radiograph of {' and '.join(missing)}: what compares classes is not defined, and accuracy is a recall."] if missing else []
+    if metrics["patients"] is None:
+        notes.append("No patient keys are known: where a patient has several radiographs, the intervals are too narrow.")
+    return notes
+
+
+def _with_nameless_told(corpus: Corpus, task: str) -> Corpus:
+    """Add a finding for each row that has no class of the task: it is predicted, and left out of the figures."""
+    nameless = Findings(Finding("no-class", "warning", r.path, f"no class under {task}: no label, or no sub-type; predicted, not scored")
+                        for r, label in zip(corpus.records, corpus.labels, strict=True) if label < 0)
+    return replace(corpus, findings=corpus.findings + nameless)
 
 
 def score_predictions(predictions: Predictions, card: Card, options: EvaluateOptions, operating_point: str | None = None) -> dict[str, Any]:

@@ -13,11 +13,10 @@ import numpy as np
 
 from xray_tf.artifact import Card, read_card
 from xray_tf.data.cache import stream_pixels
-from xray_tf.data.decoding import resize_pixels
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Record, Records, class_index
 from xray_tf.data.sources import list_files
-from xray_tf.jobs.queries import check_batch_size, grey_stack
+from xray_tf.jobs.queries import array_batches, check_batch_size
 from xray_tf.shipped import find_model
 
 if TYPE_CHECKING:
@@ -66,13 +65,14 @@ class Classifier:
             operating_point: a name on the card; its default when None.
 
         Returns:
-            One row a radiograph, in order. A file that cannot be read gives a row with `error`.
+            One row a radiograph, in order. A file that cannot be read, or holds one grey level only, gives a row with `error`; an array is answered
+            whatever is in it.
 
         Raises:
             ValueError: pixels of another type, range or shape; no file found; an unknown operating point.
         """
         if isinstance(images, np.ndarray):
-            batches = self._array_batches(images, batch_size)
+            batches = array_batches(images, self.card, batch_size)
         else:
             batches = self.stream(list_files(images), batch_size, operating_point)
             return _joined(self.card.class_names, batches)
@@ -150,14 +150,6 @@ class Classifier:
         from xray_tf.nets.inference import forward
 
         return forward(self.model, pixels, points=points, batch_size=batch_size, **more)
-
-    def _array_batches(self, images: np.ndarray, batch_size: int) -> Iterator[tuple[list[Record], list]]:
-        images = grey_stack(images, batch_size)
-        prep = self.card.preprocessing
-        for start in range(0, len(images), batch_size):
-            part = images[start : start + batch_size]
-            rows = [Record(f"image {start + i}") for i in range(len(part))]
-            yield rows, [resize_pixels(image, prep["image_size"], prep["resize"]) for image in part]
 
     def decided(self, records: Sequence[Record], results: Sequence, operating_point: str | None = None) -> Predictions:
         """Predict one batch of what `data.cache.stream_pixels` gives for records: pixels (S, S) uint8, or a finding where a file cannot be read."""

@@ -15,13 +15,12 @@ import numpy as np
 
 from xray_tf.artifact import ArtifactError, Card, read_card
 from xray_tf.data.cache import stream_pixels
-from xray_tf.data.decoding import resize_pixels
 from xray_tf.data.lung_atlas import LungAtlas
-from xray_tf.data.records import Finding, Record, Records
+from xray_tf.data.records import Record, Records
 from xray_tf.data.scores import VERDICTS, Scores
 from xray_tf.data.sources import list_files
 from xray_tf.jobs.feature_scores import FeatureScores, load_features
-from xray_tf.jobs.queries import check_batch_size, grey_stack
+from xray_tf.jobs.queries import array_batches, check_batch_size, unless_constant
 from xray_tf.shipped import find_model
 from xray_tf.stats.anomaly import OrRule
 from xray_tf.stats.density import Density
@@ -159,7 +158,8 @@ class Detector:
             ValueError: pixels of another type, range or shape; no file found.
         """
         if isinstance(images, np.ndarray):
-            parts = [self._judged(rows, self._results(results), rule, batch_size)[0] for rows, results in self._array_batches(images, batch_size)]
+            parts = [self._judged(rows, [unless_constant(s) for s in squares], rule, batch_size)[0]
+                     for rows, squares in array_batches(images, self.card, batch_size)]
         else:
             parts = [scores for scores, _ in self.stream(list_files(images), batch_size, rule)]
         return Scores.joined(parts)
@@ -171,7 +171,7 @@ class Detector:
         pixels = iter(stream_pixels((records.file(r) for r in records), prep["image_size"], prep["resize"]))
         rows = iter(records)
         while batch := list(islice(rows, batch_size)):
-            yield self._judged(batch, self._results(result for _, result in islice(pixels, len(batch))), rule, batch_size)
+            yield self._judged(batch, [result for _, result in islice(pixels, len(batch))], rule, batch_size)
 
     @property
     def map_kinds(self) -> tuple[str, ...]:
@@ -193,9 +193,6 @@ class Detector:
             raise ValueError(f"kind must be one of {self.map_kinds}. Received: kind={kind!r}")
         return self.normal_chest.heat(kind, self.arrays[f"map_range.{kind}"], pixels, None, batch_size)
 
-    def _results(self, results) -> list:
-        return [r if isinstance(r, Finding) or np.ptp(r) else Finding("constant", "error", "", f"Every pixel has the grey level {r.flat[0]}.") for r in results]
-
     def _judged(self, records: Sequence[Record], results: Sequence, rule: OrRule | None, batch_size: int) -> tuple[Scores, np.ndarray]:
         rule, side = rule or self.rule, self.card.preprocessing["image_size"]
         good = np.array([isinstance(r, np.ndarray) for r in results], bool)
@@ -205,13 +202,6 @@ class Detector:
             values[good] = self.normal_chest.scores(pixels, None, batch_size)
         errors = ["" if ok else f"{r.kind}: {r.detail}" for ok, r in zip(good, results, strict=True)]
         return scores_of(rule, records, values, errors), pixels
-
-    def _array_batches(self, images: np.ndarray, batch_size: int) -> Iterator[tuple[list[Record], list]]:
-        images = grey_stack(images, batch_size)
-        prep = self.card.preprocessing
-        for start in range(0, len(images), batch_size):
-            part = images[start : start + batch_size]
-            yield [Record(f"image {start + i}") for i in range(len(part))], [resize_pixels(p, prep["image_size"], prep["resize"]) for p in part]
 
     def __repr__(self) -> str:
         bounds = ", ".join(f"{n} {t:.4g}" for n, t in zip(self.rule.names, self.rule.thresholds, strict=True))

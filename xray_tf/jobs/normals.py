@@ -87,7 +87,7 @@ def parts_of(corpus: Corpus, options: DetectOptions) -> Parts:
 
 
 def _read(data: str, data_options: DataOptions, options: DetectOptions, progress: bool) -> Corpus:
-    """Read a corpus, a folder without class folders too where all of it is normal; constant images are set aside."""
+    """Read a corpus, a folder without class folders too where all of it is normal."""
     try:
         corpus = read_corpus(data, TASK, data_options, options.image_size, options.resize, progress)
     except ValueError:
@@ -98,12 +98,7 @@ def _read(data: str, data_options: DataOptions, options: DetectOptions, progress
         records = Records(cache.records.rows, found.records.root, data_options.split_by)
         labels = np.array(records.class_indices(TASK), np.int64)
         corpus = Corpus(records, cache.pixels, np.arange(len(records)), labels, found.findings + cache.findings)
-    varies = [bool(np.ptp(corpus.pixels[row])) for row in corpus.rows]
-    flat = [r for r, v in zip(corpus.records, varies, strict=True) if not v]
-    if data_options.strict and flat:
-        raise ValueError(f"{flat[0].path} is a constant image: every pixel has the same grey level. Leave out --strict to set such files aside.")
-    findings = Findings(Finding("constant", "error", r.path, "Every pixel has the same grey level. The file is set aside.") for r in flat)
-    return corpus.narrowed(corpus.records.with_rows(r for r, v in zip(corpus.records, varies, strict=True) if v), findings)
+    return corpus
 
 
 def _with_labels(corpus: Corpus, options: DetectOptions) -> Corpus:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,8 +12,8 @@ import numpy as np
 
 from xray_tf.artifact import Card
 from xray_tf.data.cache import Reading, read_file
-from xray_tf.data.decoding import DecodeError, decode, read_header, resize_pixels
-from xray_tf.data.records import Record
+from xray_tf.data.decoding import DecodeError, decode, read_header, refuse_constant, resize_pixels
+from xray_tf.data.records import Finding, Record
 from xray_tf.data.sources import list_files
 
 
@@ -35,6 +36,26 @@ def grey_stack(images: np.ndarray, batch_size: int = 1) -> np.ndarray:
         raise ValueError("images must be grey pixels in [0, 255] of one radiograph or more, an array (H, W) or (N, H, W) uint8. "
                          f"Received: shape {images.shape}, {images.dtype}. {advice}".rstrip())
     return stack
+
+
+def array_batches(images: np.ndarray, card: Card, batch_size: int) -> Iterator[tuple[list[Record], list[np.ndarray]]]:
+    """Yield an array's radiographs batch by batch: records that number them, and pixels (S, S) uint8 as the model of `card` sees them.
+
+    Args, errors: as in `grey_stack`.
+    """
+    images, prep = grey_stack(images, batch_size), card.preprocessing
+    for start in range(0, len(images), batch_size):
+        part = images[start : start + batch_size]
+        yield [Record(f"image {start + i}") for i in range(len(part))], [resize_pixels(image, prep["image_size"], prep["resize"]) for image in part]
+
+
+def unless_constant(square: np.ndarray) -> np.ndarray | Finding:
+    """Return the pixels (S, S), or why they are no radiograph where all are the same: files are asked when they are decoded, arrays here."""
+    try:
+        refuse_constant(square)
+        return square
+    except DecodeError as error:
+        return Finding(error.kind, "error", "", str(error))
 
 
 def check_batch_size(batch_size: int) -> None:
@@ -86,7 +107,8 @@ def read_query(image: Any, card: Card, name: str = "") -> Query:
         raise ValueError("image must be a path, the bytes of a file, or grey pixels (H, W) uint8 in [0, 255]. "
                          f"Received: {type(image).__name__} {getattr(image, 'shape', '')} {getattr(image, 'dtype', '')}".rstrip())
     height, width = image.shape
-    return Query(Record(name or "array", width=width, height=height, mode="L"), resize_pixels(image, size, resize), source=image)
+    record, square = Record(name or "array", width=width, height=height, mode="L"), unless_constant(resize_pixels(image, size, resize))
+    return Query(record, None, f"{square.kind}: {square.detail}", image) if isinstance(square, Finding) else Query(record, square, source=image)
 
 
 def _query(record: Record, reading: Reading, pixels: np.ndarray | None, source: Any) -> Query:

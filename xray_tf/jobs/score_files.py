@@ -20,6 +20,7 @@ from xray_tf.data.scores import Scores
 from xray_tf.data.sources import find_files, scan
 from xray_tf.data.split import apply_split
 from xray_tf.jobs.detector_report import report_on
+from xray_tf.jobs.evaluate_model import known_notes
 from xray_tf.jobs.explain_files import MAPS, PICTURES
 from xray_tf.jobs.loaded_detector import Detector, load_detector
 from xray_tf.jobs.maps_file import MapsFile, safe_name
@@ -124,6 +125,7 @@ def _write(draft: Path, detector: Detector, records: Records, findings: Findings
     if len(statistics):
         statistics.write_csv(draft / STATISTICS)
     if metrics:
+        metrics["notes"] = known_notes(records, detector.folder / "split.csv", detector.card)
         write_text(draft / "metrics.json", json.dumps(metrics, indent=1, allow_nan=False) + "\n")
     write_text(draft / PAGE, render_scores(detector.card, scores, _shown(detector, records, scores, options), metrics, thresholds, draft))
     return metrics

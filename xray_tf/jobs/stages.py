@@ -76,7 +76,8 @@ PRESETS: dict[str, Preset] = {
         shift=ShiftOptions(shift=True, shift_rows=150), examine=ExamineOptions(rows=20, random_rows=10, shortcut_rows=60)),
     "best": Preset(
         tuple(Recipe(ModelOptions(), TrainOptions(task=task)) for task in ("binary", "three-class")),
-        "the recipe of the shipped models: the defaults of train and of detect", detect=DetectOptions(report_on_pneumonia=True, examples=True)),
+        "the defaults of train and of detect: the shipped models' recipe in one training, with a central crop",
+        detect=DetectOptions(report_on_pneumonia=True, examples=True)),
     "quick": Preset(
         tuple(Recipe(ModelOptions(image_size=96, standardize=False), TrainOptions(task=task, **_QUICK)) for task in ("binary", "three-class")),
         "small pictures and few epochs, to see every stage work within minutes", 300,

@@ -17,7 +17,7 @@ from xray_tf.artifact import CHECKPOINT, Card, new_folder, refuse_existing, seal
 from xray_tf.data.decoding import DECODING_RULE, describe_rule
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Findings
-from xray_tf.data.split import read_split, write_split
+from xray_tf.data.split import known_to, write_split
 from xray_tf.jobs.corpus import Corpus, divide, read_corpus
 from xray_tf.jobs.decisions import fit_decisions
 from xray_tf.jobs.loaded import Classifier, load
@@ -27,8 +27,6 @@ from xray_tf.options import DataOptions, EvaluateOptions, ModelOptions, TrainOpt
 from xray_tf.registry import TASKS
 
 HEADLINE = ("accuracy", "balanced_accuracy", "sensitivity", "specificity", "f1", "auroc", "auprc", "brier", "ece")
-WITHOUT_TEST = ("There were no test rows: the numbers are of the validation rows to which the temperature and the thresholds were fitted, "
-                "and flatter the model.")
 
 
 def train_classifier(data: str, out: str | os.PathLike, data_options: DataOptions = DataOptions(), model_options: ModelOptions = ModelOptions(),  # noqa: B008
@@ -110,18 +108,14 @@ def _refuse_unfit(corpus: Corpus, task: str, weights: str | None) -> None:
         if missing:
             raise ValueError(f"Task {task} needs training and validation rows of each class {TASKS[task]}. Received none of {missing} in the part {part!r}. "
                              "Give more data, another --validation share or --seed, or another --split.")
-    held_out = [r for r in corpus.records if r.split in ("val", "test")]
+    held_out = np.array([r.split in ("val", "test") for r in corpus.records])
     for path in map(Path, weights_files(weights)):
         split = path.parent / "split.csv"
         if path.name != "model.keras" or not split.is_file():
             continue
-        rows = read_split(split)
-        if not {r["sha256"] for r in rows} & {r.sha256 for r in corpus.records}:
-            continue  # other radiographs: equal patient keys are then other patients
-        seen, patients = ({r[c] for r in rows if r["split"] == "train"} - {""} for c in ("sha256", "patient"))
-        known = sum(r.sha256 in seen or r.patient in patients for r in held_out)
-        if known:
-            raise ValueError(f"{known} of the {len(held_out)} validation and test radiographs, or others of the same patients, are training rows of {path}: "
+        seen = int((known_to(corpus.records, split, "train") & held_out).sum())
+        if seen:
+            raise ValueError(f"{seen} of the {held_out.sum()} validation and test radiographs, or others of the same patients, are training rows of {path}: "
                              f"thresholds and figures would flatter. Have its rows again with --split {split}, or start from other weights.")
 
 
@@ -161,6 +155,7 @@ def _write_artifact(draft: Path, card: Card, model, corpus: Corpus, history: lis
     from xray_tf.nets.keras_file import save_model
     from xray_tf.pages.document import write_report
     from xray_tf.pages.model_card import render_model_card
+    from xray_tf.pages.words import WITHOUT_TEST
 
     save_model(model, draft / "model.keras")
     write_split(corpus.records, draft / "split.csv")

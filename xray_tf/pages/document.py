@@ -12,7 +12,7 @@ from xray_tf.pages.explanation_measures import explanation_part
 from xray_tf.pages.model_card import render_model_card
 from xray_tf.pages.sections import Contents, escape, lay_out, read_contents, tiles
 from xray_tf.pages.shell import html_page
-from xray_tf.pages.words import IMAGE_SPLIT, NAMES, NOTICE, SPLIT_NAMES, enumerate_text, interval_text, rows_text, rule_text
+from xray_tf.pages.words import IMAGE_SPLIT, NAMES, NOTICE, SPLIT_NAMES, enumerate_text, interval_kind, interval_text, rows_text, rule_text
 
 __all__ = ["Contents", "read_contents", "render_model_card", "render_report", "render_summary", "write_report"]
 
@@ -70,10 +70,11 @@ def _summary(contents: Contents) -> str:
     out.append(f'<p class="notice">{escape(NOTICE)}</p>')
     if "image" in (card.split_by, (metrics or {}).get("split_by")):
         out.append(f'<p class="warning" role="note"><strong>Warning.</strong> {escape(IMAGE_SPLIT)}</p>')
+    out += [f'<p class="warning" role="note">{escape(note)}</p>' for note in (metrics or {}).get("notes", ())]
     if metrics:
         out.append(tiles(metrics))
         chance = metrics["chance"]
-        out.append(f'<p class="small">In brackets: {escape(metrics["interval"]["kind"])}, {metrics["interval"]["replicates"]:,} replicates. '
+        out.append(f'<p class="small">In brackets: {escape(interval_kind(metrics))}, {metrics["interval"]["replicates"]:,} replicates. '
                    f"For comparison: always saying {escape(chance['class'])} has an accuracy of {chance['accuracy']:.3f}.</p>")
     if card.notes:
         out.append('<ul class="small">' + "".join(f"<li>{escape(n)}</li>" for n in card.notes) + "</ul>")

@@ -177,7 +177,7 @@ def scoped(style: str) -> str:
 def _contents(shown: Sequence[Evidence]) -> str:
     rows = ""
     for i, e in enumerate(shown, 1):
-        serious = ", ".join(c.kind for c in e.caveats if c.serious) or "nothing serious"
+        serious = ", ".join(c.kind for c in e.caveats if c.serious) or "no rule found anything serious"
         rows += (f'<tr><th scope="row"><a href="#r{i}">{_e(os.path.basename(e.name))}</a></th><td>{_e(e.prediction.predicted)}</td>'
                  f'<td><span class="number">{e.probability:.3f}</span></td><td>{_e(serious)}</td></tr>')
     table = _scrolled("Radiographs on this page", rows, ("file", "decided", "its probability", "to distrust"))
@@ -218,7 +218,7 @@ def _scale(name: str, probability: float, called_from: float, otherwise: str, wh
 
 def _caveats(e: Evidence) -> str:
     if not e.caveats:
-        return "<p>None of the checks made found a reason. That is no proof that the answer is right.</p>"
+        return "<p>None of the checks made found a reason. That is no proof that the answer is right, or that this is a chest radiograph.</p>"
     return '<ul class="caveats">' + "".join(
         f'<li class="{"serious" if c.serious else "minor"}"><strong>{_e(c.kind.capitalize())}.</strong> {_e(c.text)}</li>' for c in e.caveats) + "</ul>"
 

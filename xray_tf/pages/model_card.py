@@ -19,6 +19,7 @@ from xray_tf.pages.words import (
     NOTICE,
     data_facts,
     enumerate_text,
+    interval_kind,
     options_of,
     origin,
     range_text,
@@ -92,7 +93,7 @@ def _numbers(card: Card, metrics: dict[str, Any] | None) -> list[str]:
         return []
     fitted = " These are the rows to which temperature and thresholds were fitted." if metrics.get("split") == "val" else ""
     lines = ["## Metrics", "",
-             f"On {rows_text(metrics)}, at the operating point `{_m(metrics.get('operating_point'))}`; {metrics['interval']['kind']}.{fitted} "
+             f"On {rows_text(metrics)}, at the operating point `{_m(metrics.get('operating_point'))}`; {interval_kind(metrics)}.{fitted} "
              f"Always saying {_m(metrics['chance']['class'])} has an accuracy of {metrics['chance']['accuracy']:.3f}.", "",
              "| metric | value | 95 % interval |", "| --- | --- | --- |"]
     lines += [f"| {NAMES.get(n, n)} | {value_text(c)} | {_m(range_text(c))} |" for n, c in metrics["metrics"].items()]

@@ -28,6 +28,7 @@ from xray_tf.pages.words import (
     count_text,
     data_facts,
     enumerate_text,
+    interval_kind,
     interval_text,
     options_of,
     origin,
@@ -117,7 +118,8 @@ def data_part(contents: Contents) -> str:
                                                                  count_text(contents.metrics["patients"])]], "Scored radiographs by class"))
     facts = data_facts(card)
     if facts and out:
-        out.append(f"<p>{escape('Divided from: ' + enumerate_text(facts))}.</p>")
+        made = "Divided from: " if contents.split else "The model was made from: "
+        out.append(f"<p>{escape(made + enumerate_text(facts))}.</p>")
     return "\n".join(out)
 
 
@@ -147,7 +149,7 @@ def metrics_part(contents: Contents, heading: str = "h3") -> str:
         hint = " (lower is better)" if name in LOWER_IS_BETTER else ""
         rows.append([f"<b>{escape(NAMES.get(name, name))}</b>", f'<span class="number">{value_text(cell)}</span>', _whole(cell), _bar(cell),
                      f'<span class="small">{escape(metrics["definitions"].get(name, "") + hint)}</span>'])
-    about = f"On {rows_text(metrics)}. Interval: {metrics['interval']['kind']}."
+    about = f"On {rows_text(metrics)}. Interval: {interval_kind(metrics)}."
     out = [f"<p>{escape(about)}</p>",
            table(["metric", "value", "95 % interval", "from 0 to 1", "what it is"], rows, "Metrics with their intervals", raw=True, wide=True)]
     columns = list(next(iter(metrics["per_class"].values())))

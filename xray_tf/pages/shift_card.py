@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from xray_tf.pages.figures import CLASS_COLOURS, FAINT, INK, MUTED, Picture
-from xray_tf.pages.words import NAMES, SPLIT_NAMES, interval_text, value_text
+from xray_tf.pages.words import NAMES, SPLIT_NAMES, interval_kind, interval_text, value_text
 
 COLUMNS = 6
 
@@ -69,7 +69,7 @@ def shift_sentences(result: dict[str, Any]) -> list[str]:
     patients = f" of {result['patients']:,} patients" if result["patients"] else ""
     cells = sum(len(s["cells"]) for s in result["stresses"])
     out = [f"The same {rows}{patients} were scored unchanged and under {len(result['stresses'])} graded changes, {cells} settings in all, at the frozen "
-           f"operating point “{result['operating_point']}”. Intervals: {result['interval']['kind']}."]
+           f"operating point “{result['operating_point']}”. Intervals: {interval_kind(result)}."]
     if result["operating_point"] == "steady" and result["split"] == "val":
         out[0] += " That point was fitted on validation rows under these very changes, at their middle severity, so this card flatters it."
     for metric in result["metrics"][:-2]:

@@ -10,6 +10,8 @@ from xray_tf.artifact import Card
 NOTICE = "Made for research and teaching. It is not a medical device, and nothing in it may guide the care of a patient."
 IMAGE_SPLIT = ("Split by image, not by patient: one child's radiographs may lie on both sides, so the numbers can be far too good. "
                "They say little about new patients.")
+WITHOUT_TEST = ("There were no test rows: the numbers are of the validation rows to which the temperature and the thresholds were fitted, "
+                "and flatter the model.")
 NAMES = {"accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy", "sensitivity": "Sensitivity", "specificity": "Specificity",
          "ppv": "PPV", "npv": "NPV", "f1": "F1", "auroc": "AUROC", "auprc": "AUPRC", "brier": "Brier score", "ece": "ECE",
          "recall": "Recall", "precision": "Precision"}
@@ -34,6 +36,18 @@ def interval_text(cell: dict[str, Any]) -> str:
     return f"{value_text(cell)} {range_text(cell)}"
 
 
+def interval_kind(result: dict[str, Any]) -> str:
+    """Name the kind of a result's intervals, and say what those mean that have shrunk to a point (rule of three, Hanley & Lippman-Hand 1983)."""
+    kind = result["interval"]["kind"]
+    return f"{kind} ([1.000, 1.000]: no row was wrong, which among n rows leaves up to about 3 / n)" if _shrunk(result) else kind
+
+
+def _shrunk(value: Any) -> bool:
+    if isinstance(value, dict):
+        return value.get("value") == value.get("low") == value.get("high") == 1 or any(map(_shrunk, value.values()))
+    return isinstance(value, list) and any(map(_shrunk, value))
+
+
 def meanings_text(scores: Sequence[str]) -> str:
     """Say what a detector's scores mean, those that are known."""
     return "; ".join(f"{name.replace('_', ' ')}: {SCORE_MEANINGS[name]}" for name in scores if name in SCORE_MEANINGS).capitalize()
@@ -45,8 +59,10 @@ def data_facts(card: Card) -> list[str]:
     facts = [f"{data['radiographs']:,} radiographs"] if isinstance(data.get("radiographs"), int) else []
     if data.get("fingerprint"):
         facts.append(f"fingerprint {str(data['fingerprint'])[:16]}")
-    facts += [f"{k.replace('_', ' ')} {options[k]}" for k in ("source", "patient_key", "validation", "test") if options.get(k) is not None]
-    return facts
+    facts += [f"{k.replace('_', ' ')} {options[k]}" for k in ("source", "patient_key") if options.get(k) is not None]
+    if options.get("split"):
+        return [*facts, "divided as in an earlier run's split.csv"]
+    return facts + [f"{k} {options[k]}" for k in ("validation", "test") if options.get(k) is not None]
 
 
 def options_of(card: Card, name: str) -> dict[str, Any]:
