@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from xray_tf.data.phantom_folder import write_phantoms
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.split import read_split
 from xray_tf.jobs.evaluate_model import evaluate_model
@@ -51,10 +52,13 @@ def test_rows_that_the_model_was_trained_on_are_told_everywhere(binary, phantoms
     counts = Counter(line["split"] for line in read_split(binary.folder / "split.csv"))
     metrics, _ = evaluate_model(binary, str(phantoms), tmp_path / "out", DataOptions(cache=str(cache)), NUMBERS)
     trained, fitted = metrics["notes"]
-    assert trained.startswith(f"{counts['train']} of these {counts.total()} radiographs") and "training rows of model" in trained
+    assert trained.startswith(f"{counts['train']} of these {counts.total()} radiographs") and "are training rows of model" in trained
     assert fitted.startswith(f"{counts['val']} of these") and "thresholds were fitted" in fitted
     assert trained in capsys.readouterr().out and trained in (tmp_path / "out" / "report.html").read_text()
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["notes"] == [trained, fitted]
+    others = write_phantoms(tmp_path / "others", patients=20, seed=3, size=64)  # other children under the same keys
+    elsewhere = evaluate_model(binary, str(others), None, DataOptions(cache=str(cache)), NUMBERS, progress=False)[0]["notes"]
+    assert len(elsewhere) == 2 and all("if they are the same patients" in note for note in elsewhere)
     own = DataOptions(cache=str(cache), split=str(binary.folder / "split.csv"))
     assert evaluate_model(binary, str(phantoms), None, own, NUMBERS, part="test", progress=False)[0]["notes"] == []
 

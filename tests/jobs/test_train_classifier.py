@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from xray_tf.artifact import ArtifactError, read_card
+from xray_tf.data.phantom_folder import write_phantoms
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.split import read_split
 from xray_tf.jobs import train_classifier as job
@@ -129,7 +130,10 @@ def test_weights_that_saw_held_out_radiographs_are_refused(binary, phantoms, cac
     made = train(phantoms, cache, tmp_path / "same", model=model, options=replace(QUICK, seed=9),
                  data=DataOptions(cache=str(cache), split=str(binary.folder / "split.csv")))
     assert made.card.provenance["started_from"][0]["name"] == binary.card.name
-    assert [p.name for p in tmp_path.iterdir()] == ["same"]
+    others = write_phantoms(tmp_path / "others", patients=20, seed=3, size=64)  # other children under the same keys
+    elsewhere = train(others, cache, tmp_path / "elsewhere", model=model)
+    assert len(elsewhere.card.notes) == 1 and "if they are the same patients" in elsewhere.card.notes[0]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["elsewhere", "others", "same"]
 
 
 def _edited_split(binary, path, **columns):

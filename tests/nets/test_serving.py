@@ -246,9 +246,9 @@ def graph_decode():
     return run
 
 
-def assert_alike(actual, expected, message=""):
+def assert_alike(actual, expected, message="", most=0.005):
     difference = np.abs(actual.astype(int) - expected.astype(int))
-    assert difference.max() <= 1 and (difference > 0).mean() <= 0.005, (message, difference.max(), (difference > 0).mean())
+    assert difference.max() <= 1 and (difference > 0).mean() <= most, (message, difference.max(), (difference > 0).mean())
 
 
 @pytest.mark.parametrize("resize", RESIZE_MODES)
@@ -294,9 +294,11 @@ def test_the_graph_decodes_every_mode_as_the_rule_does(graph_decode):
 def test_real_radiographs_decode_alike(graph_decode):
     files = sorted(ORIGINALS.glob("*/*"))[::9]
     assert len(files) >= 20
-    for file in files:
-        for resize in RESIZE_MODES:
-            assert_alike(graph_decode(file.read_bytes(), 224, resize), decode(file.read_bytes(), 224, resize), (file.name, resize))
+    for resize in RESIZE_MODES:
+        squares = [(graph_decode(file.read_bytes(), 224, resize), decode(file.read_bytes(), 224, resize)) for file in files]
+        for file, (actual, expected) in zip(files, squares, strict=True):
+            assert_alike(actual, expected, (file.name, resize), most=0.002)
+        assert np.median([(actual != expected).sum() for actual, expected in squares]) <= 1  # exact ties, of which some sizes have many
 
 
 @pytest.mark.parametrize("data, message", [

@@ -246,11 +246,8 @@ def apply_split(records: Records, path: str | os.PathLike) -> tuple[Records, Fin
     return rows.with_split(line["split"] for _, line in pairs), Findings(findings)
 
 
-def known_to(records: Iterable[Record], path: str | os.PathLike, *parts: str) -> np.ndarray:
+def known_to(records: Iterable[Record], path: str | os.PathLike, *parts: str) -> tuple[np.ndarray, np.ndarray]:
     """Tell which rows an artifact has met before, in some parts of its split.csv.
-
-    A row is known by its bytes (by its path, where it was not read), or by its patient key. Keys of other data are other patients: they count only if some
-    row has the bytes or the name of a file in split.csv, as the same radiographs at another size do.
 
     Args:
         records: N rows.
@@ -258,18 +255,16 @@ def known_to(records: Iterable[Record], path: str | os.PathLike, *parts: str) ->
         parts: of `train`, `val` and `test`.
 
     Returns:
-        (N,) bool.
+        (N,) bool twice: the very file is in those parts, by its bytes (by its path, where it was not read); and, where it is not, its patient key is. Equal
+        keys of other data may be other patients.
 
     Raises:
         SplitError, FileNotFoundError: as in `read_split`.
     """
-    records, lines = list(records), read_split(path)
-    met = [line for line in lines if line["split"] in parts]
-    contents, names = {line["sha256"] for line in lines} - {""}, {Path(line["path"]).name for line in lines}
-    same_data = any(r.sha256 in contents or Path(r.path).name in names for r in records)
-    patients = {line["patient"] for line in met if same_data} - {""}
-    contents, paths = ({line[column] for line in met} for column in ("sha256", "path"))
-    return np.array([(r.sha256 in contents if r.sha256 else r.path in paths) or r.patient in patients for r in records], bool)
+    records, met = list(records), [line for line in read_split(path) if line["split"] in parts]
+    contents, paths, patients = ({line[column] for line in met} - {""} for column in ("sha256", "path", "patient"))
+    files = np.array([r.sha256 in contents if r.sha256 else r.path in paths for r in records], bool)
+    return files, np.array([r.patient in patients for r in records], bool) & ~files
 
 
 def _differences(row: Record, line: dict[str, str]) -> list[str]:

@@ -254,7 +254,8 @@ def _notes(metrics: dict[str, Any], reported: Sequence[Record], classifier: Clas
     if sides[0]["split"] == "val":
         notes.append("There are no test rows: these are the validation rows, on which temperature and operating points were fitted, so the figures flatter.")
     fitted_on = {"train", "val"} - {r.split for r in reported}
-    familiar = int(known_to(reported, classifier.folder / "split.csv", *fitted_on).sum())
+    files, keys = known_to(reported, classifier.folder / "split.csv", *fitted_on)
+    familiar = int((files | keys).sum())
     if familiar:
         notes.append(f"{familiar:,} of these {len(reported):,} rows have patient keys that the model was fitted on. Neighbours of the same key never vote, "
                      "but the net has seen them: the figures say nothing about new patients.")

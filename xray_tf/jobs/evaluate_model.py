@@ -106,12 +106,15 @@ def choose_part(corpus: Corpus, split: str | os.PathLike | None, part: str = "al
 
 def known_notes(records: Iterable[Record], split_csv: str | os.PathLike, card: Card) -> list[str]:
     """Say how many of the rows scored an artifact was trained on, and to how many its thresholds were fitted; nothing where there are none."""
-    records = list(records)
-    trained = known_to(records, split_csv, "train")
-    fitted = known_to(records, split_csv, "val") & ~trained
-    text = "{count:,} of these {all:,} radiographs, or others of the same patients, are {what} of {name}: the figures flatter it."
-    return [text.format(count=int(rows.sum()), all=len(records), what=what, name=card.name)
-            for rows, what in ((trained, "training rows"), (fitted, "the validation rows that thresholds were fitted to")) if rows.any()]
+    records, notes = list(records), []
+    for part, what in (("train", "training rows"), ("val", "the validation rows that thresholds were fitted to")):
+        files, keys = known_to(records, split_csv, part)
+        if files.any():
+            notes.append(f"{files.sum():,} of these {len(records):,} radiographs are {what} of {card.name}: the figures flatter it.")
+        if keys.any():
+            notes.append(f"{keys.sum():,} of these {len(records):,} radiographs have patient keys of {what} of {card.name}: if they are the same patients, the "
+                         "figures flatter it.")
+    return notes
 
 
 def _notes(metrics: dict[str, Any]) -> list[str]:

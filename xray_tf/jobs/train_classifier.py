@@ -59,7 +59,7 @@ def train_classifier(data: str, out: str | os.PathLike, data_options: DataOption
     corpus = divide(read_corpus(data, train_options.task, data_options, model_options.image_size, model_options.resize, progress),
                     train_options.task, data_options, train_options.seed)
     _announce(corpus, train_options.task, say)
-    _refuse_unfit(corpus, train_options.task, model_options.weights)
+    doubts = _refuse_unfit(corpus, train_options.task, model_options.weights)
     all_options = (data_options, model_options, train_options, evaluate_options)
     open_workshop(workshop, resume, {"data": fingerprint(corpus.records), **provenance("", corpus.records, *all_options)["options"]})
 
@@ -73,7 +73,7 @@ def train_classifier(data: str, out: str | os.PathLike, data_options: DataOption
                 preprocessing={"image_size": model_options.image_size, "resize": model_options.resize, "decoding": DECODING_RULE,
                                "decoding_rule": describe_rule(), "channels": 1, "pixel_range": [0, 255]},
                 provenance={**provenance(command_line, corpus.records, *all_options), "started_from": started_from(model_options.weights)},
-                notes=tuple(notes))
+                notes=(*doubts, *notes))
     from xray_tf.nets.inference import forward  # not before the data are known to be sound: TensorFlow is slow to load
     from xray_tf.nets.keras_file import in_float32
 
@@ -96,8 +96,8 @@ def _announce(corpus: Corpus, task: str, say: Callable) -> None:
         say(f"  {len(corpus.findings)} findings, kept in audit.csv")
 
 
-def _refuse_unfit(corpus: Corpus, task: str, weights: str | None) -> None:
-    """Meet before the training what would spoil it or its figures.
+def _refuse_unfit(corpus: Corpus, task: str, weights: str | None) -> list[str]:
+    """Meet before the training what would spoil it or its figures; return what may, for the card.
 
     Raises:
         ValueError: a class that training or validation rows lack, or held-out rows that the weights to start from were trained on.
@@ -108,15 +108,20 @@ def _refuse_unfit(corpus: Corpus, task: str, weights: str | None) -> None:
         if missing:
             raise ValueError(f"Task {task} needs training and validation rows of each class {TASKS[task]}. Received none of {missing} in the part {part!r}. "
                              "Give more data, another --validation share or --seed, or another --split.")
-    held_out = np.array([r.split in ("val", "test") for r in corpus.records])
+    held_out, doubts = np.array([r.split in ("val", "test") for r in corpus.records]), []
     for path in map(Path, weights_files(weights)):
         split = path.parent / "split.csv"
         if path.name != "model.keras" or not split.is_file():
             continue
-        seen = int((known_to(corpus.records, split, "train") & held_out).sum())
-        if seen:
+        files, keys = known_to(corpus.records, split, "train")
+        seen = int(((files | keys) & held_out).sum())
+        if seen and not files.any():  # equal keys may be other patients
+            doubts.append(f"{seen} of the {held_out.sum()} validation and test radiographs have patient keys of training rows of {path}: if they are the same "
+                          "patients, thresholds and figures flatter.")
+        elif seen:
             raise ValueError(f"{seen} of the {held_out.sum()} validation and test radiographs, or others of the same patients, are training rows of {path}: "
                              f"thresholds and figures would flatter. Have its rows again with --split {split}, or start from other weights.")
+    return doubts
 
 
 def _train(corpus: Corpus, model_options: ModelOptions, options: TrainOptions, workshop: Path, resume: bool, tensorboard: str | None,
