@@ -157,7 +157,9 @@ def render_detector_card(card: Card, metrics: dict[str, Any] | None) -> str:
 
 def rule_words(point: dict[str, Any]) -> str:
     """Say the rule in words."""
-    parts = (f"{n.replace('_', ' ')} is {'above' if n in HIGH_IS_ANOMALOUS else 'below'} {t:.5g}" for n, t in point["thresholds"].items())
+    found = point["thresholds"]
+    names = point.get("scores", found)  # a card's JSON has its keys sorted
+    parts = (f"{n.replace('_', ' ')} is {'above' if n in HIGH_IS_ANOMALOUS else 'below'} {found[n]:.5g}" for n in names)
     return "anomalous if " + " or ".join(parts)
 
 
