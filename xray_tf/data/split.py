@@ -246,6 +246,20 @@ def apply_split(records: Records, path: str | os.PathLike) -> tuple[Records, Fin
     return rows.with_split(line["split"] for _, line in pairs), Findings(findings)
 
 
+def parts_of(records: Iterable[Record], path: str | os.PathLike) -> list[str]:
+    """Return the part each row has in a split.csv, matched by its bytes, by its path where it was not read: train, val, test or empty.
+
+    Raises:
+        SplitError, FileNotFoundError: as in `read_split`.
+    """
+    return _parts_in(records, read_split(path))
+
+
+def _parts_in(records: Iterable[Record], lines: list[dict[str, str]]) -> list[str]:
+    by_bytes, by_path = ({line[c]: line["split"] for line in lines if line[c]} for c in ("sha256", "path"))
+    return [by_bytes.get(r.sha256, "") if r.sha256 else by_path.get(r.path, "") for r in records]
+
+
 def known_to(records: Iterable[Record], path: str | os.PathLike, *parts: str) -> tuple[np.ndarray, np.ndarray]:
     """Tell which rows an artifact has met before, in some parts of its split.csv.
 
@@ -261,9 +275,9 @@ def known_to(records: Iterable[Record], path: str | os.PathLike, *parts: str) ->
     Raises:
         SplitError, FileNotFoundError: as in `read_split`.
     """
-    records, met = list(records), [line for line in read_split(path) if line["split"] in parts]
-    contents, paths, patients = ({line[column] for line in met} - {""} for column in ("sha256", "path", "patient"))
-    files = np.array([r.sha256 in contents if r.sha256 else r.path in paths for r in records], bool)
+    records, lines = list(records), read_split(path)
+    files = np.array([part in parts for part in _parts_in(records, lines)], bool)
+    patients = {line["patient"] for line in lines if line["split"] in parts} - {""}
     return files, np.array([r.patient in patients for r in records], bool) & ~files
 
 

@@ -38,6 +38,11 @@ class Corpus:
         wanted = [r.split in splits and label >= 0 for r, label in zip(self.records, self.labels, strict=True)]
         return np.flatnonzero(wanted)
 
+    def nameless(self, task: str, fate: str) -> Findings:
+        """Return a finding for each record without a class of the task, which says what becomes of it."""
+        return Findings(Finding("no-class", "warning", r.path, f"no class under {task}: no label, or no sub-type; {fate}")
+                        for r, label in zip(self.records, self.labels, strict=True) if label < 0)
+
     def narrowed(self, records: Records, findings: Findings) -> Corpus:
         """Return the corpus of `records`, some of its own in any order, with their rows and labels, and with more findings."""
         position = {r.path: i for i, r in enumerate(self.records)}
@@ -67,8 +72,7 @@ def divide(corpus: Corpus, task: str, options: DataOptions, seed: int) -> Corpus
         ValueError: fewer than all classes of the task are there, or too few patients to divide.
     """
     known = corpus.labels >= 0
-    nameless = Findings(Finding("no-class", "warning", r.path, f"no class under {task}: no label, or no sub-type; set aside")
-                        for r, k in zip(corpus.records, known, strict=True) if not k)
+    nameless = corpus.nameless(task, "set aside")
     records = corpus.records.with_rows(r for r, k in zip(corpus.records, known, strict=True) if k)
     present = Counter(records.class_indices(task))
     missing = [name for i, name in enumerate(TASKS[task]) if not present[i]]

@@ -18,7 +18,7 @@ import numpy as np
 from xray_tf.artifact import ArtifactError, new_folder, refuse_existing, write_text
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Findings, Record, Records, class_index, common_part
-from xray_tf.data.split import known_to, read_split
+from xray_tf.data.split import known_to, parts_of, read_split
 from xray_tf.jobs.corpus import Corpus, read_corpus
 from xray_tf.jobs.loaded import Classifier, load, predictions_of
 from xray_tf.jobs.neighbors import ABOUT, ARRAYS, PIECE, Neighborhood, Reference, add_reference
@@ -105,13 +105,6 @@ def embed_radiographs(model: str | os.PathLike | Classifier, data: str, out: str
     if save_reference:
         say(f"  reference added: {add_reference(classifier, out)}/")
     return metrics
-
-
-def parts_of(records: Records, split_csv: str | os.PathLike) -> list[str]:
-    """Return the part each record had when the artifact was trained, matched by its bytes, else by its path: train, val, test or empty."""
-    rows = read_split(split_csv)
-    by_bytes, by_path = ({r[c]: r["split"] for r in rows if r[c]} for c in ("sha256", "path"))
-    return [by_bytes.get(r.sha256, "") if r.sha256 else by_path.get(r.path, "") for r in records]
 
 
 def write_embeddings(path: str | os.PathLike, embeddings: np.ndarray, records: Records) -> Path:

@@ -14,7 +14,7 @@ import numpy as np
 
 from xray_tf.artifact import Card, new_folder, write_text
 from xray_tf.data.predictions import Predictions
-from xray_tf.data.records import Finding, Findings, Record, common_part
+from xray_tf.data.records import Findings, Record, common_part
 from xray_tf.data.split import apply_split, known_to
 from xray_tf.jobs.corpus import Corpus, read_corpus
 from xray_tf.jobs.loaded import Classifier, load, predictions_of
@@ -57,7 +57,7 @@ def evaluate_model(model: str | os.PathLike | Classifier, data: str, out: str | 
     card = classifier.card
     prep = card.preprocessing
     corpus = choose_part(read_corpus(data, card.task, data_options, prep["image_size"], prep["resize"], progress), data_options.split, part)
-    corpus = _with_nameless_told(corpus, card.task)
+    corpus = replace(corpus, findings=corpus.findings + corpus.nameless(card.task, "predicted, not scored"))
     for kind, count in Counter(f.kind for f in corpus.findings if f.severity == "error" or f.kind == "no-class").items():
         say(f"  {count} {'not scored' if kind == 'no-class' else 'set aside'}: {kind}; see audit.csv")
     say(f"Scoring {len(corpus.records)} radiographs with {card.name}")
@@ -123,13 +123,6 @@ def _notes(metrics: dict[str, Any]) -> list[str]:
     if metrics["patients"] is None:
         notes.append("No patient keys are known: where a patient has several radiographs, the intervals are too narrow.")
     return notes
-
-
-def _with_nameless_told(corpus: Corpus, task: str) -> Corpus:
-    """Add a finding for each row that has no class of the task: it is predicted, and left out of the figures."""
-    nameless = Findings(Finding("no-class", "warning", r.path, f"no class under {task}: no label, or no sub-type; predicted, not scored")
-                        for r, label in zip(corpus.records, corpus.labels, strict=True) if label < 0)
-    return replace(corpus, findings=corpus.findings + nameless)
 
 
 def score_predictions(predictions: Predictions, card: Card, options: EvaluateOptions, operating_point: str | None = None) -> dict[str, Any]:
