@@ -1,11 +1,14 @@
 """python benchmarks/anomaly_maps.py --model DIR [--patients N] [--out FILE]
 
-Where do a detector's maps lie on phantoms with known lesions? For every sick phantom of a seed that no detector was fitted to, the AUROC over its pixels
-of the map against the true lesion mask (0.5 = no better than chance), mean over radiographs with a 95 % interval bootstrapped by patient. Beside it, what
-needs no detector: brightness of the pixel, nearness to the centre, and the mask of the lungs, within which every lesion lies. `inside_lungs` repeats it over
-lung pixels alone. Writes benchmarks/results/anomaly_maps.json.
+Where do a detector's maps lie on phantoms with known lesions? For every sick phantom of a seed that
+no detector was fitted to, the AUROC over its pixels of the map against the true lesion mask (0.5 =
+no better than chance), mean over radiographs with a 95 % interval bootstrapped by patient. Beside
+it, what needs no detector: brightness of the pixel, nearness to the centre, and the mask of the
+lungs, within which every lesion lies. `inside_lungs` repeats it over lung pixels alone. Writes
+benchmarks/results/anomaly_maps.json.
 
-The detector must have learnt phantoms: python -m xray_tf.detect fit --data phantom:600 --report-on-pneumonia --out runs/normal-phantom
+The detector must have learnt phantoms: python -m xray_tf.detect fit --data phantom:600
+--report-on-pneumonia --out runs/normal-phantom
 """
 
 from __future__ import annotations
@@ -17,8 +20,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from xray_tf.data.phantom import draw_phantom
-from xray_tf.jobs.loaded_detector import load_detector
+from xray_tf.data.synthetic.phantom import draw_phantom
+from xray_tf.models.load import load
 from xray_tf.stats.metrics import cluster_weights
 
 SEED = 4711
@@ -26,11 +29,16 @@ RESULTS = Path(__file__).parent / "results" / "anomaly_maps.json"
 
 
 def pixel_auroc(heat: np.ndarray, mask: np.ndarray) -> float:
-    """Return the probability that a pixel of the mask has more heat than one outside, ties half (Mann & Whitney 1947)."""
+    """Return the probability that a pixel of the mask has more heat than one outside, ties half
+    (Mann & Whitney 1947).
+    """
     _, level, counts = np.unique(heat, return_inverse=True, return_counts=True)
     rank = np.cumsum(counts) - (counts - 1) / 2
     inside = int(mask.sum())
-    return float((rank[level.reshape(heat.shape)][mask].sum() - inside * (inside + 1) / 2) / (inside * (mask.size - inside)))
+    return float(
+        (rank[level.reshape(heat.shape)][mask].sum() - inside * (inside + 1) / 2)
+        / (inside * (mask.size - inside))
+    )
 
 
 def interval(values: np.ndarray, patients: np.ndarray) -> dict[str, float]:
@@ -44,21 +52,29 @@ def interval(values: np.ndarray, patients: np.ndarray) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[2])
     parser.add_argument("--model", required=True)
-    parser.add_argument("--patients", type=int, default=60, help="sick phantoms of each kind, one radiograph each")
+    parser.add_argument(
+        "--patients", type=int, default=60, help="sick phantoms of each kind, one radiograph each"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
-    detector = load_detector(given.model)
+    detector = load(given.model, kind="detector")
     side, resize = (detector.card.preprocessing[k] for k in ("image_size", "resize"))
     if resize == "crop":
         print("The detector crops: masks are cropped alike.")
-    from xray_tf.data.decoding import resize_pixels
+    from xray_tf.data.pixels.decoding import resize_pixels
 
     pictures, lesions, lungs, patients = [], [], [], []
     for patient in range(given.patients):
         for kind in ("bacterial", "viral"):
             phantom = draw_phantom(kind, SEED, patient)
-            image, lesion, lung = (resize_pixels(np.ascontiguousarray(a), side, resize)
-                                   for a in (phantom.image, phantom.lesion.astype(np.uint8) * 255, phantom.lungs.astype(np.uint8) * 255))
+            image, lesion, lung = (
+                resize_pixels(np.ascontiguousarray(a), side, resize)
+                for a in (
+                    phantom.image,
+                    phantom.lesion.astype(np.uint8) * 255,
+                    phantom.lungs.astype(np.uint8) * 255,
+                )
+            )
             if 0 < (lesion > 127).sum() < (lung > 127).sum():
                 pictures.append(image)
                 lesions.append(lesion > 127)
@@ -67,20 +83,43 @@ def main() -> None:
     pixels, patients = np.stack(pictures), np.array(patients)
     rows, columns = np.indices((side, side))
     maps = {kind: detector.maps(pixels, kind) for kind in detector.map_kinds}
-    unclipped = {f"{kind}, unclipped": detector.normal_chest.unusual(kind, pixels) for kind in detector.map_kinds}
+    unclipped = {
+        f"{kind}, unclipped": detector.normal_chest.unusual(kind, pixels)
+        for kind in detector.map_kinds
+    }
     from xray_tf.nets.autoencoder import differences
 
     plain = differences(detector.model, pixels) ** 2
     smooth = np.stack([cv2.GaussianBlur(p, (0, 0), side / 32) for p in plain])
-    controls = {"squared error of a pixel": plain, "smoothed squared error": smooth, "brightness": pixels.astype(np.float32),
-                "nearness to the centre": np.broadcast_to(-np.hypot(rows - side / 2, columns - side / 2), pixels.shape),
-                "true lungs": np.stack(lungs).astype(float)}
-    results = {"model": Path(given.model).name, "radiographs": len(pixels), "seed": SEED, "whole_image": {}, "inside_lungs": {}}
+    controls = {
+        "squared error of a pixel": plain,
+        "smoothed squared error": smooth,
+        "brightness": pixels.astype(np.float32),
+        "nearness to the centre": np.broadcast_to(
+            -np.hypot(rows - side / 2, columns - side / 2), pixels.shape
+        ),
+        "true lungs": np.stack(lungs).astype(float),
+    }
+    results = {
+        "model": Path(given.model).name,
+        "radiographs": len(pixels),
+        "seed": SEED,
+        "whole_image": {},
+        "inside_lungs": {},
+    }
     for name, each in {**maps, **unclipped, **controls}.items():
         whole = np.array([pixel_auroc(h, m) for h, m in zip(each, lesions, strict=True)])
-        inside = np.array([pixel_auroc(h[u], m[u]) for h, m, u in zip(each, lesions, lungs, strict=True)])
-        results["whole_image"][name], results["inside_lungs"][name] = interval(whole, patients), interval(inside, patients)
-        texts = (f"{c['value']:.3f} [{c['low']:.3f}, {c['high']:.3f}]" for c in (results["whole_image"][name], results["inside_lungs"][name]))
+        inside = np.array(
+            [pixel_auroc(h[u], m[u]) for h, m, u in zip(each, lesions, lungs, strict=True)]
+        )
+        results["whole_image"][name], results["inside_lungs"][name] = (
+            interval(whole, patients),
+            interval(inside, patients),
+        )
+        texts = (
+            f"{c['value']:.3f} [{c['low']:.3f}, {c['high']:.3f}]"
+            for c in (results["whole_image"][name], results["inside_lungs"][name])
+        )
         print(f"{name:32}", *(f"{t:24}" for t in texts))
     given.out.parent.mkdir(exist_ok=True)
     given.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

@@ -1,10 +1,12 @@
 """python benchmarks/averaging.py --data DIR --models MODEL.keras,MODEL.keras,... [--shift-rows N]
 
-Does averaging in weight space help the shipped three-class model? The first model named is compared, on the validation rows of the shipped split and under
-the changes of the shift bench, with each other one (called by its folder), with the mean of both and of all (model soup, Wortsman et al. 2022), and with
-points on the line to the ImageNet weights that everything started from, keeping its own last layer (WiSE-FT, Wortsman et al. 2022, "Robust fine-tuning
-of zero-shot models").
-Temperatures are fitted on the validation rows, as `train` does, for each candidate. Differences from the first model are paired, intervals by patient.
+Does averaging in weight space help the shipped three-class model? The first model named is
+compared, on the validation rows of the shipped split and under the changes of the shift bench, with
+each other one (called by its folder), with the mean of both and of all (model soup, Wortsman et al.
+2022), and with points on the line to the ImageNet weights that everything started from, keeping its
+own last layer (WiSE-FT, Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
+Temperatures are fitted on the validation rows, as `train` does, for each candidate. Differences
+from the first model are paired, intervals by patient.
 """
 
 from __future__ import annotations
@@ -17,9 +19,8 @@ import keras
 import numpy as np
 
 from xray_tf.artifact import write_text
-from xray_tf.data.shift import STRESSES, StressGrid
-from xray_tf.jobs.corpus import divide, read_corpus
-from xray_tf.jobs.shift_bench import draw_rows
+from xray_tf.data.synthetic.stresses import STRESSES, StressGrid
+from xray_tf.jobs.corpus import divide, draw_rows, read_corpus
 from xray_tf.nets.classifier import build_classifier
 from xray_tf.nets.inference import forward
 from xray_tf.options import DataOptions, ModelOptions
@@ -38,9 +39,19 @@ def candidates(paths: list[str]) -> dict[str, list[np.ndarray]]:
     own = [net.get_weights() for net in nets]
     origin = build_classifier(ModelOptions(resize="squash"), TASKS[TASK], 0)
     origin.get_layer("logits").set_weights(nets[0].get_layer("logits").get_weights())
-    line = {f"{a} of it, {1 - a:.1f} of ImageNet's": [a * x + (1 - a) * y for x, y in zip(own[0], origin.get_weights(), strict=True)] for a in ALPHAS}
-    others = {Path(path).parent.name: weights for path, weights in zip(paths[1:], own[1:], strict=True)}
-    means = {f"mean with {name}": [(a + b) / 2 for a, b in zip(own[0], weights, strict=True)] for name, weights in others.items()}
+    line = {
+        f"{a} of it, {1 - a:.1f} of ImageNet's": [
+            a * x + (1 - a) * y for x, y in zip(own[0], origin.get_weights(), strict=True)
+        ]
+        for a in ALPHAS
+    }
+    others = {
+        Path(path).parent.name: weights for path, weights in zip(paths[1:], own[1:], strict=True)
+    }
+    means = {
+        f"mean with {name}": [(a + b) / 2 for a, b in zip(own[0], weights, strict=True)]
+        for name, weights in others.items()
+    }
     if len(others) > 1:
         means["mean of all"] = [np.mean(parts, axis=0) for parts in zip(*own, strict=True)]
     return {"as shipped": own[0], **others, **means, **line}
@@ -48,7 +59,9 @@ def candidates(paths: list[str]) -> dict[str, list[np.ndarray]]:
 
 def main() -> None:
     """Parse, score every candidate, write the file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", default="../shared/data/chest_xray")
     parser.add_argument("--models", required=True)
     parser.add_argument("--split", default="saved_models/pneumonia-three-class/split.csv")
@@ -61,8 +74,16 @@ def main() -> None:
     val = corpus.of_split("val")
     patients = [corpus.records[i].patient for i in val]
     some = draw_rows(corpus.labels[val], patients, given.shift_rows, 0)
-    cells = [(name, severity) for name, stress in STRESSES.items() for severity in stress.severities]
-    grid = StressGrid(corpus.pixels, corpus.rows[val[some]], [corpus.records[i].sha256 for i in val[some]], cells, 1)
+    cells = [
+        (name, severity) for name, stress in STRESSES.items() for severity in stress.severities
+    ]
+    grid = StressGrid(
+        corpus.pixels,
+        corpus.rows[val[some]],
+        [corpus.records[i].sha256 for i in val[some]],
+        cells,
+        1,
+    )
     labels, names, scored = corpus.labels[val], TASKS[TASK], candidates(paths)
     net = keras.saving.load_model(paths[0], compile=False)
     temperatures, plain, changed = [], [], []
@@ -72,15 +93,52 @@ def main() -> None:
         logits = forward(net, corpus.pixels, corpus.rows[val])["logits"]
         temperatures.append(float(fit_temperature(logits, labels)))
         plain.append(calibrated_probabilities(logits, temperatures[-1]))
-        changed.append(calibrated_probabilities(forward(net, grid)["logits"], temperatures[-1]).reshape(len(cells), len(some), -1))
-    validation = paired_scores(np.array(plain), np.argmax(plain, axis=2), labels, patients, names, given.replicates, metrics=METRICS)
+        changed.append(
+            calibrated_probabilities(forward(net, grid)["logits"], temperatures[-1]).reshape(
+                len(cells), len(some), -1
+            )
+        )
+    validation = paired_scores(
+        np.array(plain),
+        np.argmax(plain, axis=2),
+        labels,
+        patients,
+        names,
+        given.replicates,
+        metrics=METRICS,
+    )
     rows = []
-    for name, temperature, numbers, under in zip(scored, temperatures, validation, changed, strict=True):
-        each = paired_scores(under, under.argmax(axis=2), labels[some], None, names, 0, metrics=METRICS)
-        rows.append({"name": name, "temperature": temperature, "validation": numbers,
-                     "bench": {metric: float(np.mean([one[metric]["value"] for one in each])) for metric in each[0]}})
-    write_text(RESULTS, json.dumps({"task": TASK, "validation_rows": len(val), "shift_rows": len(some), "changes": len(cells), "candidates": rows},
-                                   indent=1) + "\n")
+    for name, temperature, numbers, under in zip(
+        scored, temperatures, validation, changed, strict=True
+    ):
+        each = paired_scores(
+            under, under.argmax(axis=2), labels[some], None, names, 0, metrics=METRICS
+        )
+        rows.append(
+            {
+                "name": name,
+                "temperature": temperature,
+                "validation": numbers,
+                "bench": {
+                    metric: float(np.mean([one[metric]["value"] for one in each]))
+                    for metric in each[0]
+                },
+            }
+        )
+    write_text(
+        RESULTS,
+        json.dumps(
+            {
+                "task": TASK,
+                "validation_rows": len(val),
+                "shift_rows": len(some),
+                "changes": len(cells),
+                "candidates": rows,
+            },
+            indent=1,
+        )
+        + "\n",
+    )
 
 
 if __name__ == "__main__":

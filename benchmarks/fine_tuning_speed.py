@@ -1,11 +1,14 @@
 """python benchmarks/fine_tuning_speed.py [--backbone NAME ...] [--rounds N]
 
-What makes a fine-tuning step faster on this machine; writes results/fine_tuning_speed.json beside this file.
+What makes a fine-tuning step faster on this machine; writes results/fine_tuning_speed.json beside
+this file.
 
-Every variant differs from the base (float32, batch of 32, side 224, every stage learns) in one thing. The steps of all variants are taken in turn,
-round after round, on the same random pixels, each net compiled and traced before; a variant's figure is the median over rounds of its
-images a second divided by the base's in the same round, with the lowest and highest round. By the clock, and by processor time (all
-threads), since other processes disturb the clock. XLA is timed once, on two steps: it is an order of magnitude away.
+Every variant differs from the base (float32, batch of 32, side 224, every stage learns) in one
+thing. The steps of all variants are taken in turn, round after round, on the same random pixels,
+each net compiled and traced before; a variant's figure is the median over rounds of its images a
+second divided by the base's in the same round, with the lowest and highest round. By the clock, and
+by processor time (all threads), since other processes disturb the clock. XLA is timed once, on two
+steps: it is an order of magnitude away.
 """
 
 from __future__ import annotations
@@ -23,33 +26,65 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 from xray_tf.nets.classifier import build_classifier
-from xray_tf.nets.devices import compiled_for_timing, half_precision, policy
-from xray_tf.nets.objective import open_stages
+from xray_tf.nets.training.devices import compiled_for_timing, half_precision, policy
+from xray_tf.nets.training.objective import open_stages
 from xray_tf.options import ModelOptions, TrainOptions
 
 HERE = Path(__file__).parent
-BASE = {"precision": "float32", "batch": 32, "side": 224, "stages": "all", "augment": "robust", "norm": "frozen", "xla": False}
+BASE = {
+    "precision": "float32",
+    "batch": 32,
+    "side": 224,
+    "stages": "all",
+    "augment": "robust",
+    "norm": "frozen",
+    "xla": False,
+}
 
 
 def variants(backbone: str) -> dict[str, dict]:
     """Return name -> what differs from the base."""
-    rows = {"base": {}, "batch of 8": {"batch": 8}, "batch of 16": {"batch": 16}, "batch of 64": {"batch": 64}, "side 128": {"side": 128},
-            "side 160": {"side": 160}, "side 192": {"side": 192}, "no augmentation": {"augment": "none"}, "batch norm learns": {"norm": "learns"}}
-    rows |= {f"last {n} stages learn": {"stages": n} for n in (("1", "2") if backbone.startswith("resnet") else ("2", "3", "5"))}
-    return rows | ({"mixed_bfloat16": {"precision": "mixed_bfloat16"}} if half_precision() else {}) | {"XLA": {"xla": True}}
+    rows = {
+        "base": {},
+        "batch of 8": {"batch": 8},
+        "batch of 16": {"batch": 16},
+        "batch of 64": {"batch": 64},
+        "side 128": {"side": 128},
+        "side 160": {"side": 160},
+        "side 192": {"side": 192},
+        "no augmentation": {"augment": "none"},
+        "batch norm learns": {"norm": "learns"},
+    }
+    rows |= {
+        f"last {n} stages learn": {"stages": n}
+        for n in (("1", "2") if backbone.startswith("resnet") else ("2", "3", "5"))
+    }
+    return (
+        rows
+        | ({"mixed_bfloat16": {"precision": "mixed_bfloat16"}} if half_precision() else {})
+        | {"XLA": {"xla": True}}
+    )
 
 
 def step_of(backbone: str, changes: dict) -> tuple[Callable[[], None], int]:
     """Return a function that takes one training step, and how many images it takes."""
     given = {**BASE, **changes}
     random = np.random.default_rng(0)
-    images = random.uniform(0, 255, (given["batch"], given["side"], given["side"], 1)).astype(np.float32)
+    images = random.uniform(0, 255, (given["batch"], given["side"], given["side"], 1)).astype(
+        np.float32
+    )
     targets = (np.arange(given["batch"]) % 2).astype(np.float32)[:, None]
     with policy(given["precision"]):
-        model = build_classifier(ModelOptions(backbone=backbone, weights=None, image_size=given["side"]), ("normal", "pneumonia"), 0)
+        model = build_classifier(
+            ModelOptions(backbone=backbone, weights=None, image_size=given["side"]),
+            ("normal", "pneumonia"),
+            0,
+        )
     open_stages(model, backbone, given["stages"], given["norm"] == "frozen")
     batch = ([images, targets], np.zeros((len(images), 1), np.float32))
-    net, _ = compiled_for_timing(model, TrainOptions(augment=given["augment"]), lambda epoch: [batch])
+    net, _ = compiled_for_timing(
+        model, TrainOptions(augment=given["augment"]), lambda epoch: [batch]
+    )
     if given["xla"]:
         net.compile(optimizer=net.optimizer, loss=net.loss, jit_compile=True)
     net.train_on_batch(*batch)
@@ -84,15 +119,22 @@ def measure(backbone: str, rounds: int) -> dict[str, dict]:
                 found[name].append(rates(*step))
     out = {}
     for name, values in found.items():
-        clock, processor = ([v[i] / base[i] for v, base in zip(values, found["base"], strict=False)] for i in (0, 1))
-        out[name] = {"images_a_second": round(statistics.median(v[0] for v in values), 1), "ratio_by_the_clock": spread(clock),
-                     "ratio_by_processor_time": spread(processor)}
+        clock, processor = (
+            [v[i] / base[i] for v, base in zip(values, found["base"], strict=False)] for i in (0, 1)
+        )
+        out[name] = {
+            "images_a_second": round(statistics.median(v[0] for v in values), 1),
+            "ratio_by_the_clock": spread(clock),
+            "ratio_by_processor_time": spread(processor),
+        }
     return out | failed
 
 
 def main() -> None:
     """Parse, measure, write and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--backbone", nargs="+", default=["efficientnet_lite0", "resnet50"])
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
@@ -100,10 +142,31 @@ def main() -> None:
     for backbone in given.backbone:
         results[backbone] = measure(backbone, given.rounds)
         for name, row in results[backbone].items():
-            print(f"| {backbone} | {name} | " + (row["failed"] if "failed" in row else f"{row['images_a_second']} | {row['ratio_by_the_clock']} | "
-                                                 f"{row['ratio_by_processor_time']}") + " |", flush=True)
-    (HERE / "results" / "fine_tuning_speed.json").write_text(json.dumps({"base": BASE, "rounds": given.rounds, "load": os.getloadavg()[0],
-                                                                         "backbones": results}, indent=1) + "\n", encoding="utf-8")
+            print(
+                f"| {backbone} | {name} | "
+                + (
+                    row["failed"]
+                    if "failed" in row
+                    else f"{row['images_a_second']} | "
+                    f"{row['ratio_by_the_clock']} | "
+                    f"{row['ratio_by_processor_time']}"
+                )
+                + " |",
+                flush=True,
+            )
+    (HERE / "results" / "fine_tuning_speed.json").write_text(
+        json.dumps(
+            {
+                "base": BASE,
+                "rounds": given.rounds,
+                "load": os.getloadavg()[0],
+                "backbones": results,
+            },
+            indent=1,
+        )
+        + "\n",
+        encoding="utf-8",
+    )
 
 
 if __name__ == "__main__":

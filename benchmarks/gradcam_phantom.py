@@ -1,15 +1,20 @@
 """python benchmarks/gradcam_phantom.py [--model DIR | --small] [--per-kind N] [--slow-per-kind N]
 
-Measure every heat-map method against lesions that are known; writes results/gradcam_phantom.json beside this file (--small: gradcam_phantom_small.json).
+Measure every heat-map method against lesions that are known; writes results/gradcam_phantom.json
+beside this file (--small: gradcam_phantom_small.json).
 
-Without --model, a classifier is trained first on the embedded phantoms: efficientnet_lite0 from ImageNet, all of it fine-tuned. With --small, one small net is
-trained from nothing three times: on labels alone with its features averaged, as classifiers commonly are; on labels alone with a decision that every cell of
-the map makes for itself and a soft maximum joins; and on labels and lesions, so that its evidence is known to lie in the lesion. The first two ask
-where a classifier's evidence lies, the third whether a method finds evidence whose place is known.
-The rule is one, whatever the net: the maps are made on other phantoms (another seed, so other children), for the class pneumonia (or the lesion's own
-kind, for a three-class model), on every radiograph with a lesion, recognised or not; a hit is a maximum inside the lesion, without tolerance. Hit rate,
-energy and IoU are those of stats.faithfulness.localisation; random, centre and edge are its controls, and `area` is the lesion's share of the image, what
-a hit is by chance. Occlusion and integrated gradients, which need many passes, see the first radiographs of each kind only. Intervals and
+Without --model, a classifier is trained first on the embedded phantoms: efficientnet_lite0 from
+ImageNet, all of it fine-tuned. With --small, one small net is trained from nothing three times: on
+labels alone with its features averaged, as classifiers commonly are; on labels alone with a
+decision that every cell of the map makes for itself and a soft maximum joins; and on labels and
+lesions, so that its evidence is known to lie in the lesion. The first two ask where a classifier's
+evidence lies, the third whether a method finds evidence whose place is known. The rule is one,
+whatever the net: the maps are made on other phantoms (another seed, so other children), for the
+class pneumonia (or the lesion's own kind, for a three-class model), on every radiograph with a
+lesion, recognised or not; a hit is a maximum inside the lesion, without tolerance. Hit rate, energy
+and IoU are those of stats.faithfulness.localisation; random, centre and edge are its controls, and
+`area` is the lesion's share of the image, what a hit is by chance. Occlusion and integrated
+gradients, which need many passes, see the first radiographs of each kind only. Intervals and
 comparisons with the controls are bootstrapped over children, each drawn with either lesion.
 """
 
@@ -26,15 +31,18 @@ from pathlib import Path
 
 import numpy as np
 
-from xray_tf.data.decoding import resize_pixels
-from xray_tf.data.phantom import KINDS, draw_phantom
+from xray_tf.data.pixels.decoding import resize_pixels
+from xray_tf.data.synthetic.phantom import KINDS, draw_phantom
 from xray_tf.options import ModelOptions, TrainOptions
-from xray_tf.stats.faithfulness import control_maps, localisation, paired_bootstrap
+from xray_tf.stats.heatmaps.faithfulness import control_maps, localisation, paired_bootstrap
 from xray_tf.stats.metrics import epoch_scores
 
 HERE = Path(__file__).parent
-TRAIN_SEED, LOOK_SEED, SEED = 0, 1000, 2000  # phantoms to train on, to choose layers and recipes on, and to report on
-NEAR = 15 / 224  # of the side around a lesion, which the pointing game of Zhang et al. 2018 counts as a hit (15 pixels); the plain `hit` counts none
+# phantoms to train on, to choose layers and recipes on, and to report on
+TRAIN_SEED, LOOK_SEED, SEED = 0, 1000, 2000
+# of the side around a lesion, which the pointing game of Zhang et al. 2018 counts as a hit (15
+# pixels); the plain `hit` counts none
+NEAR = 15 / 224
 SLOW = ("occlusion", "integrated_gradients")
 GOAL = 0.95
 FIGURES = ("hit", "energy", "iou_quantile", "iou_best")
@@ -48,13 +56,18 @@ class Small:
     """One way to train the small net."""
 
     weights: tuple[float, float]  # of the label's and of the cells' cross-entropy
-    dilations: tuple[int, ...] = (2, 4, 2)  # of the last three units: how far around itself a cell sees
+    # of the last three units: how far around itself a cell sees
+    dilations: tuple[int, ...] = (2, 4, 2)
     by_cell: bool = False
     children: int = 800  # each in all three kinds
     epochs: int = 4
 
 
-SMALL = {"labels": Small((1.0, 0.0)), "labels_by_cell": Small((1.0, 0.0), (1, 1, 1), True, 2000, 10), "places": Small((0.3, 1.0))}
+SMALL = {
+    "labels": Small((1.0, 0.0)),
+    "labels_by_cell": Small((1.0, 0.0), (1, 1, 1), True, 2000, 10),
+    "places": Small((0.3, 1.0)),
+}
 
 
 @dataclass
@@ -71,24 +84,38 @@ class Subject:
 
 
 def draw(kind: str, seed: int, count: int, side: int, resize: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return images (N, S, S) uint8 and lesion masks (N, S, S) bool of phantoms, fitted as a model's files are."""
+    """Return images (N, S, S) uint8 and lesion masks (N, S, S) bool of phantoms, fitted as a
+    model's files are.
+    """
     phantoms = (draw_phantom(kind, seed, i) for i in range(count))
-    pairs = [(resize_pixels(p.image, side, resize), resize_pixels(p.lesion.astype(np.uint8) * 255, side, resize) >= 128) for p in phantoms]
+    pairs = [
+        (
+            resize_pixels(p.image, side, resize),
+            resize_pixels(p.lesion.astype(np.uint8) * 255, side, resize) >= 128,
+        )
+        for p in phantoms
+    ]
     return np.stack([image for image, _ in pairs]), np.stack([mask for _, mask in pairs])
 
 
 # ---- one small net, trained in three ways
 
+
 def small_net(way: Small):
-    """Return two models of the same weights: image -> probability, and image -> (probability, lesion by cell (B, 16, 16, 1)).
+    """Return two models of the same weights: image -> probability, and image -> (probability,
+    lesion by cell (B, 16, 16, 1)).
 
-    Its strides are patches of even size, so that no cell's receptive field is shifted against its place, as a stride of two over an odd kernel
-    shifts it. Dilated convolutions beside identity paths let a cell know where in the chest it is. A cell's probability is that of the head at this
-    cell, on a scale of its own: where the cells are trained, the evidence that the head averages lies in the lesion.
+    Its strides are patches of even size, so that no cell's receptive field is shifted against its
+    place, as a stride of two over an odd kernel shifts it. Dilated convolutions beside identity
+    paths let a cell know where in the chest it is. A cell's probability is that of the head at this
+    cell, on a scale of its own: where the cells are trained, the evidence that the head averages
+    lies in the lesion.
 
-    `by_cell`: the head decides at every cell, and the logit of the image is the soft maximum over cells, log(mean(exp(r s))) / r (Pinheiro and Collobert
-    2015, From Image-level to Pixel-level Labeling with Convolutional Networks): a sick radiograph needs some sick cell, a well one none. With dilations
-    of 1 a cell sees 88 of the 128 pixels a side, so it hardly knows of a lesion in the other lung.
+    `by_cell`: the head decides at every cell, and the logit of the image is the soft maximum over
+    cells, log(mean(exp(r s))) / r (Pinheiro and Collobert 2015, From Image-level to Pixel-level
+    Labeling with Convolutional Networks): a sick radiograph needs some sick cell, a well one none.
+    With dilations of 1 a cell sees 88 of the 128 pixels a side, so it hardly knows of a lesion in
+    the other lung.
     """
     import keras
     from keras import layers
@@ -96,7 +123,9 @@ def small_net(way: Small):
     keras.utils.set_random_seed(0)
 
     def unit(x, filters: int, kernel: int, stride: int = 1, dilation: int = 1, entry=None):
-        x = layers.Conv2D(filters, kernel, stride, "same", dilation_rate=dilation, use_bias=False)(x)
+        x = layers.Conv2D(filters, kernel, stride, "same", dilation_rate=dilation, use_bias=False)(
+            x
+        )
         x = layers.BatchNormalization(momentum=0.95)(x)
         return layers.ReLU()(x if entry is None else layers.Add()([entry, x]))
 
@@ -109,26 +138,53 @@ def small_net(way: Small):
     features = layers.Identity(name="features")(unit(x, 64, 1))
     if way.by_cell:
         cells = layers.Dense(1, bias_initializer=keras.initializers.Constant(-2.0))(features)
-        soft = keras.ops.logsumexp(layers.Flatten()(cells) * SHARPNESS, axis=1, keepdims=True) - float(np.log(CELLS**2))
-        classifier = keras.Model(image, layers.Activation("sigmoid", name="probability")(layers.Identity(name="logits")(soft / SHARPNESS)))
-        return classifier, keras.Model(image, [classifier.output, layers.Activation("sigmoid")(cells)])
+        soft = keras.ops.logsumexp(
+            layers.Flatten()(cells) * SHARPNESS, axis=1, keepdims=True
+        ) - float(np.log(CELLS**2))
+        classifier = keras.Model(
+            image,
+            layers.Activation("sigmoid", name="probability")(
+                layers.Identity(name="logits")(soft / SHARPNESS)
+            ),
+        )
+        return classifier, keras.Model(
+            image, [classifier.output, layers.Activation("sigmoid")(cells)]
+        )
     head = layers.Dense(1, name="logits")
-    probability = layers.Activation("sigmoid", name="probability")(head(layers.GlobalAveragePooling2D(name="embedding")(features)))
+    probability = layers.Activation("sigmoid", name="probability")(
+        head(layers.GlobalAveragePooling2D(name="embedding")(features))
+    )
     classifier = keras.Model(image, probability)
-    cells = layers.Dense(1, "sigmoid", kernel_initializer="ones", kernel_constraint=keras.constraints.NonNeg())(head(features))
+    cells = layers.Dense(
+        1, "sigmoid", kernel_initializer="ones", kernel_constraint=keras.constraints.NonNeg()
+    )(head(features))
     return classifier, keras.Model(image, [probability, cells])
 
 
 def draw_training(children: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return images (N, S, S) uint8, sick (N, 1) float32 and the lesion's share of each cell (N, 16, 16, 1) float32; each child in all three kinds."""
+    """Return images (N, S, S) uint8, sick (N, 1) float32 and the lesion's share of each cell (N,
+    16, 16, 1) float32; each child in all three kinds.
+    """
     with ProcessPoolExecutor() as pool:
-        drawn = list(pool.map(partial(draw, seed=TRAIN_SEED, count=children, side=SIDE, resize="crop"), KINDS))
+        drawn = list(
+            pool.map(
+                partial(draw, seed=TRAIN_SEED, count=children, side=SIDE, resize="crop"), KINDS
+            )
+        )
     images, masks = (np.concatenate([pair[i] for pair in drawn]) for i in (0, 1))
-    cells = masks.reshape(len(masks), CELLS, SIDE // CELLS, CELLS, SIDE // CELLS).mean((2, 4), dtype=np.float32)
-    return images, np.repeat([kind != "normal" for kind in KINDS], children).astype(np.float32)[:, None], cells[..., None]
+    cells = masks.reshape(len(masks), CELLS, SIDE // CELLS, CELLS, SIDE // CELLS).mean(
+        (2, 4), dtype=np.float32
+    )
+    return (
+        images,
+        np.repeat([kind != "normal" for kind in KINDS], children).astype(np.float32)[:, None],
+        cells[..., None],
+    )
 
 
-def train_small(told: str, images: np.ndarray, sick: np.ndarray, cells: np.ndarray, batch: int = 48) -> Subject:
+def train_small(
+    told: str, images: np.ndarray, sick: np.ndarray, cells: np.ndarray, batch: int = 48
+) -> Subject:
     """Train `small_net` in one of the ways of `SMALL`."""
     import keras
     import tensorflow as tf
@@ -136,36 +192,72 @@ def train_small(told: str, images: np.ndarray, sick: np.ndarray, cells: np.ndarr
     way = SMALL[told]
     model, both = small_net(way)
     steps = len(images) // batch * way.epochs
-    rate = keras.optimizers.schedules.CosineDecay(1e-4, steps, warmup_target=5e-3, warmup_steps=min(60, steps // 4))
-    both.compile(keras.optimizers.AdamW(rate, weight_decay=1e-3), ["binary_crossentropy"] * 2, loss_weights=list(way.weights))
-    rows = tf.data.Dataset.from_tensor_slices((images[..., None], sick, cells)).shuffle(len(images), seed=0).batch(batch)
-    both.fit(rows.map(lambda x, y, c: (tf.cast(x, tf.float32), (y, c))), epochs=way.epochs, verbose=2)
+    rate = keras.optimizers.schedules.CosineDecay(
+        1e-4, steps, warmup_target=5e-3, warmup_steps=min(60, steps // 4)
+    )
+    both.compile(
+        keras.optimizers.AdamW(rate, weight_decay=1e-3),
+        ["binary_crossentropy"] * 2,
+        loss_weights=list(way.weights),
+    )
+    rows = (
+        tf.data.Dataset.from_tensor_slices((images[..., None], sick, cells))
+        .shuffle(len(images), seed=0)
+        .batch(batch)
+    )
+    both.fit(
+        rows.map(lambda x, y, c: (tf.cast(x, tf.float32), (y, c))), epochs=way.epochs, verbose=2
+    )
 
     def probabilities(pixels: np.ndarray) -> np.ndarray:
         abnormal = model.predict(pixels[..., None].astype(np.float32), verbose=0)
         return np.hstack([1 - abnormal, abnormal])
 
-    made = {"net": "small", "told": told, **asdict(way), "parameters": model.count_params(), "radiographs": len(images), "batch": batch}
-    return Subject(model, SIDE, "crop", ("normal", "pneumonia"), probabilities, lambda pixels: probabilities(pixels).argmax(1), made)
+    made = {
+        "net": "small",
+        "told": told,
+        **asdict(way),
+        "parameters": model.count_params(),
+        "radiographs": len(images),
+        "batch": batch,
+    }
+    return Subject(
+        model,
+        SIDE,
+        "crop",
+        ("normal", "pneumonia"),
+        probabilities,
+        lambda pixels: probabilities(pixels).argmax(1),
+        made,
+    )
 
 
 def from_artifact(folder: str | Path) -> Subject:
     """Open a classifier's artifact."""
-    from xray_tf.jobs.loaded import load
+    from xray_tf.models.load import load
 
     classifier = load(folder)
     card = classifier.card
-    return Subject(classifier.model, card.preprocessing["image_size"], card.preprocessing["resize"], card.class_names,
-                   lambda pixels: classifier.predict(pixels).probabilities, lambda pixels: classifier.predict(pixels).predicted,
-                   {"net": card.name, **card.provenance.get("options", {})})
+    return Subject(
+        classifier.model,
+        card.preprocessing["image_size"],
+        card.preprocessing["resize"],
+        card.class_names,
+        lambda pixels: classifier.predict(pixels).probabilities,
+        lambda pixels: classifier.predict(pixels).predicted,
+        {"net": card.name, **card.provenance.get("options", {})},
+    )
 
 
 # ---- the measurement
 
-def measure(subject: Subject, layers: list[str | None], per_kind: int, slow_per_kind: int, seed: int) -> dict:
+
+def measure(
+    subject: Subject, layers: list[str | None], per_kind: int, slow_per_kind: int, seed: int
+) -> dict:
     """Return the figures of every method, layer and control on phantoms of one seed."""
-    from xray_tf.nets.attribution import METHODS
-    from xray_tf.nets.gradcam import GradCAM
+    from xray_tf.nets.heatmaps.attribution import METHODS
+    from xray_tf.nets.heatmaps.gradcam import GradCAM
 
     names = subject.names
     drawn = {kind: draw(kind, seed, per_kind, subject.side, subject.resize) for kind in KINDS}
@@ -176,58 +268,149 @@ def measure(subject: Subject, layers: list[str | None], per_kind: int, slow_per_
     slow = kept & (children < slow_per_kind)
     recognised = subject.decide(images) > 0
     abnormal = 1 - subject.probabilities(np.concatenate([drawn["normal"][0], images]))[:, 0]
-    nets, controls = [GradCAM(subject.model, layer) for layer in layers], control_maps(images, seed=0)
+    nets, controls = (
+        [GradCAM(subject.model, layer) for layer in layers],
+        control_maps(images, seed=0),
+    )
     known = {name: localisation(maps[kept], masks[kept]) for name, maps in controls.items()}
-    works = {name if name in SLOW else f"{name} at {net.layer}": (partial(method, net), name in SLOW)
-             for number, net in enumerate(nets) for name, method in METHODS.items() if not (number and name in SLOW)}
+    works = {
+        name if name in SLOW else f"{name} at {net.layer}": (partial(method, net), name in SLOW)
+        for number, net in enumerate(nets)
+        for name, method in METHODS.items()
+        if not (number and name in SLOW)
+    }
     found = {}
-    for name, (work, is_slow) in {**works, **{f"control: {c}": (None, False) for c in controls}}.items():
+    for name, (work, is_slow) in {
+        **works,
+        **{f"control: {c}": (None, False) for c in controls},
+    }.items():
         rows = slow if is_slow else kept
-        maps = controls[name.removeprefix("control: ")][rows] if work is None else work(images[rows], classes[rows])
+        maps = (
+            controls[name.removeprefix("control: ")][rows]
+            if work is None
+            else work(images[rows], classes[rows])
+        )
         among = {c: {f: values[f][rows[kept]] for f in FIGURES} for c, values in known.items()}
         parts = {**{kind: kinds[rows] == kind for kind in SICK}, "recognised": recognised[rows]}
         found[name] = figures_of(maps, masks[rows], children[rows], parts, among)
-        print(f"{name:40}" + "  ".join(f"{f} {found[name][f]:.3f}" for f in (*FIGURES, "hit_near")), found[name]["hit_interval"], flush=True)
-    return {"methods": found, "seed": seed, "recognised": round(float(recognised[kept].mean()), 4),
-            "auroc": round(epoch_scores(np.column_stack([1 - abnormal, abnormal]), np.repeat([0, 1], [per_kind, 2 * per_kind]))["auroc"], 4)}
+        print(
+            f"{name:40}" + "  ".join(f"{f} {found[name][f]:.3f}" for f in (*FIGURES, "hit_near")),
+            found[name]["hit_interval"],
+            flush=True,
+        )
+    return {
+        "methods": found,
+        "seed": seed,
+        "recognised": round(float(recognised[kept].mean()), 4),
+        "auroc": round(
+            epoch_scores(
+                np.column_stack([1 - abnormal, abnormal]),
+                np.repeat([0, 1], [per_kind, 2 * per_kind]),
+            )["auroc"],
+            4,
+        ),
+    }
 
 
-def figures_of(maps: np.ndarray, masks: np.ndarray, children: np.ndarray, parts: dict[str, np.ndarray], controls: dict[str, dict[str, np.ndarray]]) -> dict:
+def figures_of(
+    maps: np.ndarray,
+    masks: np.ndarray,
+    children: np.ndarray,
+    parts: dict[str, np.ndarray],
+    controls: dict[str, dict[str, np.ndarray]],
+) -> dict:
     """Return the means of one method, with intervals, in parts, and against each control."""
-    figures, near = localisation(maps, masks), localisation(maps, masks, tolerance=round(NEAR * maps.shape[1]))["hit"]
-    result = {"radiographs": len(maps), "empty_maps": int((~maps.any(axis=(1, 2))).sum()),
-              **{f: round(float(figures[f].mean()), 4) for f in (*FIGURES, "area")}, "hit_near": round(float(near.mean()), 4)}
+    figures, near = (
+        localisation(maps, masks),
+        localisation(maps, masks, tolerance=round(NEAR * maps.shape[1]))["hit"],
+    )
+    result = {
+        "radiographs": len(maps),
+        "empty_maps": int((~maps.any(axis=(1, 2))).sum()),
+        **{f: round(float(figures[f].mean()), 4) for f in (*FIGURES, "area")},
+        "hit_near": round(float(near.mean()), 4),
+    }
     for name in ("hit", "energy"):
         alone = paired_bootstrap(figures[name], np.zeros(len(maps)), children)
         result[f"{name}_interval"] = [round(alone["low"], 4), round(alone["high"], 4)]
-        over = {control: paired_bootstrap(figures[name], known[name], children) for control, known in controls.items()}
-        result[f"{name}_over"] = {control: {k: round(v, 4) for k, v in one.items()} for control, one in over.items()}
+        over = {
+            control: paired_bootstrap(figures[name], known[name], children)
+            for control, known in controls.items()
+        }
+        result[f"{name}_over"] = {
+            control: {k: round(v, 4) for k, v in one.items()} for control, one in over.items()
+        }
     for part, inside in parts.items():
-        result[f"hit_{part}"], result[f"hit_near_{part}"] = (round(float(v[inside].mean()), 4) if inside.any() else None for v in (figures["hit"], near))
+        result[f"hit_{part}"], result[f"hit_near_{part}"] = (
+            round(float(v[inside].mean()), 4) if inside.any() else None
+            for v in (figures["hit"], near)
+        )
     return result
 
 
 def main(args: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[1])
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--model", metavar="DIR", help="a classifier trained on phantoms; one is trained when left out")
-    which.add_argument("--small", action="store_true", help="train one small net in three ways; measure all")
-    parser.add_argument("--children", type=int, default=400, help="phantom children to train efficientnet_lite0 on")
+    which.add_argument(
+        "--model",
+        metavar="DIR",
+        help="a classifier trained on phantoms; one is trained when left out",
+    )
+    which.add_argument(
+        "--small", action="store_true", help="train one small net in three ways; measure all"
+    )
+    parser.add_argument(
+        "--children", type=int, default=400, help="phantom children to train efficientnet_lite0 on"
+    )
     parser.add_argument("--epochs", type=int, default=8, help="of its fine-tuning")
-    parser.add_argument("--layers", nargs="+", metavar="NAME", help="feature maps (default: features, and of efficientnet_lite0 stage6_block4_add)")
-    parser.add_argument("--per-kind", type=int, default=60, help="radiographs of each kind of lesion")
-    parser.add_argument("--slow-per-kind", type=int, default=8, help="of these, for occlusion and integrated gradients")
-    parser.add_argument("--seed", type=int, default=SEED, help=f"of the phantoms explained: {LOOK_SEED} to choose by, {SEED} to report (that one is written)")
+    parser.add_argument(
+        "--layers",
+        nargs="+",
+        metavar="NAME",
+        help="feature maps (default: features, and of efficientnet_lite0 stage6_block4_add)",
+    )
+    parser.add_argument(
+        "--per-kind", type=int, default=60, help="radiographs of each kind of lesion"
+    )
+    parser.add_argument(
+        "--slow-per-kind",
+        type=int,
+        default=8,
+        help="of these, for occlusion and integrated gradients",
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=SEED,
+        help="of the phantoms explained: "
+        f"{LOOK_SEED} to choose by, {SEED} to report (that one is written)",
+    )
     options = parser.parse_args(args)
     if options.small:
         found = {}
         for told, way in SMALL.items():
-            found[told] = measured(train_small(told, *draw_training(way.children)), options.layers or ["features"], options)
+            found[told] = measured(
+                train_small(told, *draw_training(way.children)),
+                options.layers or ["features"],
+                options,
+            )
     else:
         with tempfile.TemporaryDirectory() as directory:
-            subject = from_artifact(options.model or train_lite0(Path(directory) / "model", options.children, options.epochs))
-            found = measured(subject, options.layers or (["features"] if options.model else ["features", "stage6_block4_add"]), options)
-    result = {"claim": f"Grad-CAM on a phantom-trained classifier hits the lesion in at least {GOAL:.0%} of phantoms", **found}
+            subject = from_artifact(
+                options.model
+                or train_lite0(Path(directory) / "model", options.children, options.epochs)
+            )
+            found = measured(
+                subject,
+                options.layers
+                or (["features"] if options.model else ["features", "stage6_block4_add"]),
+                options,
+            )
+    result = {
+        "claim": "Grad-CAM on a phantom-trained classifier hits the lesion in at least "
+        f"{GOAL:.0%} of phantoms",
+        **found,
+    }
     if options.seed == SEED:
         (HERE / "results").mkdir(exist_ok=True)
         name = "gradcam_phantom_small.json" if options.small else "gradcam_phantom.json"
@@ -238,17 +421,29 @@ def measured(subject: Subject, layers: list[str], options: argparse.Namespace) -
     """Measure one net, say it, and judge it against the goal."""
     print(subject.made, flush=True)
     found = measure(subject, layers, options.per_kind, options.slow_per_kind, options.seed)
-    met = {name: one["hit"] >= GOAL for name, one in found["methods"].items() if name.startswith("grad_cam at ")}
+    met = {
+        name: one["hit"] >= GOAL
+        for name, one in found["methods"].items()
+        if name.startswith("grad_cam at ")
+    }
     print({"met": met, "auroc": found["auroc"], "recognised": found["recognised"]}, flush=True)
     return {"met": met, "made": subject.made, **found}
 
 
 def train_lite0(folder: Path, children: int, epochs: int) -> Path:
     """Train efficientnet_lite0 on phantoms as a user would."""
-    from xray_tf.jobs.train_classifier import train_classifier
+    from xray_tf.jobs.classifier.train_classifier import train_classifier
 
-    train = TrainOptions(epochs=20, fine_tune="all", fine_tune_epochs=epochs, fine_tune_learning_rate=5e-4, precision="float32")
-    train_classifier(f"phantom:{children}", folder, model_options=ModelOptions(), train_options=train)
+    train = TrainOptions(
+        epochs=20,
+        fine_tune="all",
+        fine_tune_epochs=epochs,
+        fine_tune_learning_rate=5e-4,
+        precision="float32",
+    )
+    train_classifier(
+        f"phantom:{children}", folder, model_options=ModelOptions(), train_options=train
+    )
     return folder
 
 

@@ -1,9 +1,11 @@
 """python benchmarks/lungs.py [--per-kind N]
 
-Measure the lung-field estimate against the lungs of phantoms it has not seen; writes results/lungs.json beside this file.
+Measure the lung-field estimate against the lungs of phantoms it has not seen; writes
+results/lungs.json beside this file.
 
-The mean shape is drawn from phantoms of seed 0, its few constants were chosen on seed 300, and these are of seed 500. The usual place alone is
-measured beside it. Lungs of real radiographs are not known here: `python -m xray_tf.examine` draws a sheet for the eye.
+The mean shape is drawn from phantoms of seed 0, its few constants were chosen on seed 300, and
+these are of seed 500. The usual place alone is measured beside it. Lungs of real radiographs are
+not known here: `python -m xray_tf.examine` draws a sheet for the eye.
 """
 
 from __future__ import annotations
@@ -15,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from xray_tf.data.lungs import lung_fields, overlap, usual_lungs
-from xray_tf.data.phantom import draw_phantom
+from xray_tf.data.chest.lungs import lung_fields, overlap, usual_lungs
+from xray_tf.data.synthetic.phantom import draw_phantom
 
 SEED, SIDE = 500, 224
 
@@ -28,14 +30,25 @@ def main(args: list[str] | None = None) -> None:
     found = {}
     for kind in ("normal", "bacterial", "viral"):
         drawn = [draw_phantom(kind, SEED, i, height=SIDE, width=SIDE) for i in range(count)]
-        truth, estimate = np.stack([p.lungs for p in drawn]), lung_fields(np.stack([p.image for p in drawn]))
+        truth, estimate = (
+            np.stack([p.lungs for p in drawn]),
+            lung_fields(np.stack([p.image for p in drawn])),
+        )
         iou = overlap(estimate.masks, truth)
         usual = overlap(np.repeat(usual_lungs(SIDE)[None], count, 0), truth)
-        found[kind] = {"phantoms": count, "iou": round(float(iou.mean()), 4), "iou_10_percent": round(float(np.quantile(iou, 0.1)), 4),
-                       "iou_least": round(float(iou.min()), 4), "covered": round(float((estimate.masks & truth).sum() / truth.sum()), 4),
-                       "iou_usual_place": round(float(usual.mean()), 4), "flags": dict(Counter(estimate.flags.tolist()))}
+        found[kind] = {
+            "phantoms": count,
+            "iou": round(float(iou.mean()), 4),
+            "iou_10_percent": round(float(np.quantile(iou, 0.1)), 4),
+            "iou_least": round(float(iou.min()), 4),
+            "covered": round(float((estimate.masks & truth).sum() / truth.sum()), 4),
+            "iou_usual_place": round(float(usual.mean()), 4),
+            "flags": dict(Counter(estimate.flags.tolist())),
+        }
         print(kind, found[kind], flush=True)
-    (Path(__file__).parent / "results" / "lungs.json").write_text(json.dumps({"seed": SEED, "side": SIDE, "kinds": found}, indent=1) + "\n", encoding="utf-8")
+    (Path(__file__).parent / "results" / "lungs.json").write_text(
+        json.dumps({"seed": SEED, "side": SIDE, "kinds": found}, indent=1) + "\n", encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,13 @@
-"""python benchmarks/resnet_epoch.py --data DIR [--backbone resnet50] [--rows N] [--epochs N] [--batch-size N] [--precision auto]
+"""python benchmarks/resnet_epoch.py --data DIR [--backbone resnet50] [--rows N] [--epochs N]
+[--batch-size N] [--precision auto]
 
-One real training epoch of a ResNet from random weights, all stages open and batch norm training, through `train`'s own path: split by patient, cache,
-augmentation, validation, calibration, artifact (thrown away). Reports images/s of each epoch, its minutes, and the peak memory of the process (and of
-the GPU, where there is one), and adds a row to benchmarks/results/resnet_epoch.json. The first epoch's time contains the tracing of the graph, some tens
-of seconds; with --rows that is most of it, so name --epochs 2 there and read the second. --rows limits the radiographs, classes as even as can be.
+One real training epoch of a ResNet from random weights, all stages open and batch norm training,
+through `train`'s own path: split by patient, cache, augmentation, validation, calibration, artifact
+(thrown away). Reports images/s of each epoch, its minutes, and the peak memory of the process (and
+of the GPU, where there is one), and adds a row to benchmarks/results/resnet_epoch.json. The first
+epoch's time contains the tracing of the graph, some tens of seconds; with --rows that is most of
+it, so name --epochs 2 there and read the second. --rows limits the radiographs, classes as even as
+can be.
 """
 
 from __future__ import annotations
@@ -21,9 +25,9 @@ from pathlib import Path
 import numpy as np
 
 from xray_tf.artifact import write_text
-from xray_tf.data.sources import scan
-from xray_tf.jobs.shift_bench import draw_rows
-from xray_tf.jobs.train_classifier import train_classifier
+from xray_tf.data.sources.scan import scan
+from xray_tf.jobs.classifier.train_classifier import train_classifier
+from xray_tf.jobs.corpus import draw_rows
 from xray_tf.options import DataOptions, EvaluateOptions, ModelOptions, TrainOptions
 
 RESULTS = Path(__file__).parent / "results" / "resnet_epoch.json"
@@ -32,11 +36,18 @@ RESULTS = Path(__file__).parent / "results" / "resnet_epoch.json"
 def manifest_of(data: str, task: str, limit: int, folder: Path) -> str:
     """Write a manifest of at most `limit` radiographs, in place, and return its path."""
     records = scan(data).records
-    kept = [records[int(i)] for i in draw_rows(np.array(records.class_indices(task)), [r.patient for r in records], limit, seed=0)]
+    kept = [
+        records[int(i)]
+        for i in draw_rows(
+            np.array(records.class_indices(task)), [r.patient for r in records], limit, seed=0
+        )
+    ]
     with (folder / "rows.csv").open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(["path", "label", "subtype", "patient"])
-        writer.writerows([os.path.abspath(records.file(r)), r.label, r.subtype, r.patient] for r in kept)
+        writer.writerows(
+            [os.path.abspath(records.file(r)), r.label, r.subtype, r.patient] for r in kept
+        )
     return str(folder / "rows.csv")
 
 
@@ -44,7 +55,11 @@ def gpu_peak_bytes() -> int | None:
     """Return the most memory TensorFlow held on the first GPU; None without one."""
     import tensorflow as tf
 
-    return tf.config.experimental.get_memory_info("GPU:0")["peak"] if tf.config.list_physical_devices("GPU") else None
+    return (
+        tf.config.experimental.get_memory_info("GPU:0")["peak"]
+        if tf.config.list_physical_devices("GPU")
+        else None
+    )
 
 
 def measure(given: argparse.Namespace, folder: Path) -> dict:
@@ -52,9 +67,23 @@ def measure(given: argparse.Namespace, folder: Path) -> dict:
     data = manifest_of(given.data, given.task, given.rows, folder) if given.rows else given.data
     start = time.perf_counter()
     classifier = train_classifier(
-        data, folder / "model", DataOptions(), ModelOptions(backbone=given.backbone, weights=None, resize="squash"),
-        TrainOptions(task=given.task, method="none", fine_tune="all", fine_tune_epochs=given.epochs, batch_size=given.batch_size, augment=given.augment,
-                     fine_tune_learning_rate=1e-3, precision=given.precision, steady_rows=0), EvaluateOptions(bootstrap=200))
+        data,
+        folder / "model",
+        DataOptions(),
+        ModelOptions(backbone=given.backbone, weights=None, resize="squash"),
+        TrainOptions(
+            task=given.task,
+            method="none",
+            fine_tune="all",
+            fine_tune_epochs=given.epochs,
+            batch_size=given.batch_size,
+            augment=given.augment,
+            fine_tune_learning_rate=1e-3,
+            precision=given.precision,
+            steady_rows=0,
+        ),
+        EvaluateOptions(bootstrap=200),
+    )
     whole_s = time.perf_counter() - start
     with (classifier.folder / "split.csv").open(newline="", encoding="utf-8") as stream:
         train = sum(row["split"] == "train" for row in csv.DictReader(stream))
@@ -63,19 +92,37 @@ def measure(given: argparse.Namespace, folder: Path) -> dict:
     batch = min(given.batch_size, train)
     images = train // batch * batch
     auroc = classifier.card.metrics["auroc"]
-    return {"backbone": given.backbone, "task": given.task, "train_radiographs": train, "images_per_epoch": images, "batch_size": batch,
-            "augment": given.augment, "precision": given.precision, "notes": list(classifier.card.notes), "epoch_s": [float(r["seconds"]) for r in history],
-            "images_per_s": [round(images / float(r["seconds"]), 2) for r in history], "loss": [float(r["loss"]) for r in history],
-            "val_loss": [float(r["val_loss"]) for r in history], "val_auroc": [float(r["val_auroc"]) for r in history],
-            f"{classifier.card.metrics_split}_auroc": auroc, "whole_command_s": round(whole_s, 1),
-            "peak_memory_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 2**30, 2),
-            "gpu_peak_gib": None if (peak := gpu_peak_bytes()) is None else round(peak / 2**30, 2),
-            "cores": len(os.sched_getaffinity(0)), "load_at_end": round(os.getloadavg()[0], 1), "processor": platform.machine()}
+    return {
+        "backbone": given.backbone,
+        "task": given.task,
+        "train_radiographs": train,
+        "images_per_epoch": images,
+        "batch_size": batch,
+        "augment": given.augment,
+        "precision": given.precision,
+        "notes": list(classifier.card.notes),
+        "epoch_s": [float(r["seconds"]) for r in history],
+        "images_per_s": [round(images / float(r["seconds"]), 2) for r in history],
+        "loss": [float(r["loss"]) for r in history],
+        "val_loss": [float(r["val_loss"]) for r in history],
+        "val_auroc": [float(r["val_auroc"]) for r in history],
+        f"{classifier.card.metrics_split}_auroc": auroc,
+        "whole_command_s": round(whole_s, 1),
+        "peak_memory_gib": round(
+            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 2**30, 2
+        ),
+        "gpu_peak_gib": None if (peak := gpu_peak_bytes()) is None else round(peak / 2**30, 2),
+        "cores": len(os.sched_getaffinity(0)),
+        "load_at_end": round(os.getloadavg()[0], 1),
+        "processor": platform.machine(),
+    }
 
 
 def main() -> None:
     """Parse, measure, print, and keep the row."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", default="../shared/data/chest_xray")
     parser.add_argument("--backbone", default="resnet50")
     parser.add_argument("--task", default="binary")

@@ -1,8 +1,9 @@
 """python benchmarks/twins.py [--originals DIR] [--copies DIR] [--models NAME,NAME]
 
-Do full-size radiographs give the predictions of their 224 x 224 copies, which the models were trained on? The same are also made small in other ways, to
-see where a difference comes from: another filter, and JPEG compression of the small image. Mean over classes of the absolute difference in
-probability, and decisions that change.
+Do full-size radiographs give the predictions of their 224 x 224 copies, which the models were
+trained on? The same are also made small in other ways, to see where a difference comes from:
+another filter, and JPEG compression of the small image. Mean over classes of the absolute
+difference in probability, and decisions that change.
 """
 
 from __future__ import annotations
@@ -37,19 +38,39 @@ def compressed(image: np.ndarray, quality: int) -> np.ndarray:
 
 def main() -> None:
     """Parse, predict, compare, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--originals", type=Path, default=Path("../shared/data/originals"))
     parser.add_argument("--copies", type=Path, default=Path("../shared/data/chest_xray"))
     parser.add_argument("--models", default="pneumonia-binary,pneumonia-three-class")
     given = parser.parse_args()
     copies = {path.stem: path for path in given.copies.rglob("*.jpeg")}
-    pairs = [(path, copies[path.stem]) for path in sorted(given.originals.rglob("*.jpeg")) if path.stem in copies]
+    pairs = [
+        (path, copies[path.stem])
+        for path in sorted(given.originals.rglob("*.jpeg"))
+        if path.stem in copies
+    ]
     if not pairs:
-        raise SystemExit(f"No radiograph of {given.originals} has a copy of its name in {given.copies}.")
+        raise SystemExit(
+            f"No radiograph of {given.originals} has a copy of its name in {given.copies}."
+        )
     small = [triangle(path) for path, _ in pairs]
-    area = [cv2.resize(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), SIDE, interpolation=cv2.INTER_AREA) for path, _ in pairs]
-    ways = {"the package's own decoding": [str(path) for path, _ in pairs], "area filter of the full image": np.stack(area), "triangle filter": np.stack(small),
-            **{f"triangle filter, JPEG of quality {q}": np.stack([compressed(image, q) for image in small]) for q in (95, 85, 75)}}
+    area = [
+        cv2.resize(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), SIDE, interpolation=cv2.INTER_AREA)
+        for path, _ in pairs
+    ]
+    ways = {
+        "the package's own decoding": [str(path) for path, _ in pairs],
+        "area filter of the full image": np.stack(area),
+        "triangle filter": np.stack(small),
+        **{
+            f"triangle filter, JPEG of quality {q}": np.stack(
+                [compressed(image, q) for image in small]
+            )
+            for q in (95, 85, 75)
+        },
+    }
     rows = []
     for name in given.models.split(","):
         model = xray_tf.load(name)
@@ -58,8 +79,19 @@ def main() -> None:
             found = model.predict(images)
             difference = float(np.abs(found.probabilities - wanted.probabilities).mean())
             flipped = int((np.array(found.predicted) != np.array(wanted.predicted)).sum())
-            rows.append({"model": model.card.name, "way": way, "mean_difference": difference, "flipped": flipped, "radiographs": len(pairs)})
-            print(f"| {model.card.name} | {way} | {difference:.4f} | {flipped} of {len(pairs)} |", flush=True)
+            rows.append(
+                {
+                    "model": model.card.name,
+                    "way": way,
+                    "mean_difference": difference,
+                    "flipped": flipped,
+                    "radiographs": len(pairs),
+                }
+            )
+            print(
+                f"| {model.card.name} | {way} | {difference:.4f} | {flipped} of {len(pairs)} |",
+                flush=True,
+            )
     write_text(RESULTS, json.dumps(rows, indent=1) + "\n")
 
 

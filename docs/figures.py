@@ -1,9 +1,12 @@
 """python docs/figures.py
 
-Write every figure of README.md, docs/, benchmarks/README.md and saved_models/README.md anew from its result file, and say which changed.
+Write every figure of README.md, docs/, benchmarks/README.md and saved_models/README.md anew from
+its result file, and say which changed.
 
-A figure is a number with its source right behind it: `0.972<!-- figure: FILE PATH FORMAT -->`. FILE is relative to the repository, PATH the keys to the value
-(`metrics.auroc.value`, list items by number), FORMAT Python's (`.3f`, `,d`, `.0%`). tests/test_honest_numbers.py holds the numbers to the files.
+A figure is a number with its source right behind it: `0.972<!-- figure: FILE PATH FORMAT -->`. FILE
+is relative to the repository, PATH the keys to the value (`metrics.auroc.value`, list items by
+number), FORMAT Python's (`.3f`, `,d`, `.0%`). tests/test_honest_numbers.py holds the numbers to the
+files.
 """
 
 from __future__ import annotations
@@ -19,12 +22,18 @@ FIGURE = re.compile(rf"({NUMBER})((?: ?%)?(?:\*\*)?<!-- figure: (\S+) (\S+) (\S+
 
 def pages() -> list[Path]:
     """Return the pages that may hold figures."""
-    wanted = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md")), *(REPOSITORY / d / "README.md" for d in ("benchmarks", "saved_models"))]
+    wanted = [
+        REPOSITORY / "README.md",
+        *sorted((REPOSITORY / "docs").glob("*.md")),
+        *(REPOSITORY / d / "README.md" for d in ("benchmarks", "saved_models")),
+    ]
     return [p for p in wanted if p.exists()]
 
 
 def figure(file: str, path: str, form: str) -> str | None:
-    """Return a figure as its file has it, per cent sign left out; None where the file is a model's that this clone goes without."""
+    """Return a figure as its file has it, per cent sign left out; None where the file is a model's
+    that this clone goes without.
+    """
     if file.startswith("saved_models/") and not (REPOSITORY / "saved_models").exists():
         return None
     value = json.loads((REPOSITORY / file).read_text(encoding="utf-8"))

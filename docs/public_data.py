@@ -1,6 +1,7 @@
 """python docs/public_data.py [--data DIR]
 
-Count what the documentation says of the public data (the training part of the Kermany radiographs): docs/public_data.json, the summary of the audit.
+Count what the documentation says of the public data (the training part of the Kermany radiographs):
+docs/public_data.json, the summary of the audit.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import argparse
 import json
 from pathlib import Path
 
-from xray_tf.data.audit import audit_records
+from xray_tf.jobs.audit_data import audit_records
 
 HERE = Path(__file__).parent
 
@@ -17,7 +18,12 @@ HERE = Path(__file__).parent
 def main(args=None) -> None:
     """Audit, and write the counts; no file name is among them."""
     parser = argparse.ArgumentParser(prog="python docs/public_data.py")
-    parser.add_argument("--data", default=str(HERE.parents[1] / "shared" / "data" / "chest_xray"), metavar="DIR", help="the folder with train/ in it")
+    parser.add_argument(
+        "--data",
+        default=str(HERE.parents[1] / "shared" / "data" / "chest_xray"),
+        metavar="DIR",
+        help="the folder with train/ in it",
+    )
     summary = dict(audit_records(parser.parse_args(args).data).summary)
     summary["data"] = "chest_xray, training part"
     (HERE / "public_data.json").write_text(json.dumps(summary, indent=1) + "\n")

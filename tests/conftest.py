@@ -1,4 +1,6 @@
-"""What several rooms' tests share: a phantom data set, and small artifacts trained on it once a session."""
+"""What several rooms' tests share: a phantom data set, and small artifacts trained on it once a
+session.
+"""
 
 from pathlib import Path
 
@@ -21,9 +23,11 @@ def real_data() -> Path:
 @pytest.fixture(scope="session")
 def phantoms(tmp_path_factory) -> Path:
     """A folder of phantom radiographs in Kaggle's layout."""
-    from xray_tf.data.phantom_folder import write_phantoms
+    from xray_tf.data.sources.phantom_folder import write_phantoms
 
-    return write_phantoms(tmp_path_factory.mktemp("phantoms") / "data", patients=36, seed=0, size=64)
+    return write_phantoms(
+        tmp_path_factory.mktemp("phantoms") / "data", patients=36, seed=0, size=64
+    )
 
 
 @pytest.fixture(scope="session")
@@ -33,12 +37,19 @@ def cache(tmp_path_factory) -> Path:
 
 
 def _train(task, phantoms, cache, out):
-    from xray_tf.jobs.train_classifier import train_classifier
+    from xray_tf.jobs.classifier.train_classifier import train_classifier
     from xray_tf.options import DataOptions, EvaluateOptions, ModelOptions, TrainOptions
 
-    return train_classifier(str(phantoms), out, DataOptions(cache=str(cache)), ModelOptions(**SMALL),
-                            TrainOptions(task=task, epochs=3, batch_size=8, **HEAD_ONLY), EvaluateOptions(bootstrap=50),
-                            command_line=f"python -m xray_tf.train --task {task}", progress=False)
+    return train_classifier(
+        str(phantoms),
+        out,
+        DataOptions(cache=str(cache)),
+        ModelOptions(**SMALL),
+        TrainOptions(task=task, epochs=3, batch_size=8, **HEAD_ONLY),
+        EvaluateOptions(bootstrap=50),
+        command_line=f"python -m xray_tf.train --task {task}",
+        progress=False,
+    )
 
 
 @pytest.fixture(scope="session")

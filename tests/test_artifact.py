@@ -5,7 +5,17 @@ import json
 import pytest
 
 from xray_tf import artifact
-from xray_tf.artifact import ArtifactError, Card, new_folder, new_piece, read_card, refuse_existing, renewed_folder, seal, write_text
+from xray_tf.artifact import (
+    ArtifactError,
+    Card,
+    new_folder,
+    new_piece,
+    read_card,
+    refuse_existing,
+    renewed_folder,
+    seal,
+    write_text,
+)
 
 
 @pytest.fixture
@@ -13,7 +23,12 @@ def folder(tmp_path):
     target = tmp_path / "model"
     with new_folder(target) as draft:
         (draft / "weights.bin").write_bytes(b"12345")
-        seal(draft, Card(kind="classifier", name="model", class_names=("normal", "pneumonia"), notes=("a",)))
+        seal(
+            draft,
+            Card(
+                kind="classifier", name="model", class_names=("normal", "pneumonia"), notes=("a",)
+            ),
+        )
     return target
 
 
@@ -38,7 +53,7 @@ def test_an_existing_folder_is_never_overwritten(folder):
 
 def test_an_empty_folder_may_take_the_result(tmp_path):
     (tmp_path / "model").mkdir()
-    refuse_existing(tmp_path / "model")
+    assert refuse_existing(tmp_path / "model") is None
 
 
 def _edit(folder, change):
@@ -57,9 +72,15 @@ def _edit(folder, change):
         (lambda f: (f / "weights.bin").unlink(), "missing"),
         (lambda f: _edit(f, lambda raw: raw.update(format_version=2)), "Upgrade"),
         (lambda f: _edit(f, lambda raw: raw.update(kind="spell")), "spell"),
-        (lambda f: _edit(f, lambda raw: raw.update(kind="detector")), "Expected a classifier, such as `python -m xray_tf.train` makes"),
+        (
+            lambda f: _edit(f, lambda raw: raw.update(kind="detector")),
+            "Expected a classifier, such as `python -m xray_tf.train` makes",
+        ),
         (lambda f: _edit(f, lambda raw: raw.update(surprise=1)), "surprise"),
-        (lambda f: _edit(f, lambda raw: raw["files"].update({"../outside": "0"})), "outside the folder"),
+        (
+            lambda f: _edit(f, lambda raw: raw["files"].update({"../outside": "0"})),
+            "outside the folder",
+        ),
     ],
 )
 def test_a_damaged_folder_is_refused_with_the_reason(folder, damage, message):
@@ -73,7 +94,9 @@ def test_a_piece_is_added_whole_without_touching_the_card(folder):
     with new_piece(folder, "saved_model") as draft:
         write_text(draft / "graph", "g")
     assert (folder / "card.json").read_bytes() == before
-    assert set(json.loads((folder / "saved_model" / "manifest.json").read_text())["files"]) == {"graph"}
+    assert set(json.loads((folder / "saved_model" / "manifest.json").read_text())["files"]) == {
+        "graph"
+    }
     read_card(folder)
     with pytest.raises(FileExistsError), new_piece(folder, "saved_model"):
         pass
@@ -92,8 +115,11 @@ def names_below(folder):
 def test_a_renewed_folder_takes_the_place_of_the_old_one_whole(folder, tmp_path):
     with renewed_folder(folder) as draft:
         (draft / "page").write_text("new")
-        assert names_below(folder) == ["card.json", "weights.bin"]  # a reader still sees the old one
-    assert names_below(folder) == ["card.json", "page", "weights.bin"] and names_below(tmp_path) == ["model", *(f"model/{n}" for n in names_below(folder))]
+        # a reader still sees the old one
+        assert names_below(folder) == ["card.json", "weights.bin"]
+    assert names_below(folder) == ["card.json", "page", "weights.bin"] and names_below(
+        tmp_path
+    ) == ["model", *(f"model/{n}" for n in names_below(folder))]
 
 
 @pytest.mark.parametrize("fails_at", ["writing", "the first rename", "the second rename"])
@@ -117,7 +143,11 @@ def test_a_folder_that_could_not_be_renewed_is_as_it_was(fails_at, folder, tmp_p
 
 def test_both_copies_survive_an_interrupt_between_the_two_renames(folder, tmp_path, monkeypatch):
     rename = artifact.os.rename
-    monkeypatch.setattr(artifact.os, "rename", lambda a, b: (_ for _ in ()).throw(KeyboardInterrupt) if a != folder else rename(a, b))
+    monkeypatch.setattr(
+        artifact.os,
+        "rename",
+        lambda a, b: (_ for _ in ()).throw(KeyboardInterrupt) if a != folder else rename(a, b),
+    )
     with pytest.raises(KeyboardInterrupt), renewed_folder(folder):
         pass
     assert sorted(p.parent.name for p in tmp_path.rglob("weights.bin")) == ["new", "old"]

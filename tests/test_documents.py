@@ -1,4 +1,6 @@
-"""What we tell people: the lines of README and docs are accepted, their Python runs, every public name is told, the notebooks run."""
+"""What we tell people: the lines of README and docs are accepted, their Python runs, every public
+name is told, the notebooks run.
+"""
 
 import importlib
 import importlib.util
@@ -15,7 +17,11 @@ import xray_tf
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 DOCS = {p: p.read_text(encoding="utf-8") for p in sorted((REPOSITORY / "docs").glob("*.md"))}
-SHELL = "\n".join(block for text in (README, *DOCS.values()) for block in re.findall(r"```sh\n(.*?)```", text, re.S))
+SHELL = "\n".join(
+    block
+    for text in (README, *DOCS.values())
+    for block in re.findall(r"```sh\n(.*?)```", text, re.S)
+)
 COMMAND_LINES = sorted(set(re.findall(r"python -m xray_tf\.\w+[^\n`]*", SHELL)))
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 
@@ -40,7 +46,8 @@ def test_every_command_line_told_is_accepted(line, monkeypatch):
 def test_the_readme_has_command_lines_and_its_links_lead_somewhere():
     assert len(COMMAND_LINES) >= 5
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
-        away = target.startswith("saved_models/") and not (REPOSITORY / "saved_models").exists()  # a clone may do without the models
+        # a clone may do without the models
+        away = target.startswith("saved_models/") and not (REPOSITORY / "saved_models").exists()
         assert away or (REPOSITORY / target).exists(), target
 
 
@@ -50,12 +57,16 @@ def test_the_links_of_the_docs_lead_somewhere(path):
         away = "saved_models/" in target and not (REPOSITORY / "saved_models").exists()
         assert away or (path.parent / target).exists(), target
         if anchor and target.endswith(".md"):
-            headings = re.findall(r"^#+ (.*)$", (path.parent / target).read_text(encoding="utf-8"), re.M)
+            headings = re.findall(
+                r"^#+ (.*)$", (path.parent / target).read_text(encoding="utf-8"), re.M
+            )
             assert anchor in [re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings]
 
 
 def test_every_public_name_is_told_in_one_line():
-    told = dict(re.findall(r"^\| `(\w+)` \| (.+\.) \|$", DOCS[REPOSITORY / "docs" / "api.md"], re.M))
+    told = dict(
+        re.findall(r"^\| `(\w+)` \| (.+\.) \|$", DOCS[REPOSITORY / "docs" / "api.md"], re.M)
+    )
     assert sorted(told) == sorted(xray_tf.__all__), "run python docs/api.py"
     spec = importlib.util.spec_from_file_location("api", REPOSITORY / "docs" / "api.py")
     spec.loader.exec_module(writer := importlib.util.module_from_spec(spec))
@@ -68,8 +79,8 @@ def place(binary, tmp_path_factory):
     import cv2
     import pydicom
 
-    from xray_tf.data.phantom import draw_phantom
-    from xray_tf.jobs.export_model import export_model
+    from xray_tf.data.synthetic.phantom import draw_phantom
+    from xray_tf.jobs.classifier.export_model import export_model
 
     place = tmp_path_factory.mktemp("docs")
     shutil.copytree(binary.folder, place / "runs" / "first")
@@ -77,7 +88,12 @@ def place(binary, tmp_path_factory):
     image = draw_phantom("bacterial", 1).image
     (place / "scan.jpeg").write_bytes(cv2.imencode(".jpg", image)[1].tobytes())
     file = pydicom.Dataset()
-    file.SOPClassUID, file.SOPInstanceUID, file.Modality, file.PhotometricInterpretation = "1.2.840.10008.5.1.4.1.1.1", "1.2.3", "CR", "MONOCHROME2"
+    file.SOPClassUID, file.SOPInstanceUID, file.Modality, file.PhotometricInterpretation = (
+        "1.2.840.10008.5.1.4.1.1.1",
+        "1.2.3",
+        "CR",
+        "MONOCHROME2",
+    )
     file.Rows, file.Columns, file.SamplesPerPixel, file.PixelRepresentation = *image.shape, 1, 0
     file.BitsAllocated, file.BitsStored, file.HighBit, file.PixelData = 8, 8, 7, image.tobytes()
     file["PixelData"].VR = "OB"
@@ -99,8 +115,14 @@ def test_the_python_of_the_docs_runs_and_its_ways_agree(path, place, monkeypatch
         answer, served = names["answer"], names["served"]
         assert list(answer.errors) == ["", ""] and names["out"]["probability"].shape == (1, 2)
         jpeg, plain = answer.probabilities[0, 1], names["probability"]
-        encoded = served.encoded(names["tf"].constant([(place / "scan.jpeg").read_bytes()]))["probability"].numpy()[0, 1]
-        assert abs(encoded - jpeg) < 0.01 and abs(plain - jpeg) < 0.05 and abs(answer.probabilities[1, 1] - jpeg) < 0.05
+        encoded = served.encoded(names["tf"].constant([(place / "scan.jpeg").read_bytes()]))[
+            "probability"
+        ].numpy()[0, 1]
+        assert (
+            abs(encoded - jpeg) < 0.01
+            and abs(plain - jpeg) < 0.05
+            and abs(answer.probabilities[1, 1] - jpeg) < 0.05
+        )
 
 
 def test_the_readmes_make_targets_exist():
@@ -114,8 +136,19 @@ def test_the_readmes_python_runs(tmp_path, monkeypatch):
     monkeypatch.setenv("XRAY_TF_CACHE", str(tmp_path / "cache"))
     code = re.search(r"```python\n(import xray_tf.*?)```", README, re.S)[1]
     names = {}
-    exec(compile(code.replace("epochs=5", "epochs=1").replace("image_size=96", "image_size=32"), "README.md", "exec"), names)
-    assert names["answer"].probabilities.shape == (1, 2) and names["again"].card == names["model"].card and names["metrics"]["rows"] > 10
+    exec(
+        compile(
+            code.replace("epochs=5", "epochs=1").replace("image_size=96", "image_size=32"),
+            "README.md",
+            "exec",
+        ),
+        names,
+    )
+    assert (
+        names["answer"].probabilities.shape == (1, 2)
+        and names["again"].card == names["model"].card
+        and names["metrics"]["rows"] > 10
+    )
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
@@ -127,7 +160,16 @@ def test_notebooks_run_and_are_stored_with_their_outputs(path, tmp_path, monkeyp
     notebook = nbformat.read(path, as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert any(cell.outputs for cell in code), "store the notebook with its outputs"
-    stored = "".join(str(o.get("text", "")) + str(o.get("data", {}).get("text/plain", "")) for cell in code for o in cell.outputs)
+    stored = "".join(
+        str(o.get("text", "")) + str(o.get("data", {}).get("text/plain", ""))
+        for cell in code
+        for o in cell.outputs
+    )
     assert not re.search(r"/(home|root|tmp|work)/\w", stored) and "WARNING" not in stored
     assert "you will learn" in notebook.cells[0].source.lower()
-    NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": os.fspath(tmp_path)}}).execute()
+    NotebookClient(
+        notebook,
+        timeout=600,
+        kernel_name="python3",
+        resources={"metadata": {"path": os.fspath(tmp_path)}},
+    ).execute()

@@ -36,13 +36,20 @@ def test_no_flags_give_the_declared_defaults_and_all_groups_fit_one_parser():
 
 
 def test_every_flag_reaches_its_field_with_its_type():
-    parsed = parser_of(*ALL).parse_args("--validation 0.3 --strict --no-class-weight --adapter --split s.csv --epochs 7 --weights none --seed 0".split())
-    assert from_flags(parsed, DataOptions) == DataOptions(validation=0.3, strict=True, split="s.csv")
+    parsed = parser_of(*ALL).parse_args(
+        "--validation 0.3 --strict --no-class-weight --adapter "
+        "--split s.csv --epochs 7 --weights none --seed 0".split()
+    )
+    assert from_flags(parsed, DataOptions) == DataOptions(
+        validation=0.3, strict=True, split="s.csv"
+    )
     assert from_flags(parsed, ModelOptions) == ModelOptions(adapter=True, weights="none")
     assert from_flags(parsed, TrainOptions) == TrainOptions(class_weight=False, epochs=7, seed=0)
 
 
-@pytest.mark.parametrize("line", ["--task four-class", "--epochs few", "--resize stretch", "--backbon"])
+@pytest.mark.parametrize(
+    "line", ["--task four-class", "--epochs few", "--resize stretch", "--backbon"]
+)
 def test_values_that_do_not_fit_are_refused(line, capsys):
     with pytest.raises(SystemExit):
         parser_of(*ALL).parse_args(line.split())
@@ -50,37 +57,49 @@ def test_values_that_do_not_fit_are_refused(line, capsys):
 
 
 def test_provenance_names_every_value():
-    assert provenance(ModelOptions(dropout=0.5))["ModelOptions"] == {**{f.name: f.default for f in fields(ModelOptions)}, "dropout": 0.5}
+    assert provenance(ModelOptions(dropout=0.5))["ModelOptions"] == {
+        **{f.name: f.default for f in fields(ModelOptions)},
+        "dropout": 0.5,
+    }
 
 
 def test_every_field_has_help():
     assert all(f.metadata["help"] for cls in ALL for f in fields(cls))
 
 
-@pytest.mark.parametrize(("cls", "value", "message"), [
-    (TrainOptions, {"epochs": 0}, "epochs must be at least 1. Received: epochs=0"),
-    (TrainOptions, {"label_smoothing": 1.0}, "at least 0 and below 1"),
-    (TrainOptions, {"task": "four-class"}, "task must be one of"),
-    (TrainOptions, {"batch_size": -3}, "batch_size"),
-    (ModelOptions, {"image_size": 8}, "at least 32"),
-    (ModelOptions, {"resize": "stretch"}, "crop"),
-    (EvaluateOptions, {"bootstrap": -1}, "bootstrap"),
-    (TrainOptions, {"learning_rate": float("nan")}, "learning_rate"),
-    (EmbedOptions, {"metric": "manhattan"}, "cosine"),
-    (ExplainOptions, {"grid_columns": 0}, "grid_columns must be at least 1"),
-    (ExplainOptions, {"method": "tea_leaves"}, "grad_cam"),
-    (DataOptions, {"validation": 1.5}, "validation must be at least 0 and below 1. Received: validation=1.5"),
-    (DataOptions, {"test": -0.1}, "test must be at least 0"),
-    (EmbedOptions, {"neighbors": -2}, "neighbors must be at least 0"),
-    (EmbedOptions, {"perplexity": -5.0}, "perplexity must be at least 1"),
-    (ExplainOptions, {"map_batch_size": 0}, "map_batch_size must be at least 1"),
-    (ShiftOptions, {"shift_rows": -1}, "shift_rows must be at least 0"),
-])
+@pytest.mark.parametrize(
+    ("cls", "value", "message"),
+    [
+        (TrainOptions, {"epochs": 0}, "epochs must be at least 1. Received: epochs=0"),
+        (TrainOptions, {"label_smoothing": 1.0}, "at least 0 and below 1"),
+        (TrainOptions, {"task": "four-class"}, "task must be one of"),
+        (TrainOptions, {"batch_size": -3}, "batch_size"),
+        (ModelOptions, {"image_size": 8}, "at least 32"),
+        (ModelOptions, {"resize": "stretch"}, "crop"),
+        (EvaluateOptions, {"bootstrap": -1}, "bootstrap"),
+        (TrainOptions, {"learning_rate": float("nan")}, "learning_rate"),
+        (EmbedOptions, {"metric": "manhattan"}, "cosine"),
+        (ExplainOptions, {"grid_columns": 0}, "grid_columns must be at least 1"),
+        (ExplainOptions, {"method": "tea_leaves"}, "grad_cam"),
+        (
+            DataOptions,
+            {"validation": 1.5},
+            "validation must be at least 0 and below 1. Received: validation=1.5",
+        ),
+        (DataOptions, {"test": -0.1}, "test must be at least 0"),
+        (EmbedOptions, {"neighbors": -2}, "neighbors must be at least 0"),
+        (EmbedOptions, {"perplexity": -5.0}, "perplexity must be at least 1"),
+        (ExplainOptions, {"map_batch_size": 0}, "map_batch_size must be at least 1"),
+        (ShiftOptions, {"shift_rows": -1}, "shift_rows must be at least 0"),
+    ],
+)
 def test_values_outside_their_range_are_refused_in_python_too(cls, value, message):
     with pytest.raises(ValueError, match=message):
         cls(**value)
 
 
-@pytest.mark.parametrize("weights, expected", [("imagenet", True), ("trunk.h5", True), (None, False), ("none", False)])
+@pytest.mark.parametrize(
+    "weights, expected", [("imagenet", True), ("trunk.h5", True), (None, False), ("none", False)]
+)
 def test_pretrained_is_everything_but_none(weights, expected):
     assert is_pretrained(weights) is expected

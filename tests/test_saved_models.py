@@ -1,6 +1,8 @@
-"""The models in the repository: whole, small, and answering today what they answered when they were made.
+"""The models in the repository: whole, small, and answering today what they answered when they were
+made.
 
-`python tests/test_saved_models.py` stores today's answers in saved_models.json: after a model was trained anew, never to make a test pass.
+`python tests/test_saved_models.py` stores today's answers in saved_models.json: after a model was
+trained anew, never to make a test pass.
 """
 
 import json
@@ -28,25 +30,40 @@ print(json.dumps(np.concatenate(answers).tolist()))
 
 def answers_of(model):
     """What a model says of three phantoms, in a process of its own."""
-    done = subprocess.run([sys.executable, "-c", CODE, model], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, model], capture_output=True, text=True, check=True
+    )
     return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda p: p.name)
 def test_a_shipped_model_answers_as_stored_in_a_fresh_process(model):
-    np.testing.assert_allclose(answers_of(model), json.loads(STORED.read_text())[model.name], atol=1e-4)
+    np.testing.assert_allclose(
+        answers_of(model), json.loads(STORED.read_text())[model.name], atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda p: p.name)
 def test_a_shipped_model_is_whole_small_and_says_where_it_comes_from(model):
     card = read_card(model)
     if card.kind == "classifier":
-        check_files(model / "saved_model", json.loads((model / "saved_model" / "manifest.json").read_text())["files"])
+        check_files(
+            model / "saved_model",
+            json.loads((model / "saved_model" / "manifest.json").read_text())["files"],
+        )
     assert sum(p.stat().st_size for p in model.rglob("*") if p.is_file()) < 40e6
     assert card.preprocessing["resize"] == "squash" and card.split_by == "patient"
     assert "Kermany, Kang Zhang" in (model / "README.md").read_text(encoding="utf-8")
-    text = "".join(p.read_text(encoding="utf-8") for p in model.glob("*.*") if p.suffix in (".json", ".md", ".csv"))
-    assert "--data ../" in card.provenance["command_line"] and "/root/" not in text and "/home/" not in text
+    text = "".join(
+        p.read_text(encoding="utf-8")
+        for p in model.glob("*.*")
+        if p.suffix in (".json", ".md", ".csv")
+    )
+    assert (
+        "--data ../" in card.provenance["command_line"]
+        and "/root/" not in text
+        and "/home/" not in text
+    )
 
 
 def test_every_stored_answer_has_its_model():
@@ -56,4 +73,6 @@ def test_every_stored_answer_has_its_model():
 
 
 if __name__ == "__main__":
-    STORED.write_text(json.dumps({m.name: answers_of(m) for m in MODELS}, indent=1) + "\n", encoding="utf-8")
+    STORED.write_text(
+        json.dumps({m.name: answers_of(m) for m in MODELS}, indent=1) + "\n", encoding="utf-8"
+    )

@@ -13,10 +13,13 @@ import pytest
 
 from xray_tf import predict, shipped
 from xray_tf.artifact import ArtifactError
-from xray_tf.jobs.loaded import load
+from xray_tf.models.load import load
 
 REPOSITORY = Path(__file__).parents[1]
-BUILD = "import os, sys; from setuptools import build_meta; os.chdir(sys.argv[1]); print(build_meta.build_{}(sys.argv[2]))"
+BUILD = (
+    "import os, sys; from setuptools import build_meta; os.chdir(sys.argv[1]); "
+    "print(build_meta.build_{}(sys.argv[2]))"
+)
 
 
 @pytest.fixture
@@ -39,17 +42,24 @@ def test_this_clones_models_are_those_in_saved_models():
     assert shipped.shipped_models() == expected and shipped.DEFAULT in expected
 
 
-def test_a_model_is_found_by_name_by_folder_and_when_none_is_named(binary, three_class, beside, tmp_path, monkeypatch):
+def test_a_model_is_found_by_name_by_folder_and_when_none_is_named(
+    binary, three_class, beside, tmp_path, monkeypatch
+):
     first, second = place(binary, beside), place(three_class, beside, "other")
     (beside / "no model").mkdir()
     assert shipped.shipped_models() == {"other": second, "pneumonia-binary": first}
-    assert load().folder == load("pneumonia-binary").folder == load(first).folder == first and load("other").card == three_class.card
+    assert (
+        load().folder == load("pneumonia-binary").folder == load(first).folder == first
+        and load("other").card == three_class.card
+    )
     monkeypatch.chdir(tmp_path)
     own = place(binary, tmp_path, "other")
     assert load("other").folder.resolve() == own  # a folder that is there comes before a name
 
 
-def test_models_inside_the_package_come_first_and_a_stray_folder_in_site_packages_does_not_count(binary, beside):
+def test_models_inside_the_package_come_first_and_a_stray_folder_in_site_packages_does_not_count(
+    binary, beside
+):
     place(binary, beside)
     (beside.parent / "setup.cfg").unlink()
     assert shipped.shipped_models() == {}
@@ -57,13 +67,33 @@ def test_models_inside_the_package_come_first_and_a_stray_folder_in_site_package
     assert shipped.shipped_models() == {"pneumonia-binary": inside}
 
 
-@pytest.mark.parametrize(("model", "there", "message"), [
-    (None, False, r"No model was named, and the shipped 'pneumonia-binary' is not here\. .*train --out.*looked in .*_saved_models and .*saved_models\)"),
-    ("pneumonia-binary", False, r"pneumonia-binary is no xray_tf artifact: there is no such folder\. .*No shipped model is here either"),
-    ("pneumonia", True, r"pneumonia is no xray_tf artifact: there is no such folder\. .*Shipped models: pneumonia-binary\."),
-    ("../saved_models", True, r"no such folder"),
-])
-def test_a_model_that_is_not_there_is_told_with_what_is(model, there, message, binary, beside, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("model", "there", "message"),
+    [
+        (
+            None,
+            False,
+            r"No model was named, and the shipped 'pneumonia-binary' is not here\. .*train "
+            r"--out.*looked in .*_saved_models and .*saved_models\)",
+        ),
+        (
+            "pneumonia-binary",
+            False,
+            r"pneumonia-binary is no xray_tf artifact: there is no such "
+            r"folder\. .*No shipped model is here either",
+        ),
+        (
+            "pneumonia",
+            True,
+            r"pneumonia is no xray_tf artifact: there is no such folder\. .*Shipped "
+            r"models: pneumonia-binary\.",
+        ),
+        ("../saved_models", True, r"no such folder"),
+    ],
+)
+def test_a_model_that_is_not_there_is_told_with_what_is(
+    model, there, message, binary, beside, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     if there:
         place(binary, beside)
@@ -71,16 +101,23 @@ def test_a_model_that_is_not_there_is_told_with_what_is(model, there, message, b
         load(model)
 
 
-def test_predict_without_a_model_or_a_folder_prints_every_answer_of_the_shipped_one_and_writes_nothing(binary, beside, phantoms, tmp_path, monkeypatch, capsys):
+def test_predict_without_a_model_or_folder_prints_all_answers_of_the_shipped_one_and_writes_nothing(
+    binary, beside, phantoms, tmp_path, monkeypatch, capsys
+):
     place(binary, beside)
     monkeypatch.chdir(tmp_path)
     files = [os.fspath(p) for p in sorted((phantoms / "train" / "NORMAL").iterdir())[:12]]
     before = sorted(tmp_path.rglob("*"))
     assert predict.main([*files, "--batch-size", "5"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == f"Model: {binary.card.name}, operating point balanced" and lines[-1] == "Finished: 12 radiographs"
+    assert lines[0] == f"Model: {binary.card.name}, operating point balanced" and lines[-1] == (
+        "Finished: 12 radiographs"
+    )
     for line, row in zip(lines[1:-1], binary.predict(files), strict=True):
-        assert line == f"  {row.path}: {row.predicted} (normal {row.probabilities[0]:.3f}, pneumonia {row.probabilities[1]:.3f})"
+        assert line == (
+            f"  {row.path}: {row.predicted} (normal {row.probabilities[0]:.3f}, "
+            f"pneumonia {row.probabilities[1]:.3f})"
+        )
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -91,8 +128,17 @@ def test_predict_says_in_one_line_that_no_model_came_along(beside, capsys):
 
 
 def test_setup_cfg_names_every_room():
-    config = (REPOSITORY / "setup.cfg").read_text(encoding="utf-8").split("packages =\n")[1].split("package_dir")[0].split()
-    rooms = {"xray_tf", *(f"xray_tf.{p.parent.name}" for p in (REPOSITORY / "xray_tf").glob("*/__init__.py"))}
+    config = (
+        (REPOSITORY / "setup.cfg")
+        .read_text(encoding="utf-8")
+        .split("packages =\n")[1]
+        .split("package_dir")[0]
+        .split()
+    )
+    rooms = {
+        "xray_tf",
+        *(f"xray_tf.{p.parent.name}" for p in (REPOSITORY / "xray_tf").glob("*/__init__.py")),
+    }
     assert set(config) == rooms | {"xray_tf._saved_models"}
 
 
@@ -100,7 +146,11 @@ def test_setup_cfg_names_every_room():
 def source(tmp_path_factory, binary):
     """A source tree whose only model is small, with pieces beside the card's files."""
     tree = tmp_path_factory.mktemp("source") / "tree"
-    shutil.copytree(REPOSITORY / "xray_tf", tree / "xray_tf", ignore=shutil.ignore_patterns("__pycache__", "_saved_models"))
+    shutil.copytree(
+        REPOSITORY / "xray_tf",
+        tree / "xray_tf",
+        ignore=shutil.ignore_patterns("__pycache__", "_saved_models"),
+    )
     for name in ("setup.cfg", "pyproject.toml", "README.md", "NOTICE", "LICENSE", "MANIFEST.in"):
         shutil.copy(REPOSITORY / name, tree)
     model = place(binary, tree / "saved_models")
@@ -113,26 +163,51 @@ def source(tmp_path_factory, binary):
 def build(source, what, out):
     if importlib.util.find_spec("setuptools") is None:
         pytest.skip("needs setuptools")
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", BUILD.format(what), source, out], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", BUILD.format(what), source, out],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     return out / done.stdout.splitlines()[-1]
 
 
-def test_a_wheel_carries_the_models_whole_and_answers_with_them_where_it_is_installed(source, binary, phantoms, tmp_path):
+def test_a_wheel_carries_the_models_whole_and_answers_with_them_where_it_is_installed(
+    source, binary, phantoms, tmp_path
+):
     with zipfile.ZipFile(build(source, "wheel", tmp_path)) as wheel:
         wheel.extractall(tmp_path / "site")  # what installing a pure wheel does
         names = set(wheel.namelist())
     model = "xray_tf/_saved_models/pneumonia-binary/"
-    assert {n.removeprefix(model) for n in names if n.startswith(model)} == {*binary.card.files, "card.json", "reference/reference.npz"}
-    assert {n.rsplit("/", 1)[-1] for n in names if "dist-info/licenses/" in n} == {"LICENSE", "NOTICE"}
+    assert {n.removeprefix(model) for n in names if n.startswith(model)} == {
+        *binary.card.files,
+        "card.json",
+        "reference/reference.npz",
+    }
+    assert {n.rsplit("/", 1)[-1] for n in names if "dist-info/licenses/" in n} == {
+        "LICENSE",
+        "NOTICE",
+    }
     assert not [n for n in names if not n.startswith(("xray_tf/", "xray_tf-"))]
     image = next((phantoms / "train" / "PNEUMONIA").iterdir())
-    code = ("import sys, xray_tf; from xray_tf import predict\nassert xray_tf.__file__.startswith(sys.argv[1]), xray_tf.__file__\n"
-            "assert list(xray_tf.shipped_models()) == ['pneumonia-binary']\nsys.exit(predict.main(sys.argv[2:]))")
-    done = subprocess.run([sys.executable, "-c", code, tmp_path / "site", image, "--out", tmp_path / "out"], cwd=tmp_path.anchor, capture_output=True,
-                          text=True, env={**os.environ, "PYTHONPATH": os.fspath(tmp_path / "site")})
+    code = (
+        "import sys, xray_tf; from xray_tf import predict\nassert "
+        "xray_tf.__file__.startswith(sys.argv[1]), xray_tf.__file__\n"
+        "assert list(xray_tf.shipped_models()) == "
+        "['pneumonia-binary']\nsys.exit(predict.main(sys.argv[2:]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "site", image, "--out", tmp_path / "out"],
+        cwd=tmp_path.anchor,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.fspath(tmp_path / "site")},
+    )
     assert done.returncode == 0, done.stderr[-2000:]
-    answer = [float(x) for x in (tmp_path / "out" / "predictions.csv").read_text().splitlines()[1].split(",")[4:6]]
+    answer = [
+        float(x)
+        for x in (tmp_path / "out" / "predictions.csv").read_text().splitlines()[1].split(",")[4:6]
+    ]
     np.testing.assert_allclose(answer, binary.predict(image).probabilities[0], atol=1e-5)
 
 
@@ -142,5 +217,13 @@ def test_a_source_archive_carries_what_a_wheel_is_built_from(source, tmp_path):
     with tarfile.open(build(source, "sdist", tmp_path)) as archive:
         names = {n.partition("/")[2] for n in archive.getnames()}
     model = "saved_models/pneumonia-binary/"
-    assert {"setup.cfg", "pyproject.toml", "LICENSE", "NOTICE", "xray_tf/nets/classifier.py", model + "model.keras", model + "card.json"} <= names
+    assert {
+        "setup.cfg",
+        "pyproject.toml",
+        "LICENSE",
+        "NOTICE",
+        "xray_tf/nets/classifier.py",
+        model + "model.keras",
+        model + "card.json",
+    } <= names
     assert model + "saved_model/saved_model.pb" not in names

@@ -1,6 +1,7 @@
 """xray_tf: chest radiographs and pneumonia with Keras. Research software, not a medical device.
 
-The public names below are loaded on first use (PEP 562); importing the package brings nothing heavy.
+The public names below are loaded on first use (PEP 562); importing the package brings nothing
+heavy.
 """
 
 from __future__ import annotations
@@ -10,28 +11,27 @@ import importlib
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "scan": "xray_tf.data.sources",
+    "scan": "xray_tf.data.sources.scan",
     "split_records": "xray_tf.data.split",
-    "natural_splits": "xray_tf.data.shift",
-    "apply_stress": "xray_tf.data.shift",
-    "audit_records": "xray_tf.data.audit",
-    "build_cache": "xray_tf.data.cache",
-    "draw_phantom": "xray_tf.data.phantom",
-    "lung_field": "xray_tf.data.lungs",
-    "train_classifier": "xray_tf.jobs.train_classifier",
-    "evaluate_model": "xray_tf.jobs.evaluate_model",
-    "measure_explanations": "xray_tf.jobs.measure_explanations",
-    "export_model": "xray_tf.jobs.export_model",
-    "embed_radiographs": "xray_tf.jobs.embed_radiographs",
-    "nearest_cases": "xray_tf.jobs.nearest_cases",
-    "add_reference": "xray_tf.jobs.neighbors",
-    "fit_detector": "xray_tf.jobs.fit_detector",
-    "score_files": "xray_tf.jobs.score_files",
-    "load": "xray_tf.jobs.opened",
-    "reproduce_study": "xray_tf.jobs.reproduce_study",
+    "apply_stress": "xray_tf.data.synthetic.stresses",
+    "audit_records": "xray_tf.jobs.audit_data",
+    "build_cache": "xray_tf.data.pixels.cache",
+    "draw_phantom": "xray_tf.data.synthetic.phantom",
+    "lung_field": "xray_tf.data.chest.lungs",
+    "train_classifier": "xray_tf.jobs.classifier.train_classifier",
+    "evaluate_model": "xray_tf.jobs.classifier.evaluate_model",
+    "measure_explanations": "xray_tf.jobs.heatmaps.measure_explanations",
+    "export_model": "xray_tf.jobs.classifier.export_model",
+    "embed_radiographs": "xray_tf.jobs.neighbors.embed_radiographs",
+    "nearest_cases": "xray_tf.jobs.neighbors.nearest_cases",
+    "add_reference": "xray_tf.jobs.neighbors.embed_radiographs",
+    "fit_detector": "xray_tf.jobs.detector.fit_detector",
+    "score_files": "xray_tf.jobs.detector.score_files",
+    "load": "xray_tf.models.load",
+    "reproduce_study": "xray_tf.study.reproduce_study",
     "shipped_models": "xray_tf.shipped",
-    "GradCAM": "xray_tf.nets.gradcam",
-    "overlay": "xray_tf.pages.overlays",
+    "GradCAM": "xray_tf.nets.heatmaps.gradcam",
+    "overlay": "xray_tf.pages.kit.overlays",
 }
 __all__ = [*_PUBLIC, "__version__"]
 

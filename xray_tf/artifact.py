@@ -1,7 +1,8 @@
-"""A saved folder <-> its Card: written whole or not at all, checked on load, added to through the same atomic door.
+"""A saved folder <-> its Card: written whole or not at all, checked on load, added to through the
+same atomic door.
 
-The folder is complete before it gets its name (temporary sibling, then rename), so no half folder is ever seen and
-none is overwritten. Nothing in it is unpickled and no code in it is run.
+The folder is complete before it gets its name (temporary sibling, then rename), so no half folder
+is ever seen and none is overwritten. Nothing in it is unpickled and no code in it is run.
 """
 
 from __future__ import annotations
@@ -38,10 +39,12 @@ class Card:
         name: of the folder when it was made.
         task: a key of `registry.TASKS`; empty for a detector.
         class_names: in the order of the probabilities.
-        preprocessing: `image_size`, `resize`, `decoding` (rule number) and `decoding_rule` (the rule in words).
+        preprocessing: `image_size`, `resize`, `decoding` (rule number) and `decoding_rule` (the
+            rule in words).
         temperature: logits are divided by it before they become calibrated probabilities.
-        operating_points: name -> {`criterion`, and `threshold` (binary, on the calibrated probability of the last class)
-            or `offsets` (one a class, added to the log probability before the argmax)}.
+        operating_points: name -> {`criterion`, and `threshold` (binary, on the calibrated
+            probability of the last class) or `offsets` (one a class, added to the log probability
+            before the argmax)}.
         default_operating_point: the one used when none is named.
         metrics: headline numbers, name -> {`value`, `low`, `high`}, on `metrics_split` rows.
         split_by: `patient` or `image`.
@@ -69,7 +72,8 @@ class Card:
 
 @contextmanager
 def new_folder(target: str | os.PathLike) -> Iterator[Path]:
-    """Give an empty temporary sibling of `target` that takes its name when the block ends without an error.
+    """Give an empty temporary sibling of `target` that takes its name when the block ends without
+    an error.
 
     Raises:
         FileExistsError: `target` is there already; nothing is ever overwritten.
@@ -89,10 +93,12 @@ def new_folder(target: str | os.PathLike) -> Iterator[Path]:
 
 @contextmanager
 def renewed_folder(folder: str | os.PathLike) -> Iterator[Path]:
-    """Give a copy of a finished folder, a hidden sibling, that takes the folder's place when the block ends without an error.
+    """Give a copy of a finished folder, a hidden sibling, that takes the folder's place when the
+    block ends without an error.
 
-    Only for what is made anew from the folder itself, such as its pages; results are never overwritten. The exchange is two renames: a reader sees
-    the old folder or the new one whole, and a kill between the two leaves both, hidden.
+    Only for what is made anew from the folder itself, such as its pages; results are never
+    overwritten. The exchange is two renames: a reader sees the old folder or the new one whole, and
+    a kill between the two leaves both, hidden.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -110,15 +116,23 @@ def renewed_folder(folder: str | os.PathLike) -> Iterator[Path]:
             os.rename(before, folder)
             raise
     finally:
-        if folder.exists():  # else an interrupt fell between the two renames, and the only copies are in there
+        # else an interrupt fell between the two renames, and the only copies are in there
+        if folder.exists():
             shutil.rmtree(workshop, ignore_errors=True)
 
 
 def refuse_existing(target: str | os.PathLike) -> None:
     """Raise FileExistsError when `target` is there and is not an empty folder."""
     target = Path(target)
-    if target.is_symlink() or target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise FileExistsError(f"{target} exists, and a finished result is never overwritten. Remove it first, or name another place.")
+    if (
+        target.is_symlink()
+        or target.exists()
+        and not (target.is_dir() and not any(target.iterdir()))
+    ):
+        raise FileExistsError(
+            f"{target} exists, and a finished result is never overwritten. "
+            "Remove it first, or name another place."
+        )
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
@@ -132,20 +146,29 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 
 def seal(folder: str | os.PathLike, card: Card) -> Card:
-    """Write `card.json` into a draft folder, with the sha256 of every file beside it (pieces have their own), and return the completed card."""
+    """Write `card.json` into a draft folder, with the sha256 of every file beside it (pieces have
+    their own), and return the completed card.
+    """
     folder = Path(folder)
     card = Card(**{**_shallow(card), "files": _checksums(folder)})
-    write_text(folder / CARD, json.dumps(asdict(card), indent=1, sort_keys=True, allow_nan=False) + "\n")
+    write_text(
+        folder / CARD, json.dumps(asdict(card), indent=1, sort_keys=True, allow_nan=False) + "\n"
+    )
     return card
 
 
 @contextmanager
 def new_piece(folder: str | os.PathLike, piece: str) -> Iterator[Path]:
-    """Add the sub-folder `piece` to a finished artifact, whole or not at all; it carries its own `manifest.json`."""
+    """Add the sub-folder `piece` to a finished artifact, whole or not at all; it carries its own
+    `manifest.json`.
+    """
     read_card(folder)
     with new_folder(Path(folder) / piece) as draft:
         yield draft
-        write_text(draft / MANIFEST, json.dumps({"files": _checksums(draft)}, indent=1, sort_keys=True) + "\n")
+        write_text(
+            draft / MANIFEST,
+            json.dumps({"files": _checksums(draft)}, indent=1, sort_keys=True) + "\n",
+        )
 
 
 def read_card(folder: str | os.PathLike, kind: str | None = None) -> Card:
@@ -156,25 +179,51 @@ def read_card(folder: str | os.PathLike, kind: str | None = None) -> Card:
         kind: when given, the only kind accepted.
 
     Raises:
-        ArtifactError: not an artifact, damaged, of another kind, or of a newer format; the message says what to do.
+        ArtifactError: not an artifact, damaged, of another kind, or of a newer format; the message
+            says what to do.
     """
     folder = Path(folder)
     path = folder / CARD
     if not path.is_file():
-        raise ArtifactError(f"{folder} is no xray_tf artifact: it has no {CARD}. Expected the folder that `python -m xray_tf.train --out` made.")
+        raise ArtifactError(
+            f"{folder} is no xray_tf artifact: it has no {CARD}. Expected the "
+            "folder that `python -m xray_tf.train --out` made."
+        )
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
         version = raw["format_version"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(f"{path} cannot be read as a card ({error}). The folder is damaged; copy or train it again.") from error
+        raise ArtifactError(
+            f"{path} cannot be read as a card ({error}). The folder is damaged; "
+            "copy or train it again."
+        ) from error
     if version != FORMAT_VERSION:
-        raise ArtifactError(f"{path} has format_version {version!r}; this xray_tf reads {FORMAT_VERSION}. Upgrade xray_tf to open it.")
-    unknown, missing = set(raw) - {f.name for f in fields(Card)}, {"kind", "name", "files"} - set(raw)
+        raise ArtifactError(
+            f"{path} has format_version {version!r}; this xray_tf reads "
+            f"{FORMAT_VERSION}. Upgrade xray_tf to open it."
+        )
+    unknown, missing = (
+        set(raw) - {f.name for f in fields(Card)},
+        {"kind", "name", "files"} - set(raw),
+    )
     if unknown or missing:
-        raise ArtifactError(f"{path} does not describe an artifact: unknown fields {sorted(unknown)}, missing fields {sorted(missing)}.")
-    card = Card(**{**raw, "class_names": tuple(raw.get("class_names", ())), "notes": tuple(raw.get("notes", ()))})
+        raise ArtifactError(
+            f"{path} does not describe an artifact: unknown fields "
+            f"{sorted(unknown)}, missing fields {sorted(missing)}."
+        )
+    card = Card(
+        **{
+            **raw,
+            "class_names": tuple(raw.get("class_names", ())),
+            "notes": tuple(raw.get("notes", ())),
+        }
+    )
     if card.kind not in KINDS or kind not in (None, card.kind):
-        wanted = f"a {kind}, such as `python -m xray_tf.{_MAKERS[kind]}` makes" if kind else f"one of {KINDS}"
+        wanted = (
+            f"a {kind}, such as `python -m xray_tf.{_MAKERS[kind]}` makes"
+            if kind
+            else (f"one of {KINDS}")
+        )
         raise ArtifactError(f"{folder} holds a {card.kind!r} artifact. Expected {wanted}.")
     check_files(folder, card.files)
     return card
@@ -185,11 +234,18 @@ def check_files(folder: Path, files: dict[str, str]) -> None:
     for name, expected in files.items():
         path = folder / name
         if ".." in Path(name).parts or Path(name).is_absolute():
-            raise ArtifactError(f"{folder}: the card names {name!r}, which lies outside the folder. It is refused.")
+            raise ArtifactError(
+                f"{folder}: the card names {name!r}, which lies outside the folder. It is refused."
+            )
         if not path.is_file():
-            raise ArtifactError(f"{folder} is incomplete: {name} is missing. Copy or train it again.")
+            raise ArtifactError(
+                f"{folder} is incomplete: {name} is missing. Copy or train it again."
+            )
         if sha256_of(path) != expected:
-            raise ArtifactError(f"{path} is damaged or was changed: its sha256 is not the one on the card. Copy or train it again.")
+            raise ArtifactError(
+                f"{path} is damaged or was changed: its sha256 is not the one on "
+                "the card. Copy or train it again."
+            )
 
 
 def sha256_of(path: str | os.PathLike) -> str:
@@ -199,8 +255,15 @@ def sha256_of(path: str | os.PathLike) -> str:
 
 
 def _checksums(folder: Path) -> dict[str, str]:
-    pieces = [p.parent for p in folder.rglob(MANIFEST) if p.parent != folder]  # each has checksums of its own
-    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in (CARD, MANIFEST) and not any(p.is_relative_to(q) for q in pieces))
+    # each has checksums of its own
+    pieces = [p.parent for p in folder.rglob(MANIFEST) if p.parent != folder]
+    paths = sorted(
+        p
+        for p in folder.rglob("*")
+        if p.is_file()
+        and p.name not in (CARD, MANIFEST)
+        and not any(p.is_relative_to(q) for q in pieces)
+    )
     return {p.relative_to(folder).as_posix(): sha256_of(p) for p in paths}
 
 

@@ -1,8 +1,10 @@
 """python -m xray_tf.predict FILES... [--model MODEL] [--out DIR]
 
-Predicts radiographs (files, folders, globs; labelled or not) in the order given, with the shipped binary classifier unless --model names another,
-and prints the answers. With --out it leaves predictions.csv and predictions.jsonl there, one row a file, and prints the first ones; a file that
-cannot be read becomes a row with its error, and the run goes on. With --report it also leaves evidence.html, one page on the first 60 files.
+Predicts radiographs (files, folders, globs; labelled or not) in the order given, with the shipped
+binary classifier unless --model names another, and prints the answers. With --out it leaves
+predictions.csv and predictions.jsonl there, one row a file, and prints the first ones; a file that
+cannot be read becomes a row with its error, and the run goes on. With --report it also leaves
+evidence.html, one page on the first 60 files.
 """
 
 from __future__ import annotations
@@ -18,12 +20,32 @@ SHOWN = 10
 
 def main(args: Sequence[str] | None = None) -> int:
     """Parse, predict, and print all rows, or the first ones where all are written."""
-    parser = argparse.ArgumentParser(prog="python -m xray_tf.predict", description="Predict radiographs. Research software, not a medical device.")
+    parser = argparse.ArgumentParser(
+        prog="python -m xray_tf.predict",
+        description="Predict radiographs. Research software, not a medical device.",
+    )
     add_file_arguments(parser, out_required=False)
-    parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="radiographs a forward pass (default: 64)")
-    parser.add_argument("--report", action="store_true", help="also write evidence.html on the first 60: heat map, nearest cases, anomaly, what to distrust")
-    parser.add_argument("--data", metavar="DIR", help="with --report: a folder with the training radiographs, for the neighbours' pictures")
-    parser.add_argument("--detector", metavar="DIR", help="with --report: an anomaly detector to ask as well")
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        default=64,
+        metavar="N",
+        help="radiographs a forward pass (default: 64)",
+    )
+    parser.add_argument(
+        "--report",
+        action="store_true",
+        help="also write evidence.html on the "
+        "first 60: heat map, nearest cases, anomaly, what to distrust",
+    )
+    parser.add_argument(
+        "--data",
+        metavar="DIR",
+        help="with --report: a folder with the training radiographs, for the neighbours' pictures",
+    )
+    parser.add_argument(
+        "--detector", metavar="DIR", help="with --report: an anomaly detector to ask as well"
+    )
     given = parser.parse_args(args)
     if given.report and not given.out:
         parser.error("--report needs --out, the folder in which to leave evidence.html")
@@ -31,8 +53,8 @@ def main(args: Sequence[str] | None = None) -> int:
         parser.error("--data and --detector need --report")
 
     def job() -> int:
-        from xray_tf.jobs.loaded import load
-        from xray_tf.jobs.predict_files import predict_files
+        from xray_tf.jobs.classifier.predict_files import predict_files
+        from xray_tf.models.load import load
         from xray_tf.stats.operating_points import resolve
 
         left = SHOWN if given.out else None  # None: all
@@ -41,24 +63,49 @@ def main(args: Sequence[str] | None = None) -> int:
             nonlocal left
             for row in islice(batch, left):
                 path = row.path.encode("utf-8", "backslashreplace").decode()
-                shown = ", ".join(f"{name} {p:.3f}" for name, p in zip(batch.class_names, row.probabilities, strict=True))
+                shown = ", ".join(
+                    f"{name} {p:.3f}"
+                    for name, p in zip(batch.class_names, row.probabilities, strict=True)
+                )
                 print(f"  {path}: {row.error or f'{row.predicted} ({shown})'}")
             left = None if left is None else max(0, left - len(batch))
 
         classifier = load(given.model)
-        point, _ = resolve(classifier.card.operating_points, given.operating_point, classifier.card.default_operating_point)
+        point, _ = resolve(
+            classifier.card.operating_points,
+            given.operating_point,
+            classifier.card.default_operating_point,
+        )
         reader = None
         if given.report:
-            from xray_tf.jobs.read import PAGE, Reader, write_evidence
+            from xray_tf.models.reader import PAGE, Reader, write_evidence
 
-            reader = Reader(classifier, data=given.data, detector=given.detector, operating_point=given.operating_point)
+            detector = load(given.detector, kind="detector") if given.detector else None
+
+            reader = Reader(
+                classifier,
+                data=given.data,
+                detector=detector,
+                operating_point=given.operating_point,
+            )
         print(f"Model: {classifier.card.name}, operating point {point}")
-        rows, failed = predict_files(classifier, given.files, given.out, batch_size=given.batch_size, operating_point=given.operating_point,
-                                     strict=given.strict, report=show)
+        rows, failed = predict_files(
+            classifier,
+            given.files,
+            given.out,
+            batch_size=given.batch_size,
+            operating_point=given.operating_point,
+            strict=given.strict,
+            report=show,
+        )
         if given.out and rows > SHOWN:
             print(f"  ... and {rows - SHOWN} more")
         where = f", in {given.out}/predictions.csv" if given.out else ""
-        print(f"Finished: {rows} radiograph{'s' * (rows != 1)}" + (f", {failed} could not be read" if failed else "") + where)
+        print(
+            f"Finished: {rows} radiograph{'s' * (rows != 1)}"
+            + (f", {failed} could not be read" if failed else "")
+            + where
+        )
         if reader:
             print(f"Evidence: {write_evidence(reader, given.files, f'{given.out}/{PAGE}')}")
         return 1 if failed == rows else 0

@@ -1,4 +1,6 @@
-"""The prediction table comes back exactly as it was written, whole or streamed, and refuses what it cannot mean."""
+"""The prediction table comes back exactly as it was written, whole or streamed, and refuses what it
+cannot mean.
+"""
 
 import json
 
@@ -8,7 +10,15 @@ import pytest
 from xray_tf.data.predictions import Prediction, Predictions, PredictionWriter
 
 NAMES = ("normal", "bacterial", "viral")
-AWKWARD = ["plain.png", 'a "quoted", comma.png', "Röntgen thorax/ü 胸.png", "line\nfeed.png", "Icon\r", "bad\udcff byte.png", " spaces "]
+AWKWARD = [
+    "plain.png",
+    'a "quoted", comma.png',
+    "Röntgen thorax/ü 胸.png",
+    "line\nfeed.png",
+    "Icon\r",
+    "bad\udcff byte.png",
+    " spaces ",
+]
 
 
 def table(n=7, seed=0, failed=()):
@@ -19,8 +29,16 @@ def table(n=7, seed=0, failed=()):
     for i in failed:
         p[i], predicted[i], errors[i] = np.nan, -1, "truncated, after 12 bytes"
     paths = [f"{i}{AWKWARD[i % len(AWKWARD)]}" for i in range(n)]
-    return Predictions(NAMES, paths, p, predicted, [f"p{i // 2}" if i % 3 else "" for i in range(n)],
-                       [("train", "val", "test", "")[i % 4] for i in range(n)], rng.integers(-1, 3, n), errors)
+    return Predictions(
+        NAMES,
+        paths,
+        p,
+        predicted,
+        [f"p{i // 2}" if i % 3 else "" for i in range(n)],
+        [("train", "val", "test", "")[i % 4] for i in range(n)],
+        rng.integers(-1, 3, n),
+        errors,
+    )
 
 
 @pytest.mark.parametrize("failed", [(), (0, 4)])
@@ -29,8 +47,12 @@ def test_csv_reads_back_bit_for_bit(tmp_path, failed):
     got = Predictions.read_csv(want.write_csv(tmp_path / "p.csv"))
     assert got == want
     assert got.probabilities.tobytes() == want.probabilities.tobytes() or failed
-    header = (tmp_path / "p.csv").read_text(encoding="utf-8", errors="surrogateescape").split("\n")[0]
-    assert header == "path,patient,split,label,prob_normal,prob_bacterial,prob_viral,predicted" + (",error" if failed else "")
+    header = (
+        (tmp_path / "p.csv").read_text(encoding="utf-8", errors="surrogateescape").split("\n")[0]
+    )
+    assert header == "path,patient,split,label,prob_normal,prob_bacterial,prob_viral,predicted" + (
+        ",error" if failed else ""
+    )
 
 
 def test_an_empty_table_keeps_its_classes(tmp_path):
@@ -55,7 +77,10 @@ def test_streamed_files_equal_whole_ones(tmp_path, failed):
 
 
 def test_a_stream_that_breaks_leaves_nothing(tmp_path):
-    with pytest.raises(RuntimeError, match="stop"), PredictionWriter(tmp_path / "s.csv", tmp_path / "s.jsonl", NAMES) as writer:
+    with (
+        pytest.raises(RuntimeError, match="stop"),
+        PredictionWriter(tmp_path / "s.csv", tmp_path / "s.jsonl", NAMES) as writer,
+    ):
         writer.append(table(failed=(1,)))
         raise RuntimeError("stop")
     assert list(tmp_path.iterdir()) == []
@@ -63,33 +88,67 @@ def test_a_stream_that_breaks_leaves_nothing(tmp_path):
 
 def test_a_stream_overwrites_nothing_and_takes_only_its_classes(tmp_path):
     (tmp_path / "s.csv").write_text("mine")
-    with pytest.raises(FileExistsError, match="never overwritten"), PredictionWriter(tmp_path / "s.csv", None, NAMES):
+    with (
+        pytest.raises(FileExistsError, match="never overwritten"),
+        PredictionWriter(tmp_path / "s.csv", None, NAMES),
+    ):
         pass
     assert (tmp_path / "s.csv").read_text() == "mine"
-    with pytest.raises(ValueError, match="must have the classes"), PredictionWriter(None, tmp_path / "s.jsonl", ("a", "b")) as writer:
+    with (
+        pytest.raises(ValueError, match="must have the classes"),
+        PredictionWriter(None, tmp_path / "s.jsonl", ("a", "b")) as writer,
+    ):
         writer.append(table())
 
 
 def test_json_lines_say_the_same_as_the_table(tmp_path):
     want = table(14, failed=(2,))
-    lines = [json.loads(line) for line in want.write_jsonl(tmp_path / "p.jsonl").read_text(encoding="utf-8").splitlines()]
+    lines = [
+        json.loads(line)
+        for line in want.write_jsonl(tmp_path / "p.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     for line, row in zip(lines, want, strict=True):
         probabilities = tuple(line[f"prob_{n}"] for n in NAMES)
         if row.error:
             assert probabilities == (None, None, None) and line["error"] == row.error
         else:
             assert probabilities == row.probabilities and "error" not in line
-        assert [line[k] for k in ("path", "patient", "split", "label", "predicted")] == [row.path, row.patient, row.split, row.label, row.predicted]
+        assert [line[k] for k in ("path", "patient", "split", "label", "predicted")] == [
+            row.path,
+            row.patient,
+            row.split,
+            row.label,
+            row.predicted,
+        ]
 
 
 def test_views_rows_and_selection():
-    t = Predictions(("normal", "pneumonia"), ["a", "b", "c"], [[0.25, 0.75], [0.5, 0.5], [np.nan, np.nan]], ["pneumonia", 0, ""],
-                    splits=["val", "test", "test"], labels=["normal", "", -1], errors=["", "", "empty file"])
+    t = Predictions(
+        ("normal", "pneumonia"),
+        ["a", "b", "c"],
+        [[0.25, 0.75], [0.5, 0.5], [np.nan, np.nan]],
+        ["pneumonia", 0, ""],
+        splits=["val", "test", "test"],
+        labels=["normal", "", -1],
+        errors=["", "", "empty file"],
+    )
     assert t[0] == Prediction("a", "", "val", "normal", (0.25, 0.75), "pneumonia")
-    assert t.labels.tolist() == [0, -1, -1] and t.predicted.tolist() == [1, 0, -1] and t.labels.dtype == np.int64
+    assert (
+        t.labels.tolist() == [0, -1, -1]
+        and t.predicted.tolist() == [1, 0, -1]
+        and t.labels.dtype == np.int64
+    )
     assert t.scorable.tolist() == [True, False, False]
     assert t.of_split("test").paths.tolist() == ["b", "c"]
-    assert t.where(t.labels >= 0).columns == ["path", "patient", "split", "label", "prob_normal", "prob_pneumonia", "predicted"]
+    assert t.where(t.labels >= 0).columns == [
+        "path",
+        "patient",
+        "split",
+        "label",
+        "prob_normal",
+        "prob_pneumonia",
+        "predicted",
+    ]
     assert list(t.to_frame().columns) == [*t.where(t.labels >= 0).columns, "error"]
     assert t.to_frame()["predicted"].tolist() == ["pneumonia", "normal", ""]
     assert repr(t) == "Predictions(3 rows, classes ('normal', 'pneumonia'))"
@@ -97,37 +156,60 @@ def test_views_rows_and_selection():
         t.probabilities[0, 0] = 1
 
 
-GOOD = dict(class_names=("a", "b"), paths=["x", "y"], probabilities=[[0.5, 0.5], [0.2, 0.8]], predicted=[0, 1])
+GOOD = dict(
+    class_names=("a", "b"),
+    paths=["x", "y"],
+    probabilities=[[0.5, 0.5], [0.2, 0.8]],
+    predicted=[0, 1],
+)
 
 
-@pytest.mark.parametrize("change, message", [
-    (dict(class_names=("a",)), "two or more different names"),
-    (dict(class_names=("a", "a")), "two or more different names"),
-    (dict(probabilities=[[0.5, 0.5]]), r"probabilities must be \(2, 2\)"),
-    (dict(probabilities=[[0.5, 0.6], [0.2, 0.8]]), "sum to 1 within 0.0001.*path='x'"),
-    (dict(probabilities=[[0.5, 0.5], [-0.2, 1.2]]), r"lie in \[0, 1\].*path='y'"),
-    (dict(probabilities=[[np.nan, np.nan], [0.2, 0.8]]), "must be finite where the row has no error"),
-    (dict(errors=["broken", ""]), "must have NaN probabilities"),
-    (dict(errors=["broken", ""], probabilities=[[np.nan] * 2, [0.2, 0.8]]), "must have no predicted class"),
-    (dict(predicted=["a", ""]), "predicted must be a class"),
-    (dict(predicted=["a", "c"]), "predicted must be class names.*Received: 'c'"),
-    (dict(labels=[0, 2]), "labels must be class names.*Received: 2"),
-    (dict(labels=[0]), "labels must have one entry a path, 2. Received: 1"),
-    (dict(patients=["p"]), "patients must have one entry a path"),
-    (dict(splits=["val", "dev"]), "split must be empty or one of.*split='dev'"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (dict(class_names=("a",)), "two or more different names"),
+        (dict(class_names=("a", "a")), "two or more different names"),
+        (dict(probabilities=[[0.5, 0.5]]), r"probabilities must be \(2, 2\)"),
+        (dict(probabilities=[[0.5, 0.6], [0.2, 0.8]]), "sum to 1 within 0.0001.*path='x'"),
+        (dict(probabilities=[[0.5, 0.5], [-0.2, 1.2]]), r"lie in \[0, 1\].*path='y'"),
+        (
+            dict(probabilities=[[np.nan, np.nan], [0.2, 0.8]]),
+            "must be finite where the row has no error",
+        ),
+        (dict(errors=["broken", ""]), "must have NaN probabilities"),
+        (
+            dict(errors=["broken", ""], probabilities=[[np.nan] * 2, [0.2, 0.8]]),
+            "must have no predicted class",
+        ),
+        (dict(predicted=["a", ""]), "predicted must be a class"),
+        (dict(predicted=["a", "c"]), "predicted must be class names.*Received: 'c'"),
+        (dict(labels=[0, 2]), "labels must be class names.*Received: 2"),
+        (dict(labels=[0]), "labels must have one entry a path, 2. Received: 1"),
+        (dict(patients=["p"]), "patients must have one entry a path"),
+        (dict(splits=["val", "dev"]), "split must be empty or one of.*split='dev'"),
+    ],
+)
 def test_the_door_refuses(change, message):
     with pytest.raises(ValueError, match=message):
         Predictions(**{**GOOD, **change})
 
 
-@pytest.mark.parametrize("text, message", [
-    ("", "must have the columns"),
-    ("path,label\n", "must have the columns"),
-    ("path,patient,split,label,prob_a,predicted\n", "must have the columns"),
-    ("path,patient,split,label,prob_a,prob_b,predicted\nx,,,a,0.5\n", "row 1: expected 7 cells"),
-    ("path,patient,split,label,prob_a,prob_b,predicted\nx,,,a,half,0.5,a\n", "a probability is not a number"),
-])
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("", "must have the columns"),
+        ("path,label\n", "must have the columns"),
+        ("path,patient,split,label,prob_a,predicted\n", "must have the columns"),
+        (
+            "path,patient,split,label,prob_a,prob_b,predicted\nx,,,a,0.5\n",
+            "row 1: expected 7 cells",
+        ),
+        (
+            "path,patient,split,label,prob_a,prob_b,predicted\nx,,,a,half,0.5,a\n",
+            "a probability is not a number",
+        ),
+    ],
+)
 def test_a_file_of_another_form_is_refused(tmp_path, text, message):
     (tmp_path / "p.csv").write_text(text)
     with pytest.raises(ValueError, match=message):

@@ -8,8 +8,17 @@ import pytest
 from xray_tf.data.records import Finding, Findings, Record, Records, class_index
 
 ROWS = [
-    Record("train/NORMAL/a.png", "normal", patient="IM-1", sha256="0" * 64, width=40, height=30, mode="L", split="train"),
-    Record("train/PNEUMONIA/ä b,\"c\".png", "pneumonia", "viral", "virus:person1", split="test"),
+    Record(
+        "train/NORMAL/a.png",
+        "normal",
+        patient="IM-1",
+        sha256="0" * 64,
+        width=40,
+        height=30,
+        mode="L",
+        split="train",
+    ),
+    Record('train/PNEUMONIA/ä b,"c".png', "pneumonia", "viral", "virus:person1", split="test"),
     Record("unknown.png"),
 ]
 
@@ -28,14 +37,31 @@ def test_file_names_that_are_not_utf8_survive_csv(tmp_path):
 
 def test_frame_has_the_declared_columns_and_values():
     frame = Records(ROWS).to_frame()
-    assert list(frame.columns) == ["path", "label", "subtype", "patient", "sha256", "width", "height", "mode", "split"]
+    assert list(frame.columns) == [
+        "path",
+        "label",
+        "subtype",
+        "patient",
+        "sha256",
+        "width",
+        "height",
+        "mode",
+        "split",
+    ]
     assert frame["width"].tolist() == [40, 0, 0]
-    assert "virus:person1" in Records(ROWS)._repr_html_() and repr(Records(ROWS)) == "Records(3 rows)"
+    assert "virus:person1" in Records(ROWS)._repr_html_() and repr(Records(ROWS)) == (
+        "Records(3 rows)"
+    )
 
 
-@pytest.mark.parametrize("field, value", [("label", "Normal"), ("subtype", "virus"), ("split", "training")])
+@pytest.mark.parametrize(
+    "field, value", [("label", "Normal"), ("subtype", "virus"), ("split", "training")]
+)
 def test_words_outside_the_vocabulary_are_refused(field, value):
-    with pytest.raises(ValueError, match=f"Record.{field} must be empty or one of .*Received: {field}='{value}' for 'a.png'"):
+    with pytest.raises(
+        ValueError,
+        match=f"Record.{field} must be empty or one of .*Received: {field}='{value}' for 'a.png'",
+    ):
         Record(**{"path": "a.png", field: value})
 
 
@@ -53,19 +79,31 @@ def test_rows_of_another_kind_are_refused():
 
 def test_derived_tables_keep_root_and_split_by(tmp_path):
     records = Records(ROWS, tmp_path, split_by="image")
-    for derived in (records.where(lambda r: r.label), records.with_split(["val", "val", ""]), records.with_rows([])):
+    for derived in (
+        records.where(lambda r: r.label),
+        records.with_split(["val", "val", ""]),
+        records.with_rows([]),
+    ):
         assert (derived.root, derived.split_by) == (tmp_path, "image")
     assert records.with_split(["val", "val", ""]).rows[0] == replace(ROWS[0], split="val")
     with pytest.raises(ValueError):
         records.with_split(["val"])
     assert records.file(ROWS[0]) == tmp_path / "train/NORMAL/a.png"
-    assert Records([Record("/elsewhere/x.png")], tmp_path).file(Record("/elsewhere/x.png")) == Path("/elsewhere/x.png")
+    assert Records([Record("/elsewhere/x.png")], tmp_path).file(Record("/elsewhere/x.png")) == Path(
+        "/elsewhere/x.png"
+    )
 
 
-@pytest.mark.parametrize("row, binary, three", [
-    (Record("a", "normal"), 0, 0), (Record("a", "pneumonia", "bacterial"), 1, 1), (Record("a", "pneumonia", "viral"), 1, 2),
-    (Record("a", "pneumonia"), 1, -1), (Record("a"), -1, -1),
-])
+@pytest.mark.parametrize(
+    "row, binary, three",
+    [
+        (Record("a", "normal"), 0, 0),
+        (Record("a", "pneumonia", "bacterial"), 1, 1),
+        (Record("a", "pneumonia", "viral"), 1, 2),
+        (Record("a", "pneumonia"), 1, -1),
+        (Record("a"), -1, -1),
+    ],
+)
 def test_class_order_is_explicit(row, binary, three):
     assert (class_index(row, "binary"), class_index(row, "three-class")) == (binary, three)
     assert Records([row]).class_indices("three-class") == [three]
@@ -76,11 +114,18 @@ def test_an_unknown_task_is_refused():
         class_index(ROWS[0], "ternary")
 
 
-@pytest.mark.parametrize("path", ["Icon\r", "a,b.png", 'say "ah".png', "two\nlines.png", "é ü.png", " spaced .png"])
+@pytest.mark.parametrize(
+    "path", ["Icon\r", "a,b.png", 'say "ah".png', "two\nlines.png", "é ü.png", " spaced .png"]
+)
 def test_every_file_name_survives_the_tables(path, tmp_path):
     from xray_tf.data.split import apply_split, write_split
 
-    records = Records([Record(path, "normal", patient="p", sha256="a", split="train"), Record("b.png", "pneumonia", patient="q", sha256="b", split="test")])
+    records = Records(
+        [
+            Record(path, "normal", patient="p", sha256="a", split="train"),
+            Record("b.png", "pneumonia", patient="q", sha256="b", split="test"),
+        ]
+    )
     assert Records.read_csv(records.write_csv(tmp_path / "records.csv")) == records
     again, _ = apply_split(records, write_split(records, tmp_path / "split.csv"))
     assert again.rows == records.rows

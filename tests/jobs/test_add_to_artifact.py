@@ -1,4 +1,6 @@
-"""What is put into a finished artifact appears on its pages, and the folder stays sound; the card's ways of use give the stored answers."""
+"""What is put into a finished artifact appears on its pages, and the folder stays sound; the card's
+ways of use give the stored answers.
+"""
 
 import csv
 import json
@@ -13,9 +15,9 @@ from xray_tf import evaluate
 from xray_tf.artifact import read_card
 from xray_tf.data.predictions import Predictions
 from xray_tf.jobs.add_to_artifact import add_shift_card, add_to_artifact
-from xray_tf.jobs.export_model import export_model
-from xray_tf.jobs.loaded import load
-from xray_tf.jobs.queries import array_batches
+from xray_tf.jobs.classifier.export_model import export_model
+from xray_tf.models.load import load
+from xray_tf.models.queries import array_batches
 from xray_tf.options import DataOptions, ShiftOptions
 
 LITTLE = ["--stresses", "darker", "--shift-rows", "6", "--shift-bootstrap", "5"]
@@ -26,27 +28,61 @@ def copy(binary, tmp_path):
     return shutil.copytree(binary.folder, tmp_path / "home" / "model")
 
 
-def test_the_shift_card_of_the_own_test_rows_goes_into_the_folder_and_onto_its_pages(copy, binary, phantoms, cache, capsys):
+def test_the_shift_card_of_the_own_test_rows_goes_into_the_folder_and_onto_its_pages(
+    copy, binary, phantoms, cache, capsys
+):
     export_model(copy, progress=False)
-    args = ["--model", str(copy), "--data", str(phantoms), "--cache", str(cache), "--shift", "--into-artifact"]
+    args = [
+        "--model",
+        str(copy),
+        "--data",
+        str(phantoms),
+        "--cache",
+        str(cache),
+        "--shift",
+        "--into-artifact",
+    ]
     assert evaluate.main([*args, *LITTLE]) == 0
     shift = json.loads((copy / "shift.json").read_text())
-    assert shift["split"] == "test" and shift["rows"] == 6 and [s["name"] for s in shift["stresses"]] == ["darker"]
+    assert (
+        shift["split"] == "test"
+        and shift["rows"] == 6
+        and [s["name"] for s in shift["stresses"]] == ["darker"]
+    )
     card = read_card(copy)
     assert set(card.files) == set(binary.card.files) | {"shift.json", "shift.csv", "shift.png"}
-    assert {k: v for k, v in card.files.items() if k in binary.card.files and not k.endswith((".md", ".html"))} == {
-        k: v for k, v in binary.card.files.items() if not k.endswith((".md", ".html"))}
-    assert card.operating_points == binary.card.operating_points and card.metrics == binary.card.metrics
-    assert "## Shift card" in (copy / "README.md").read_text() and 'id="shift"' in (copy / "report.html").read_text()
-    assert (copy / "saved_model" / "manifest.json").is_file() and [p.name for p in copy.parent.iterdir()] == ["model"]
-    assert evaluate.main([*args, *LITTLE[:3], "4", *LITTLE[4:]]) == 0  # measured again, it is replaced
-    assert json.loads((copy / "shift.json").read_text())["rows"] == 4 and load(copy).card.files["shift.json"] != card.files["shift.json"]
+    assert {
+        k: v
+        for k, v in card.files.items()
+        if k in binary.card.files and not k.endswith((".md", ".html"))
+    } == {k: v for k, v in binary.card.files.items() if not k.endswith((".md", ".html"))}
+    assert (
+        card.operating_points == binary.card.operating_points
+        and card.metrics == binary.card.metrics
+    )
+    assert (
+        "## Shift card" in (copy / "README.md").read_text()
+        and 'id="shift"' in (copy / "report.html").read_text()
+    )
+    assert (copy / "saved_model" / "manifest.json").is_file() and [
+        p.name for p in copy.parent.iterdir()
+    ] == ["model"]
+    # measured again, it is replaced
+    assert evaluate.main([*args, *LITTLE[:3], "4", *LITTLE[4:]]) == 0
+    assert (
+        json.loads((copy / "shift.json").read_text())["rows"] == 4
+        and load(copy).card.files["shift.json"] != card.files["shift.json"]
+    )
 
 
 def test_a_folder_whose_pages_are_made_anew_says_the_same_as_before(copy):
-    before = {p.name: p.read_bytes() for p in copy.iterdir() if p.name not in ("card.json", "report.html")}
+    before = {
+        p.name: p.read_bytes() for p in copy.iterdir() if p.name not in ("card.json", "report.html")
+    }
     add_to_artifact(copy)
-    assert {p.name: p.read_bytes() for p in copy.iterdir() if p.name not in ("card.json", "report.html")} == before
+    assert {
+        p.name: p.read_bytes() for p in copy.iterdir() if p.name not in ("card.json", "report.html")
+    } == before
     read_card(copy)
 
 
@@ -58,21 +94,38 @@ def test_what_fails_leaves_the_artifact_as_it_was(copy):
 
     with pytest.raises(ValueError):
         add_to_artifact(copy, half)  # the report cannot be made from it
-    assert {p.name: p.read_bytes() for p in copy.iterdir()} == before and [p.name for p in copy.parent.iterdir()] == ["model"]
+    assert {p.name: p.read_bytes() for p in copy.iterdir()} == before and [
+        p.name for p in copy.parent.iterdir()
+    ] == ["model"]
 
 
 def test_rows_that_are_not_the_models_own_are_refused(copy, phantoms, cache, capsys):
     with pytest.raises(ValueError, match="its own split.csv"):
-        add_shift_card(copy, str(phantoms), DataOptions(cache=str(cache), split="other.csv"), shift_options=ShiftOptions(shift=True), progress=False)
+        add_shift_card(
+            copy,
+            str(phantoms),
+            DataOptions(cache=str(cache), split="other.csv"),
+            shift_options=ShiftOptions(shift=True),
+            progress=False,
+        )
     args = ["--model", str(copy), "--data", str(phantoms), "--into-artifact"]
-    for wrong in (args, [*args, "--shift", "--part", "train"], [*args, "--shift", "--out", "somewhere"]):
+    for wrong in (
+        args,
+        [*args, "--shift", "--part", "train"],
+        [*args, "--shift", "--out", "somewhere"],
+    ):
         with pytest.raises(SystemExit):
             evaluate.main(wrong)
-    assert "--into-artifact needs --shift" in capsys.readouterr().err and not (copy / "shift.json").exists()
+    assert (
+        "--into-artifact needs --shift" in capsys.readouterr().err
+        and not (copy / "shift.json").exists()
+    )
 
 
 @pytest.mark.parametrize("which", ["binary", "three_class"])
-def test_the_three_ways_of_use_on_the_card_give_the_stored_answers(which, request, phantoms, tmp_path, monkeypatch):
+def test_the_three_ways_of_use_on_the_card_give_the_stored_answers(
+    which, request, phantoms, tmp_path, monkeypatch
+):
     classifier = request.getfixturevalue(which)
     folder = shutil.copytree(classifier.folder, tmp_path / classifier.card.name)
     export_model(folder, progress=False)
@@ -81,13 +134,23 @@ def test_the_three_ways_of_use_on_the_card_give_the_stored_answers(which, reques
         row = next(csv.DictReader(stream))
     stored = [float(v) for k, v in row.items() if k.startswith("prob_")]
     shutil.copy(phantoms / row["path"], "radiograph.jpeg")
-    pixels = next(array_batches(cv2.imread("radiograph.jpeg", cv2.IMREAD_GRAYSCALE), classifier.card, 1))[1][0][None, :, :, None].astype("float32")
+    pixels = next(
+        array_batches(cv2.imread("radiograph.jpeg", cv2.IMREAD_GRAYSCALE), classifier.card, 1)
+    )[1][0][None, :, :, None].astype("float32")
     answers = []
     for block in re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.S):
         names = {"pixels": pixels}
         exec(compile(block, "README.md", "exec"), names)
         answer = names.get("answer", names.get("probability"))
-        answer = answer.probabilities if isinstance(answer, Predictions) else answer["probability"] if isinstance(answer, dict) else answer
+        answer = (
+            answer.probabilities
+            if isinstance(answer, Predictions)
+            else answer["probability"]
+            if isinstance(answer, dict)
+            else answer
+        )
         answers.append(np.asarray(answer)[0])
     for answer, tolerance in zip(answers, (1e-5, 1e-5, 1e-2), strict=True):
-        np.testing.assert_allclose(answer if len(answer) > 1 else [1 - answer[0], answer[0]], stored, atol=tolerance)
+        np.testing.assert_allclose(
+            answer if len(answer) > 1 else [1 - answer[0], answer[0]], stored, atol=tolerance
+        )

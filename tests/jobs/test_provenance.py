@@ -7,9 +7,23 @@ from xray_tf.jobs.provenance import started_from
 
 
 def artifact(folder, name, weights):
-    card = Card(kind="classifier", name=name, task="binary", class_names=("normal", "pneumonia"), preprocessing={}, split_by="patient")
+    card = Card(
+        kind="classifier",
+        name=name,
+        task="binary",
+        class_names=("normal", "pneumonia"),
+        preprocessing={},
+        split_by="patient",
+    )
     options = {"ModelOptions": {"weights": weights}}
-    card = replace(card, provenance={"command_line": f"train --out {name}", "options": options, "started_from": started_from(weights)})
+    card = replace(
+        card,
+        provenance={
+            "command_line": f"train --out {name}",
+            "options": options,
+            "started_from": started_from(weights),
+        },
+    )
     with new_folder(folder / name) as draft:
         (draft / "model.keras").write_bytes(b"weights")
         seal(draft, card)
@@ -19,17 +33,29 @@ def artifact(folder, name, weights):
 def test_a_net_trained_further_names_every_model_before_it(tmp_path):
     first = artifact(tmp_path, "first", "imagenet")
     second = artifact(tmp_path, "second", first)
-    wanted = [{"name": "second", "command_line": "train --out second", "weights": first},
-              {"name": "first", "command_line": "train --out first", "weights": "imagenet"}]
+    wanted = [
+        {"name": "second", "command_line": "train --out second", "weights": first},
+        {"name": "first", "command_line": "train --out first", "weights": "imagenet"},
+    ]
     assert started_from(second) == wanted
 
 
 def test_a_mean_of_nets_names_each_of_them_and_what_they_came_from_once(tmp_path):
     first = artifact(tmp_path, "first", "imagenet")
     left, right = artifact(tmp_path, "left", first), artifact(tmp_path, "right", first)
-    assert [row["name"] for row in started_from(f"{first},{left},{right}")] == ["left", "right", "first"]
+    assert [row["name"] for row in started_from(f"{first},{left},{right}")] == [
+        "left",
+        "right",
+        "first",
+    ]
 
 
 def test_other_weights_have_no_models_before_them(tmp_path):
     (tmp_path / "model.keras").write_bytes(b"weights")
-    assert started_from("imagenet") == started_from(None) == started_from(str(tmp_path / "model.keras")) == started_from(str(tmp_path / "w.h5")) == []
+    assert (
+        started_from("imagenet")
+        == started_from(None)
+        == started_from(str(tmp_path / "model.keras"))
+        == started_from(str(tmp_path / "w.h5"))
+        == []
+    )

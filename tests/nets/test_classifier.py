@@ -1,4 +1,6 @@
-"""Classifiers: the named points for every backbone row, one step, saved and answering alike in a new process."""
+"""Classifiers: the named points for every backbone row, one step, saved and answering alike in a
+new process.
+"""
 
 import subprocess
 import sys
@@ -8,10 +10,10 @@ import numpy as np
 import pytest
 
 from xray_tf.nets.classifier import POINTS, build_classifier, derive, head_of, seeded
-from xray_tf.nets.devices import policy
 from xray_tf.nets.inference import forward
 from xray_tf.nets.keras_file import in_float32, load_model, save_model
-from xray_tf.nets.objective import StagewiseAdamW, loss_net
+from xray_tf.nets.training.devices import policy
+from xray_tf.nets.training.objective import StagewiseAdamW, loss_net
 from xray_tf.options import ModelOptions, TrainOptions
 from xray_tf.registry import BACKBONES, TASKS
 
@@ -20,10 +22,14 @@ IMAGES = PIXELS[..., None].astype(np.float32)
 
 
 def build(backbone="efficientnet_lite0", classes="binary", **more):
-    return build_classifier(ModelOptions(backbone=backbone, weights=None, image_size=32, **more), TASKS[classes], seed=3)
+    return build_classifier(
+        ModelOptions(backbone=backbone, weights=None, image_size=32, **more), TASKS[classes], seed=3
+    )
 
 
-def test_every_backbone_row_is_built_learns_a_step_is_saved_and_answers_alike_in_a_new_process(tmp_path):
+def test_every_backbone_row_is_built_learns_a_step_is_saved_and_answers_alike_in_a_new_process(
+    tmp_path,
+):
     expected = {}
     for number, backbone in enumerate(BACKBONES):
         task = list(TASKS)[number % 2]
@@ -31,30 +37,57 @@ def test_every_backbone_row_is_built_learns_a_step_is_saved_and_answers_alike_in
         assert all(model.get_layer(point) for point in POINTS)
         before = model.get_layer("logits").get_weights()[0]
         net = loss_net(model, TrainOptions(augment="light"), (1.0,) * len(TASKS[task]))
-        net.compile(optimizer=StagewiseAdamW(learning_rate=1e-3), loss=lambda target, loss: keras.ops.mean(loss), run_eagerly=True)
-        target = np.eye(3, dtype=np.float32)[[0, 1, 2, 0]] if task == "three-class" else np.array([[0], [1], [1], [0]], np.float32)
+        net.compile(
+            optimizer=StagewiseAdamW(learning_rate=1e-3),
+            loss=lambda target, loss: keras.ops.mean(loss),
+            run_eagerly=True,
+        )
+        target = (
+            np.eye(3, dtype=np.float32)[[0, 1, 2, 0]]
+            if task == "three-class"
+            else np.array([[0], [1], [1], [0]], np.float32)
+        )
         assert np.isfinite(net.train_on_batch([IMAGES, target], target))
         assert np.abs(model.get_layer("logits").get_weights()[0] - before).max() > 0
         save_model(model, tmp_path / f"{backbone}.keras")
         expected[backbone] = np.asarray(model(IMAGES, training=False))
         keras.backend.clear_session()
     np.savez(tmp_path / "expected.npz", images=IMAGES, **expected)
-    code = ("import sys, numpy as np\nfrom pathlib import Path\nfrom xray_tf.nets.keras_file import load_model\n"
-            "folder = Path(sys.argv[1]); e = np.load(folder / 'expected.npz')\n"
-            "for path in sorted(folder.glob('*.keras')):\n"
-            "    np.testing.assert_allclose(np.asarray(load_model(path)(e['images'], training=False)), e[path.stem], atol=1e-6)\n"
-            "    print(path.stem)")
+    code = (
+        "import sys, numpy as np\nfrom pathlib import Path\nfrom xray_tf.nets.keras_file "
+        "import load_model\n"
+        "folder = Path(sys.argv[1]); e = np.load(folder / 'expected.npz')\n"
+        "for path in sorted(folder.glob('*.keras')):\n"
+        "    np.testing.assert_allclose(np.asarray(load_model(path)(e['images'], "
+        "training=False)), e[path.stem], atol=1e-6)\n"
+        "    print(path.stem)"
+    )
     done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True)
     assert done.stdout.split() == sorted(BACKBONES), done.stderr[-2000:]
 
 
 @pytest.mark.parametrize(("task", "width"), [("binary", 1), ("three-class", 3)])
 def test_points_have_their_shapes_and_probability_follows_from_logits(task, width):
-    points = forward(build(classes=task), PIXELS, points=("features", "embedding", "logits", "probability"), batch_size=3)
-    assert points["features"].shape[0] == 4 and points["embedding"].shape == (4, 1280) and points["logits"].shape == (4, width)
-    np.testing.assert_allclose(points["embedding"], points["features"].mean((1, 2)), rtol=1e-4, atol=1e-5)
+    points = forward(
+        build(classes=task),
+        PIXELS,
+        points=("features", "embedding", "logits", "probability"),
+        batch_size=3,
+    )
+    assert (
+        points["features"].shape[0] == 4
+        and points["embedding"].shape == (4, 1280)
+        and points["logits"].shape == (4, width)
+    )
+    np.testing.assert_allclose(
+        points["embedding"], points["features"].mean((1, 2)), rtol=1e-4, atol=1e-5
+    )
     logits = points["logits"].astype(np.float64)
-    want = 1 / (1 + np.exp(-logits)) if width == 1 else np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    want = (
+        1 / (1 + np.exp(-logits))
+        if width == 1
+        else np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    )
     np.testing.assert_allclose(points["probability"], want, atol=1e-6)
 
 
@@ -68,7 +101,9 @@ def test_forward_keeps_the_order_asked_for_and_counts_progress():
 def test_the_head_on_stored_embeddings_is_the_models_own():
     model = build()
     points = forward(model, PIXELS, points=("embedding", "logits"))
-    np.testing.assert_allclose(head_of(model).predict_on_batch(points["embedding"]), points["logits"], atol=1e-5)
+    np.testing.assert_allclose(
+        head_of(model).predict_on_batch(points["embedding"]), points["logits"], atol=1e-5
+    )
 
 
 def test_the_seed_decides_the_weights_and_other_random_streams_are_left_alone():
@@ -84,7 +119,9 @@ def test_the_seed_decides_the_weights_and_other_random_streams_are_left_alone():
         pass
     assert (random.random(), np.random.random()) == expected
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
-    other = build_classifier(ModelOptions(weights=None, image_size=32), TASKS["binary"], seed=4).get_weights()
+    other = build_classifier(
+        ModelOptions(weights=None, image_size=32), TASKS["binary"], seed=4
+    ).get_weights()
     assert any(not np.array_equal(a, b) for a, b in zip(first, other, strict=True))
 
 
@@ -94,8 +131,14 @@ def test_a_mixed_precision_model_is_saved_in_float32_with_its_weights(tmp_path):
     plain = in_float32(model)
     assert {layer.compute_dtype for layer in plain.layers} == {"float32"}
     save_model(model, tmp_path / "m.keras")
-    np.testing.assert_allclose(load_model(tmp_path / "m.keras").predict_on_batch(IMAGES), plain.predict_on_batch(IMAGES), atol=1e-6)
-    np.testing.assert_allclose(plain.predict_on_batch(IMAGES), model.predict_on_batch(IMAGES), atol=0.05)
+    np.testing.assert_allclose(
+        load_model(tmp_path / "m.keras").predict_on_batch(IMAGES),
+        plain.predict_on_batch(IMAGES),
+        atol=1e-6,
+    )
+    np.testing.assert_allclose(
+        plain.predict_on_batch(IMAGES), model.predict_on_batch(IMAGES), atol=0.05
+    )
 
 
 def test_a_missing_point_names_those_that_are_there():

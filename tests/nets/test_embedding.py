@@ -1,23 +1,18 @@
-"""The penultimate vector of any classifier: flat, nested, reloaded or foreign, and the model is left as it was."""
-
-import importlib.util
-from pathlib import Path
+"""The penultimate vector of any classifier: flat, nested, reloaded or foreign, and the model is
+left as it was.
+"""
 
 import keras
 import numpy as np
 import pytest
+from two_blocks import two_block_net
 
-from xray_tf.nets.backbones import build_features
 from xray_tf.nets.classifier import build_classifier
 from xray_tf.nets.embedding import embedding_model, with_embedding
 from xray_tf.nets.inference import forward
+from xray_tf.nets.trunks.backbones import build_features
 from xray_tf.options import ModelOptions
 from xray_tf.registry import BACKBONES, TASKS
-
-_spec = importlib.util.spec_from_file_location("two_blocks", Path(__file__).with_name("two_blocks.py"))
-two_blocks = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(two_blocks)
-two_block_net = two_blocks.two_block_net
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 16, 16), np.uint8)
 IMAGES = PIXELS[..., None].astype(np.float32)
@@ -36,7 +31,9 @@ def truth(net):
 
 def trunk_of(net, pooled=False):
     out = net.get_layer("features").output
-    return keras.Model(net.input, layers.GlobalAveragePooling2D()(out) if pooled else out, name="trunk")
+    return keras.Model(
+        net.input, layers.GlobalAveragePooling2D()(out) if pooled else out, name="trunk"
+    )
 
 
 def nested(net):
@@ -46,7 +43,15 @@ def nested(net):
 
 
 def sequential(net):
-    return keras.Sequential([keras.Input((16, 16, 1)), trunk_of(net), layers.GlobalAveragePooling2D(), layers.Dense(2), layers.Softmax()])
+    return keras.Sequential(
+        [
+            keras.Input((16, 16, 1)),
+            trunk_of(net),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(2),
+            layers.Softmax(),
+        ]
+    )
 
 
 def pooled_trunk(net):
@@ -59,20 +64,38 @@ def wrapped(net):
     return keras.Model(image, layers.Activation("linear")(net(image)))
 
 
-@pytest.mark.parametrize("make", [lambda net: net, nested, sequential, pooled_trunk, wrapped], ids=["flat", "nested", "sequential", "pooled", "wrapped"])
-def test_every_shape_of_model_gives_the_vector_before_its_head_fresh_and_reloaded(make, net, truth, tmp_path):
+@pytest.mark.parametrize(
+    "make",
+    [lambda net: net, nested, sequential, pooled_trunk, wrapped],
+    ids=["flat", "nested", "sequential", "pooled", "wrapped"],
+)
+def test_every_shape_of_model_gives_the_vector_before_its_head_fresh_and_reloaded(
+    make, net, truth, tmp_path
+):
     model = make(net)
     names, weights = [layer.name for layer in model.layers], [w.copy() for w in model.get_weights()]
     np.testing.assert_allclose(embedding_model(model)(IMAGES).numpy(), truth, atol=1e-6)
     model.save(tmp_path / "m.keras")
-    np.testing.assert_allclose(embedding_model(keras.saving.load_model(tmp_path / "m.keras"))(IMAGES).numpy(), truth, atol=1e-6)
+    np.testing.assert_allclose(
+        embedding_model(keras.saving.load_model(tmp_path / "m.keras"))(IMAGES).numpy(),
+        truth,
+        atol=1e-6,
+    )
     assert [layer.name for layer in model.layers] == names
     for before, after in zip(weights, model.get_weights(), strict=True):
         np.testing.assert_array_equal(before, after)
 
 
 def test_a_hidden_layer_named_embedding_is_preferred_to_the_penultimate_one(net):
-    model = keras.Sequential([keras.Input((16, 16, 1)), trunk_of(net, pooled=True), layers.Dense(5, name="embedding"), layers.Dense(3), layers.Dense(2)])
+    model = keras.Sequential(
+        [
+            keras.Input((16, 16, 1)),
+            trunk_of(net, pooled=True),
+            layers.Dense(5, name="embedding"),
+            layers.Dense(3),
+            layers.Dense(2),
+        ]
+    )
     assert embedding_model(model).output.shape == (None, 5)
 
 
@@ -87,11 +110,14 @@ def test_one_pass_gives_embedding_and_logits(make, net, truth):
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_every_backbone_row_has_an_embedding_of_its_width(name):
-    if BACKBONES[name].family == "applications":  # the contract is the width after pooling: building the trunk shows it in half the time
+    # the contract is the width after pooling: building the trunk shows it in half the time
+    if BACKBONES[name].family == "applications":
         features = build_features(keras.Input((32, 32, 1)), name, None)
         assert features.shape[-1] == BACKBONES[name].embedding
         return
-    model = build_classifier(ModelOptions(backbone=name, weights=None, image_size=32), TASKS["binary"])
+    model = build_classifier(
+        ModelOptions(backbone=name, weights=None, image_size=32), TASKS["binary"]
+    )
     assert embedding_model(model).output.shape == (None, BACKBONES[name].embedding)
 
 

@@ -1,4 +1,6 @@
-"""Batches: every row once an epoch, in an order that (seed, epoch) decides, pixels unchanged and let go of afterwards."""
+"""Batches: every row once an epoch, in an order that (seed, epoch) decides, pixels unchanged and
+let go of afterwards.
+"""
 
 import gc
 import weakref
@@ -42,7 +44,10 @@ def test_a_short_last_batch_is_kept_unless_dropped(drop, sizes):
 
 
 def test_vectors_keep_their_targets():
-    vectors, targets = np.arange(12, dtype=np.float32).reshape(6, 2), np.arange(6, dtype=np.float32)[:, None]
+    vectors, targets = (
+        np.arange(12, dtype=np.float32).reshape(6, 2),
+        np.arange(6, dtype=np.float32)[:, None],
+    )
     read_vectors, read_targets = read(vector_batches(vectors, targets, 2, (0, 0)))
     np.testing.assert_array_equal(read_vectors[:, 0], read_targets[:, 0] * 2)
     assert sorted(read_targets[:, 0]) == list(range(6))

@@ -15,9 +15,9 @@ import tensorflow as tf
 from PIL import Image
 
 from xray_tf.artifact import Card
-from xray_tf.data.decoding import DECODING_RULE, RESIZE_MODES, decode, resize_pixels
+from xray_tf.data.pixels.decoding import DECODING_RULE, RESIZE_MODES, decode, resize_pixels
 from xray_tf.nets import serving
-from xray_tf.nets.gradcam import GradCAM
+from xray_tf.nets.heatmaps.gradcam import GradCAM
 from xray_tf.nets.serving import ParityError, check_parity, export_serving
 
 ORIGINALS = Path(__file__).parents[3] / "shared" / "data" / "originals"
@@ -26,7 +26,9 @@ TEMPERATURE = 1.7
 
 
 def image_of(seed, height, width):
-    return cv2.GaussianBlur(np.random.default_rng(seed).integers(0, 256, (height, width), np.uint8), (5, 5), 0)
+    return cv2.GaussianBlur(
+        np.random.default_rng(seed).integers(0, 256, (height, width), np.uint8), (5, 5), 0
+    )
 
 
 def small_net(logits):
@@ -42,7 +44,11 @@ def small_net(logits):
     x = keras.layers.Identity(name="features")(x)
     x = keras.layers.GlobalAveragePooling2D(name="embedding")(x)
     x = keras.layers.Dropout(0.5, name="dropout")(x)
-    x = keras.layers.Dense(logits, kernel_initializer=keras.initializers.RandomNormal(stddev=20.0, seed=1), name="logits")(x)
+    x = keras.layers.Dense(
+        logits,
+        kernel_initializer=keras.initializers.RandomNormal(stddev=20.0, seed=1),
+        name="logits",
+    )(x)
     x = keras.layers.Activation("sigmoid" if logits == 1 else "softmax", name="probability")(x)
     return keras.Model(image, x)
 
@@ -51,14 +57,29 @@ def card_of(classes, resize="crop", point=None, **changes):
     names = ("normal", "pneumonia") if classes == 2 else ("normal", "bacterial", "viral")
     point = point or ({"threshold": 0.45} if classes == 2 else {"offsets": [-0.4, 0.3, 0.1]})
     preprocessing = {"image_size": SIZE, "resize": resize, "decoding": DECODING_RULE}
-    return replace(Card("classifier", "small", "binary" if classes == 2 else "three-class", names, preprocessing, TEMPERATURE,
-                        {"other": {"threshold": 0.0}, "balanced": {"criterion": "test", **point}}, "balanced"), **changes)
+    return replace(
+        Card(
+            "classifier",
+            "small",
+            "binary" if classes == 2 else "three-class",
+            names,
+            preprocessing,
+            TEMPERATURE,
+            {"other": {"threshold": 0.0}, "balanced": {"criterion": "test", **point}},
+            "balanced",
+        ),
+        **changes,
+    )
 
 
 def python_answer(model, squares, point=None):
     """The outputs by NumPy from Keras's own forward pass over (N, S, S) uint8."""
-    points = keras.Model(model.input, [model.get_layer("embedding").output, model.get_layer("logits").output])
-    embedding, logits = (np.asarray(x) for x in points(squares[..., None].astype(np.float32), training=False))
+    points = keras.Model(
+        model.input, [model.get_layer("embedding").output, model.get_layer("logits").output]
+    )
+    embedding, logits = (
+        np.asarray(x) for x in points(squares[..., None].astype(np.float32), training=False)
+    )
     scaled = logits.astype(np.float64) / TEMPERATURE
     scaled = np.hstack([np.zeros_like(scaled), scaled]) if scaled.shape[1] == 1 else scaled
     probability = np.exp(scaled - scaled.max(1, keepdims=True))
@@ -72,7 +93,9 @@ def python_answer(model, squares, point=None):
 
 
 def dividing_point(probability):
-    """An operating point that puts the rows into several classes, else two wrong answers could agree; between rows, for one on the border goes either way."""
+    """An operating point that puts the rows into several classes, else two wrong answers could
+    agree; between rows, for one on the border goes either way.
+    """
     if probability.shape[1] == 2:
         return {"threshold": float(np.sort(probability[:, 1])[3:5].mean())}
     scores = np.log(probability)
@@ -85,33 +108,54 @@ def dividing_point(probability):
 IMAGES = np.stack([image_of(20 + i, 50, 71) for i in range(9)])
 
 
-@pytest.fixture(scope="module", params=["one logit, crop", "three logits, pad", "two logits, squash"])
+@pytest.fixture(
+    scope="module", params=["one logit, crop", "three logits, pad", "two logits, squash"]
+)
 def exported(request, tmp_path_factory):
     """(model, card, folder) of each kind of head, each with another resize mode."""
     head, resize = request.param.split(", ")
     logits = {"one logit": 1, "two logits": 2, "three logits": 3}[head]
     model = small_net(logits)
     squares = np.stack([resize_pixels(image, SIZE, resize) for image in IMAGES])
-    card = card_of(max(2, logits), resize, dividing_point(python_answer(model, squares)["probability"]))
+    card = card_of(
+        max(2, logits), resize, dividing_point(python_answer(model, squares)["probability"])
+    )
     folder = tmp_path_factory.mktemp("saved") / "saved_model"
     export_serving(model, folder, card)
     return model, card, folder
 
 
-SHAPES = [(".jpg", 90, 70), (".png", 40, 51), (".jpg", 40, 33), (".png", 20, 24), (".jpg", 300, 128), (".png", 32, 32)]
-FILES = [cv2.imencode(suffix, image_of(i, height, width))[1].tobytes() for i, (suffix, height, width) in enumerate(SHAPES)]
+SHAPES = [
+    (".jpg", 90, 70),
+    (".png", 40, 51),
+    (".jpg", 40, 33),
+    (".png", 20, 24),
+    (".jpg", 300, 128),
+    (".png", 32, 32),
+]
+FILES = [
+    cv2.imencode(suffix, image_of(i, height, width))[1].tobytes()
+    for i, (suffix, height, width) in enumerate(SHAPES)
+]
 
 
 def test_bytes_and_pixels_of_any_size_are_answered_as_python_does(exported):
     model, card, folder = exported
     served, resize = tf.saved_model.load(folder), card.preprocessing["resize"]
-    squares, point = np.stack([resize_pixels(image, SIZE, resize) for image in IMAGES]), card.operating_points["balanced"]
+    squares, point = (
+        np.stack([resize_pixels(image, SIZE, resize) for image in IMAGES]),
+        card.operating_points["balanced"],
+    )
     cases = {
         "pixels at model size": (served.pixels(squares), squares, 1e-5),
         "pixels of another size": (served.pixels(IMAGES), squares, 1e-2),
         "bytes": (served.encoded(FILES), np.stack([decode(f, SIZE, resize) for f in FILES]), 1e-2),
         "signature": (served.signatures["pixels"](pixels=tf.constant(squares)), squares, 1e-5),
-        "serving_default": (served.signatures["serving_default"](encoded=tf.constant(FILES[5:])), decode(FILES[5], SIZE, resize)[None], 1e-5),
+        "serving_default": (
+            served.signatures["serving_default"](encoded=tf.constant(FILES[5:])),
+            decode(FILES[5], SIZE, resize)[None],
+            1e-5,
+        ),
     }
     decisions = set()
     for name, (answer, same, tolerance) in cases.items():
@@ -119,12 +163,16 @@ def test_bytes_and_pixels_of_any_size_are_answered_as_python_does(exported):
         assert set(answer) == set(expected), name
         for key, values in expected.items():
             actual = answer[key].numpy()
-            assert actual.shape == values.shape and actual.dtype == (np.int64 if key == "decision" else np.float32), (name, key)
+            assert actual.shape == values.shape and actual.dtype == (
+                np.int64 if key == "decision" else np.float32
+            ), (name, key)
             if key == "probability":
                 np.testing.assert_allclose(actual, values, atol=tolerance, err_msg=name)
         if tolerance == 1e-5:
             np.testing.assert_array_equal(answer["decision"], expected["decision"])
-            np.testing.assert_allclose(answer["embedding"], expected["embedding"], rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(
+                answer["embedding"], expected["embedding"], rtol=1e-4, atol=1e-5
+            )
             np.testing.assert_allclose(answer["logits"], expected["logits"], rtol=1e-4, atol=1e-4)
             decisions |= set(expected["decision"].tolist())
     assert len(decisions) == len(card.class_names)
@@ -140,26 +188,44 @@ def test_weights_are_stored_once(exported):
 def test_the_endpoints_are_named(exported):
     served = tf.saved_model.load(exported[2])
     plain = {"probability", "decision", "logits", "embedding"}
-    outputs = {name: set(signature.structured_outputs) for name, signature in served.signatures.items()}
-    assert outputs == {**dict.fromkeys(("serving_default", "encoded", "pixels"), plain),
-                       **dict.fromkeys(("explain_encoded", "explain_pixels"), plain | {"heatmap", "explained"})}
+    outputs = {
+        name: set(signature.structured_outputs) for name, signature in served.signatures.items()
+    }
+    assert outputs == {
+        **dict.fromkeys(("serving_default", "encoded", "pixels"), plain),
+        **dict.fromkeys(("explain_encoded", "explain_pixels"), plain | {"heatmap", "explained"}),
+    }
 
 
 def test_the_decided_class_is_explained_as_grad_cam_does(exported):
     model, card, folder = exported
     served, explainer = tf.saved_model.load(folder), GradCAM(model, "features")
-    squares = np.stack([resize_pixels(image, SIZE, card.preprocessing["resize"]) for image in IMAGES])
+    squares = np.stack(
+        [resize_pixels(image, SIZE, card.preprocessing["resize"]) for image in IMAGES]
+    )
     plain, answer = served.pixels(squares), served.explain_pixels(squares)
     for name, values in plain.items():
         np.testing.assert_allclose(answer[name], values, rtol=1e-5, atol=1e-6, err_msg=name)
     heat, explained = answer["heatmap"].numpy(), answer["explained"].numpy()
-    assert heat.shape == (len(IMAGES), SIZE, SIZE) and heat.dtype == np.float32 and explained.dtype == np.int64
+    assert (
+        heat.shape == (len(IMAGES), SIZE, SIZE)
+        and heat.dtype == np.float32
+        and explained.dtype == np.int64
+    )
     np.testing.assert_array_equal(explained, answer["decision"])
-    assert len(set(explained.tolist())) == len(card.class_names) and heat.any(axis=(1, 2)).sum() >= 3
+    assert (
+        len(set(explained.tolist())) == len(card.class_names) and heat.any(axis=(1, 2)).sum() >= 3
+    )
     np.testing.assert_allclose(heat, explainer(squares, explained), atol=1e-5)
-    np.testing.assert_array_equal(served.signatures["explain_pixels"](pixels=tf.constant(squares))["heatmap"], heat)
+    np.testing.assert_array_equal(
+        served.signatures["explain_pixels"](pixels=tf.constant(squares))["heatmap"], heat
+    )
     files = served.signatures["explain_encoded"](encoded=tf.constant(FILES[5:]))
-    np.testing.assert_allclose(files["heatmap"], explainer(decode(FILES[5], SIZE, "crop")[None], files["explained"].numpy()), atol=1e-5)
+    np.testing.assert_allclose(
+        files["heatmap"],
+        explainer(decode(FILES[5], SIZE, "crop")[None], files["explained"].numpy()),
+        atol=1e-5,
+    )
     for c in range(len(card.class_names)):
         named = served.explain_pixels(squares, tf.constant(c, tf.int64))
         assert (named["explained"].numpy() == c).all()
@@ -174,22 +240,34 @@ def test_a_map_without_evidence_stays_empty_when_served(tmp_path):
     before = model.layers[model.layers.index(model.get_layer("features")) - 1]
     for layer in (model.get_layer("logits"), before):
         kernel, bias = layer.get_weights()
-        layer.set_weights([np.abs(kernel), np.abs(bias)])  # all >= 0 after the last ReLU: nothing speaks for normal
+        # all >= 0 after the last ReLU: nothing speaks for normal
+        layer.set_weights([np.abs(kernel), np.abs(bias)])
     export_serving(model, tmp_path / "saved_model", card_of(2))
     served = tf.saved_model.load(tmp_path / "saved_model")
     squares = np.stack([image_of(i, SIZE, SIZE) for i in range(3)])
     assert not served.explain_pixels(squares, tf.constant(0, tf.int64))["heatmap"].numpy().any()
-    np.testing.assert_array_equal(served.explain_pixels(squares, tf.constant(1, tf.int64))["heatmap"].numpy().max(axis=(1, 2)), 1.0)
+    np.testing.assert_array_equal(
+        served.explain_pixels(squares, tf.constant(1, tf.int64))["heatmap"]
+        .numpy()
+        .max(axis=(1, 2)),
+        1.0,
+    )
 
 
 def test_no_radiograph_gives_no_answer(exported):
     _, card, folder = exported
     served = tf.saved_model.load(folder)
     one = served.explain_pixels(np.zeros((1, 40, 50), np.uint8))
-    for answer in (served.pixels(np.zeros((0, 40, 50), np.uint8)), served.encoded(tf.constant([], tf.string)),
-                   served.explain_pixels(np.zeros((0, SIZE, SIZE), np.uint8)), served.explain_encoded(tf.constant([], tf.string)),
-                   served.signatures["serving_default"](encoded=tf.constant([], tf.string))):
-        assert {k: (0, *one[k].shape[1:]) for k in answer} == {k: tuple(v.shape) for k, v in answer.items()}
+    for answer in (
+        served.pixels(np.zeros((0, 40, 50), np.uint8)),
+        served.encoded(tf.constant([], tf.string)),
+        served.explain_pixels(np.zeros((0, SIZE, SIZE), np.uint8)),
+        served.explain_encoded(tf.constant([], tf.string)),
+        served.signatures["serving_default"](encoded=tf.constant([], tf.string)),
+    ):
+        assert {k: (0, *one[k].shape[1:]) for k in answer} == {
+            k: tuple(v.shape) for k, v in answer.items()
+        }
 
 
 def test_a_service_needs_neither_keras_nor_xray_tf(tmp_path):
@@ -198,17 +276,23 @@ def test_a_service_needs_neither_keras_nor_xray_tf(tmp_path):
     (tmp_path / "radiograph.jpeg").write_bytes(FILES[0])
     script = """
 import json, sys
-sys.modules["keras"] = sys.modules["tf_keras"] = sys.modules["xray_tf"] = None  # importing one of them raises
+sys.modules["keras"] = sys.modules["tf_keras"] = sys.modules["xray_tf"] = None
 import tensorflow as tf
 served = tf.saved_model.load("saved_model")
 answer = served.explain_encoded([open("radiograph.jpeg", "rb").read()])
 print(json.dumps({key: value.numpy().tolist() for key, value in answer.items()}))
 """
-    run = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    run = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True
+    )
     assert run.returncode == 0, run.stderr
     answer, square = json.loads(run.stdout), decode(FILES[0], SIZE, "crop")[None]
-    np.testing.assert_allclose(answer["probability"], python_answer(model, square)["probability"], atol=1e-2)
-    np.testing.assert_allclose(answer["heatmap"], GradCAM(model)(square, answer["explained"]), atol=2e-2)
+    np.testing.assert_allclose(
+        answer["probability"], python_answer(model, square)["probability"], atol=1e-2
+    )
+    np.testing.assert_allclose(
+        answer["heatmap"], GradCAM(model)(square, answer["explained"]), atol=2e-2
+    )
 
 
 def test_a_net_of_mixed_precision_is_exported_in_float32(tmp_path):
@@ -224,12 +308,18 @@ def test_a_net_of_mixed_precision_is_exported_in_float32(tmp_path):
     squares = np.stack([image_of(i, SIZE, SIZE) for i in range(4)])
     served = tf.saved_model.load(tmp_path / "saved_model")
     answer = served.pixels(squares)
-    np.testing.assert_allclose(answer["logits"], python_answer(plain, squares)["logits"], rtol=1e-4, atol=1e-4)
-    half = keras.Model(mixed.input, mixed.get_layer("logits").output)(squares[..., None], training=False)
-    assert np.abs(answer["logits"] - tf.cast(half, tf.float32)).max() > 1e-3  # float32 it is, not bfloat16
+    np.testing.assert_allclose(
+        answer["logits"], python_answer(plain, squares)["logits"], rtol=1e-4, atol=1e-4
+    )
+    half = keras.Model(mixed.input, mixed.get_layer("logits").output)(
+        squares[..., None], training=False
+    )
+    # float32 it is, not bfloat16
+    assert np.abs(answer["logits"] - tf.cast(half, tf.float32)).max() > 1e-3
 
 
 # ---- the graph's decoding rule
+
 
 @pytest.fixture(scope="module")
 def graph_decode():
@@ -238,7 +328,9 @@ def graph_decode():
 
     def run(data, size, resize):
         if (size, resize) not in traced:
-            traced[size, resize] = tf.function(serving._decoder(size, resize)[0], input_signature=[tf.TensorSpec([], tf.string)])
+            traced[size, resize] = tf.function(
+                serving._decoder(size, resize)[0], input_signature=[tf.TensorSpec([], tf.string)]
+            )
         square = traced[size, resize](data).numpy()
         assert np.array_equal(square, square.astype(np.uint8))  # whole grey levels in [0, 255]
         return square.astype(np.uint8)
@@ -248,15 +340,36 @@ def graph_decode():
 
 def assert_alike(actual, expected, message="", most=0.005):
     difference = np.abs(actual.astype(int) - expected.astype(int))
-    assert difference.max() <= 1 and (difference > 0).mean() <= most, (message, difference.max(), (difference > 0).mean())
+    assert difference.max() <= 1 and (difference > 0).mean() <= most, (
+        message,
+        difference.max(),
+        (difference > 0).mean(),
+    )
 
 
 @pytest.mark.parametrize("resize", RESIZE_MODES)
 def test_the_graph_resizes_as_the_rule_does(graph_decode, resize):
-    for i, (height, width) in enumerate([(32, 32), (50, 70), (71, 33), (20, 30), (16, 90), (64, 64), (65, 131), (63, 200), (33, 32), (400, 17)]):
+    for i, (height, width) in enumerate(
+        [
+            (32, 32),
+            (50, 70),
+            (71, 33),
+            (20, 30),
+            (16, 90),
+            (64, 64),
+            (65, 131),
+            (63, 200),
+            (33, 32),
+            (400, 17),
+        ]
+    ):
         for suffix in (".png", ".jpg"):
             data = cv2.imencode(suffix, image_of(i, height, width))[1].tobytes()
-            assert_alike(graph_decode(data, SIZE, resize), decode(data, SIZE, resize), (height, width, suffix))
+            assert_alike(
+                graph_decode(data, SIZE, resize),
+                decode(data, SIZE, resize),
+                (height, width, suffix),
+            )
 
 
 def saved(image, kind, **options):
@@ -267,7 +380,9 @@ def saved(image, kind, **options):
 
 def test_the_graph_decodes_every_mode_as_the_rule_does(graph_decode):
     grey = Image.fromarray(image_of(0, 40, 44))
-    colour = Image.merge("RGB", [grey, grey.rotate(180), grey.transpose(Image.Transpose.FLIP_LEFT_RIGHT)])
+    colour = Image.merge(
+        "RGB", [grey, grey.rotate(180), grey.transpose(Image.Transpose.FLIP_LEFT_RIGHT)]
+    )
     clear = Image.merge("RGBA", [*colour.split(), grey])
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -283,34 +398,49 @@ def test_the_graph_decodes_every_mode_as_the_rule_does(graph_decode):
         "PNG palette": saved(colour.quantize(16), "PNG"),
         "PNG clear palette": saved(colour.quantize(16), "PNG", transparency=3),
         "PNG one bit": saved(grey.convert("1"), "PNG"),
-        "PNG 16 bits": cv2.imencode(".png", np.asarray(grey).astype(np.uint16) * 257 + 200)[1].tobytes(),
+        "PNG 16 bits": cv2.imencode(".png", np.asarray(grey).astype(np.uint16) * 257 + 200)[
+            1
+        ].tobytes(),
         "PNG turned by EXIF": saved(grey, "PNG", exif=exif),
     }
     for name, data in table.items():
         assert_alike(graph_decode(data, SIZE, "pad"), decode(data, SIZE, "pad"), name)
 
 
-@pytest.mark.skipif(not ORIGINALS.is_dir(), reason="needs the real radiographs of ../shared/data/originals")
+@pytest.mark.skipif(
+    not ORIGINALS.is_dir(), reason="needs the real radiographs of ../shared/data/originals"
+)
 def test_real_radiographs_decode_alike(graph_decode):
     files = sorted(ORIGINALS.glob("*/*"))[::9]
     assert len(files) >= 20
     for resize in RESIZE_MODES:
-        squares = [(graph_decode(file.read_bytes(), 224, resize), decode(file.read_bytes(), 224, resize)) for file in files]
+        squares = [
+            (graph_decode(file.read_bytes(), 224, resize), decode(file.read_bytes(), 224, resize))
+            for file in files
+        ]
         for file, (actual, expected) in zip(files, squares, strict=True):
             assert_alike(actual, expected, (file.name, resize), most=0.002)
-        assert np.median([(actual != expected).sum() for actual, expected in squares]) <= 1  # exact ties, of which some sizes have many
+        # exact ties, of which some sizes have many
+        assert np.median([(actual != expected).sum() for actual, expected in squares]) <= 1
 
 
-@pytest.mark.parametrize("data, message", [
-    (b"", "JPEG or PNG"),
-    (b"Patient: anonymous", "JPEG or PNG"),
-    (cv2.imencode(".bmp", image_of(0, 32, 32))[1].tobytes(), "JPEG or PNG"),
-    (FILES[0][:-400], "(?i)jpeg"),
-    (FILES[1][:-400], "(?i)png"),
-    (saved(Image.new("CMYK", (60, 40)), "JPEG"), "(?i)jpeg"),
-    (cv2.imencode(".png", image_of(0, 1, 1))[1].tobytes(), "no side below 16"),
-    (FILES[1][:16] + (100_000).to_bytes(4, "big") * 2 + FILES[1][24:], "at most 100,000,000 pixels"),
-], ids=["empty", "text", "bmp", "cut jpeg", "cut png", "cmyk", "one pixel", "huge"])
+@pytest.mark.parametrize(
+    "data, message",
+    [
+        (b"", "JPEG or PNG"),
+        (b"Patient: anonymous", "JPEG or PNG"),
+        (cv2.imencode(".bmp", image_of(0, 32, 32))[1].tobytes(), "JPEG or PNG"),
+        (FILES[0][:-400], "(?i)jpeg"),
+        (FILES[1][:-400], "(?i)png"),
+        (saved(Image.new("CMYK", (60, 40)), "JPEG"), "(?i)jpeg"),
+        (cv2.imencode(".png", image_of(0, 1, 1))[1].tobytes(), "no side below 16"),
+        (
+            FILES[1][:16] + (100_000).to_bytes(4, "big") * 2 + FILES[1][24:],
+            "at most 100,000,000 pixels",
+        ),
+    ],
+    ids=["empty", "text", "bmp", "cut jpeg", "cut png", "cmyk", "one pixel", "huge"],
+)
 def test_the_graph_refuses_what_the_rule_refuses(graph_decode, data, message, recwarn):
     with pytest.raises(ValueError):
         decode(data, SIZE, "crop")
@@ -320,15 +450,30 @@ def test_the_graph_refuses_what_the_rule_refuses(graph_decode, data, message, re
 
 # ---- refusals and parity
 
-@pytest.mark.parametrize("card, message", [
-    (card_of(3), "1 logits.*viral"),
-    (card_of(2, default_operating_point="none"), "default operating point must have.*'none'"),
-    (card_of(2, point={"threshold": 0.5, "offsets": [0, 0]}), "default operating point"),
-    (card_of(2, point={"offsets": [0, 0, 0]}), "one offset a class"),
-    (card_of(2, preprocessing={}), "must name image_size 32.*Received: {}"),
-    (card_of(2, preprocessing={"image_size": 64, "resize": "crop", "decoding": DECODING_RULE}), "image_size 32.*'image_size': 64"),
-    (card_of(2, preprocessing={"image_size": SIZE, "resize": "crop", "decoding": DECODING_RULE + 1}), "decoding rule"),
-])
+
+@pytest.mark.parametrize(
+    "card, message",
+    [
+        (card_of(3), "1 logits.*viral"),
+        (card_of(2, default_operating_point="none"), "default operating point must have.*'none'"),
+        (card_of(2, point={"threshold": 0.5, "offsets": [0, 0]}), "default operating point"),
+        (card_of(2, point={"offsets": [0, 0, 0]}), "one offset a class"),
+        (card_of(2, preprocessing={}), "must name image_size 32.*Received: {}"),
+        (
+            card_of(
+                2, preprocessing={"image_size": 64, "resize": "crop", "decoding": DECODING_RULE}
+            ),
+            "image_size 32.*'image_size': 64",
+        ),
+        (
+            card_of(
+                2,
+                preprocessing={"image_size": SIZE, "resize": "crop", "decoding": DECODING_RULE + 1},
+            ),
+            "decoding rule",
+        ),
+    ],
+)
 def test_a_card_that_does_not_fit_is_refused(tmp_path, card, message):
     with pytest.raises(ValueError, match=message):
         export_serving(small_net(1), tmp_path / "saved_model", card)
@@ -338,7 +483,9 @@ def test_a_card_that_does_not_fit_is_refused(tmp_path, card, message):
 def test_a_net_without_the_points_is_refused(tmp_path):
     image = keras.Input((SIZE, SIZE, 1), name="image")
     with pytest.raises(ValueError, match="embedding"):
-        export_serving(keras.Model(image, keras.layers.Flatten()(image)), tmp_path / "saved_model", card_of(2))
+        export_serving(
+            keras.Model(image, keras.layers.Flatten()(image)), tmp_path / "saved_model", card_of(2)
+        )
 
 
 def test_parity_is_measured_and_a_difference_is_refused(exported, tmp_path):
@@ -353,7 +500,10 @@ def test_parity_is_measured_and_a_difference_is_refused(exported, tmp_path):
 
     found = check_parity(folder, card, python, files, pixels)
     assert all(found[f"pixels{name}"] < 1e-5 for name in ("", "_embedding", "_heatmap"))
-    assert all(found[f"encoded{name}"] < 1e-2 for name in ("", "_embedding", "_heatmap")) and (found["pixel_rows"], found["encoded_files"]) == (len(pixels), 7)
+    assert all(found[f"encoded{name}"] < 1e-2 for name in ("", "_embedding", "_heatmap")) and (
+        found["pixel_rows"],
+        found["encoded_files"],
+    ) == (len(pixels), 7)
     assert json.loads(json.dumps(found)) == found
 
     def wrong_on(chosen, name, by):  # only one row is wrong, and for pixels it is in the last batch
@@ -361,13 +511,23 @@ def test_parity_is_measured_and_a_difference_is_refused(exported, tmp_path):
             answer = python(squares, classes)
             row = (squares == chosen).all((1, 2)).reshape(-1, *[1] * (answer[name].ndim - 1))
             return {**answer, name: answer[name] + np.where(row, by, 0.0)}
+
         return changed
 
     last, decoded = pixels[-1], decode(FILES[3], SIZE, card.preprocessing["resize"])
-    for chosen, name, by, message in [(last, "probability", 2e-4, "probability differs from Python's by 0.0002 on pixels; at most 0.0001"),
-                                      (pixels[0], "probability", np.nan, "by nan on pixels"), (decoded, "probability", 0.03, "on encoded; at most 0.01"),
-                                      (last, "heatmap", 2e-4, "heatmap differs from Python's by 0.0002 on pixels"),
-                                      (last, "embedding", 1.0, "embedding differs.* on pixels"), (decoded, "heatmap", 0.03, "heatmap differs.*on encoded")]:
+    for chosen, name, by, message in [
+        (
+            last,
+            "probability",
+            2e-4,
+            "probability differs from Python's by 0.0002 on pixels; at most 0.0001",
+        ),
+        (pixels[0], "probability", np.nan, "by nan on pixels"),
+        (decoded, "probability", 0.03, "on encoded; at most 0.01"),
+        (last, "heatmap", 2e-4, "heatmap differs from Python's by 0.0002 on pixels"),
+        (last, "embedding", 1.0, "embedding differs.* on pixels"),
+        (decoded, "heatmap", 0.03, "heatmap differs.*on encoded"),
+    ]:
         with pytest.raises(ParityError, match=message):
             check_parity(folder, card, wrong_on(chosen, name, by), files, pixels)
     for nothing in ((files, pixels[:0]), ([], pixels)):

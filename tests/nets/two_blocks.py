@@ -18,5 +18,7 @@ def two_block_net(classes=2, size=16, seed=0, dropout=0.3):
         x = keras.layers.GlobalAveragePooling2D(name="embedding", dtype="float32")(x)
         x = keras.layers.Dropout(dropout, name="dropout")(x)
         x = keras.layers.Dense(1 if classes == 2 else classes, name="logits", dtype="float32")(x)
-        x = keras.layers.Activation("sigmoid" if classes == 2 else "softmax", name="probability", dtype="float32")(x)
+        x = keras.layers.Activation(
+            "sigmoid" if classes == 2 else "softmax", name="probability", dtype="float32"
+        )(x)
         return keras.Model(image, x)

@@ -1,11 +1,21 @@
-"""Temperature and operating points are the optimum a slow search finds, from validation rows only, and are applied in one place."""
+"""Temperature and operating points are the optimum a slow search finds, from validation rows only,
+and are applied in one place.
+"""
 
 import json
 
 import numpy as np
 import pytest
 
-from xray_tf.stats.operating_points import PLATEAU, calibrated_probabilities, decide, fit_operating_points, fit_steady_point, fit_temperature, resolve
+from xray_tf.stats.operating_points import (
+    PLATEAU,
+    calibrated_probabilities,
+    decide,
+    fit_operating_points,
+    fit_steady_point,
+    fit_temperature,
+    resolve,
+)
 
 BINARY = ("normal", "pneumonia")
 THREE = ("normal", "bacterial", "viral")
@@ -38,7 +48,9 @@ def test_one_logit_and_two_logits_agree():
     logits, labels = simulated(500, 1, 2.0)
     two = np.hstack([np.zeros_like(logits), logits])
     assert fit_temperature(two, labels) == pytest.approx(fit_temperature(logits, labels), rel=1e-4)
-    np.testing.assert_allclose(calibrated_probabilities(two, 1.7), calibrated_probabilities(logits, 1.7), atol=1e-12)
+    np.testing.assert_allclose(
+        calibrated_probabilities(two, 1.7), calibrated_probabilities(logits, 1.7), atol=1e-12
+    )
 
 
 def test_probabilities_stay_exact_at_extreme_logits():
@@ -47,24 +59,31 @@ def test_probabilities_stay_exact_at_extreme_logits():
     assert p[3, 1] == pytest.approx(np.exp(-40), rel=1e-12)
 
 
-@pytest.mark.parametrize("logits, labels, expected", [
-    ([[3.0], [-3.0], [1.0], [-1.0]], [1, 0, 1, 0], 0.2),  # separated: widest margin 3 is sharpened to 15 logits, no further
-    ([[0.1], [-0.1]], [1, 0], 0.05),
-    ([[90.0], [-90.0]], [1, 0], 1.0),
-    ([[-3.0], [3.0]], [1, 0], 20.0),
-])
+@pytest.mark.parametrize(
+    "logits, labels, expected",
+    [
+        # separated: widest margin 3 is sharpened to 15 logits, no further
+        ([[3.0], [-3.0], [1.0], [-1.0]], [1, 0, 1, 0], 0.2),
+        ([[0.1], [-0.1]], [1, 0], 0.05),
+        ([[90.0], [-90.0]], [1, 0], 1.0),
+        ([[-3.0], [3.0]], [1, 0], 20.0),
+    ],
+)
 def test_temperature_without_a_minimum_ends_on_its_bound(logits, labels, expected):
     assert fit_temperature(logits, labels) == pytest.approx(expected, rel=1e-9)
 
 
-@pytest.mark.parametrize("logits, labels, message", [
-    ([1.0, 2.0], [0, 1], r"logits must be \(N, 1\) or \(N, K\)"),
-    ([[1.0], [np.inf]], [0, 1], "must be finite. Received 1 rows"),
-    ([[1.0], [2.0]], [1, 1], "at least two classes"),
-    ([[1.0], [2.0]], [0, 2], r"integers in \[0, 1\]"),
-    ([[1.0], [2.0]], [0, -1], r"integers in \[0, 1\]"),
-    ([[1.0], [2.0]], [0], "one a row"),
-])
+@pytest.mark.parametrize(
+    "logits, labels, message",
+    [
+        ([1.0, 2.0], [0, 1], r"logits must be \(N, 1\) or \(N, K\)"),
+        ([[1.0], [np.inf]], [0, 1], "must be finite. Received 1 rows"),
+        ([[1.0], [2.0]], [1, 1], "at least two classes"),
+        ([[1.0], [2.0]], [0, 2], r"integers in \[0, 1\]"),
+        ([[1.0], [2.0]], [0, -1], r"integers in \[0, 1\]"),
+        ([[1.0], [2.0]], [0], "one a row"),
+    ],
+)
 def test_temperature_refuses(logits, labels, message):
     with pytest.raises(ValueError, match=message):
         fit_temperature(logits, labels)
@@ -80,9 +99,13 @@ def test_thresholds_by_hand():
     points = fit_operating_points(p, np.array([0, 0, 1, 0, 1, 1]), ["val"] * 6, BINARY)
     # J = 2/3 both between 0.2 and 0.3 and between 0.6 and 0.7; equally wide, so the lower wins.
     assert points["balanced"]["threshold"] == pytest.approx(0.25)
-    assert (points["balanced"]["sensitivity"], points["balanced"]["specificity"]) == pytest.approx((1.0, 2 / 3))
+    assert (points["balanced"]["sensitivity"], points["balanced"]["specificity"]) == pytest.approx(
+        (1.0, 2 / 3)
+    )
     assert points["sensitivity_95"]["threshold"] == pytest.approx(0.25)
-    wider = fit_operating_points(binary([0.1, 0.2, 0.3, 0.6, 0.8, 0.9]), np.array([0, 0, 1, 0, 1, 1]), ["val"] * 6, BINARY)
+    wider = fit_operating_points(
+        binary([0.1, 0.2, 0.3, 0.6, 0.8, 0.9]), np.array([0, 0, 1, 0, 1, 1]), ["val"] * 6, BINARY
+    )
     assert wider["balanced"]["threshold"] == pytest.approx(0.7)
     json.dumps(points, allow_nan=False)
 
@@ -102,21 +125,29 @@ def test_thresholds_equal_a_brute_force_search(seed, digits):
         assert point["sensitivity"] == pytest.approx((decided[y == 1] == 1).mean())
         assert point["specificity"] == pytest.approx((decided[y == 0] == 0).mean())
     assert sum(points["balanced"][k] for k in ("sensitivity", "specificity")) == pytest.approx(best)
-    assert points["sensitivity_95"]["specificity"] == pytest.approx(max(b for a, b in at.values() if a >= 0.95))
+    assert points["sensitivity_95"]["specificity"] == pytest.approx(
+        max(b for a, b in at.values() if a >= 0.95)
+    )
 
 
-@pytest.mark.parametrize("p, y", [
-    ([1.0, 1.0, 1.0, 0.5], [1, 1, 0, 0]),
-    ([0.0, 0.0, 0.0, 0.0], [1, 1, 0, 0]),
-    ([1.0, 1.0, 1.0, 1.0], [1, 0, 0, 0]),
-    ([0.5, np.nextafter(0.5, 1), 0.5, np.nextafter(0.5, 1)], [0, 1, 0, 1]),
-    ([0.9, 0.8, 0.2, 0.1], [0, 0, 1, 1]),
-])
+@pytest.mark.parametrize(
+    "p, y",
+    [
+        ([1.0, 1.0, 1.0, 0.5], [1, 1, 0, 0]),
+        ([0.0, 0.0, 0.0, 0.0], [1, 1, 0, 0]),
+        ([1.0, 1.0, 1.0, 1.0], [1, 0, 0, 0]),
+        ([0.5, np.nextafter(0.5, 1), 0.5, np.nextafter(0.5, 1)], [0, 1, 0, 1]),
+        ([0.9, 0.8, 0.2, 0.1], [0, 0, 1, 1]),
+    ],
+)
 def test_what_the_point_says_is_what_deciding_gives_even_at_the_edges(p, y):
     y = np.array(y)
     for point in fit_operating_points(binary(p), y, ["val"] * 4, BINARY).values():
         decided = decide(binary(p), point)
-        assert ((decided[y == 1] == 1).mean(), (decided[y == 0] == 0).mean()) == (point["sensitivity"], point["specificity"])
+        assert ((decided[y == 1] == 1).mean(), (decided[y == 0] == 0).mean()) == (
+            point["sensitivity"],
+            point["specificity"],
+        )
         assert point["sensitivity"] >= 0.95 or "J" in point["criterion"]
 
 
@@ -135,12 +166,19 @@ def test_offsets_come_close_to_the_best_of_a_dense_grid_and_hold_on_new_rows():
     p, y = three_class(900, 0, prior, shift)
     points = fit_operating_points(p, y, ["val"] * 900, THREE)
     grid = np.arange(-2.5, 2.51, 0.1)
-    best = max(macro_recall(np.argmax(np.log(p) + [0, a, b], axis=1), y) for a in grid for b in grid)
+    best = max(
+        macro_recall(np.argmax(np.log(p) + [0, a, b], axis=1), y) for a in grid for b in grid
+    )
     assert points["balanced"]["balanced_accuracy"] >= best - 0.015
-    assert points["balanced"]["balanced_accuracy"] == pytest.approx(macro_recall(decide(p, points["balanced"]), y))
+    assert points["balanced"]["balanced_accuracy"] == pytest.approx(
+        macro_recall(decide(p, points["balanced"]), y)
+    )
     assert sum(points["balanced"]["offsets"]) == pytest.approx(0, abs=1e-5)
     new_p, new_y = three_class(4000, 1, prior, shift)
-    assert macro_recall(decide(new_p, points["balanced"]), new_y) > macro_recall(decide(new_p, points["argmax"]), new_y) + 0.05
+    assert (
+        macro_recall(decide(new_p, points["balanced"]), new_y)
+        > macro_recall(decide(new_p, points["argmax"]), new_y) + 0.05
+    )
     assert points == fit_operating_points(p, y, ["val"] * 900, THREE)
     json.dumps(points, allow_nan=False)
 
@@ -152,19 +190,27 @@ def test_offsets_stay_zero_where_they_gain_nothing():
     assert points["argmax"]["balanced_accuracy"] == 1
 
 
-@pytest.mark.parametrize("change, message", [
-    (dict(splits=["val", "val", "test"]), r"fitted on validation rows only.*\['test'\]"),
-    (dict(splits=["val", "val", ""]), r"fitted on validation rows only.*\[''\]"),
-    (dict(splits=["train"] * 3), "fitted on validation rows only"),
-    (dict(splits=["val"]), "one a row"),
-    (dict(labels=np.array([1, 1, 1])), "Received no row of: normal"),
-    (dict(labels=np.array([0, 1, -1])), r"integers in \[0, 1\]"),
-    (dict(labels=np.array([0.0, 1.0, 1.0])), "integers in"),
-    (dict(probabilities=binary([0.1, np.nan, 0.2])), "must be finite"),
-    (dict(probabilities=np.full((3, 3), 1 / 3)), "one column a class"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (dict(splits=["val", "val", "test"]), r"fitted on validation rows only.*\['test'\]"),
+        (dict(splits=["val", "val", ""]), r"fitted on validation rows only.*\[''\]"),
+        (dict(splits=["train"] * 3), "fitted on validation rows only"),
+        (dict(splits=["val"]), "one a row"),
+        (dict(labels=np.array([1, 1, 1])), "Received no row of: normal"),
+        (dict(labels=np.array([0, 1, -1])), r"integers in \[0, 1\]"),
+        (dict(labels=np.array([0.0, 1.0, 1.0])), "integers in"),
+        (dict(probabilities=binary([0.1, np.nan, 0.2])), "must be finite"),
+        (dict(probabilities=np.full((3, 3), 1 / 3)), "one column a class"),
+    ],
+)
 def test_fitting_refuses(change, message):
-    good = dict(probabilities=binary([0.1, 0.6, 0.8]), labels=np.array([0, 1, 1]), splits=["val"] * 3, class_names=BINARY)
+    good = dict(
+        probabilities=binary([0.1, 0.6, 0.8]),
+        labels=np.array([0, 1, 1]),
+        splits=["val"] * 3,
+        class_names=BINARY,
+    )
     with pytest.raises(ValueError, match=message):
         fit_operating_points(**{**good, **change})
 
@@ -177,13 +223,20 @@ def test_deciding_applies_threshold_offsets_and_skips_unread_rows():
     assert decide(p, {"threshold": 0.5}).dtype == np.int64
 
 
-@pytest.mark.parametrize("p, point, message", [
-    (np.full((1, 3), 1 / 3), {"threshold": 0.5}, "between two classes"),
-    (np.full((1, 3), 1 / 3), {"offsets": [0, 0]}, "one a class, 3"),
-    (np.full((1, 2), 0.5), {}, "either `threshold` or `offsets`"),
-    (np.full((1, 2), 0.5), {"threshold": 0.5, "offsets": [0, 0]}, "either `threshold` or `offsets`"),
-    (np.full(2, 0.5), {"threshold": 0.5}, r"\(N, K\) with K >= 2"),
-])
+@pytest.mark.parametrize(
+    "p, point, message",
+    [
+        (np.full((1, 3), 1 / 3), {"threshold": 0.5}, "between two classes"),
+        (np.full((1, 3), 1 / 3), {"offsets": [0, 0]}, "one a class, 3"),
+        (np.full((1, 2), 0.5), {}, "either `threshold` or `offsets`"),
+        (
+            np.full((1, 2), 0.5),
+            {"threshold": 0.5, "offsets": [0, 0]},
+            "either `threshold` or `offsets`",
+        ),
+        (np.full(2, 0.5), {"threshold": 0.5}, r"\(N, K\) with K >= 2"),
+    ],
+)
 def test_deciding_refuses(p, point, message):
     with pytest.raises(ValueError, match=message):
         decide(p, point)
@@ -192,15 +245,20 @@ def test_deciding_refuses(p, point, message):
 def test_resolving_takes_the_default_and_names_what_there_is():
     points = {"balanced": {"threshold": 0.4}, "sensitivity_95": {"threshold": 0.2}}
     assert resolve(points) == ("balanced", {"threshold": 0.4})
-    assert resolve(points, "sensitivity_95") == resolve(points, None, "sensitivity_95") == ("sensitivity_95", {"threshold": 0.2})
+    assert (
+        resolve(points, "sensitivity_95")
+        == resolve(points, None, "sensitivity_95")
+        == ("sensitivity_95", {"threshold": 0.2})
+    )
     with pytest.raises(ValueError, match=r"\['balanced', 'sensitivity_95'\]. Received: 'best'"):
         resolve(points, "best")
 
 
-def test_the_steady_point_is_the_threshold_nearest_to_one_half_among_those_near_the_best_mean_over_the_changes():
+def test_the_steady_point_is_the_threshold_nearest_to_one_half_near_the_best_mean_over_changes():
     rng = np.random.default_rng(4)
     labels = rng.integers(0, 2, 300)
-    logits = 3.0 * labels - 0.6 + rng.normal(size=(5, 300)) + rng.normal(size=(5, 1))  # every change moves all rows, and each by itself
+    # every change moves all rows, and each by itself
+    logits = 3.0 * labels - 0.6 + rng.normal(size=(5, 300)) + rng.normal(size=(5, 1))
     probabilities = np.stack([1 / (1 + np.exp(logits)), 1 / (1 + np.exp(-logits))], axis=2)
     point = fit_steady_point(probabilities, labels, ["val"] * 300, BINARY)
 
@@ -212,10 +270,19 @@ def test_the_steady_point_is_the_threshold_nearest_to_one_half_among_those_near_
     best = max(reached(t) for t in every)
     assert point["conditions"] == 5 and point["rows"] == 300
     near = every[[reached(t) >= best - PLATEAU for t in every]]
-    assert best - PLATEAU <= reached(point["threshold"]) < best  # something is given away here, and no more than said
-    assert abs(point["threshold"] - 0.5) <= np.abs(near - 0.5).min() and (near.min() > 0.5 or near.max() < 0.5)
-    assert point["sensitivity"] + point["specificity"] - 1 == pytest.approx(reached(point["threshold"]))
-    assert reached(point["threshold"]) > reached(fit_operating_points(probabilities[0], labels, ["val"] * 300, BINARY)["balanced"]["threshold"])
+    # something is given away here, and no more than said
+    assert best - PLATEAU <= reached(point["threshold"]) < best
+    assert abs(point["threshold"] - 0.5) <= np.abs(near - 0.5).min() and (
+        near.min() > 0.5 or near.max() < 0.5
+    )
+    assert point["sensitivity"] + point["specificity"] - 1 == pytest.approx(
+        reached(point["threshold"])
+    )
+    assert reached(point["threshold"]) > reached(
+        fit_operating_points(probabilities[0], labels, ["val"] * 300, BINARY)["balanced"][
+            "threshold"
+        ]
+    )
 
 
 def test_three_classes_have_a_steady_point_too_and_foreign_rows_are_refused():

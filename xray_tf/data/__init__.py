@@ -1,1 +1,3 @@
-"""Radiographs on disk, as records, splits and pixels: NumPy, OpenCV and the standard library only."""
+"""Radiographs on disk, as records, splits and pixels: NumPy, OpenCV and the standard library
+only.
+"""

@@ -1,4 +1,5 @@
-"""Who trains, who validates, who tests: by patient, duplicate groups kept together, stratified, the same for the same seed.
+"""Who trains, who validates, who tests: by patient, duplicate groups kept together, stratified, the
+same for the same seed.
 
 Kaggle's 16-image val folder is folded back into training; an official test part is kept as it is.
 """
@@ -14,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from xray_tf.data.records import SPLITS, Finding, Findings, Record, Records, csv_line
+from xray_tf.data.records import SPLITS, Finding, Findings, Record, Records
+from xray_tf.data.tables import csv_line
 
 SPLIT_BY = ("patient", "image")
 COLUMNS = ("path", "sha256", "patient", "label", "subtype", "split", "split_by")
@@ -26,24 +28,34 @@ class SplitError(ValueError):
     """The rows cannot be split as asked; the message says why and what to do."""
 
 
-def split_records(records: Records, validation: float = 0.20, test: float = 0.15, seed: int = 0, split_by: str = "patient") -> tuple[Records, Findings]:
+def split_records(
+    records: Records,
+    validation: float = 0.20,
+    test: float = 0.15,
+    seed: int = 0,
+    split_by: str = "patient",
+) -> tuple[Records, Findings]:
     """Give every row its part: train, val or test.
 
-    Rows that share a patient key or a sha256 (directly or through others) form a group and stay together. Within each mixture of
-    (label, sub-type) groups are drawn in an order that depends on the seed and the group's name alone, never on the rows' order.
+    Rows that share a patient key or a sha256 (directly or through others) form a group and stay
+    together. Within each mixture of (label, sub-type) groups are drawn in an order that depends on
+    the seed and the group's name alone, never on the rows' order.
 
     Args:
-        records: rows with labels; their sha256 filled in, if exact duplicates are to be kept together.
+        records: rows with labels; their sha256 filled in, if exact duplicates are to be kept
+            together.
         validation: share of the radiographs outside the test part, in [0, 1).
         test: share carved out as test where no row comes as test, in [0, 1).
         seed: of the draw.
         split_by: `patient`, or `image` where the source has no patient key; recorded in the result.
 
     Returns:
-        (records with `split` set, findings); rows set aside are left out and have an `error` finding.
+        (records with `split` set, findings); rows set aside are left out and have an `error`
+        finding.
 
     Raises:
-        SplitError: patient keys are missing, one class only, or too few patients to give each class one in each part.
+        SplitError: patient keys are missing, one class only, or too few patients to give each class
+            one in each part.
     """
     for name, share in (("validation", validation), ("test", test)):
         if not 0 <= share < 1:
@@ -53,8 +65,11 @@ def split_records(records: Records, validation: float = 0.20, test: float = 0.15
     _refuse_labels(records)
     given = any(r.split == "test" for r in records)
     if all(r.split == "test" for r in records):
-        raise SplitError(f"all {len(records)} radiographs are a test part, so there is nothing to split or train on. Give a folder with train/ too; "
-                         "evaluate takes this one.")
+        raise SplitError(
+            f"all {len(records)} radiographs are a test part, so there is nothing to "
+            "split or train on. Give a folder with train/ too; "
+            "evaluate takes this one."
+        )
     findings: list[Finding] = []
     rows = list(records)
     if split_by == "patient":
@@ -65,10 +80,26 @@ def split_records(records: Records, validation: float = 0.20, test: float = 0.15
         findings += said
     folded = sum(r.split == "val" for r in rows)
     if folded:
-        findings.append(Finding("val-folded", "note", "", f"The source's val part ({folded} radiographs) is folded back into training; validation is drawn "
-                                f"anew from what is not test ({validation:.0%})."))
+        findings.append(
+            Finding(
+                "val-folded",
+                "note",
+                "",
+                f"The source's val part ({folded} "
+                "radiographs) is folded back into training; validation is drawn "
+                f"anew from what is not test ({validation:.0%}).",
+            )
+        )
     if not all(r.sha256 for r in rows):
-        findings.append(Finding("not-read", "warning", "", "Not all files were read before the split, so exact duplicates may lie on both sides."))
+        findings.append(
+            Finding(
+                "not-read",
+                "warning",
+                "",
+                "Not all files were read before the "
+                "split, so exact duplicates may lie on both sides.",
+            )
+        )
     kept = [r for r in rows if not (given and r.split == "test")]
     parts = _draw(groups_of(kept, split_by), split_by, 0.0 if given else test, validation, seed)
     split = ["test" if given and r.split == "test" else parts[r.path] for r in rows]
@@ -77,7 +108,9 @@ def split_records(records: Records, validation: float = 0.20, test: float = 0.15
     return result, Findings(findings + _check_parts(result, wanted, split_by))
 
 
-def overlap(rows: Iterable[Record], key: Callable[[Record], str], left: Iterable[str], right: Iterable[str]) -> tuple[int, int, int]:
+def overlap(
+    rows: Iterable[Record], key: Callable[[Record], str], left: Iterable[str], right: Iterable[str]
+) -> tuple[int, int, int]:
     """Count the non-empty keys found in both parts, and their radiographs in each.
 
     Returns:
@@ -95,9 +128,15 @@ def overlap(rows: Iterable[Record], key: Callable[[Record], str], left: Iterable
 def _refuse_labels(records: Records) -> None:
     labels = Counter(records.column("label"))
     if labels[""]:
-        raise SplitError(f"{labels['']} of {len(records)} rows have no label, so they cannot be split. Expected normal or pneumonia in every row.")
+        raise SplitError(
+            f"{labels['']} of {len(records)} rows have no label, so they cannot be "
+            "split. Expected normal or pneumonia in every row."
+        )
     if len(labels) < 2:
-        raise SplitError(f"a split needs both classes, normal and pneumonia. Received {len(records)} rows, {dict(labels) or 'none'}.")
+        raise SplitError(
+            "a split needs both classes, normal and pneumonia. Received "
+            f"{len(records)} rows, {dict(labels) or 'none'}."
+        )
 
 
 def _with_patients(rows: list[Record]) -> tuple[list[Record], list[Finding]]:
@@ -105,28 +144,68 @@ def _with_patients(rows: list[Record]) -> tuple[list[Record], list[Finding]]:
     keyless = [r for r in rows if not r.patient]
     outside = [r for r in keyless if r.split != "test"]
     if len(keyless) > MAX_KEYLESS * len(rows):
-        raise SplitError(f"{len(keyless)} of {len(rows)} radiographs have no patient key, so a split by patient is impossible. Give a CSV manifest with a "
-                         "patient column, or split with --split-by image (split_by=\"image\"); then one child may be on both sides, and every report says so.")
-    findings = [Finding("no-patient-key", "error", r.path, "It has no patient key, so it could be the child of any part. It is set aside.") for r in outside]
+        raise SplitError(
+            f"{len(keyless)} of {len(rows)} radiographs have no patient key, so a "
+            "split by patient is impossible. Give a CSV manifest with a "
+            'patient column, or split with --split-by image (split_by="image"); '
+            "then one child may be on both sides, and every report says so."
+        )
+    findings = [
+        Finding(
+            "no-patient-key",
+            "error",
+            r.path,
+            "It has no patient key, so it could be the child of any part. It is set aside.",
+        )
+        for r in outside
+    ]
     if len(keyless) > len(outside):
-        findings.append(Finding("no-patient-key", "warning", "", f"{len(keyless) - len(outside)} test radiographs have no patient key; whether their children "
-                                "are in training too cannot be told."))
+        findings.append(
+            Finding(
+                "no-patient-key",
+                "warning",
+                "",
+                f"{len(keyless) - len(outside)} "
+                "test radiographs have no patient key; whether their children "
+                "are in training too cannot be told.",
+            )
+        )
     dropped = {r.path for r in outside}
     return [r for r in rows if r.path not in dropped], findings
 
 
 def _clear_of_test(rows: list[Record]) -> tuple[list[Record], list[Finding]]:
-    """Set aside what is byte for byte in the given test part too, and count the patient keys on both sides."""
+    """Set aside what is byte for byte in the given test part too, and count the patient keys on
+    both sides.
+    """
     tested = {r.sha256: r.path for r in rows if r.split == "test" and r.sha256}
     twins = [r for r in rows if r.split != "test" and r.sha256 in tested]
-    findings = [Finding("duplicate-of-test", "error", r.path, f"It is byte for byte the test radiograph {tested[r.sha256]}. It is set aside from training.",
-                        tested[r.sha256]) for r in twins]
+    findings = [
+        Finding(
+            "duplicate-of-test",
+            "error",
+            r.path,
+            "It is byte for byte the test "
+            f"radiograph {tested[r.sha256]}. It is set aside from training.",
+            tested[r.sha256],
+        )
+        for r in twins
+    ]
     dropped = {r.path for r in twins}
     rows = [r for r in rows if r.path not in dropped]
     shared, outside, inside = overlap(rows, lambda r: r.patient, ("train", "val", ""), ("test",))
     if shared:
-        findings.append(Finding("patient-in-test", "warning", "", f"{shared} patient keys are in the given test part ({inside} radiographs) and outside it "
-                                f"({outside}); the test part is kept as it was given. If one key is one child there, test figures are too good."))
+        findings.append(
+            Finding(
+                "patient-in-test",
+                "warning",
+                "",
+                f"{shared} patient keys are in "
+                f"the given test part ({inside} radiographs) and outside it "
+                f"({outside}); the test part is kept as it was given. If one key "
+                "is one child there, test figures are too good.",
+            )
+        )
     return rows, findings
 
 
@@ -142,7 +221,10 @@ def groups_of(rows: list[Record], split_by: str) -> list[list[Record]]:
 
     first: dict[tuple[str, str], int] = {}
     for i, row in enumerate(rows):
-        for kind, key in (("patient", row.patient if split_by == "patient" else ""), ("sha256", row.sha256)):
+        for kind, key in (
+            ("patient", row.patient if split_by == "patient" else ""),
+            ("sha256", row.sha256),
+        ):
             if key:
                 parent[find(i)] = find(first.setdefault((kind, key), i))
     groups = defaultdict(list)
@@ -151,8 +233,12 @@ def groups_of(rows: list[Record], split_by: str) -> list[list[Record]]:
     return list(groups.values())
 
 
-def _draw(groups: list[list[Record]], split_by: str, test: float, validation: float, seed: int) -> dict[str, str]:
-    """Return path -> part, drawn apart for each mixture of classes so that every part has its share of each."""
+def _draw(
+    groups: list[list[Record]], split_by: str, test: float, validation: float, seed: int
+) -> dict[str, str]:
+    """Return path -> part, drawn apart for each mixture of classes so that every part has its share
+    of each.
+    """
     mixtures = defaultdict(list)
     for group in groups:
         name = min(r.patient if split_by == "patient" else r.path for r in group)
@@ -163,34 +249,70 @@ def _draw(groups: list[list[Record]], split_by: str, test: float, validation: fl
         drawn = [group for _, _, group in sorted(mixtures[mixture], key=lambda g: g[:2])]
         tested, rest = _take(drawn, test, 1 + (validation > 0))
         validated, _ = _take(rest, validation, 1)
-        parts.update((r.path, part) for part, taken in (("test", tested), ("val", validated)) for group in taken for r in group)
+        parts.update(
+            (r.path, part)
+            for part, taken in (("test", tested), ("val", validated))
+            for group in taken
+            for r in group
+        )
     return parts
 
 
-def _take(groups: list[list[Record]], share: float, leave: int) -> tuple[list[list[Record]], list[list[Record]]]:
-    """Take groups in order until they hold `share` of the radiographs, one at least, but leave `leave` groups."""
+def _take(
+    groups: list[list[Record]], share: float, leave: int
+) -> tuple[list[list[Record]], list[list[Record]]]:
+    """Take groups in order until they hold `share` of the radiographs, one at least, but leave
+    `leave` groups.
+    """
     target, taken, rest = share * sum(map(len, groups)), [], []
     for group in groups:
         have = sum(map(len, taken))
-        fits = have + len(group) / 2 <= target or share > 0 and not taken and len(group) == min(map(len, groups))
+        fits = (
+            have + len(group) / 2 <= target
+            or share > 0
+            and not taken
+            and len(group) == min(map(len, groups))
+        )
         (taken if fits and len(groups) - len(taken) > leave else rest).append(group)
     return taken, rest
 
 
 def _check_parts(records: Records, wanted: list[str], split_by: str) -> list[Finding]:
-    """Raise unless every class has a group in every part drawn here; warn of a sub-type that has not."""
-    counts = Counter((part, kind) for r in records for part in [r.split] for kind in {r.label, r.subtype} if kind)
+    """Raise unless every class has a group in every part drawn here; warn of a sub-type that has
+    not.
+    """
+    counts = Counter(
+        (part, kind) for r in records for part in [r.split] for kind in {r.label, r.subtype} if kind
+    )
     findings = []
     for kind in sorted({kind for _, kind in counts}):
         lacking = [part for part in wanted if not counts[part, kind]]
-        groups = len({r.patient or r.path for r in records if kind in (r.label, r.subtype) and r.split in wanted})
+        groups = len(
+            {
+                r.patient or r.path
+                for r in records
+                if kind in (r.label, r.subtype) and r.split in wanted
+            }
+        )
         if lacking and kind in ("normal", "pneumonia"):
             unit = "patient" if split_by == "patient" else "radiograph"
-            raise SplitError(f"there are too few {unit}s to split: {kind} has {groups} for the parts {', '.join(wanted)}, and none is left for "
-                             f"{', '.join(lacking)}. Expected at least one {unit} a class in each part; add data, or set --test to 0.")
+            raise SplitError(
+                f"there are too few {unit}s to split: {kind} has {groups} for the "
+                f"parts {', '.join(wanted)}, and none is left for "
+                f"{', '.join(lacking)}. Expected at least one {unit} a class in each "
+                "part; add data, or set --test to 0."
+            )
         if lacking:
-            findings.append(Finding("subtype-missing", "warning", "", f"No {kind} radiograph is in {', '.join(lacking)}: too few to spread ({groups}); "
-                                    "the three-class task cannot be judged on this split."))
+            findings.append(
+                Finding(
+                    "subtype-missing",
+                    "warning",
+                    "",
+                    f"No {kind} radiograph is in "
+                    f"{', '.join(lacking)}: too few to spread ({groups}); "
+                    "the three-class task cannot be judged on this split.",
+                )
+            )
     return findings
 
 
@@ -199,7 +321,9 @@ def write_split(records: Records, path: str | os.PathLike) -> Path:
     path = Path(path)
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
         stream.write(csv_line(COLUMNS))
-        stream.writelines(csv_line([*(getattr(r, c) for c in COLUMNS[:-1]), records.split_by]) for r in records)
+        stream.writelines(
+            csv_line([*(getattr(r, c) for c in COLUMNS[:-1]), records.split_by]) for r in records
+        )
     return path
 
 
@@ -211,7 +335,8 @@ def apply_split(records: Records, path: str | os.PathLike) -> tuple[Records, Fin
         path: a file `write_split` made.
 
     Returns:
-        (records, findings): a row that split.csv does not know is set aside with an `error` finding; one whose bytes, label,
+        (records, findings): a row that split.csv does not know is set aside with an `error`
+            finding; one whose bytes, label,
         sub-type or patient key differ from those split.csv names is kept with a `warning`.
 
     Raises:
@@ -235,19 +360,39 @@ def apply_split(records: Records, path: str | os.PathLike) -> tuple[Records, Fin
             by_content[row.sha256].remove(row)
         pairs.append((row, line))
     if missing:
-        read = "" if all(r.sha256 for r in records) else " The files were not read, so they were looked for by path only."
-        raise SplitError(f"{len(missing)} of the {len(named)} radiographs in {path} are not among the {len(records)} of the data, such as {missing[0]!r}. "
-                         f"Give the data that run had, or leave --split out.{read}")
+        read = (
+            ""
+            if all(r.sha256 for r in records)
+            else (" The files were not read, so they were looked for by path only.")
+        )
+        raise SplitError(
+            f"{len(missing)} of the {len(named)} radiographs in {path} are not among "
+            f"the {len(records)} of the data, such as {missing[0]!r}. "
+            f"Give the data that run had, or leave --split out.{read}"
+        )
     used = {r.path for r, _ in pairs}
-    findings = [Finding("not-in-split", "error", r.path, f"{path.name} does not name it. It is set aside.") for r in records if r.path not in used]
-    findings += [Finding("split-differs", "warning", row.path, f"Its {', '.join(differs)} is not what {path.name} says; the data's is kept.")
-                 for row, line in pairs if (differs := _differences(row, line))]
+    findings = [
+        Finding("not-in-split", "error", r.path, f"{path.name} does not name it. It is set aside.")
+        for r in records
+        if r.path not in used
+    ]
+    findings += [
+        Finding(
+            "split-differs",
+            "warning",
+            row.path,
+            f"Its {', '.join(differs)} is not what {path.name} says; the data's is kept.",
+        )
+        for row, line in pairs
+        if (differs := _differences(row, line))
+    ]
     rows = Records([r for r, _ in pairs], records.root, split_by)
     return rows.with_split(line["split"] for _, line in pairs), Findings(findings)
 
 
 def parts_of(records: Iterable[Record], path: str | os.PathLike) -> list[str]:
-    """Return the part each row has in a split.csv, matched by its bytes, by its path where it was not read: train, val, test or empty.
+    """Return the part each row has in a split.csv, matched by its bytes, by its path where it was
+    not read: train, val, test or empty.
 
     Raises:
         SplitError, FileNotFoundError: as in `read_split`.
@@ -256,11 +401,15 @@ def parts_of(records: Iterable[Record], path: str | os.PathLike) -> list[str]:
 
 
 def _parts_in(records: Iterable[Record], lines: list[dict[str, str]]) -> list[str]:
-    by_bytes, by_path = ({line[c]: line["split"] for line in lines if line[c]} for c in ("sha256", "path"))
+    by_bytes, by_path = (
+        {line[c]: line["split"] for line in lines if line[c]} for c in ("sha256", "path")
+    )
     return [by_bytes.get(r.sha256, "") if r.sha256 else by_path.get(r.path, "") for r in records]
 
 
-def known_to(records: Iterable[Record], path: str | os.PathLike, *parts: str) -> tuple[np.ndarray, np.ndarray]:
+def known_to(
+    records: Iterable[Record], path: str | os.PathLike, *parts: str
+) -> tuple[np.ndarray, np.ndarray]:
     """Tell which rows an artifact has met before, in some parts of its split.csv.
 
     Args:
@@ -269,7 +418,8 @@ def known_to(records: Iterable[Record], path: str | os.PathLike, *parts: str) ->
         parts: of `train`, `val` and `test`.
 
     Returns:
-        (N,) bool twice: the very file is in those parts, by its bytes (by its path, where it was not read); and, where it is not, its patient key is. Equal
+        (N,) bool twice: the very file is in those parts, by its bytes (by its path, where it was
+            not read); and, where it is not, its patient key is. Equal
         keys of other data may be other patients.
 
     Raises:
@@ -282,11 +432,16 @@ def known_to(records: Iterable[Record], path: str | os.PathLike, *parts: str) ->
 
 
 def _differences(row: Record, line: dict[str, str]) -> list[str]:
-    return [c for c in ("sha256", "label", "subtype", "patient") if getattr(row, c) != line[c] and (c != "sha256" or row.sha256 and line[c])]
+    return [
+        c
+        for c in ("sha256", "label", "subtype", "patient")
+        if getattr(row, c) != line[c] and (c != "sha256" or row.sha256 and line[c])
+    ]
 
 
 def read_split(path: str | os.PathLike) -> list[dict[str, str]]:
-    """Read what `write_split` wrote: a dict of texts a row, its keys `COLUMNS`, `split_by` the same in all.
+    """Read what `write_split` wrote: a dict of texts a row, its keys `COLUMNS`, `split_by` the same
+    in all.
 
     Raises:
         FileNotFoundError: no such file.
@@ -298,15 +453,24 @@ def read_split(path: str | os.PathLike) -> list[dict[str, str]]:
     with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
         reader = csv.DictReader(stream)
         if reader.fieldnames is None or set(reader.fieldnames) != set(COLUMNS):
-            raise SplitError(f"{path} must have the columns {COLUMNS}. Received: {reader.fieldnames}")
+            raise SplitError(
+                f"{path} must have the columns {COLUMNS}. Received: {reader.fieldnames}"
+            )
         rows = list(reader)
     kinds = {r["split_by"] for r in rows}
     if len(kinds) != 1 or not kinds <= set(SPLIT_BY):
-        raise SplitError(f"{path}: split_by must be the same in every row, one of {SPLIT_BY}. Received: {sorted(map(str, kinds))}")
+        raise SplitError(
+            f"{path}: split_by must be the same in every row, one of {SPLIT_BY}. "
+            f"Received: {sorted(map(str, kinds))}"
+        )
     for number, row in enumerate(rows, 2):
         if row["split"] not in SPLITS:
-            raise SplitError(f"{path}, line {number}: split must be one of {SPLITS}. Received: {row['split']!r}")
+            raise SplitError(
+                f"{path}, line {number}: split must be one of {SPLITS}. Received: {row['split']!r}"
+            )
     repeated = [p for p, n in Counter(r["path"] for r in rows).items() if n > 1]
     if repeated:
-        raise SplitError(f"{path} names {repeated[0]!r} more than once. Expected one row a radiograph.")
+        raise SplitError(
+            f"{path} names {repeated[0]!r} more than once. Expected one row a radiograph."
+        )
     return rows

@@ -1,4 +1,6 @@
-"""Where a result comes from: command line, options, versions, commit, data fingerprint, machine and time."""
+"""Where a result comes from: command line, options, versions, commit, data fingerprint, machine and
+time.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ LIBRARIES = ("tensorflow", "keras", "scikit-learn", "numpy", "opencv-python-head
 
 
 def fingerprint(records: Records) -> str:
-    """Return the sha256 over the sorted sha256 of the files: the same for the same radiographs, whatever they are called."""
+    """Return the sha256 over the sorted sha256 of the files: the same for the same radiographs,
+    whatever they are called.
+    """
     return hashlib.sha256("".join(sorted(r.sha256 for r in records)).encode()).hexdigest()
 
 
@@ -29,7 +33,11 @@ def provenance(command_line: str, records: Records, *options: Any) -> dict[str, 
     return {
         "command_line": command_line,
         "options": options_of(*options),
-        "versions": {"xray_tf": __version__, "python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}},
+        "versions": {
+            "xray_tf": __version__,
+            "python": platform.python_version(),
+            **{name: _version(name) for name in LIBRARIES},
+        },
         "commit": _commit(),
         "data": {"fingerprint": fingerprint(records), "radiographs": len(records)},
         "machine": {"system": platform.system(), "processor": platform.machine()},
@@ -38,10 +46,12 @@ def provenance(command_line: str, records: Records, *options: Any) -> dict[str, 
 
 
 def started_from(weights: str | None) -> list[dict[str, Any]]:
-    """Name the models a net's weights were taken from, the first of all at the end; empty where `weights` names no model.keras of an artifact.
+    """Name the models a net's weights were taken from, the first of all at the end; empty where
+    `weights` names no model.keras of an artifact.
 
     Returns:
-        One {`name`, `command_line`, `weights`} a model; one that several came from is named once, after them.
+        One {`name`, `command_line`, `weights`} a model; one that several came from is named once,
+        after them.
     """
     rows: list[dict[str, Any]] = []
     for path in map(Path, weights_files(weights)):
@@ -49,9 +59,15 @@ def started_from(weights: str | None) -> list[dict[str, Any]]:
             continue
         card = read_card(path.parent)
         before = card.provenance.get("options", {}).get("ModelOptions", {}).get("weights")
-        rows += [{"name": card.name, "command_line": card.provenance.get("command_line", ""), "weights": before},
-                 *(card.provenance.get("started_from") or started_from(before))]
-    return [row for i, row in enumerate(rows) if row not in rows[i + 1:]]
+        rows += [
+            {
+                "name": card.name,
+                "command_line": card.provenance.get("command_line", ""),
+                "weights": before,
+            },
+            *(card.provenance.get("started_from") or started_from(before)),
+        ]
+    return [row for i, row in enumerate(rows) if row not in rows[i + 1 :]]
 
 
 def _version(name: str) -> str:
@@ -62,14 +78,28 @@ def _version(name: str) -> str:
 
 
 def _commit() -> str:
-    """Return the package's git commit, with + when the tree differs from it; empty outside a clone."""
+    """Return the package's git commit, with + when the tree differs from it; empty outside a
+    clone.
+    """
     here = Path(__file__).resolve().parent
     try:
-        inside = subprocess.run(["git", "-C", here, "ls-files", "--error-unmatch", __file__], capture_output=True, text=True, timeout=10)
+        inside = subprocess.run(
+            ["git", "-C", here, "ls-files", "--error-unmatch", __file__],
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
         if inside.returncode:
             return ""
-        head = subprocess.run(["git", "-C", here, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10).stdout.strip()
-        changed = subprocess.run(["git", "-C", here, "status", "--porcelain", "-uno", "--", here], capture_output=True, text=True, timeout=10).stdout.strip()
+        head = subprocess.run(
+            ["git", "-C", here, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10
+        ).stdout.strip()
+        changed = subprocess.run(
+            ["git", "-C", here, "status", "--porcelain", "-uno", "--", here],
+            capture_output=True,
+            text=True,
+            timeout=10,
+        ).stdout.strip()
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return head + ("+" if changed else "")

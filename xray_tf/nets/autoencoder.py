@@ -1,4 +1,6 @@
-"""The autoencoder: image -> features -> embedding (the code) -> reconstruction -> its error, stock layers, each point a layer of that name."""
+"""The autoencoder: image -> features -> embedding (the code) -> reconstruction -> its error, stock
+layers, each point a layer of that name.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +10,22 @@ import keras
 import numpy as np
 from keras import ops
 
-from xray_tf.nets.augment import RandomAugment
 from xray_tf.nets.classifier import derive, seeded
 from xray_tf.nets.images import batches
 from xray_tf.nets.inference import forward
-from xray_tf.nets.training import Phase
+from xray_tf.nets.training.augment import RandomAugment
+from xray_tf.nets.training.loop import Phase
 from xray_tf.options import DetectOptions
 
-POINTS = ("image", "features", "embedding", "reconstruction", "difference", "squared_error", "reconstruction_error")
+POINTS = (
+    "image",
+    "features",
+    "embedding",
+    "reconstruction",
+    "difference",
+    "squared_error",
+    "reconstruction_error",
+)
 FILTERS = (16, 32, 64, 128)  # of the four blocks, each of which halves the side
 STEP = 2 ** len(FILTERS)
 
@@ -27,16 +37,21 @@ def build_autoencoder(options: DetectOptions) -> keras.Model:
         options: image size, the factor it is reduced by first, length of the code, seed.
 
     Returns:
-        Model from image (B, S, S, 1) float32 in [0, 255] to a dict of `embedding` (B, D), the code; `reconstruction` (B, S, S, 1) in [0, 255];
-        and `reconstruction_error` (B, 1), the mean over pixels of (image / 255 - reconstruction / 255) ** 2. That square itself is the layer `squared_error`.
+        Model from image (B, S, S, 1) float32 in [0, 255] to a dict of `embedding` (B, D), the code;
+        `reconstruction` (B, S, S, 1) in [0, 255]; and `reconstruction_error` (B, 1), the mean over
+        pixels of (image / 255 - reconstruction / 255) ** 2. That square itself is the layer
+        `squared_error`.
 
     Raises:
         ValueError: the image size is no multiple of 16 times the factor.
     """
     side = options.image_size // options.reduce
     if options.image_size % (options.reduce * STEP):
-        raise ValueError(f"image_size must be a multiple of {options.reduce * STEP} (16 times reduce={options.reduce}), since four blocks halve the side. "
-                         f"Received: image_size={options.image_size}")
+        raise ValueError(
+            f"image_size must be a multiple of {options.reduce * STEP} (16 times "
+            f"reduce={options.reduce}), since four blocks halve the side. "
+            f"Received: image_size={options.image_size}"
+        )
     grid = side // STEP
     layers = keras.layers
     with seeded(options.seed):
@@ -45,24 +60,37 @@ def build_autoencoder(options: DetectOptions) -> keras.Model:
         if options.reduce > 1:
             x = layers.AveragePooling2D(options.reduce, name="reduced")(x)
         for i, filters in enumerate(FILTERS):
-            x = _block(layers.Conv2D(filters, 3, 2, "same", use_bias=False, name=f"encoder{i}_conv")(x), f"encoder{i}")
+            x = _block(
+                layers.Conv2D(filters, 3, 2, "same", use_bias=False, name=f"encoder{i}_conv")(x),
+                f"encoder{i}",
+            )
         x = layers.Identity(name="features")(x)
         x = layers.Flatten(name="flat")(x)
         code = layers.Dense(options.latent, name="embedding", dtype="float32")(x)
         x = layers.Dense(grid * grid * FILTERS[-1], name="decoder_dense")(code)
         x = layers.Reshape((grid, grid, FILTERS[-1]), name="decoder_grid")(x)
         for i, filters in enumerate((*FILTERS[-2::-1], FILTERS[0])):
-            x = layers.UpSampling2D(2, name=f"decoder{i}_up")(x)  # and a convolution: a transposed one leaves a chequered pattern in the error map
-            x = _block(layers.Conv2D(filters, 3, 1, "same", use_bias=False, name=f"decoder{i}_conv")(x), f"decoder{i}")
+            # and a convolution: a transposed one leaves a chequered pattern in the error map
+            x = layers.UpSampling2D(2, name=f"decoder{i}_up")(x)
+            x = _block(
+                layers.Conv2D(filters, 3, 1, "same", use_bias=False, name=f"decoder{i}_conv")(x),
+                f"decoder{i}",
+            )
         x = layers.Conv2D(1, 3, 1, "same", name="decoder_out", dtype="float32")(x)
         x = layers.Activation("sigmoid", name="decoded", dtype="float32")(x)
         if options.reduce > 1:
-            x = layers.UpSampling2D(options.reduce, interpolation="bilinear", name="enlarged", dtype="float32")(x)
+            x = layers.UpSampling2D(
+                options.reduce, interpolation="bilinear", name="enlarged", dtype="float32"
+            )(x)
         reconstruction = layers.Rescaling(255.0, name="reconstruction", dtype="float32")(x)
         difference = layers.Subtract(name="difference", dtype="float32")([intensity, x])
         square = layers.Multiply(name="squared_error", dtype="float32")([difference, difference])
         error = layers.GlobalAveragePooling2D(name="reconstruction_error", dtype="float32")(square)
-        return keras.Model(image, {"embedding": code, "reconstruction": reconstruction, "reconstruction_error": error}, name="autoencoder")
+        return keras.Model(
+            image,
+            {"embedding": code, "reconstruction": reconstruction, "reconstruction_error": error},
+            name="autoencoder",
+        )
 
 
 def encoder_of(model: keras.Model) -> keras.Model:
@@ -70,7 +98,13 @@ def encoder_of(model: keras.Model) -> keras.Model:
     return derive(model, "embedding")
 
 
-def reconstruction_phase(model: keras.Model, pixels: np.ndarray, train: Sequence[int], watched: Sequence[int], options: DetectOptions) -> Phase:
+def reconstruction_phase(
+    model: keras.Model,
+    pixels: np.ndarray,
+    train: Sequence[int],
+    watched: Sequence[int],
+    options: DetectOptions,
+) -> Phase:
     """Return the phase that trains an autoencoder.
 
     Args:
@@ -85,25 +119,59 @@ def reconstruction_phase(model: keras.Model, pixels: np.ndarray, train: Sequence
     inner = keras.Model(model.input, _loss_of(derive(model, "squared_error").output, options.loss))
 
     def feed(epoch: int):
-        images = batches(pixels, train, batch_size=batch_size, shuffle_key=(options.seed, epoch), drop_remainder=True)
-        return images.map(lambda x: (x, x[:, 0, 0]))  # the net gives the loss itself; `fit` wants a target all the same
+        images = batches(
+            pixels,
+            train,
+            batch_size=batch_size,
+            shuffle_key=(options.seed, epoch),
+            drop_remainder=True,
+        )
+        # the net gives the loss itself; `fit` wants a target all the same
+        return images.map(lambda x: (x, x[:, 0, 0]))
 
     def validate() -> dict[str, float]:
-        scores = [np.asarray(inner(np.asarray(x), training=False)) for x in batches(pixels, watched, batch_size=64)]
+        scores = [
+            np.asarray(inner(np.asarray(x), training=False))
+            for x in batches(pixels, watched, batch_size=64)
+        ]
         return {"val_loss": float(np.concatenate(scores).mean())}
 
-    return Phase("autoencoder", net, feed, len(train) // batch_size, options.epochs, options.learning_rate, validate)
+    return Phase(
+        "autoencoder",
+        net,
+        feed,
+        len(train) // batch_size,
+        options.epochs,
+        options.learning_rate,
+        validate,
+    )
 
 
-def codes_and_errors(model: keras.Model, pixels: np.ndarray, indices: Sequence[int] | None = None, batch_size: int = 64,
-                     progress=None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the codes (M, D) float32 and the reconstruction errors (M,) float64 of rows of a pixel array (N, S, S) uint8."""
-    points = forward(model, pixels, indices, ("embedding", "reconstruction_error"), batch_size, progress)
+def codes_and_errors(
+    model: keras.Model,
+    pixels: np.ndarray,
+    indices: Sequence[int] | None = None,
+    batch_size: int = 64,
+    progress=None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the codes (M, D) float32 and the reconstruction errors (M,) float64 of rows of a pixel
+    array (N, S, S) uint8.
+    """
+    points = forward(
+        model, pixels, indices, ("embedding", "reconstruction_error"), batch_size, progress
+    )
     return points["embedding"], points["reconstruction_error"][:, 0].astype(np.float64)
 
 
-def differences(model: keras.Model, pixels: np.ndarray, indices: Sequence[int] | None = None, batch_size: int = 64) -> np.ndarray:
-    """Return image less reconstruction (M, S, S) float32 of rows of a pixel array, intensities in [0, 1]: positive where it is brighter than drawn."""
+def differences(
+    model: keras.Model,
+    pixels: np.ndarray,
+    indices: Sequence[int] | None = None,
+    batch_size: int = 64,
+) -> np.ndarray:
+    """Return image less reconstruction (M, S, S) float32 of rows of a pixel array, intensities in
+    [0, 1]: positive where it is brighter than drawn.
+    """
     return forward(model, pixels, indices, ("difference",), batch_size)["difference"][..., 0]
 
 
@@ -119,7 +187,9 @@ def _loss_of(square, loss: str):
 
 
 def _loss_net(model: keras.Model, options: DetectOptions) -> keras.Model:
-    """Return image -> loss a row, with augmentation before `model`, which it shares and does not change."""
+    """Return image -> loss a row, with augmentation before `model`, which it shares and does not
+    change.
+    """
     image = keras.Input(model.input.shape[1:], name="image")
     x = RandomAugment(options.augment, options.seed, name="augment", dtype="float32")(image)
     return keras.Model(image, _loss_of(derive(model, "squared_error")(x), options.loss))

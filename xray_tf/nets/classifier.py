@@ -1,4 +1,6 @@
-"""The classifier: image -> features -> embedding -> logits -> probability, stock layers, each point a layer of that name."""
+"""The classifier: image -> features -> embedding -> logits -> probability, stock layers, each point
+a layer of that name.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +11,17 @@ from contextlib import contextmanager
 import keras
 import numpy as np
 
-from xray_tf.nets.backbones import build_features
+from xray_tf.nets.trunks.backbones import build_features
 from xray_tf.options import ModelOptions
 
 POINTS = ("image", "features", "embedding", "logits", "probability")
 
+
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Draw initial weights and dropout seeds from `seed`, and leave Python's and NumPy's own random streams as they were."""
+    """Draw initial weights and dropout seeds from `seed`, and leave Python's and NumPy's own random
+    streams as they were.
+    """
     python, numpy = random.getstate(), np.random.get_state()
     keras.utils.set_random_seed(seed)
     try:
@@ -26,7 +31,9 @@ def seeded(seed: int) -> Iterator[None]:
         np.random.set_state(numpy)
 
 
-def build_classifier(options: ModelOptions, class_names: tuple[str, ...], seed: int = 0) -> keras.Model:
+def build_classifier(
+    options: ModelOptions, class_names: tuple[str, ...], seed: int = 0
+) -> keras.Model:
     """Build an untrained classifier around a trunk.
 
     Args:
@@ -35,26 +42,36 @@ def build_classifier(options: ModelOptions, class_names: tuple[str, ...], seed: 
         seed: of the initial weights and of dropout.
 
     Returns:
-        Model from image (B, S, S, 1) float32 in [0, 255] to probability: (B, 1), that of the last class, or (B, K).
+        Model from image (B, S, S, 1) float32 in [0, 255] to probability: (B, 1), that of the last
+        class, or (B, K).
 
     Raises:
         ValueError: an unknown trunk, or fewer than two classes.
     """
     if len(class_names) < 2:
-        raise ValueError(f"class_names must hold at least two classes. Received: class_names={class_names!r}")
+        raise ValueError(
+            f"class_names must hold at least two classes. Received: class_names={class_names!r}"
+        )
     one_logit = len(class_names) == 2
     with seeded(seed):
         image = keras.Input((options.image_size, options.image_size, 1), name="image")
-        features = build_features(image, options.backbone, options.weights, options.adapter, options.standardize, seed)
+        features = build_features(
+            image, options.backbone, options.weights, options.adapter, options.standardize, seed
+        )
         x = keras.layers.GlobalAveragePooling2D(name="embedding", dtype="float32")(features)
         x = keras.layers.Dropout(options.dropout, name="dropout", dtype="float32")(x)
-        x = keras.layers.Dense(1 if one_logit else len(class_names), name="logits", dtype="float32")(x)
-        x = keras.layers.Activation("sigmoid" if one_logit else "softmax", name="probability", dtype="float32")(x)
+        x = keras.layers.Dense(
+            1 if one_logit else len(class_names), name="logits", dtype="float32"
+        )(x)
+        x = keras.layers.Activation(
+            "sigmoid" if one_logit else "softmax", name="probability", dtype="float32"
+        )(x)
         return keras.Model(image, x, name="classifier")
 
 
 def derive(model: keras.Model, *points: str) -> keras.Model:
-    """Return a model from the same input to the output of the layer named, or the list of them; the one given is left as it was.
+    """Return a model from the same input to the output of the layer named, or the list of them; the
+    one given is left as it was.
 
     Raises:
         ValueError: a layer of that name is not there; the message lists the named points that are.
@@ -62,12 +79,17 @@ def derive(model: keras.Model, *points: str) -> keras.Model:
     known = {layer.name for layer in model.layers}
     missing = [p for p in points if p not in known]
     if missing:
-        raise ValueError(f"The model has no layer named {missing}. Its points: {[p for p in POINTS if p in known]}.")
+        raise ValueError(
+            f"The model has no layer named {missing}. Its points: "
+            f"{[p for p in POINTS if p in known]}."
+        )
     outputs = [model.get_layer(p).output for p in points]
     return keras.Model(model.input, outputs if len(outputs) > 1 else outputs[0])
 
 
 def head_of(model: keras.Model) -> keras.Model:
-    """Return the model's own head, embedding (B, D) -> logits (B, L), on the same layers and weights."""
+    """Return the model's own head, embedding (B, D) -> logits (B, L), on the same layers and
+    weights.
+    """
     embedding = keras.Input(model.get_layer("embedding").output.shape[1:], name="stored_embedding")
     return keras.Model(embedding, model.get_layer("logits")(model.get_layer("dropout")(embedding)))

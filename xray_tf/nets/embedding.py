@@ -1,4 +1,6 @@
-"""image -> embedding, derived from any classifier without touching it: flat, nested, or not made here at all."""
+"""image -> embedding, derived from any classifier without touching it: flat, nested, or not made
+here at all.
+"""
 
 from __future__ import annotations
 
@@ -13,26 +15,32 @@ _PASSED_OVER = (keras.layers.Dropout, keras.layers.Activation, keras.layers.Iden
 def embedding_model(model: keras.Model) -> keras.Model:
     """Return a model from the same input to the penultimate vector, on the same layers and weights.
 
-    That vector is the output of the layer named `embedding`, at the top or inside a nested model; where there is none, what goes
-    into the last Dense layer (before its dropout).
+    That vector is the output of the layer named `embedding`, at the top or inside a nested model;
+    where there is none, what goes into the last Dense layer (before its dropout).
 
     Returns:
         Model image -> (B, D).
 
     Raises:
-        ValueError: there is no such layer and no Dense head, or what it gives is not one vector an image.
+        ValueError: there is no such layer and no Dense head, or what it gives is not one vector an
+            image.
     """
     tensor = _named(model)
     tensor = _before_head(model) if tensor is None else tensor
     if tensor is None or len(tensor.shape) != 2:
         found = "none" if tensor is None else f"a tensor of shape {tuple(tensor.shape)}"
-        raise ValueError(f"an embedding is the output (B, D) of a layer named {POINT!r}, or what the last Dense layer takes in. Received: {found}. "
-                         f"The model ends in: {[layer.name for layer in model.layers[-5:]]}")
+        raise ValueError(
+            f"an embedding is the output (B, D) of a layer named {POINT!r}, or what "
+            f"the last Dense layer takes in. Received: {found}. "
+            f"The model ends in: {[layer.name for layer in model.layers[-5:]]}"
+        )
     return keras.Model(model.inputs[0] if len(model.inputs) == 1 else model.inputs, tensor)
 
 
 def with_embedding(model: keras.Model) -> keras.Model:
-    """Return a model with the layers `embedding` and, where it has it, `logits`, for `inference.forward`: the model itself if it has both."""
+    """Return a model with the layers `embedding` and, where it has it, `logits`, for
+    `inference.forward`: the model itself if it has both.
+    """
     if any(layer.name == POINT for layer in model.layers):
         return model
     inner = embedding_model(model)
@@ -42,12 +50,15 @@ def with_embedding(model: keras.Model) -> keras.Model:
 
 
 def _steps(model: keras.Model) -> Iterator[tuple]:
-    """Walk the graph from the outputs back: (operation, the tensors it was called on, the tensor it gave)."""
+    """Walk the graph from the outputs back: (operation, the tensors it was called on, the tensor it
+    gave).
+    """
     pending, seen = list(model.outputs), set()
     ends = {id(t) for t in model.inputs}
     while pending:
         tensor = pending.pop(0)
-        operation, node, _ = tensor._keras_history  # the one record of which call of a layer made a tensor
+        # the one record of which call of a layer made a tensor
+        operation, node, _ = tensor._keras_history
         if id(tensor) in seen or id(tensor) in ends or operation is None:
             continue
         seen.add(id(tensor))
@@ -83,6 +94,9 @@ def _before_head(model: keras.Model):
 
 
 def _undropped(tensor):
-    while isinstance((history := tensor._keras_history).operation, _PASSED_OVER) and history.operation._inbound_nodes[history.node_index].input_tensors:
+    while (
+        isinstance((history := tensor._keras_history).operation, _PASSED_OVER)
+        and history.operation._inbound_nodes[history.node_index].input_tensors
+    ):
         tensor = history.operation._inbound_nodes[history.node_index].input_tensors[0]
     return tensor

@@ -1,7 +1,9 @@
-"""A radiograph to features, for detectors that learn the normal alone: frozen ImageNet maps at several depths, pooled and as patches, and its lungs' numbers.
+"""A radiograph to features, for detectors that learn the normal alone: frozen ImageNet maps at
+several depths, pooled and as patches, and its lungs' numbers.
 
-The trunk is never trained here. Each radiograph is standardised inside the graph, so that exposure does not count as a departure. What
-comes out is a stock Keras model with named points, which an artifact can save and reopen; `FeatureExtractor` runs it in batches.
+The trunk is never trained here. Each radiograph is standardised inside the graph, so that exposure
+does not count as a departure. What comes out is a stock Keras model with named points, which an
+artifact can save and reopen; `FeatureExtractor` runs it in batches.
 """
 
 from __future__ import annotations
@@ -12,21 +14,28 @@ import keras
 import numpy as np
 from keras import layers
 
-from xray_tf.data.lung_numbers import lung_numbers
-from xray_tf.data.lungs import lung_fields
-from xray_tf.nets.backbones import build_features, trunk_layers
+from xray_tf.data.chest.lung_numbers import lung_numbers
+from xray_tf.data.chest.lungs import lung_fields
 from xray_tf.nets.inference import forward
+from xray_tf.nets.trunks.backbones import build_features, trunk_layers
 
 POINTS = ("moments", "patches")
 FEATURES = ("lungs", "lung_maps", "pooled", "patches")
 _OF_POINT = {"moments": "pooled", "patches": "patches"}
 STRIDE = 16  # pixels a patch
-PATCH_STRIDES = (8, 16)  # the stages of these strides make the patches: deeper ones see pasted lesions less (benchmarks/anomaly.py)
+# the stages of these strides make the patches: deeper ones see pasted lesions less
+# (benchmarks/anomaly.py)
+PATCH_STRIDES = (8, 16)
 _PIECE = 128  # rows whose answers are in float32 at a time
 
 
-def build_feature_model(backbone: str = "efficientnet_lite0", weights: str | None = "imagenet", image_size: int = 224, standardize: bool = True,
-                        seed: int = 0) -> keras.Model:
+def build_feature_model(
+    backbone: str = "efficientnet_lite0",
+    weights: str | None = "imagenet",
+    image_size: int = 224,
+    standardize: bool = True,
+    seed: int = 0,
+) -> keras.Model:
     """Build the frozen net.
 
     Args:
@@ -35,42 +44,70 @@ def build_feature_model(backbone: str = "efficientnet_lite0", weights: str | Non
         standardize: bring every image to mean 128 and standard deviation 50 first.
 
     Returns:
-        Model from image (B, S, S, 1) float32 in [0, 255] to two points. `moments` (B, D): the mean over the map of every channel at the end of every
-        stage from stride 4 on, then, in the same order, the mean of its square. `patches` (B, S/16, S/16, C): the stages of strides 8 and 16 on one grid.
+        Model from image (B, S, S, 1) float32 in [0, 255] to two points. `moments` (B, D): the mean
+        over the map of every channel at the end of every stage from stride 4 on, then, in the same
+        order, the mean of its square. `patches` (B, S/16, S/16, C): the stages of strides 8 and 16
+        on one grid.
 
     Raises:
         ValueError: an image size that does not divide.
     """
     if not isinstance(image_size, int) or image_size < 32 or image_size % 32:
-        raise ValueError(f"image_size must be a multiple of 32 pixels. Received: image_size={image_size!r}")
+        raise ValueError(
+            f"image_size must be a multiple of 32 pixels. Received: image_size={image_size!r}"
+        )
     image = keras.Input((image_size, image_size, 1), name="image")
-    trunk = keras.Model(image, build_features(image, backbone, weights, standardize=standardize, seed=seed))
+    trunk = keras.Model(
+        image, build_features(image, backbone, weights, standardize=standardize, seed=seed)
+    )
     ends = [stage[-1].output for stage in trunk_layers(trunk, backbone)]
     ends = [end for end in ends if image_size // end.shape[1] >= 4]
-    means = [layers.GlobalAveragePooling2D(name=f"mean_{i}", dtype="float32")(end) for i, end in enumerate(ends)]
-    squares = [layers.GlobalAveragePooling2D(name=f"square_{i}", dtype="float32")(layers.Multiply(name=f"squared_{i}")([end, end]))
-               for i, end in enumerate(ends)]
+    means = [
+        layers.GlobalAveragePooling2D(name=f"mean_{i}", dtype="float32")(end)
+        for i, end in enumerate(ends)
+    ]
+    squares = [
+        layers.GlobalAveragePooling2D(name=f"square_{i}", dtype="float32")(
+            layers.Multiply(name=f"squared_{i}")([end, end])
+        )
+        for i, end in enumerate(ends)
+    ]
     moments = layers.Concatenate(name="moments", dtype="float32")(means + squares)
-    grid = [_to_grid(end, image_size, i) for i, end in enumerate(ends[:-1]) if image_size // end.shape[1] in PATCH_STRIDES]
-    model = keras.Model(image, [moments, layers.Concatenate(name="patches", dtype="float32")(grid)], name="feature_maps")
+    grid = [
+        _to_grid(end, image_size, i)
+        for i, end in enumerate(ends[:-1])
+        if image_size // end.shape[1] in PATCH_STRIDES
+    ]
+    model = keras.Model(
+        image,
+        [moments, layers.Concatenate(name="patches", dtype="float32")(grid)],
+        name="feature_maps",
+    )
     model.trainable = False
     return model
 
 
 class FeatureExtractor:
-    """Radiographs to features, in batches: the pixels of a batch are let go of before the next is read.
+    """Radiographs to features, in batches: the pixels of a batch are let go of before the next is
+    read.
 
     Args:
-        model: has the points `moments` and `patches`: from `build_feature_model`, or reopened from a `.keras` file. Made anew when None.
+        model: has the points `moments` and `patches`: from `build_feature_model`, or reopened from
+            a `.keras` file. Made anew when None.
         mirror: average over the radiograph and its mirror image (patches are mirrored back).
         batch_size: rows a pass.
     """
 
-    def __init__(self, model: keras.Model | None = None, mirror: bool = False, batch_size: int = 64):
+    def __init__(
+        self, model: keras.Model | None = None, mirror: bool = False, batch_size: int = 64
+    ):
         self.model = build_feature_model() if model is None else model
         missing = set(POINTS) - {layer.name for layer in self.model.layers}
         if missing:
-            raise ValueError(f"a feature model has the points {POINTS}. Missing: {sorted(missing)}; make it with build_feature_model.")
+            raise ValueError(
+                f"a feature model has the points {POINTS}. Missing: "
+                f"{sorted(missing)}; make it with build_feature_model."
+            )
         self.mirror, self.batch_size = mirror, batch_size
 
     @property
@@ -78,27 +115,38 @@ class FeatureExtractor:
         """Side of the square it takes, pixels."""
         return self.model.input.shape[1]
 
-    def extract(self, pixels: np.ndarray, indices: Sequence[int] | None = None, features: Sequence[str] = FEATURES,
-                progress: Callable[[int], None] | None = None) -> dict[str, np.ndarray]:
+    def extract(
+        self,
+        pixels: np.ndarray,
+        indices: Sequence[int] | None = None,
+        features: Sequence[str] = FEATURES,
+        progress: Callable[[int], None] | None = None,
+    ) -> dict[str, np.ndarray]:
         """Run over rows of a pixel array.
 
         Args:
-            pixels: (N, S, S) uint8 in [0, 255], most often memory-mapped; anything that has `shape` and gives images for an array of indices.
+            pixels: (N, S, S) uint8 in [0, 255], most often memory-mapped; anything that has `shape`
+                and gives images for an array of indices.
             indices: (M,) rows, in the order wanted; all of them when None.
             features: which, of `FEATURES`.
             progress: called with the number of rows done after each piece.
 
         Returns:
-            `lungs` (M, L) float32: see `data.lung_numbers`, which needs no net; `lung_maps` (M, 2 C) float32: the mean of the patches over the left lung, then
-            over the right, as `data.lungs` estimates them; `pooled` (M, D) float32: mean and standard deviation over the map of every channel of every
-            stage; `patches` (M, h, w, C) float16.
+            `lungs` (M, L) float32: see `data.lung_numbers`, which needs no net; `lung_maps` (M, 2
+                C) float32: the mean of the patches over the left lung, then
+            over the right, as `data.lungs` estimates them; `pooled` (M, D) float32: mean and
+            standard deviation over the map of every channel of every stage; `patches` (M, h, w, C)
+            float16.
 
         Raises:
             ValueError: another image size, or an unknown feature.
         """
         indices = np.arange(pixels.shape[0]) if indices is None else np.asarray(indices, np.int64)
         if tuple(pixels.shape[1:]) != (self.image_size,) * 2:
-            raise ValueError(f"pixels must be (N, {self.image_size}, {self.image_size}). Received: {tuple(pixels.shape)}")
+            raise ValueError(
+                f"pixels must be (N, {self.image_size}, {self.image_size}). "
+                f"Received: {tuple(pixels.shape)}"
+            )
         unknown = set(features) - set(FEATURES)
         if unknown or not features:
             raise ValueError(f"features must be some of {FEATURES}. Received: {tuple(features)}")
@@ -116,12 +164,16 @@ class FeatureExtractor:
                 piece["lung_maps"] = _over_lungs(piece["patches"], found.masks)
             for name, values in ((n, v) for n, v in piece.items() if n in features):
                 kind = np.float16 if name == "patches" else np.float32
-                out.setdefault(name, np.empty((len(indices), *values.shape[1:]), kind))[start : start + len(values)] = values
+                out.setdefault(name, np.empty((len(indices), *values.shape[1:]), kind))[
+                    start : start + len(values)
+                ] = values
             if progress:
                 progress(min(_PIECE, len(indices) - start))
         return out
 
-    def _piece(self, pixels: np.ndarray, rows: np.ndarray, points: tuple[str, ...]) -> dict[str, np.ndarray]:
+    def _piece(
+        self, pixels: np.ndarray, rows: np.ndarray, points: tuple[str, ...]
+    ) -> dict[str, np.ndarray]:
         found = forward(self.model, pixels, rows, points, self.batch_size)
         if self.mirror:
             images = np.ascontiguousarray(np.asarray(pixels[rows])[:, :, ::-1])
@@ -135,12 +187,15 @@ class FeatureExtractor:
 
 
 def _over_lungs(patches: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Return the mean of patches (N, h, w, C) over the part of the masks (N, S, S) bool in the left half of the grid, then in the right: (N, 2 C).
+    """Return the mean of patches (N, h, w, C) over the part of the masks (N, S, S) bool in the left
+    half of the grid, then in the right: (N, 2 C).
 
     A lung that is not there leaves the mean over its half.
     """
     n, height, width, _ = patches.shape
-    weights = masks.reshape(n, height, masks.shape[1] // height, width, masks.shape[2] // width).mean(axis=(2, 4), dtype=np.float32) + np.float32(1e-6)
+    weights = masks.reshape(
+        n, height, masks.shape[1] // height, width, masks.shape[2] // width
+    ).mean(axis=(2, 4), dtype=np.float32) + np.float32(1e-6)
     halves = []
     for half in (slice(None, width // 2), slice(width // 2, None)):
         w = weights[:, :, half] / weights[:, :, half].sum(axis=(1, 2), keepdims=True)
@@ -150,10 +205,14 @@ def _over_lungs(patches: np.ndarray, masks: np.ndarray) -> np.ndarray:
 
 def _mean_and_deviation(moments: np.ndarray) -> np.ndarray:
     mean, square = np.split(moments, 2, axis=1)
-    return np.concatenate([mean, np.sqrt(np.maximum(square - mean ** 2, 0.0))], axis=1)
+    return np.concatenate([mean, np.sqrt(np.maximum(square - mean**2, 0.0))], axis=1)
 
 
 def _to_grid(end: keras.KerasTensor, image_size: int, number: int) -> keras.KerasTensor:
     """Average a map (B, h, w, C) to one cell every `STRIDE` pixels."""
     stride = image_size // end.shape[1]
-    return layers.AveragePooling2D(STRIDE // stride, name=f"coarser_{number}")(end) if stride < STRIDE else end
+    return (
+        layers.AveragePooling2D(STRIDE // stride, name=f"coarser_{number}")(end)
+        if stride < STRIDE
+        else end
+    )

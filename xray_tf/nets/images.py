@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-# TensorFlow never lets go of a function given to tf.numpy_function, nor of what it closes over; so that pixels do not pile up,
+# TensorFlow never lets go of a function given to tf.numpy_function, nor of what it closes over; so
+# that pixels do not pile up,
 # one function finds them here under a number, and the entry goes with its dataset.
 _SOURCES: dict[int, np.ndarray] = {}
 _NUMBERS = itertools.count()
@@ -20,26 +21,38 @@ def _gather(number: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
-    """Return the permutation (count,) int64 in which epoch number `epoch` of a run seeded `seed` visits its rows."""
+    """Return the permutation (count,) int64 in which epoch number `epoch` of a run seeded `seed`
+    visits its rows.
+    """
     return np.random.default_rng(np.random.SeedSequence([seed, epoch])).permutation(count)
 
 
-def batches(pixels: np.ndarray, indices: Sequence[int], targets: np.ndarray | None = None, batch_size: int = 32,
-            shuffle_key: tuple[int, int] | None = None, drop_remainder: bool = False) -> tf.data.Dataset:
+def batches(
+    pixels: np.ndarray,
+    indices: Sequence[int],
+    targets: np.ndarray | None = None,
+    batch_size: int = 32,
+    shuffle_key: tuple[int, int] | None = None,
+    drop_remainder: bool = False,
+) -> tf.data.Dataset:
     """Read rows of a pixel array as batches, in parallel and ahead of the net.
 
     Args:
-        pixels: (N, H, W) uint8, most often memory-mapped; only the rows of a batch are ever in memory.
+        pixels: (N, H, W) uint8, most often memory-mapped; only the rows of a batch are ever in
+            memory.
         indices: (M,) rows to visit.
         targets: (M, T) float32, aligned with `indices`, or None.
         batch_size: rows a batch; the last one is shorter unless `drop_remainder`.
         shuffle_key: (seed, epoch), or None to keep the order given.
 
     Returns:
-        Dataset of images (B, H, W, 1) float32 in [0, 255], or of ((images, targets), targets) as `fit` wants them.
+        Dataset of images (B, H, W, 1) float32 in [0, 255], or of ((images, targets), targets) as
+        `fit` wants them.
     """
     indices = np.asarray(indices, np.int64)
-    order = np.arange(len(indices)) if shuffle_key is None else epoch_order(len(indices), *shuffle_key)
+    order = (
+        np.arange(len(indices)) if shuffle_key is None else epoch_order(len(indices), *shuffle_key)
+    )
     height, width = pixels.shape[1:3]
 
     number = next(_NUMBERS)
@@ -54,15 +67,30 @@ def batches(pixels: np.ndarray, indices: Sequence[int], targets: np.ndarray | No
     if targets is None:
         dataset = rows.batch(batch_size, drop_remainder).map(read, num_parallel_calls=2)
     else:
-        both = tf.data.Dataset.zip(rows, tf.data.Dataset.from_tensor_slices(np.asarray(targets, np.float32)[order]))
-        dataset = both.batch(batch_size, drop_remainder).map(lambda r, t: ((read(r), t), t), num_parallel_calls=2)
+        both = tf.data.Dataset.zip(
+            rows, tf.data.Dataset.from_tensor_slices(np.asarray(targets, np.float32)[order])
+        )
+        dataset = both.batch(batch_size, drop_remainder).map(
+            lambda r, t: ((read(r), t), t), num_parallel_calls=2
+        )
     dataset = dataset.prefetch(2)
     weakref.finalize(dataset, _SOURCES.pop, number)
     return dataset
 
 
-def vector_batches(vectors: np.ndarray, targets: np.ndarray, batch_size: int, shuffle_key: tuple[int, int],
-                   drop_remainder: bool = True) -> tf.data.Dataset:
-    """Read stored vectors (N, D) float32 as the batches ((vectors, targets), targets) of one epoch."""
+def vector_batches(
+    vectors: np.ndarray,
+    targets: np.ndarray,
+    batch_size: int,
+    shuffle_key: tuple[int, int],
+    drop_remainder: bool = True,
+) -> tf.data.Dataset:
+    """Read stored vectors (N, D) float32 as the batches ((vectors, targets), targets) of one
+    epoch.
+    """
     order = epoch_order(len(vectors), *shuffle_key)
-    return tf.data.Dataset.from_tensor_slices(((vectors[order], targets[order]), targets[order])).batch(batch_size, drop_remainder).prefetch(2)
+    return (
+        tf.data.Dataset.from_tensor_slices(((vectors[order], targets[order]), targets[order]))
+        .batch(batch_size, drop_remainder)
+        .prefetch(2)
+    )

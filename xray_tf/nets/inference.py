@@ -1,4 +1,6 @@
-"""Forward passes over many rows: batches in, arrays of the named points out, in constant memory beside the results."""
+"""Forward passes over many rows: batches in, arrays of the named points out, in constant memory
+beside the results.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,14 @@ Run = Callable[..., list[np.ndarray]]
 _COMPILED: WeakKeyDictionary[keras.Model, dict[tuple[str, ...], Run]] = WeakKeyDictionary()
 
 
-def forward(model: keras.Model, pixels: np.ndarray, indices: Sequence[int] | None = None, points: tuple[str, ...] = ("logits",),
-            batch_size: int = 64, progress: Callable[[int], None] | None = None) -> dict[str, np.ndarray]:
+def forward(
+    model: keras.Model,
+    pixels: np.ndarray,
+    indices: Sequence[int] | None = None,
+    points: tuple[str, ...] = ("logits",),
+    batch_size: int = 64,
+    progress: Callable[[int], None] | None = None,
+) -> dict[str, np.ndarray]:
     """Run a model over rows of a pixel array.
 
     Args:
@@ -34,7 +42,10 @@ def forward(model: keras.Model, pixels: np.ndarray, indices: Sequence[int] | Non
     """
     indices = np.arange(len(pixels)) if indices is None else np.asarray(indices)
     run = _compiled(model, points)
-    results = {p: np.empty((len(indices), *model.get_layer(p).output.shape[1:]), np.float32) for p in points}
+    results = {
+        p: np.empty((len(indices), *model.get_layer(p).output.shape[1:]), np.float32)
+        for p in points
+    }
     done = 0
     for images in batches(pixels, indices, batch_size=batch_size):
         count = int(images.shape[0])
@@ -54,13 +65,17 @@ def _compiled(model: keras.Model, points: tuple[str, ...]) -> Run:
 
 
 def _compile(inner: keras.Model) -> Run:
-    """Return images (B, H, W, 1) -> one array a point; under TensorFlow traced once, for any number of rows and for good."""
+    """Return images (B, H, W, 1) -> one array a point; under TensorFlow traced once, for any number
+    of rows and for good.
+    """
     if keras.backend.backend() != "tensorflow":
         return lambda images: _listed(inner.predict_on_batch(np.asarray(images)))
     import tensorflow as tf
 
     signature = tf.TensorSpec((None, *inner.input.shape[1:]), tf.float32)
-    traced = tf.function(lambda images: inner(images, training=False)).get_concrete_function(signature)
+    traced = tf.function(lambda images: inner(images, training=False)).get_concrete_function(
+        signature
+    )
     return lambda images: [value.numpy() for value in _listed(traced(images))]
 
 

@@ -1,4 +1,6 @@
-"""A model <-> a `.keras` file: float32 and stock layers only on the way out, nothing but stock layers on the way in."""
+"""A model <-> a `.keras` file: float32 and stock layers only on the way out, nothing but stock
+layers on the way in.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +14,22 @@ import keras
 
 from xray_tf.artifact import ArtifactError
 
-_STOCK_MODULES = {f"keras.{name}": getattr(keras, name) for name in ("layers", "initializers", "regularizers", "constraints")}
-_STOCK_OTHERS = {("keras", "DTypePolicy"), ("keras.src.models.functional", "Functional"), (None, "__keras_tensor__")}
+_STOCK_MODULES = {
+    f"keras.{name}": getattr(keras, name)
+    for name in ("layers", "initializers", "regularizers", "constraints")
+}
+_STOCK_OTHERS = {
+    ("keras", "DTypePolicy"),
+    ("keras.src.models.functional", "Functional"),
+    (None, "__keras_tensor__"),
+}
 _BRINGS_CODE = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
 
 
 def in_float32(model: keras.Model) -> keras.Model:
-    """Return the same net with the same weights, all of it computing in float32; a saved `.keras` keeps its policy otherwise."""
+    """Return the same net with the same weights, all of it computing in float32; a saved `.keras`
+    keeps its policy otherwise.
+    """
     if all(layer.dtype_policy.compute_dtype == "float32" for layer in model.layers):
         return model
 
@@ -41,9 +52,19 @@ def save_model(model: keras.Model, path: str | os.PathLike) -> None:
         ValueError: the model holds a layer that is not stock Keras.
     """
     model = in_float32(model)
-    odd = sorted({type(layer).__name__ for layer in model.layers if getattr(keras.layers, type(layer).__name__, None) is not type(layer)} - {"Functional"})
+    odd = sorted(
+        {
+            type(layer).__name__
+            for layer in model.layers
+            if getattr(keras.layers, type(layer).__name__, None) is not type(layer)
+        }
+        - {"Functional"}
+    )
     if odd:
-        raise ValueError(f"A saved model holds stock Keras layers only, so that plain Keras opens it. Received: {odd}")
+        raise ValueError(
+            "A saved model holds stock Keras layers only, so that plain Keras opens "
+            f"it. Received: {odd}"
+        )
     model.save(path)
 
 
@@ -58,11 +79,16 @@ def load_model(path: str | os.PathLike) -> keras.Model:
         refuse_foreign_classes(path)
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
-        raise ArtifactError(f"{path} cannot be opened as a Keras model of stock layers: {error} Copy or train it again.") from error
+        raise ArtifactError(
+            f"{path} cannot be opened as a Keras model of stock layers: {error} "
+            "Copy or train it again."
+        ) from error
 
 
 def refuse_foreign_classes(path: str | Path) -> None:
-    """Raise ValueError unless the `.keras` file names only stock Keras classes that bring no code along; to be called before it is loaded."""
+    """Raise ValueError unless the `.keras` file names only stock Keras classes that bring no code
+    along; to be called before it is loaded.
+    """
     with zipfile.ZipFile(path) as archive:
         config = json.loads(archive.read("config.json"))
     config.pop("compile_config", None)  # never read: models are opened with compile=False
@@ -71,7 +97,10 @@ def refuse_foreign_classes(path: str | Path) -> None:
         item = pending.pop()
         if isinstance(item, dict):
             if "class_name" in item and not _is_stock(item):
-                raise ValueError(f"{path} names {item.get('module')}.{item['class_name']}, which is no stock Keras layer. It is refused.")
+                raise ValueError(
+                    f"{path} names {item.get('module')}.{item['class_name']}, which "
+                    "is no stock Keras layer. It is refused."
+                )
             pending += item.values()
         elif isinstance(item, list):
             pending += item
@@ -82,4 +111,6 @@ def _is_stock(item: dict[str, Any]) -> bool:
     if (module, name) in _STOCK_OTHERS:
         return item.get("registered_name") in (None, name)
     found = getattr(_STOCK_MODULES.get(module), str(name), None)
-    return isinstance(found, type) and name not in _BRINGS_CODE and item.get("registered_name") is None
+    return (
+        isinstance(found, type) and name not in _BRINGS_CODE and item.get("registered_name") is None
+    )

@@ -1,6 +1,8 @@
-"""The exported model: a TensorFlow SavedModel that a service loads with neither Keras nor xray_tf, bytes or pixels in, answers and heat maps out.
+"""The exported model: a TensorFlow SavedModel that a service loads with neither Keras nor xray_tf,
+bytes or pixels in, answers and heat maps out.
 
-The graph repeats the decoding rule of `data.decoding` step by step, so that a service sees what training saw.
+The graph repeats the decoding rule of `data.decoding` step by step, so that a service sees what
+training saw.
 """
 
 from __future__ import annotations
@@ -15,26 +17,25 @@ import numpy as np
 import tensorflow as tf
 
 from xray_tf.artifact import Card
-from xray_tf.data.decoding import (
+from xray_tf.data.pixels.decoding import (
     DECODING_RULE,
-    GREY_SHIFT,
-    GREY_WEIGHTS,
     JPEG_SIGNATURE,
-    MAX_PIXELS,
-    MIN_SIDE,
     PNG_SIGNATURE,
     RESIZE_MODES,
     decode,
 )
+from xray_tf.data.pixels.header import GREY_SHIFT, GREY_WEIGHTS, MAX_PIXELS, MIN_SIDE
 from xray_tf.nets.classifier import derive
-from xray_tf.nets.gradcam import grad_cam_weights, score_of, weighted_evidence
+from xray_tf.nets.heatmaps.gradcam import grad_cam_weights, score_of, weighted_evidence
 from xray_tf.nets.keras_file import in_float32
 
 PIXELS_TOLERANCE = 1e-4
 ENCODED_TOLERANCE = 1e-2
 PARITY_BATCH = 16
-_COMPARED = {"probability": "", "embedding": "_embedding", "heatmap": "_heatmap"}  # output: how its difference is called in the record
-_TINY = 1e-12  # the floor `stats.operating_points.decide` puts under a probability before its logarithm
+# output: how its difference is called in the record
+_COMPARED = {"probability": "", "embedding": "_embedding", "heatmap": "_heatmap"}
+# the floor `stats.operating_points.decide` puts under a probability before its logarithm
+_TINY = 1e-12
 
 
 class ParityError(ValueError):
@@ -44,19 +45,22 @@ class ParityError(ValueError):
 def export_serving(model: keras.Model, folder: str | os.PathLike, card: Card) -> None:
     """Write a classifier as a TensorFlow SavedModel, its weights stored once, in float32.
 
-    Endpoints, each a signature and an attribute of what `tf.saved_model.load` returns (keep that object in a variable: its
-    functions do not keep the weights alive by themselves):
+    Endpoints, each a signature and an attribute of what `tf.saved_model.load` returns (keep that
+    object in a variable: its functions do not keep the weights alive by themselves):
         encoded (also `serving_default`): (B,) string, bytes of JPEG or PNG files.
         pixels: (B, H, W) uint8 in [0, 255], grey, any size.
-        explain_encoded, explain_pixels: the same inputs; as attributes they take a second one, `class_index`, () int64: the class to explain in
-            all of them, by default -1, the one decided.
+        explain_encoded, explain_pixels: the same inputs; as attributes they take a second one,
+            `class_index`, () int64: the class to explain in all of them, by default -1, the one
+            decided.
     All give, and give nothing for B = 0,
-        probability: (B, K) float32, calibrated by the card's temperature, in the order of its class names.
+        probability: (B, K) float32, calibrated by the card's temperature, in the order of its class
+            names.
         decision: (B,) int64, class index at the card's default operating point.
         logits: (B, L) float32, not calibrated; L is 1 or K.
         embedding: (B, D) float32.
     and those that explain
-        heatmap: (B, S, S) float32 in [0, 1], Grad-CAM of the layer `features` over the square that the model saw; all zero where nothing speaks for the class.
+        heatmap: (B, S, S) float32 in [0, 1], Grad-CAM of the layer `features` over the square that
+            the model saw; all zero where nothing speaks for the class.
         explained: (B,) int64, the class it is for.
 
     Args:
@@ -69,32 +73,64 @@ def export_serving(model: keras.Model, folder: str | os.PathLike, card: Card) ->
         ValueError: the model and the card do not fit together.
     """
     if keras.backend.backend() != "tensorflow":
-        raise RuntimeError(f"A SavedModel is TensorFlow's: set KERAS_BACKEND=tensorflow to export. Received: {keras.backend.backend()!r}.")
+        raise RuntimeError(
+            "A SavedModel is TensorFlow's: set KERAS_BACKEND=tensorflow to "
+            f"export. Received: {keras.backend.backend()!r}."
+        )
     whole = in_float32(model)
     network = derive(whole, "features", "embedding", "logits")
     size, point = _check_card(card, network)
-    answer = _answer(derive(whole, "features"), keras.Model(network.outputs[0], network.outputs[1:]), card.temperature, point)
+    answer = _answer(
+        derive(whole, "features"),
+        keras.Model(network.outputs[0], network.outputs[1:]),
+        card.temperature,
+        point,
+    )
     decode_one, fit = _decoder(size, card.preprocessing["resize"])
 
-    # The module tracks the plain variables and never the Keras model, whose own tracking would store them a second time.
+    # The module tracks the plain variables and never the Keras model, whose own tracking would
+    # store them a second time.
     module = tf.Module(name="xray_tf")
     module.stored_weights = [weight.value for weight in network.weights]
     signatures = _add_endpoints(module, answer, decode_one, fit, size, len(card.class_names))
     tf.saved_model.save(module, os.fspath(folder), signatures=signatures)
 
 
-def _add_endpoints(module: tf.Module, answer: Callable[..., dict[str, tf.Tensor]], decode_one: Callable, fit: Callable, size: int,
-                   classes: int) -> dict[str, Callable]:
-    """Give the module its functions and return its signatures; these know no optional input, so they explain the class decided."""
-    files, grey = tf.TensorSpec([None], tf.string, name="encoded"), tf.TensorSpec([None, None, None], tf.uint8, name="pixels")
+def _add_endpoints(
+    module: tf.Module,
+    answer: Callable[..., dict[str, tf.Tensor]],
+    decode_one: Callable,
+    fit: Callable,
+    size: int,
+    classes: int,
+) -> dict[str, Callable]:
+    """Give the module its functions and return its signatures; these know no optional input, so
+    they explain the class decided.
+    """
+    files, grey = (
+        tf.TensorSpec([None], tf.string, name="encoded"),
+        tf.TensorSpec([None, None, None], tf.uint8, name="pixels"),
+    )
     one_class, decided = tf.TensorSpec([], tf.int64, name="class_index"), tf.constant(-1, tf.int64)
 
     def decode_all(encoded: tf.Tensor) -> tf.Tensor:
-        return tf.map_fn(decode_one, encoded, fn_output_signature=tf.TensorSpec((size, size), tf.float32))
+        return tf.map_fn(
+            decode_one, encoded, fn_output_signature=tf.TensorSpec((size, size), tf.float32)
+        )
 
     def checked(class_index: tf.Tensor) -> tf.Tensor:
         inside = tf.logical_and(class_index >= -1, class_index < classes)
-        with tf.control_dependencies([tf.debugging.Assert(inside, [f"class_index must be -1 (the class decided) or from 0 to {classes - 1}:", class_index])]):
+        with tf.control_dependencies(
+            [
+                tf.debugging.Assert(
+                    inside,
+                    [
+                        f"class_index must be -1 (the class decided) or from 0 to {classes - 1}:",
+                        class_index,
+                    ],
+                )
+            ]
+        ):
             return tf.identity(class_index)
 
     @tf.function(input_signature=[files])
@@ -106,112 +142,213 @@ def _add_endpoints(module: tf.Module, answer: Callable[..., dict[str, tf.Tensor]
         return answer(fit(pixels))
 
     @tf.function(input_signature=[files, one_class])
-    def explain_encoded(encoded: tf.Tensor, class_index: tf.Tensor = decided) -> dict[str, tf.Tensor]:
+    def explain_encoded(
+        encoded: tf.Tensor, class_index: tf.Tensor = decided
+    ) -> dict[str, tf.Tensor]:
         return answer(decode_all(encoded), checked(class_index))
 
     @tf.function(input_signature=[grey, one_class])
     def explain_pixels(pixels: tf.Tensor, class_index: tf.Tensor = decided) -> dict[str, tf.Tensor]:
         return answer(fit(pixels), checked(class_index))
 
-    module.encoded, module.pixels, module.explain_encoded, module.explain_pixels = encoded, pixels, explain_encoded, explain_pixels
-    return {"serving_default": encoded, "encoded": encoded, "pixels": pixels,
-            "explain_encoded": tf.function(lambda encoded: explain_encoded(encoded), input_signature=[files]),
-            "explain_pixels": tf.function(lambda pixels: explain_pixels(pixels), input_signature=[grey])}
+    module.encoded, module.pixels, module.explain_encoded, module.explain_pixels = (
+        encoded,
+        pixels,
+        explain_encoded,
+        explain_pixels,
+    )
+    return {
+        "serving_default": encoded,
+        "encoded": encoded,
+        "pixels": pixels,
+        "explain_encoded": tf.function(
+            lambda encoded: explain_encoded(encoded), input_signature=[files]
+        ),
+        "explain_pixels": tf.function(
+            lambda pixels: explain_pixels(pixels), input_signature=[grey]
+        ),
+    }
 
 
-def _answer(trunk: keras.Model, head: keras.Model, temperature: float, point: dict[str, Any]) -> Callable[..., dict[str, tf.Tensor]]:
-    """Return the function squares (B, S, S) float32, class_index () int64 or None -> outputs by name, heat maps among them where a class is given."""
+def _answer(
+    trunk: keras.Model, head: keras.Model, temperature: float, point: dict[str, Any]
+) -> Callable[..., dict[str, tf.Tensor]]:
+    """Return the function squares (B, S, S) float32, class_index () int64 or None -> outputs by
+    name, heat maps among them where a class is given.
+    """
 
     def answer(squares: tf.Tensor, class_index: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
         rows = tf.shape(squares)[0]
-        # Batch normalisation fails on no rows: an empty batch runs as one blank image, whose answers are cut off
+        # Batch normalisation fails on no rows: an empty batch runs as one blank image, whose
+        # answers are cut off
         images = tf.pad(squares, [[0, tf.cast(rows == 0, tf.int32)], [0, 0], [0, 0]])[..., None]
         features = trunk(images, training=False)
         with tf.GradientTape() as tape:
             tape.watch(features)
             embedding, logits = head(features, training=False)
             probability, decision = _decide(logits, temperature, point)
-            explained = decision if class_index is None else tf.where(class_index < 0, decision, class_index)
+            explained = (
+                decision
+                if class_index is None
+                else tf.where(class_index < 0, decision, class_index)
+            )
             score, _ = score_of(logits, tf.cast(explained, tf.int32))
-        found = {"probability": tf.cast(probability, tf.float32), "decision": decision, "logits": logits, "embedding": embedding}
+        found = {
+            "probability": tf.cast(probability, tf.float32),
+            "decision": decision,
+            "logits": logits,
+            "embedding": embedding,
+        }
         if class_index is not None:
-            evidence = weighted_evidence(features, tape.gradient(score, features), grad_cam_weights, tf.shape(images)[1:3])
+            evidence = weighted_evidence(
+                features, tape.gradient(score, features), grad_cam_weights, tf.shape(images)[1:3]
+            )
             most = tf.reduce_max(evidence, (1, 2), keepdims=True)
             found |= {"heatmap": tf.math.divide_no_nan(evidence, most), "explained": explained}
         return {name: values[:rows] for name, values in found.items()}
+
     return answer
 
 
-def check_parity(folder: str | os.PathLike, card: Card, python: Callable[[np.ndarray, np.ndarray], dict[str, np.ndarray]],
-                 files: Sequence[bytes | str | os.PathLike], pixels: np.ndarray) -> dict[str, Any]:
+def check_parity(
+    folder: str | os.PathLike,
+    card: Card,
+    python: Callable[[np.ndarray, np.ndarray], dict[str, np.ndarray]],
+    files: Sequence[bytes | str | os.PathLike],
+    pixels: np.ndarray,
+) -> dict[str, Any]:
     """Compare every endpoint of a SavedModel with the Python path.
 
     Args:
         folder: what `export_serving` wrote.
         card: the one it was written with.
-        python: (N, S, S) uint8 and the classes (N,) int64 to explain -> `probability` (N, K) calibrated, `embedding` (N, D), `heatmap` (N, S, S).
-        files: JPEG or PNG files, as bytes or paths; decoded in Python for `python`, given as bytes to the graph.
+        python: (N, S, S) uint8 and the classes (N,) int64 to explain -> `probability` (N, K)
+            calibrated, `embedding` (N, D), `heatmap` (N, S, S).
+        files: JPEG or PNG files, as bytes or paths; decoded in Python for `python`, given as bytes
+            to the graph.
         pixels: (N, S, S) uint8 at model size.
 
     Returns:
-        For the record: the largest absolute differences on `pixels` and `encoded` bytes, of the probability and, as `pixels_embedding` and so on,
-        of the embedding (divided by its largest value where that is above 1) and the heat map; how many rows and files were compared, and the two tolerances.
+        For the record: the largest absolute differences on `pixels` and `encoded` bytes, of the
+            probability and, as `pixels_embedding` and so on,
+        of the embedding (divided by its largest value where that is above 1) and the heat map; how
+        many rows and files were compared, and the two tolerances.
 
     Raises:
         ParityError: a difference exceeds its tolerance, 1e-4 on pixels or 1e-2 on encoded bytes.
         ValueError: nothing to compare.
     """
     if not len(files) or not len(pixels):
-        raise ValueError(f"parity is checked on at least one file and one row of pixels. Received: {len(files)} files, {len(pixels)} rows.")
+        raise ValueError(
+            "parity is checked on at least one file and one row of pixels. "
+            f"Received: {len(files)} files, {len(pixels)} rows."
+        )
     size, resize = card.preprocessing["image_size"], card.preprocessing["resize"]
     served = tf.saved_model.load(os.fspath(folder))
     found = {kind + suffix: 0.0 for kind in ("pixels", "encoded") for suffix in _COMPARED.values()}
 
-    def compare(kind: str, squares: np.ndarray, plain: dict[str, tf.Tensor], explained: dict[str, tf.Tensor]) -> None:
+    def compare(
+        kind: str, squares: np.ndarray, plain: dict[str, tf.Tensor], explained: dict[str, tf.Tensor]
+    ) -> None:
         expected = python(squares, explained["explained"].numpy())
         for name, suffix in _COMPARED.items():
             scale = max(1.0, float(np.abs(expected[name]).max()))
             for answer in (plain, explained):
                 if name in answer:
                     difference = np.abs(answer[name].numpy() - expected[name]).max() / scale
-                    found[kind + suffix] = float(np.maximum(found[kind + suffix], difference))  # keeps NaN
+                    # keeps NaN
+                    found[kind + suffix] = float(np.maximum(found[kind + suffix], difference))
 
     for start in range(0, len(pixels), PARITY_BATCH):
-        squares = np.asarray(pixels[start:start + PARITY_BATCH])
-        compare("pixels", squares, served.pixels(tf.constant(squares)), served.explain_pixels(tf.constant(squares)))
+        squares = np.asarray(pixels[start : start + PARITY_BATCH])
+        compare(
+            "pixels",
+            squares,
+            served.pixels(tf.constant(squares)),
+            served.explain_pixels(tf.constant(squares)),
+        )
     for start in range(0, len(files), PARITY_BATCH):
-        data = [file if isinstance(file, bytes) else Path(file).read_bytes() for file in files[start:start + PARITY_BATCH]]
+        data = [
+            file if isinstance(file, bytes) else Path(file).read_bytes()
+            for file in files[start : start + PARITY_BATCH]
+        ]
         squares = np.stack([decode(d, size, resize) for d in data])
-        compare("encoded", squares, served.encoded(tf.constant(data)), served.explain_encoded(tf.constant(data)))
+        compare(
+            "encoded",
+            squares,
+            served.encoded(tf.constant(data)),
+            served.explain_encoded(tf.constant(data)),
+        )
     for kind, tolerance in (("pixels", PIXELS_TOLERANCE), ("encoded", ENCODED_TOLERANCE)):
         for name, suffix in _COMPARED.items():
             if not found[kind + suffix] <= tolerance:
-                raise ParityError(f"The SavedModel's {name} differs from Python's by {found[kind + suffix]:.3g} on {kind}; at most {tolerance:g} is allowed. "
-                                  "It must not be served; export again, and report it if it stays.")
-    return {**found, "pixel_rows": len(pixels), "encoded_files": len(files), "pixels_tolerance": PIXELS_TOLERANCE, "encoded_tolerance": ENCODED_TOLERANCE}
+                raise ParityError(
+                    f"The SavedModel's {name} differs from Python's by "
+                    f"{found[kind + suffix]:.3g} on {kind}; at most {tolerance:g} is allowed. "
+                    "It must not be served; export again, and report it if it stays."
+                )
+    return {
+        **found,
+        "pixel_rows": len(pixels),
+        "encoded_files": len(files),
+        "pixels_tolerance": PIXELS_TOLERANCE,
+        "encoded_tolerance": ENCODED_TOLERANCE,
+    }
 
 
 def _check_card(card: Card, network: keras.Model) -> tuple[int, dict[str, Any]]:
     """Return (image size, default operating point) of a card that fits the network."""
-    logits, classes, side = network.outputs[-1].shape[-1], len(card.class_names), network.inputs[0].shape[1]
+    logits, classes, side = (
+        network.outputs[-1].shape[-1],
+        len(card.class_names),
+        network.inputs[0].shape[1],
+    )
     if logits != (1 if classes == 2 and logits == 1 else classes):
-        raise ValueError(f"the head must have one logit a class, or one for two classes. Received: {logits} logits, class names {card.class_names}.")
+        raise ValueError(
+            "the head must have one logit a class, or one for two classes. "
+            f"Received: {logits} logits, class names {card.class_names}."
+        )
     preprocessing = card.preprocessing
-    if preprocessing.get("resize") not in RESIZE_MODES or preprocessing.get("image_size") != side or preprocessing.get("decoding") != DECODING_RULE:
-        raise ValueError(f"the card's preprocessing must name image_size {side}, a resize of {RESIZE_MODES} and decoding rule {DECODING_RULE}. "
-                         f"Received: {preprocessing!r}. A model of an older rule is exported by the version that trained it.")
+    if (
+        preprocessing.get("resize") not in RESIZE_MODES
+        or preprocessing.get("image_size") != side
+        or preprocessing.get("decoding") != DECODING_RULE
+    ):
+        raise ValueError(
+            f"the card's preprocessing must name image_size {side}, a resize of "
+            f"{RESIZE_MODES} and decoding rule {DECODING_RULE}. "
+            f"Received: {preprocessing!r}. A model of an older rule is exported by "
+            "the version that trained it."
+        )
     point = card.operating_points.get(card.default_operating_point)
-    if point is None or ("threshold" in point) == ("offsets" in point) or "threshold" in point and classes != 2 \
-            or "offsets" in point and len(point["offsets"]) != classes:
-        raise ValueError("the card's default operating point must have a threshold (two classes) or one offset a class. "
-                         f"Received: {card.default_operating_point!r} of {card.operating_points!r}.")
+    if (
+        point is None
+        or ("threshold" in point) == ("offsets" in point)
+        or "threshold" in point
+        and classes != 2
+        or "offsets" in point
+        and len(point["offsets"]) != classes
+    ):
+        raise ValueError(
+            "the card's default operating point must have a threshold (two classes) "
+            "or one offset a class. "
+            f"Received: {card.default_operating_point!r} of {card.operating_points!r}."
+        )
     return side, point
 
 
-def _decide(logits: tf.Tensor, temperature: float, point: dict[str, Any]) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return probabilities (B, K) float64 and decisions (B,) int64, in double precision as `stats.operating_points` does."""
+def _decide(
+    logits: tf.Tensor, temperature: float, point: dict[str, Any]
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return probabilities (B, K) float64 and decisions (B,) int64, in double precision as
+    `stats.operating_points` does.
+    """
     scaled = tf.cast(logits, tf.float64) / temperature
-    probability = tf.concat([tf.sigmoid(-scaled), tf.sigmoid(scaled)], -1) if logits.shape[-1] == 1 else tf.nn.softmax(scaled)
+    probability = (
+        tf.concat([tf.sigmoid(-scaled), tf.sigmoid(scaled)], -1)
+        if logits.shape[-1] == 1
+        else tf.nn.softmax(scaled)
+    )
     if "threshold" in point:
         return probability, tf.cast(probability[:, 1] >= point["threshold"], tf.int64)
     offsets = tf.constant(point["offsets"], tf.float64)
@@ -220,19 +357,38 @@ def _decide(logits: tf.Tensor, temperature: float, point: dict[str, Any]) -> tup
 
 @tf.function  # kept once in the graph, however often it is called
 def _area_weights(source: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
-    """Return (target, source) float32, each row the mean over its stretch of the source: `tf.image.resize` is off by 0.005 grey levels, OpenCV by 0.00005."""
+    """Return (target, source) float32, each row the mean over its stretch of the source:
+    `tf.image.resize` is off by 0.005 grey levels, OpenCV by 0.00005.
+    """
     ends = tf.cast(tf.range(target + 1) * source, tf.float64) / tf.cast(target, tf.float64)
-    covered = tf.clip_by_value(ends[:, None] - tf.cast(tf.range(source), tf.float64), 0, 1)  # how much of each source pixel lies before each end
+    # how much of each source pixel lies before each end
+    covered = tf.clip_by_value(ends[:, None] - tf.cast(tf.range(source), tf.float64), 0, 1)
     return tf.cast((covered[1:] - covered[:-1]) * tf.cast(target / source, tf.float64), tf.float32)
 
 
-def _decoder(size: int, resize: str) -> tuple[Callable[[tf.Tensor], tf.Tensor], Callable[[tf.Tensor], tf.Tensor]]:
-    """Return the graph's twins of `data.decoding`: decode (bytes of one file) and resize_pixels ((B, H, W)), both to float32 squares."""
+def _decoder(
+    size: int, resize: str
+) -> tuple[Callable[[tf.Tensor], tf.Tensor], Callable[[tf.Tensor], tf.Tensor]]:
+    """Return the graph's twins of `data.decoding`: decode (bytes of one file) and resize_pixels
+    ((B, H, W)), both to float32 squares.
+    """
 
     def check(height: tf.Tensor, width: tf.Tensor) -> list[tf.Operation]:
-        pixels, shorter = tf.cast(height, tf.int64) * tf.cast(width, tf.int64), tf.minimum(height, width)
-        return [tf.debugging.Assert(tf.logical_and(pixels <= MAX_PIXELS, tf.cast(shorter, tf.int64) >= MIN_SIDE),
-                                    [f"An image must have at most {MAX_PIXELS:,} pixels and no side below {MIN_SIDE}; height, width:", height, width])]
+        pixels, shorter = (
+            tf.cast(height, tf.int64) * tf.cast(width, tf.int64),
+            tf.minimum(height, width),
+        )
+        return [
+            tf.debugging.Assert(
+                tf.logical_and(pixels <= MAX_PIXELS, tf.cast(shorter, tf.int64) >= MIN_SIDE),
+                [
+                    f"An image must have at most {MAX_PIXELS:,} pixels and no "
+                    f"side below {MIN_SIDE}; height, width:",
+                    height,
+                    width,
+                ],
+            )
+        ]
 
     def jpeg(data: tf.Tensor) -> tf.Tensor:
         shape = tf.io.extract_jpeg_shape(data)
@@ -240,15 +396,22 @@ def _decoder(size: int, resize: str) -> tuple[Callable[[tf.Tensor], tf.Tensor], 
             data = tf.identity(data)
 
         def read(ratio: int) -> Callable[[], tf.Tensor]:
-            return lambda: tf.io.decode_jpeg(data, channels=1, ratio=ratio, dct_method="INTEGER_ACCURATE")[..., 0]
+            return lambda: tf.io.decode_jpeg(
+                data, channels=1, ratio=ratio, dct_method="INTEGER_ACCURATE"
+            )[..., 0]
 
         return tf.cond(tf.minimum(shape[0], shape[1]) >= 2 * size, read(2), read(1))
 
     def png(data: tf.Tensor) -> tf.Tensor:
-        signed = tf.debugging.Assert(tf.strings.substr(data, 0, len(PNG_SIGNATURE)) == PNG_SIGNATURE, ["Expected the bytes of JPEG or PNG files."])
+        signed = tf.debugging.Assert(
+            tf.strings.substr(data, 0, len(PNG_SIGNATURE)) == PNG_SIGNATURE,
+            ["Expected the bytes of JPEG or PNG files."],
+        )
         with tf.control_dependencies([signed]):
             sides = tf.reshape(tf.io.decode_raw(tf.strings.substr(data, 16, 8), tf.uint8), (2, 4))
-        sides = tf.reduce_sum(tf.cast(sides, tf.int64) * tf.constant([1 << 24, 1 << 16, 1 << 8, 1], tf.int64), -1)
+        sides = tf.reduce_sum(
+            tf.cast(sides, tf.int64) * tf.constant([1 << 24, 1 << 16, 1 << 8, 1], tf.int64), -1
+        )
         with tf.control_dependencies(check(sides[1], sides[0])):
             colour = tf.cast(tf.io.decode_png(tf.identity(data), channels=3), tf.int32)
         grey = tf.reduce_sum(colour * tf.constant(GREY_WEIGHTS), -1) + (1 << GREY_SHIFT - 1)
@@ -259,10 +422,16 @@ def _decoder(size: int, resize: str) -> tuple[Callable[[tf.Tensor], tf.Tensor], 
         sides = tf.cast(tf.stack([height, width]), tf.int32)
 
         def area() -> tf.Tensor:
-            return tf.matmul(tf.matmul(_area_weights(shape[1], sides[0]), images), _area_weights(shape[2], sides[1]), transpose_b=True)
+            return tf.matmul(
+                tf.matmul(_area_weights(shape[1], sides[0]), images),
+                _area_weights(shape[2], sides[1]),
+                transpose_b=True,
+            )
 
         shrinks = tf.logical_and(sides[0] <= shape[1], sides[1] <= shape[2])
-        scaled = tf.cond(shrinks, area, lambda: tf.image.resize(images[..., None], sides, "bilinear")[..., 0])
+        scaled = tf.cond(
+            shrinks, area, lambda: tf.image.resize(images[..., None], sides, "bilinear")[..., 0]
+        )
         return tf.clip_by_value(tf.floor(scaled + 0.5), 0.0, 255.0)
 
     def fit(images: tf.Tensor) -> tf.Tensor:  # (B, H, W) uint8 -> (B, S, S) float32
@@ -273,12 +442,18 @@ def _decoder(size: int, resize: str) -> tuple[Callable[[tf.Tensor], tf.Tensor], 
         elif resize == "crop":
             side = tf.minimum(height, width)
             top, left = (height - side) // 2, (width - side) // 2
-            squares = scale(images[:, top:top + side, left:left + side], size, size)
+            squares = scale(images[:, top : top + side, left : left + side], size, size)
         else:
             longer = tf.maximum(height, width)
-            new_height, new_width = (tf.maximum((2 * side * size + longer) // (2 * longer), 1) for side in (height, width))
+            new_height, new_width = (
+                tf.maximum((2 * side * size + longer) // (2 * longer), 1)
+                for side in (height, width)
+            )
             top, left = (size - new_height) // 2, (size - new_width) // 2
-            squares = tf.pad(scale(images, new_height, new_width), [[0, 0], [top, size - new_height - top], [left, size - new_width - left]])
+            squares = tf.pad(
+                scale(images, new_height, new_width),
+                [[0, 0], [top, size - new_height - top], [left, size - new_width - left]],
+            )
         return tf.ensure_shape(squares, (None, size, size))
 
     def decode_one(data: tf.Tensor) -> tf.Tensor:  # () string -> (S, S) float32

@@ -1,1 +1,3 @@
-"""Figures of merit and estimators on arrays and tables: the only room with scikit-learn and SciPy."""
+"""Figures of merit and estimators on arrays and tables: the only room with scikit-learn and
+SciPy.
+"""

@@ -1,18 +1,22 @@
-"""Numbers for decided, calibrated predictions, each with a 95 % interval bootstrapped by patient: arrays in, one JSON-able dict out.
+"""Numbers for decided, calibrated predictions, each with a 95 % interval bootstrapped by patient:
+arrays in, one JSON-able dict out.
 
 The dict is the layout of `metrics.json`:
 
-    {"split": "test", "operating_point": "balanced", "split_by": "patient", "class_names": ["normal", "pneumonia"],
+    {"split": "test", "operating_point": "balanced", "split_by": "patient", "class_names":
+    ["normal", "pneumonia"],
      "rows": 700, "patients": 400 or null, "class_counts": {"normal": 200, ...},
-     "chance": {"class": "pneumonia", "accuracy": 0.71},                 the accuracy of always saying the commonest class
-     "interval": {"kind": "95 % percentile bootstrap by patient", "level": 0.95, "unit": "patient", "units": 400, "replicates": 2000, "seed": 0},
-     "metrics": {"accuracy": {"value": 0.93, "low": 0.91, "high": 0.95}, ...},     the keys of DEFINITIONS, in its order
-     "per_class": {"normal": {"recall": {...}, "precision": {...}, "f1": {...}, "auroc": {...}, "auprc": {...}}, ...},
-     "confusion_matrix": [[190, 10], [39, 461]],                         rows: the true class, columns: the decided one
-     "definitions": {"accuracy": "...", ...}}
+     "chance": {"class": "pneumonia", "accuracy": 0.71},                 the accuracy of always
+     saying the commonest class "interval": {"kind": "95 % percentile bootstrap by patient",
+     "level": 0.95, "unit": "patient", "units": 400, "replicates": 2000, "seed": 0}, "metrics":
+     {"accuracy": {"value": 0.93, "low": 0.91, "high": 0.95}, ...},     the keys of DEFINITIONS, in
+     its order "per_class": {"normal": {"recall": {...}, "precision": {...}, "f1": {...}, "auroc":
+     {...}, "auprc": {...}}, ...}, "confusion_matrix": [[190, 10], [39, 461]],
+     rows: the true class, columns: the decided one "definitions": {"accuracy": "...", ...}}
 
-A number that does not exist for these rows (no positive row, one class only) is {"value": null, "low": null, "high": null,
-"reason": "..."}; replicates in which a number does not exist are left out of its interval, and "replicates" beside it counts the rest.
+A number that does not exist for these rows (no positive row, one class only) is {"value": null,
+"low": null, "high": null, "reason": "..."}; replicates in which a number does not exist are left
+out of its interval, and "replicates" beside it counts the rest.
 """
 
 from __future__ import annotations
@@ -24,32 +28,71 @@ import numpy as np
 
 LEVEL = 0.95
 ECE_BINS = 15
-_CHUNK = 1_000_000  # replicate x row cells at a time: some 40 MB in flight whatever the size of the table
+# replicate x row cells at a time: some 40 MB in flight whatever the size of the table
+_CHUNK = 1_000_000
 
 # name -> what it is for two classes ({last} is the last one's name), and for more
 DEFINITIONS = {
     "accuracy": ("share of rows decided rightly",) * 2,
     "balanced_accuracy": ("mean over classes of the recall",) * 2,
-    "sensitivity": ("recall: share of {last} rows that are called {last}", "mean over classes of the recall"),
-    "specificity": ("share of other rows that are not called {last}", "mean over classes of the one-versus-rest specificity"),
-    "ppv": ("precision: share of rows called {last} that are {last}", "mean over classes of the precision"),
-    "npv": ("share of rows not called {last} that are not {last}", "mean over classes of the one-versus-rest NPV"),
-    "f1": ("2 TP / (2 TP + FP + FN) of {last}", "mean over classes of the one-versus-rest F1 (macro F1)"),
-    "auroc": ("area under the ROC curve of {last}, ties count half", "mean over classes of the one-versus-rest area under the ROC curve, ties count half"),
-    "auprc": ("average precision of {last}: sum of precision x step in recall", "mean over classes of the one-versus-rest average precision"),
-    "brier": ("mean squared error of the probability of {last}, 0 to 1", "squared error summed over classes, mean over rows, 0 to 2 (Brier 1950)"),
-    "ece": (f"expected calibration error of the top class's probability, {ECE_BINS} equal-width bins (Guo et al. 2017, eq. 3); resampling adds noise, so "
-            "its interval leans upwards",) * 2,
+    "sensitivity": (
+        "recall: share of {last} rows that are called {last}",
+        "mean over classes of the recall",
+    ),
+    "specificity": (
+        "share of other rows that are not called {last}",
+        "mean over classes of the one-versus-rest specificity",
+    ),
+    "ppv": (
+        "precision: share of rows called {last} that are {last}",
+        "mean over classes of the precision",
+    ),
+    "npv": (
+        "share of rows not called {last} that are not {last}",
+        "mean over classes of the one-versus-rest NPV",
+    ),
+    "f1": (
+        "2 TP / (2 TP + FP + FN) of {last}",
+        "mean over classes of the one-versus-rest F1 (macro F1)",
+    ),
+    "auroc": (
+        "area under the ROC curve of {last}, ties count half",
+        "mean over classes of the one-versus-rest area under the ROC curve, ties count half",
+    ),
+    "auprc": (
+        "average precision of {last}: sum of precision x step in recall",
+        "mean over classes of the one-versus-rest average precision",
+    ),
+    "brier": (
+        "mean squared error of the probability of {last}, 0 to 1",
+        "squared error summed over classes, mean over rows, 0 to 2 (Brier 1950)",
+    ),
+    "ece": (
+        f"expected calibration error of the top class's probability, {ECE_BINS} equal-width "
+        "bins (Guo et al. 2017, eq. 3); resampling adds noise, so "
+        "its interval leans upwards",
+    )
+    * 2,
 }
 PER_CLASS = ("recall", "precision", "f1", "auroc", "auprc")
 
 
-def score(probabilities, labels, decided, patients: Sequence[str] | None, class_names: Sequence[str], replicates: int = 2000, seed: int = 0,
-          split: str = "test", operating_point: str = "", split_by: str = "patient") -> dict[str, Any]:
+def score(
+    probabilities,
+    labels,
+    decided,
+    patients: Sequence[str] | None,
+    class_names: Sequence[str],
+    replicates: int = 2000,
+    seed: int = 0,
+    split: str = "test",
+    operating_point: str = "",
+    split_by: str = "patient",
+) -> dict[str, Any]:
     """Score labelled rows.
 
-    Patients are drawn with replacement, all their rows together (cluster bootstrap; Field & Welsh 2007); a row without a
-    patient key counts as a patient of its own.
+    Patients are drawn with replacement, all their rows together (cluster bootstrap; Field & Welsh
+    2007); a row without a patient key counts as a patient of its own.
 
     Args:
         probabilities: (N, K) calibrated, in [0, 1], rows sum to 1; N >= 1.
@@ -73,30 +116,57 @@ def score(probabilities, labels, decided, patients: Sequence[str] | None, class_
     units = int(clusters.max()) + 1
     table = _Table(probabilities, labels, decided)
     values = table.numbers(np.ones((1, len(labels))))
-    drawn = [table.numbers(w) for w in cluster_weights(clusters, replicates, seed)] if units > 1 else []
+    drawn = (
+        [table.numbers(w) for w in cluster_weights(clusters, replicates, seed)] if units > 1 else []
+    )
     draws = {name: np.concatenate([d[name] for d in drawn]) for name in values} if drawn else {}
 
     def cell(name: str) -> dict[str, Any]:
-        return _cell(float(values[name][0]), draws.get(name), name, class_names, np.bincount(labels, minlength=len(class_names)))
+        return _cell(
+            float(values[name][0]),
+            draws.get(name),
+            name,
+            class_names,
+            np.bincount(labels, minlength=len(class_names)),
+        )
 
     counts = np.bincount(labels, minlength=len(class_names))
     unit = "patient" if named else "image"
     return {
-        "split": split, "operating_point": operating_point, "split_by": split_by, "class_names": list(class_names),
-        "rows": len(labels), "patients": units if named else None,
+        "split": split,
+        "operating_point": operating_point,
+        "split_by": split_by,
+        "class_names": list(class_names),
+        "rows": len(labels),
+        "patients": units if named else None,
         "class_counts": {n: int(c) for n, c in zip(class_names, counts, strict=True)},
-        "chance": {"class": class_names[int(counts.argmax())], "accuracy": float(counts.max() / counts.sum())},
-        "interval": {"kind": f"95 % percentile bootstrap by {unit}", "level": LEVEL, "unit": unit, "units": units,
-                     "replicates": int(replicates) if units > 1 else 0, "seed": int(seed)},
+        "chance": {
+            "class": class_names[int(counts.argmax())],
+            "accuracy": float(counts.max() / counts.sum()),
+        },
+        "interval": {
+            "kind": f"95 % percentile bootstrap by {unit}",
+            "level": LEVEL,
+            "unit": unit,
+            "units": units,
+            "replicates": int(replicates) if units > 1 else 0,
+            "seed": int(seed),
+        },
         "metrics": {name: cell(name) for name in DEFINITIONS},
-        "per_class": {n: {m: cell(f"{m}/{k}") for m in PER_CLASS} for k, n in enumerate(class_names)},
+        "per_class": {
+            n: {m: cell(f"{m}/{k}") for m in PER_CLASS} for k, n in enumerate(class_names)
+        },
         "confusion_matrix": confusion(labels, decided, len(class_names)).tolist(),
-        "definitions": {name: texts[len(class_names) > 2].format(last=class_names[-1]) for name, texts in DEFINITIONS.items()},
+        "definitions": {
+            name: texts[len(class_names) > 2].format(last=class_names[-1])
+            for name, texts in DEFINITIONS.items()
+        },
     }
 
 
 def epoch_scores(probabilities, labels) -> dict[str, float]:
-    """Return `loss` (mean negative log probability of the true class), `accuracy` of the argmax and `auroc` (macro), for a training loop.
+    """Return `loss` (mean negative log probability of the true class), `accuracy` of the argmax and
+    `auroc` (macro), for a training loop.
 
     Args:
         probabilities: (N, K) in [0, 1].
@@ -108,18 +178,27 @@ def epoch_scores(probabilities, labels) -> dict[str, float]:
     probabilities, labels = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
     true = probabilities[np.arange(len(labels)), labels]
     ones = np.ones((1, len(labels)))
-    areas = [_Ranking(probabilities[:, k], labels == k).areas(ones)[0][0] for k in ([1] if probabilities.shape[1] == 2 else range(probabilities.shape[1]))]
-    return {"loss": float(-np.log(np.maximum(true, 1e-7)).mean()), "accuracy": float((probabilities.argmax(axis=1) == labels).mean()),
-            "auroc": float(np.mean(areas))}
+    areas = [
+        _Ranking(probabilities[:, k], labels == k).areas(ones)[0][0]
+        for k in ([1] if probabilities.shape[1] == 2 else range(probabilities.shape[1]))
+    ]
+    return {
+        "loss": float(-np.log(np.maximum(true, 1e-7)).mean()),
+        "accuracy": float((probabilities.argmax(axis=1) == labels).mean()),
+        "auroc": float(np.mean(areas)),
+    }
 
 
 def confusion(labels, decided, classes: int) -> np.ndarray:
     """Count rows: (K, K) int64, rows the true class, columns the decided one."""
-    return np.bincount(np.asarray(labels) * classes + np.asarray(decided), minlength=classes * classes).reshape(classes, classes)
+    return np.bincount(
+        np.asarray(labels) * classes + np.asarray(decided), minlength=classes * classes
+    ).reshape(classes, classes)
 
 
 def cluster_weights(clusters: np.ndarray, replicates: int, seed: int) -> Iterator[np.ndarray]:
-    """Draw clusters with replacement and say how often each row comes up, some replicates at a time.
+    """Draw clusters with replacement and say how often each row comes up, some replicates at a
+    time.
 
     Args:
         clusters: (N,) int, 0 .. G-1, the cluster of each row.
@@ -135,7 +214,11 @@ def cluster_weights(clusters: np.ndarray, replicates: int, seed: int) -> Iterato
     for start in range(0, replicates, step):
         count = min(step, replicates - start)
         drawn = rng.integers(0, groups, size=(count, groups)) + groups * np.arange(count)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=count * groups).reshape(count, groups)[:, clusters].astype(np.float64)
+        yield (
+            np.bincount(drawn.ravel(), minlength=count * groups)
+            .reshape(count, groups)[:, clusters]
+            .astype(np.float64)
+        )
 
 
 def curves(probabilities, labels, positive: int) -> dict[str, np.ndarray]:
@@ -147,19 +230,34 @@ def curves(probabilities, labels, positive: int) -> dict[str, np.ndarray]:
         positive: its index.
 
     Returns:
-        `thresholds` (T,) falling; `true_positive_rate`, `false_positive_rate`, `precision` (T,) float64 of calling positive
-        what scores at least the threshold. The ROC curve starts at (0, 0), which is not among them.
+        `thresholds` (T,) falling; `true_positive_rate`, `false_positive_rate`, `precision` (T,)
+        float64 of calling positive what scores at least the threshold. The ROC curve starts at (0,
+        0), which is not among them.
     """
-    ranking = _Ranking(np.asarray(probabilities, dtype=np.float64)[:, positive], np.asarray(labels) == positive)
+    ranking = _Ranking(
+        np.asarray(probabilities, dtype=np.float64)[:, positive], np.asarray(labels) == positive
+    )
     true, false = (c[0] for c in ranking.counts(np.ones((1, len(labels)))))
     true, false = np.cumsum(true), np.cumsum(false)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return {"thresholds": ranking.thresholds, "true_positive_rate": true / true[-1], "false_positive_rate": false / false[-1],
-                "precision": true / (true + false)}
+        return {
+            "thresholds": ranking.thresholds,
+            "true_positive_rate": true / true[-1],
+            "false_positive_rate": false / false[-1],
+            "precision": true / (true + false),
+        }
 
 
-def curve_bands(probabilities, labels, positive: int, patients: Sequence[str] | None, replicates: int = 200, seed: int = 0) -> dict[str, np.ndarray]:
-    """Return pointwise 95 % bands of one class's ROC and precision-recall curves, bootstrapped by patient.
+def curve_bands(
+    probabilities,
+    labels,
+    positive: int,
+    patients: Sequence[str] | None,
+    replicates: int = 200,
+    seed: int = 0,
+) -> dict[str, np.ndarray]:
+    """Return pointwise 95 % bands of one class's ROC and precision-recall curves, bootstrapped by
+    patient.
 
     Args:
         probabilities, labels, positive: as in `curves`.
@@ -168,24 +266,34 @@ def curve_bands(probabilities, labels, positive: int, patients: Sequence[str] | 
         seed: of the bootstrap.
 
     Returns:
-        `grid` (201,) in [0, 1]; `roc_low`, `roc_high` (201,) the true positive rate at a false positive rate of `grid`;
-        `precision_low`, `precision_high` (201,) the precision at a recall of `grid`. NaN where no replicate has a value.
+        `grid` (201,) in [0, 1]; `roc_low`, `roc_high` (201,) the true positive rate at a false
+        positive rate of `grid`; `precision_low`, `precision_high` (201,) the precision at a recall
+        of `grid`. NaN where no replicate has a value.
     """
-    ranking = _Ranking(np.asarray(probabilities, dtype=np.float64)[:, positive], np.asarray(labels) == positive)
+    ranking = _Ranking(
+        np.asarray(probabilities, dtype=np.float64)[:, positive], np.asarray(labels) == positive
+    )
     clusters, _ = _clusters(patients, len(ranking.order))
     grid = np.linspace(0, 1, 201)
     rates, precisions = [np.empty((0, len(grid)))], [np.empty((0, len(grid)))]
     for weights in cluster_weights(clusters, replicates, seed):
-        for true, false in zip(*(np.cumsum(c, axis=1) for c in ranking.counts(weights)), strict=True):
+        for true, false in zip(
+            *(np.cumsum(c, axis=1) for c in ranking.counts(weights)), strict=True
+        ):
             if true[-1] and false[-1]:
-                # The curve's height at a rate is what is reached before that rate is passed; at a recall, where it is first reached.
+                # The curve's height at a rate is what is reached before that rate is passed; at a
+                # recall, where it is first reached.
                 passed = np.searchsorted(false, grid * false[-1] + 1e-9, side="right")
                 rates.append((np.concatenate([[0], true])[passed] / true[-1])[None])
                 reached = np.searchsorted(true, np.maximum(grid * true[-1] - 1e-9, 1e-9))
                 precisions.append((true[reached] / (true[reached] + false[reached]))[None])
     out = {"grid": grid}
     for name, drawn in (("roc", np.concatenate(rates)), ("precision", np.concatenate(precisions))):
-        band = np.percentile(drawn, [50 * (1 - LEVEL), 50 * (1 + LEVEL)], axis=0) if len(drawn) else np.full((2, len(grid)), np.nan)
+        band = (
+            np.percentile(drawn, [50 * (1 - LEVEL), 50 * (1 + LEVEL)], axis=0)
+            if len(drawn)
+            else np.full((2, len(grid)), np.nan)
+        )
         out |= {f"{name}_low": band[0], f"{name}_high": band[1]}
     return out
 
@@ -198,18 +306,25 @@ def reliability(confidence, hit, bins: int = ECE_BINS) -> dict[str, np.ndarray]:
         hit: (N,) bool, whether what they were given to came true.
 
     Returns:
-        `edges` (bins + 1,), `count` (bins,), `confidence` and `frequency` (bins,) float64, NaN in empty bins.
+        `edges` (bins + 1,), `count` (bins,), `confidence` and `frequency` (bins,) float64, NaN in
+        empty bins.
     """
     confidence, hit = np.asarray(confidence, dtype=np.float64), np.asarray(hit, dtype=np.float64)
     where = _bins(confidence, bins)
     count = np.bincount(where, minlength=bins)
     with np.errstate(invalid="ignore"):
-        return {"edges": np.linspace(0, 1, bins + 1), "count": count, "confidence": np.bincount(where, confidence, bins) / count,
-                "frequency": np.bincount(where, hit, bins) / count}
+        return {
+            "edges": np.linspace(0, 1, bins + 1),
+            "count": count,
+            "confidence": np.bincount(where, confidence, bins) / count,
+            "frequency": np.bincount(where, hit, bins) / count,
+        }
 
 
 class _Ranking:
-    """Rows sorted by falling score with ties grouped, so that weighted areas are cumulative sums."""
+    """Rows sorted by falling score with ties grouped, so that weighted areas are cumulative
+    sums.
+    """
 
     def __init__(self, scores: np.ndarray, positive: np.ndarray):
         self.order = np.argsort(-scores, kind="stable")
@@ -219,26 +334,36 @@ class _Ranking:
         self.positive = positive[self.order].astype(np.float64)
 
     def counts(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the weight of positive and of negative rows at each distinct score: (R, T) each."""
+        """Return the weight of positive and of negative rows at each distinct score: (R, T)
+        each.
+        """
         weights = weights[:, self.order]
         positive = weights * self.positive
         negative = weights - positive
         if len(self.starts) == len(self.order):
             return positive, negative
-        return np.add.reduceat(positive, self.starts, axis=1), np.add.reduceat(negative, self.starts, axis=1)
+        return np.add.reduceat(positive, self.starts, axis=1), np.add.reduceat(
+            negative, self.starts, axis=1
+        )
 
     def areas(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return AUROC (Mann-Whitney form, ties count half) and average precision: (R,) each, NaN where not defined."""
+        """Return AUROC (Mann-Whitney form, ties count half) and average precision: (R,) each, NaN
+        where not defined.
+        """
         positive, negative = self.counts(weights)
         true, false = np.cumsum(positive, axis=1), np.cumsum(negative, axis=1)
         positives, negatives = true[:, -1], false[:, -1]
         with np.errstate(invalid="ignore", divide="ignore"):
-            # A positive wins against every negative that comes later, and half against those at its own score.
+            # A positive wins against every negative that comes later, and half against those at its
+            # own score.
             wins = positives * negatives - (positive * (false - 0.5 * negative)).sum(axis=1)
             auroc = wins / (positives * negatives)
-            # Scores above the first drawn row have neither positives nor negatives: 0 / 0 there contributes nothing.
+            # Scores above the first drawn row have neither positives nor negatives: 0 / 0 there
+            # contributes nothing.
             precision = true / np.maximum(true + false, 1)
-            average_precision = np.where(negatives > 0, (positive * precision).sum(axis=1) / positives, np.nan)
+            average_precision = np.where(
+                negatives > 0, (positive * precision).sum(axis=1) / positives, np.nan
+            )
         return auroc, average_precision
 
 
@@ -265,7 +390,9 @@ class _Table:
         true, called = table.sum(axis=2), table.sum(axis=1)
         with np.errstate(invalid="ignore", divide="ignore"):
             each = {
-                "recall": hits / true, "precision": hits / called, "f1": np.where(true > 0, 2 * hits / (true + called), np.nan),
+                "recall": hits / true,
+                "precision": hits / called,
+                "f1": np.where(true > 0, 2 * hits / (true + called), np.nan),
                 "specificity": (total[:, None] - true - called + hits) / (total[:, None] - true),
                 "npv": (total[:, None] - true - called + hits) / (total[:, None] - called),
             }
@@ -276,26 +403,57 @@ class _Table:
             return each[name][:, 1] if self.classes == 2 else each[name].mean(axis=1)
 
         out = {
-            "accuracy": hits.sum(axis=1) / total, "balanced_accuracy": each["recall"].mean(axis=1),
-            "sensitivity": whole("recall"), "specificity": whole("specificity"), "ppv": whole("precision"), "npv": whole("npv"), "f1": whole("f1"),
-            "auroc": whole("auroc"), "auprc": whole("auprc"),
-            "brier": weights @ self.brier / total, "ece": np.abs(weights @ self.gaps).sum(axis=1) / total,
+            "accuracy": hits.sum(axis=1) / total,
+            "balanced_accuracy": each["recall"].mean(axis=1),
+            "sensitivity": whole("recall"),
+            "specificity": whole("specificity"),
+            "ppv": whole("precision"),
+            "npv": whole("npv"),
+            "f1": whole("f1"),
+            "auroc": whole("auroc"),
+            "auprc": whole("auprc"),
+            "brier": weights @ self.brier / total,
+            "ece": np.abs(weights @ self.gaps).sum(axis=1) / total,
         }
-        return out | {f"{name}/{k}": each[name][:, k] for name in PER_CLASS for k in range(self.classes)}
+        return out | {
+            f"{name}/{k}": each[name][:, k] for name in PER_CLASS for k in range(self.classes)
+        }
 
 
 def _bins(confidence: np.ndarray, bins: int) -> np.ndarray:
     return np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
 
 
-def _cell(value: float, draws: np.ndarray | None, name: str, class_names: tuple[str, ...], counts: np.ndarray) -> dict[str, Any]:
+def _cell(
+    value: float,
+    draws: np.ndarray | None,
+    name: str,
+    class_names: tuple[str, ...],
+    counts: np.ndarray,
+) -> dict[str, Any]:
     if np.isnan(value):
-        return {"value": None, "low": None, "high": None, "reason": _reason(name, class_names, counts)}
+        return {
+            "value": None,
+            "low": None,
+            "high": None,
+            "reason": _reason(name, class_names, counts),
+        }
     if draws is None:
-        return {"value": value, "low": None, "high": None, "reason": "no interval: it needs more than one patient and at least one replicate"}
+        return {
+            "value": value,
+            "low": None,
+            "high": None,
+            "reason": "no interval: it needs more than one patient and at least one replicate",
+        }
     kept = draws[~np.isnan(draws)]
-    low, high = np.percentile(kept, [50 * (1 - LEVEL), 50 * (1 + LEVEL)]) if len(kept) else (None, None)
-    out = {"value": value, "low": None if low is None else float(low), "high": None if high is None else float(high)}
+    low, high = (
+        np.percentile(kept, [50 * (1 - LEVEL), 50 * (1 + LEVEL)]) if len(kept) else (None, None)
+    )
+    out = {
+        "value": value,
+        "low": None if low is None else float(low),
+        "high": None if high is None else float(high),
+    }
     return out if len(kept) == len(draws) else {**out, "replicates": len(kept)}
 
 
@@ -303,7 +461,10 @@ def _reason(name: str, class_names: tuple[str, ...], counts: np.ndarray) -> str:
     metric, _, index = name.partition("/")
     k = int(index) if index else 1 if len(class_names) == 2 else None
     if metric in ("ppv", "precision", "npv"):
-        return f"not defined: {'every' if metric == 'npv' else 'no'} row was called {'some class' if k is None else class_names[k]}"
+        return (
+            f"not defined: {'every' if metric == 'npv' else 'no'} row was called "
+            f"{'some class' if k is None else class_names[k]}"
+        )
     if index and counts[k]:
         return f"not defined: every row is {class_names[k]}"
     absent = [n for i, n in enumerate(class_names) if not counts[i] and (not index or i == k)]
@@ -320,18 +481,46 @@ def _clusters(patients: Sequence[str] | None, rows: int) -> tuple[np.ndarray, bo
     return np.array(clusters, dtype=np.int64), any(patients)
 
 
-def _checked(probabilities, labels, decided, classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    probabilities, labels, decided = np.asarray(probabilities, dtype=np.float64), np.asarray(labels), np.asarray(decided)
+def _checked(
+    probabilities, labels, decided, classes: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    probabilities, labels, decided = (
+        np.asarray(probabilities, dtype=np.float64),
+        np.asarray(labels),
+        np.asarray(decided),
+    )
     if classes < 2 or probabilities.ndim != 2 or probabilities.shape[1] != classes:
-        raise ValueError(f"probabilities must be (N, {classes}), one column a class, two or more. Received: shape {probabilities.shape}")
+        raise ValueError(
+            f"probabilities must be (N, {classes}), one column a class, two or more. "
+            f"Received: shape {probabilities.shape}"
+        )
     if not len(probabilities):
-        raise ValueError("there is no labelled row to score. Expected at least one radiograph whose class is known.")
+        raise ValueError(
+            "there is no labelled row to score. Expected at least one radiograph "
+            "whose class is known."
+        )
     for name, values in (("labels", labels), ("decided", decided)):
-        if values.shape != probabilities.shape[:1] or not np.issubdtype(values.dtype, np.integer) or values.min() < 0 or values.max() >= classes:
-            raise ValueError(f"{name} must be ({len(probabilities)},) integers in [0, {classes - 1}]; leave out rows that are unlabelled or unreadable. "
-                             f"Received: shape {values.shape}, {values.dtype}, values {np.unique(values)[:8].tolist()}")
+        if (
+            values.shape != probabilities.shape[:1]
+            or not np.issubdtype(values.dtype, np.integer)
+            or values.min() < 0
+            or values.max() >= classes
+        ):
+            raise ValueError(
+                f"{name} must be ({len(probabilities)},) integers in [0, "
+                f"{classes - 1}]; leave out rows that are unlabelled or unreadable. "
+                f"Received: shape {values.shape}, {values.dtype}, values "
+                f"{np.unique(values)[:8].tolist()}"
+            )
     sums = probabilities.sum(axis=1)
-    if not (np.isfinite(probabilities).all() and probabilities.min() >= 0 and np.abs(sums - 1).max() <= 1e-3):
-        raise ValueError("probabilities must be finite, not negative, and sum to 1. "
-                         f"Received: values in [{probabilities.min()}, {probabilities.max()}], sums in [{sums.min()}, {sums.max()}]")
+    if not (
+        np.isfinite(probabilities).all()
+        and probabilities.min() >= 0
+        and np.abs(sums - 1).max() <= 1e-3
+    ):
+        raise ValueError(
+            "probabilities must be finite, not negative, and sum to 1. "
+            f"Received: values in [{probabilities.min()}, {probabilities.max()}], "
+            f"sums in [{sums.min()}, {sums.max()}]"
+        )
     return probabilities, labels, decided

@@ -1,4 +1,6 @@
-"""Temperature and named operating points, fitted on validation rows only; and the one function that applies them."""
+"""Temperature and named operating points, fitted on validation rows only; and the one function that
+applies them.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +12,25 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_expit, log_softmax, softmax
 
 TEMPERATURES = (0.05, 20.0)
-MAX_SHARPENED_MARGIN = 15.0  # logits; beyond it a float32 probability starts to round to 1 and the ranking is lost
+# logits; beyond it a float32 probability starts to round to 1 and the ranking is lost
+MAX_SHARPENED_MARGIN = 15.0
 SENSITIVITY_TARGET = 0.95
-PLATEAU = 0.01  # of Youden's J, half a point of balanced accuracy: what the steady point gives away of the highest mean to lie nearer to one half
+# of Youden's J, half a point of balanced accuracy: what the steady point gives away of the highest
+# mean to lie nearer to one half
+PLATEAU = 0.01
 _TINY = 1e-12  # keeps log(probability) finite
 _OFFSET_PENALTY = 0.01  # soft macro recall that offsets of one logit must be worth
 _OFFSET_LIMIT = 4.0
 
 
 def fit_temperature(logits, labels) -> float:
-    """Find the temperature that minimises the negative log likelihood (Guo et al. 2017, On Calibration of Modern Neural Networks, eq. 9).
+    """Find the temperature that minimises the negative log likelihood (Guo et al. 2017, On
+    Calibration of Modern Neural Networks, eq. 9).
 
-    The likelihood has one minimum along log T; a bounded scalar search finds it. Where there is none inside (perfect
-    separation drives T to 0, answers worse than chance to infinity) the bound is returned: 20 above; below, 0.05 or
-    the T at which the widest margin reaches 15 logits, whichever is larger, so that probabilities keep their ranking.
+    The likelihood has one minimum along log T; a bounded scalar search finds it. Where there is
+    none inside (perfect separation drives T to 0, answers worse than chance to infinity) the bound
+    is returned: 20 above; below, 0.05 or the T at which the widest margin reaches 15 logits,
+    whichever is larger, so that probabilities keep their ranking.
 
     Args:
         logits: (N, 1) one-logit head, positive for the last class, or (N, K).
@@ -39,7 +46,10 @@ def fit_temperature(logits, labels) -> float:
     classes = 2 if logits.shape[1] == 1 else logits.shape[1]
     _check_labels(labels, len(logits), classes, "logits")
     if len(np.unique(labels)) < 2:
-        raise ValueError(f"a temperature needs rows of at least two classes. Received: {len(labels)} rows of class {np.unique(labels).tolist()}")
+        raise ValueError(
+            "a temperature needs rows of at least two classes. Received: "
+            f"{len(labels)} rows of class {np.unique(labels).tolist()}"
+        )
     margin = np.abs(logits).max() if logits.shape[1] == 1 else np.ptp(logits, axis=1).max()
     low, high = max(TEMPERATURES[0], min(1.0, margin / MAX_SHARPENED_MARGIN)), TEMPERATURES[1]
 
@@ -49,7 +59,9 @@ def fit_temperature(logits, labels) -> float:
             return -log_expit(np.where(labels == 1, scaled[:, 0], -scaled[:, 0])).mean()
         return -log_softmax(scaled, axis=1)[np.arange(len(labels)), labels].mean()
 
-    best = minimize_scalar(loss, bounds=(np.log(low), np.log(high)), method="bounded", options={"xatol": 1e-6}).x
+    best = minimize_scalar(
+        loss, bounds=(np.log(low), np.log(high)), method="bounded", options={"xatol": 1e-6}
+    ).x
     # The search never lands on a bound exactly, and a bound that is no worse is the answer.
     return float(np.exp(min((best, np.log(low), np.log(high)), key=loss)))
 
@@ -66,16 +78,25 @@ def calibrated_probabilities(logits, temperature: float) -> np.ndarray:
     """
     logits = _checked_logits(logits)
     if not (np.isfinite(temperature) and temperature > 0):
-        raise ValueError(f"temperature must be a finite number above 0. Received: temperature={temperature!r}")
+        raise ValueError(
+            f"temperature must be a finite number above 0. Received: temperature={temperature!r}"
+        )
     scaled = logits / temperature
-    return np.hstack([expit(-scaled), expit(scaled)]) if logits.shape[1] == 1 else softmax(scaled, axis=1)
+    return (
+        np.hstack([expit(-scaled), expit(scaled)])
+        if logits.shape[1] == 1
+        else softmax(scaled, axis=1)
+    )
 
 
-def fit_operating_points(probabilities, labels, splits: Sequence[str], class_names: Sequence[str]) -> dict[str, dict[str, Any]]:
+def fit_operating_points(
+    probabilities, labels, splits: Sequence[str], class_names: Sequence[str]
+) -> dict[str, dict[str, Any]]:
     """Fit the named operating points on validation rows.
 
-    Two classes: `balanced` (Youden's J = sensitivity + specificity - 1; Youden 1950) and `sensitivity_95`, thresholds on the
-    probability of the last class. More classes: `balanced` (offsets that maximise the macro recall) and `argmax`.
+    Two classes: `balanced` (Youden's J = sensitivity + specificity - 1; Youden 1950) and
+    `sensitivity_95`, thresholds on the probability of the last class. More classes: `balanced`
+    (offsets that maximise the macro recall) and `argmax`.
 
     Args:
         probabilities: (N, K) calibrated, in [0, 1].
@@ -84,60 +105,102 @@ def fit_operating_points(probabilities, labels, splits: Sequence[str], class_nam
         class_names: K names.
 
     Returns:
-        name -> JSON-able {`criterion`, `threshold` or `offsets`, and what the point reaches on the validation rows}.
+        name -> JSON-able {`criterion`, `threshold` or `offsets`, and what the point reaches on the
+        validation rows}.
 
     Raises:
         ValueError: a row is not a validation row, a class is missing, or shapes do not fit.
     """
-    probabilities, labels, class_names = _checked_validation_rows(probabilities, labels, splits, class_names)
+    probabilities, labels, class_names = _checked_validation_rows(
+        probabilities, labels, splits, class_names
+    )
     if len(class_names) == 2:
         cuts = _Cuts(probabilities[:, 1], labels == 1)
         optimal = np.flatnonzero(cuts.youden >= cuts.youden.max() - 1e-12)
-        widest = optimal[np.argmax((cuts.high - cuts.low)[optimal])]  # the first, lowest, of equally wide ones
+        # the first, lowest, of equally wide ones
+        widest = optimal[np.argmax((cuts.high - cuts.low)[optimal])]
         sensitive = np.flatnonzero(cuts.sensitivity >= SENSITIVITY_TARGET - 1e-12)[-1]
-        best = f"highest sensitivity + specificity - 1 (Youden's J) for {class_names[1]}, middle of the widest optimal interval"
-        return {"balanced": cuts.point(widest, best),
-                "sensitivity_95": cuts.point(sensitive, f"highest threshold with sensitivity >= {SENSITIVITY_TARGET} for {class_names[1]}")}
-    zero = {"criterion": "the class of the highest calibrated probability", "offsets": [0.0] * len(class_names)}
-    return {"balanced": _balanced_point(probabilities, labels, class_names), "argmax": _with_recalls(zero, probabilities, labels, class_names)}
+        best = (
+            f"highest sensitivity + specificity - 1 (Youden's J) for {class_names[1]}, middle "
+            "of the widest optimal interval"
+        )
+        return {
+            "balanced": cuts.point(widest, best),
+            "sensitivity_95": cuts.point(
+                sensitive,
+                f"highest threshold with sensitivity >= {SENSITIVITY_TARGET} for {class_names[1]}",
+            ),
+        }
+    zero = {
+        "criterion": "the class of the highest calibrated probability",
+        "offsets": [0.0] * len(class_names),
+    }
+    return {
+        "balanced": _balanced_point(probabilities, labels, class_names),
+        "argmax": _with_recalls(zero, probabilities, labels, class_names),
+    }
 
 
-def fit_steady_point(probabilities, labels, splits: Sequence[str], class_names: Sequence[str]) -> dict[str, Any]:
-    """Fit the point that is best over validation rows under many changes, on all of them as if they were rows.
+def fit_steady_point(
+    probabilities, labels, splits: Sequence[str], class_names: Sequence[str]
+) -> dict[str, Any]:
+    """Fit the point that is best over validation rows under many changes, on all of them as if they
+    were rows.
 
-    On unchanged rows a net that separates nearly all of them leaves the threshold to a few odd ones, and it may lie where no row is; under changes
-    the scores of both classes spread towards it. Every change has the same rows, so sensitivity and specificity are means over changes. Two classes:
-    J is flat about its maximum, which is a matter of chance there; of the thresholds within `PLATEAU` of it the one nearest to a probability of one
-    half is taken, where calibrated probabilities would be cut without any of this. More classes: the offsets of `balanced` in `fit_operating_points`.
+    On unchanged rows a net that separates nearly all of them leaves the threshold to a few odd
+    ones, and it may lie where no row is; under changes the scores of both classes spread towards
+    it. Every change has the same rows, so sensitivity and specificity are means over changes. Two
+    classes: J is flat about its maximum, which is a matter of chance there; of the thresholds
+    within `PLATEAU` of it the one nearest to a probability of one half is taken, where calibrated
+    probabilities would be cut without any of this. More classes: the offsets of `balanced` in
+    `fit_operating_points`.
 
     Args:
-        probabilities: (C, N, K) calibrated, in [0, 1]: the same N rows under C changes, no change being one of them.
+        probabilities: (C, N, K) calibrated, in [0, 1]: the same N rows under C changes, no change
+            being one of them.
         labels: (N,) int class indices; every class present.
         splits: (N,) each must be "val".
         class_names: K names.
 
     Returns:
-        One point, as `fit_operating_points` gives; what it reaches is the mean over the changes, `conditions` their number.
+        One point, as `fit_operating_points` gives; what it reaches is the mean over the changes,
+        `conditions` their number.
 
     Raises:
         ValueError: as `fit_operating_points`, or the shape is not (C, N, K).
     """
     probabilities = np.asarray(probabilities, np.float64)
     if probabilities.ndim != 3:
-        raise ValueError(f"probabilities must be (C, N, K), one (N, K) a change. Received: shape {probabilities.shape}")
+        raise ValueError(
+            "probabilities must be (C, N, K), one (N, K) a change. Received: shape "
+            f"{probabilities.shape}"
+        )
     conditions, rows, classes = probabilities.shape
-    pooled = probabilities.reshape(-1, classes), np.tile(np.asarray(labels), conditions), list(splits) * conditions
+    pooled = (
+        probabilities.reshape(-1, classes),
+        np.tile(np.asarray(labels), conditions),
+        list(splits) * conditions,
+    )
     probabilities, labels, class_names = _checked_validation_rows(*pooled, class_names)
     if classes == 2:
         cuts = _Cuts(probabilities[:, 1], labels == 1)
         good = np.flatnonzero(cuts.youden >= cuts.youden.max() - PLATEAU)
         nearest = good[np.argmin(np.maximum(cuts.low - 0.5, 0.5 - cuts.high)[good])]
-        point = cuts.point(nearest, f"threshold nearest to 0.5 with sensitivity + specificity - 1 (Youden's J) for {class_names[1]} within {PLATEAU} of its "
-                                    "maximum")
+        point = cuts.point(
+            nearest,
+            "threshold nearest to 0.5 with sensitivity + specificity - 1 "
+            f"(Youden's J) for {class_names[1]} within {PLATEAU} of its "
+            "maximum",
+        )
     else:
         point = _balanced_point(probabilities, labels, class_names)
-    return {**point, "criterion": f"{point['criterion']}; over {conditions} conditions of the same rows: unchanged, and under graded changes",
-            "conditions": conditions, "rows": rows}
+    return {
+        **point,
+        "criterion": f"{point['criterion']}; over {conditions} conditions of the "
+        "same rows: unchanged, and under graded changes",
+        "conditions": conditions,
+        "rows": rows,
+    }
 
 
 def decide(probabilities, point: dict[str, Any]) -> np.ndarray:
@@ -145,42 +208,59 @@ def decide(probabilities, point: dict[str, Any]) -> np.ndarray:
 
     Args:
         probabilities: (N, K) calibrated; rows of NaN are files that could not be read.
-        point: has `threshold` (two classes: the last class from that probability on) or `offsets` (one a class, added to
-            the log probability before the argmax; the first of equals wins).
+        point: has `threshold` (two classes: the last class from that probability on) or `offsets`
+            (one a class, added to the log probability before the argmax; the first of equals wins).
 
     Returns:
         (N,) int64 class indices, -1 for rows of NaN.
     """
     probabilities = _checked_probabilities(probabilities)
     if ("threshold" in point) == ("offsets" in point):
-        raise ValueError(f"an operating point has either `threshold` or `offsets`. Received: {point!r}")
+        raise ValueError(
+            f"an operating point has either `threshold` or `offsets`. Received: {point!r}"
+        )
     if "threshold" in point:
         if probabilities.shape[1] != 2:
-            raise ValueError(f"a threshold decides between two classes. Received: probabilities of shape {probabilities.shape}")
+            raise ValueError(
+                "a threshold decides between two classes. Received: probabilities "
+                f"of shape {probabilities.shape}"
+            )
         decided = (probabilities[:, 1] >= point["threshold"]).astype(np.int64)
     else:
         offsets = np.asarray(point["offsets"], dtype=np.float64)
         if offsets.shape != probabilities.shape[1:]:
-            raise ValueError(f"offsets must be one a class, {probabilities.shape[1]}. Received: {point['offsets']!r}")
+            raise ValueError(
+                f"offsets must be one a class, {probabilities.shape[1]}. Received: "
+                f"{point['offsets']!r}"
+            )
         decided = np.argmax(_log(probabilities) + offsets, axis=1).astype(np.int64)
     return np.where(np.isnan(probabilities).any(axis=1), -1, decided)
 
 
-def resolve(points: dict[str, dict[str, Any]], name: str | None = None, default: str = "balanced") -> tuple[str, dict[str, Any]]:
-    """Return (name, point) of the operating point asked for, or of the card's `default` where none was."""
+def resolve(
+    points: dict[str, dict[str, Any]], name: str | None = None, default: str = "balanced"
+) -> tuple[str, dict[str, Any]]:
+    """Return (name, point) of the operating point asked for, or of the card's `default` where none
+    was.
+    """
     name = name or default
     if name not in points:
-        raise ValueError(f"the artifact has the operating points {sorted(points)}. Received: {name!r}")
+        raise ValueError(
+            f"the artifact has the operating points {sorted(points)}. Received: {name!r}"
+        )
     return name, points[name]
 
 
 class _Cuts:
-    """Every threshold worth having on (N,) scores, as the intervals between neighbouring distinct ones: the i-th calls positive what is above `low[i]`."""
+    """Every threshold worth having on (N,) scores, as the intervals between neighbouring distinct
+    ones: the i-th calls positive what is above `low[i]`.
+    """
 
     def __init__(self, scores: np.ndarray, positive: np.ndarray):
         edges = np.concatenate([[0.0], np.unique(scores), [1.0]])
         self.low, self.high, self.rows = edges[:-1], edges[1:], len(scores)
-        self.sensitivity, self.specificity = np.ones(len(self.low)), np.zeros(len(self.low))  # the first calls everything positive
+        # the first calls everything positive
+        self.sensitivity, self.specificity = np.ones(len(self.low)), np.zeros(len(self.low))
         below_positive = np.searchsorted(np.sort(scores[positive]), self.low[1:], side="right")
         below_negative = np.searchsorted(np.sort(scores[~positive]), self.low[1:], side="right")
         self.sensitivity[1:] = 1 - below_positive / positive.sum()
@@ -190,18 +270,27 @@ class _Cuts:
     def point(self, i: int, criterion: str) -> dict[str, Any]:
         """Return the operating point in the middle of interval i."""
         threshold = (self.low[i] + self.high[i]) / 2
-        if i and threshold <= self.low[i]:  # neighbouring floats, or all scores 1: midway falls on the score it must exclude
+        # neighbouring floats, or all scores 1: midway falls on the score it must exclude
+        if i and threshold <= self.low[i]:
             threshold = np.nextafter(self.low[i], 2.0)
-        return {"criterion": criterion, "threshold": float(threshold), "sensitivity": float(self.sensitivity[i]), "specificity": float(self.specificity[i]),
-                "fitted_on": "val", "rows": self.rows}
+        return {
+            "criterion": criterion,
+            "threshold": float(threshold),
+            "sensitivity": float(self.sensitivity[i]),
+            "specificity": float(self.specificity[i]),
+            "fitted_on": "val",
+            "rows": self.rows,
+        }
 
 
 def _balanced_offsets(probabilities: np.ndarray, labels: np.ndarray) -> list[float]:
-    """Maximise the soft macro recall less a small penalty, one coordinate at a time, in steps of 1 down to 1/128 of a logit.
+    """Maximise the soft macro recall less a small penalty, one coordinate at a time, in steps of 1
+    down to 1/128 of a logit.
 
-    Soft: a row counts with the probability its true class has after the offsets. The recall itself jumps from row to row, and
-    offsets that chase it lose on new rows (simulated with 150, 400 and 800 validation rows, the soft aim came out 0.2 to 1.6
-    points of macro recall better than the recall softened over a tenth of a logit). Offsets are returned with mean zero.
+    Soft: a row counts with the probability its true class has after the offsets. The recall itself
+    jumps from row to row, and offsets that chase it lose on new rows (simulated with 150, 400 and
+    800 validation rows, the soft aim came out 0.2 to 1.6 points of macro recall better than the
+    recall softened over a tenth of a logit). Offsets are returned with mean zero.
     """
     logs, classes = _log(probabilities), probabilities.shape[1]
     # A row's weight makes the weighted mean a mean over classes.
@@ -210,7 +299,9 @@ def _balanced_offsets(probabilities: np.ndarray, labels: np.ndarray) -> list[flo
 
     def objective(offsets: np.ndarray) -> float:
         soft = softmax(logs + offsets, axis=1)[rows, labels]
-        return float(weights @ soft) - _OFFSET_PENALTY * float(((offsets - offsets.mean()) ** 2).mean())
+        return float(weights @ soft) - _OFFSET_PENALTY * float(
+            ((offsets - offsets.mean()) ** 2).mean()
+        )
 
     best = np.zeros(classes)
     best_value = objective(best)
@@ -226,20 +317,41 @@ def _balanced_offsets(probabilities: np.ndarray, labels: np.ndarray) -> list[flo
                     value = objective(trial)
                     if value > best_value + 1e-9 and np.abs(trial).max() <= _OFFSET_LIMIT:
                         best, best_value, improved = trial, value, True
-    if _macro_recall(np.argmax(logs + best, axis=1), labels) < _macro_recall(np.argmax(logs, axis=1), labels):
+    if _macro_recall(np.argmax(logs + best, axis=1), labels) < _macro_recall(
+        np.argmax(logs, axis=1), labels
+    ):
         best = np.zeros(classes)  # the soft aim must never cost the real one
     return [round(float(x), 6) for x in best]
 
 
-def _balanced_point(probabilities: np.ndarray, labels: np.ndarray, class_names: tuple[str, ...]) -> dict[str, Any]:
-    point = {"criterion": "highest macro recall: offsets added to the log probabilities before the argmax", "offsets": _balanced_offsets(probabilities, labels)}
+def _balanced_point(
+    probabilities: np.ndarray, labels: np.ndarray, class_names: tuple[str, ...]
+) -> dict[str, Any]:
+    point = {
+        "criterion": "highest macro recall: offsets added to the log probabilities before "
+        "the argmax",
+        "offsets": _balanced_offsets(probabilities, labels),
+    }
     return _with_recalls(point, probabilities, labels, class_names)
 
 
-def _with_recalls(point: dict[str, Any], probabilities: np.ndarray, labels: np.ndarray, class_names: tuple[str, ...]) -> dict[str, Any]:
+def _with_recalls(
+    point: dict[str, Any],
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    class_names: tuple[str, ...],
+) -> dict[str, Any]:
     decided = decide(probabilities, point)
-    recalls = {name: float((decided[labels == k] == k).mean()) for k, name in enumerate(class_names)}
-    return {**point, "balanced_accuracy": _macro_recall(decided, labels), "recall": recalls, "fitted_on": "val", "rows": len(labels)}
+    recalls = {
+        name: float((decided[labels == k] == k).mean()) for k, name in enumerate(class_names)
+    }
+    return {
+        **point,
+        "balanced_accuracy": _macro_recall(decided, labels),
+        "recall": recalls,
+        "fitted_on": "val",
+        "rows": len(labels),
+    }
 
 
 def _macro_recall(decided: np.ndarray, labels: np.ndarray) -> float:
@@ -255,36 +367,66 @@ def _checked_logits(logits) -> np.ndarray:
     if logits.ndim != 2 or not logits.shape[1]:
         raise ValueError(f"logits must be (N, 1) or (N, K). Received: shape {logits.shape}")
     if not np.isfinite(logits).all():
-        raise ValueError(f"logits must be finite. Received {int((~np.isfinite(logits)).any(axis=1).sum())} rows that are not.")
+        raise ValueError(
+            "logits must be finite. Received "
+            f"{int((~np.isfinite(logits)).any(axis=1).sum())} rows that are not."
+        )
     return logits
 
 
 def _checked_probabilities(probabilities) -> np.ndarray:
     probabilities = np.asarray(probabilities, dtype=np.float64)
     if probabilities.ndim != 2 or probabilities.shape[1] < 2:
-        raise ValueError(f"probabilities must be (N, K) with K >= 2. Received: shape {probabilities.shape}")
+        raise ValueError(
+            f"probabilities must be (N, K) with K >= 2. Received: shape {probabilities.shape}"
+        )
     return probabilities
 
 
-def _checked_validation_rows(probabilities, labels, splits: Sequence[str], class_names: Sequence[str]) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    probabilities, labels, class_names = _checked_probabilities(probabilities), np.asarray(labels), tuple(class_names)
+def _checked_validation_rows(
+    probabilities, labels, splits: Sequence[str], class_names: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    probabilities, labels, class_names = (
+        _checked_probabilities(probabilities),
+        np.asarray(labels),
+        tuple(class_names),
+    )
     foreign = sorted({str(s) for s in splits} - {"val"})
     if foreign or len(splits) != len(probabilities):
-        raise ValueError(f"thresholds are fitted on validation rows only: every row's split must be 'val', one a row ({len(probabilities)}). "
-                         f"Received: {len(splits)} rows, other splits {foreign}")
+        raise ValueError(
+            "thresholds are fitted on validation rows only: every row's split must "
+            f"be 'val', one a row ({len(probabilities)}). "
+            f"Received: {len(splits)} rows, other splits {foreign}"
+        )
     if probabilities.shape[1] != len(class_names):
-        raise ValueError(f"probabilities must have one column a class of {class_names}. Received: shape {probabilities.shape}")
+        raise ValueError(
+            f"probabilities must have one column a class of {class_names}. Received: "
+            f"shape {probabilities.shape}"
+        )
     _check_labels(labels, len(probabilities), len(class_names), "probabilities")
     if not np.isfinite(probabilities).all():
-        raise ValueError("probabilities must be finite to fit an operating point. Leave out the rows of files that could not be read.")
+        raise ValueError(
+            "probabilities must be finite to fit an operating point. Leave out the "
+            "rows of files that could not be read."
+        )
     missing = [name for k, name in enumerate(class_names) if not (labels == k).any()]
     if missing:
-        raise ValueError(f"operating points need validation rows of every class. Received no row of: {', '.join(missing)}. "
-                         "Give a larger --validation share or more data.")
+        raise ValueError(
+            "operating points need validation rows of every class. Received no row "
+            f"of: {', '.join(missing)}. "
+            "Give a larger --validation share or more data."
+        )
     return probabilities, labels, class_names
 
 
 def _check_labels(labels: np.ndarray, rows: int, classes: int, of: str) -> None:
-    if labels.shape != (rows,) or not np.issubdtype(labels.dtype, np.integer) or (rows and not (0 <= labels.min() and labels.max() < classes)):
-        raise ValueError(f"labels must be ({rows},) integers in [0, {classes - 1}], one a row of {of}. Received: shape {labels.shape}, "
-                         f"{labels.dtype}, values {np.unique(labels)[:8].tolist()}")
+    if (
+        labels.shape != (rows,)
+        or not np.issubdtype(labels.dtype, np.integer)
+        or (rows and not (0 <= labels.min() and labels.max() < classes))
+    ):
+        raise ValueError(
+            f"labels must be ({rows},) integers in [0, {classes - 1}], one a row of "
+            f"{of}. Received: shape {labels.shape}, "
+            f"{labels.dtype}, values {np.unique(labels)[:8].tolist()}"
+        )

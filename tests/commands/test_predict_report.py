@@ -1,0 +1,61 @@
+"""predict --report: one page beside the predictions, and flags that belong to it refused without
+it.
+"""
+
+import pytest
+
+from xray_tf import predict
+
+
+def test_it_leaves_the_page_beside_the_predictions(binary, phantoms, tmp_path, capsys):
+    files = sorted((phantoms / "train" / "PNEUMONIA").iterdir())[:2]
+    (tmp_path / "bad.png").write_bytes(b"")
+    out = tmp_path / "out"
+    assert (
+        predict.main(
+            [
+                *map(str, files),
+                str(tmp_path / "bad.png"),
+                "--model",
+                str(binary.folder),
+                "--out",
+                str(out),
+                "--report",
+            ]
+        )
+        == 0
+    )
+    assert capsys.readouterr().out.strip().endswith(f"Evidence: {out}/evidence.html")
+    page = (out / "evidence.html").read_text()
+    assert (
+        page.count("<article") == 2
+        and all(f.name in page for f in files)
+        and "Not read (1)" in page
+        and "--add-reference" in page
+    )
+    assert sorted(p.name for p in out.iterdir()) == [
+        "evidence.html",
+        "predictions.csv",
+        "predictions.jsonl",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--report"], "--report needs --out"),
+        (["--out", "x", "--data", "y"], "need --report"),
+        (["--detector", "y"], "need --report"),
+        (["--out", "x", "--report", "--data", "none such"], "none such is no folder"),
+        (["--out", "x", "--report", "--detector", "none such"], "none such is no xray_tf artifact"),
+    ],
+)
+def test_flags_that_do_not_fit_are_told_before_anything_is_written(
+    binary, phantoms, tmp_path, capsys, monkeypatch, flags, message
+):
+    monkeypatch.chdir(tmp_path)
+    try:
+        status = predict.main([str(phantoms), "--model", str(binary.folder), *flags])
+    except SystemExit as error:
+        status = error.code
+    assert status == 2 and message in capsys.readouterr().err and not any(tmp_path.iterdir())

@@ -1,0 +1,150 @@
+"""Scoring: nothing is fitted to what is scored, and any labelled folder will do."""
+
+import json
+import shutil
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from xray_tf.data.predictions import Predictions
+from xray_tf.data.sources.phantom_folder import write_phantoms
+from xray_tf.data.split import read_split
+from xray_tf.jobs.classifier.evaluate_model import evaluate_model
+from xray_tf.options import DataOptions, EvaluateOptions
+
+NUMBERS = EvaluateOptions(bootstrap=20)
+
+
+def test_scores_are_those_of_the_frozen_operating_point(binary, phantoms, cache, tmp_path):
+    metrics, predictions = evaluate_model(
+        binary.folder,
+        str(phantoms),
+        tmp_path / "out",
+        DataOptions(cache=str(cache)),
+        NUMBERS,
+        progress=False,
+    )
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == metrics
+    assert Predictions.read_csv(tmp_path / "out" / "predictions.csv") == predictions
+    threshold = binary.card.operating_points["balanced"]["threshold"]
+    np.testing.assert_array_equal(
+        predictions.predicted, predictions.probabilities[:, 1] >= threshold
+    )
+    assert "<html" in (tmp_path / "out" / "report.html").read_text()
+    header = (tmp_path / "out" / "predictions.csv").read_text().split("\n")[0]
+    assert header == "path,patient,split,label,prob_normal,prob_pneumonia,predicted"
+
+
+def test_a_folder_with_only_a_test_part_of_one_class_is_scored(binary, phantoms, cache, tmp_path):
+    part = tmp_path / "data" / "test" / "NORMAL"
+    part.mkdir(parents=True)
+    for file in sorted((phantoms / "train" / "NORMAL").iterdir())[:4]:
+        shutil.copy(file, part)
+    metrics, predictions = evaluate_model(
+        binary, str(tmp_path / "data"), None, DataOptions(cache=str(cache)), NUMBERS, progress=False
+    )
+    assert set(predictions.splits) == {"test"} and metrics["rows"] == 4
+    assert metrics["metrics"]["auroc"]["value"] is None and metrics["metrics"]["auroc"]["reason"]
+    assert metrics["metrics"]["specificity"]["value"] == pytest.approx(
+        (predictions.predicted == 0).mean()
+    )
+
+
+def test_a_bad_file_is_set_aside_and_strict_stops(binary, phantoms, cache, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(phantoms / "train", data / "train")
+    (data / "train" / "NORMAL" / "IM-9999-0001.jpeg").write_bytes(b"not a picture")
+    metrics, predictions = evaluate_model(
+        binary, str(data), tmp_path / "out", DataOptions(cache=str(cache)), NUMBERS, progress=False
+    )
+    assert "IM-9999" in (tmp_path / "out" / "audit.csv").read_text() and not any(
+        "9999" in p for p in predictions.paths
+    )
+    with pytest.raises(ValueError, match="IM-9999"):
+        evaluate_model(
+            binary,
+            str(data),
+            None,
+            DataOptions(cache=str(cache), strict=True),
+            NUMBERS,
+            progress=False,
+        )
+
+
+def test_rows_that_the_model_was_trained_on_are_told_everywhere(
+    binary, phantoms, cache, tmp_path, capsys
+):
+    counts = Counter(line["split"] for line in read_split(binary.folder / "split.csv"))
+    metrics, _ = evaluate_model(
+        binary, str(phantoms), tmp_path / "out", DataOptions(cache=str(cache)), NUMBERS
+    )
+    trained, fitted = metrics["notes"]
+    assert (
+        trained.startswith(f"{counts['train']} of these {counts.total()} radiographs")
+        and ("are training rows of model") in trained
+    )
+    assert fitted.startswith(f"{counts['val']} of these") and "thresholds were fitted" in fitted
+    assert (
+        trained in capsys.readouterr().out
+        and trained in (tmp_path / "out" / "report.html").read_text()
+    )
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["notes"] == [trained, fitted]
+    # other children under the same keys
+    others = write_phantoms(tmp_path / "others", patients=20, seed=3, size=64)
+    elsewhere = evaluate_model(
+        binary, str(others), None, DataOptions(cache=str(cache)), NUMBERS, progress=False
+    )[0]["notes"]
+    assert len(elsewhere) == 2 and all(
+        "if they are the same patients" in note for note in elsewhere
+    )
+    own = DataOptions(cache=str(cache), split=str(binary.folder / "split.csv"))
+    assert (
+        evaluate_model(binary, str(phantoms), None, own, NUMBERS, part="test", progress=False)[0][
+            "notes"
+        ]
+        == []
+    )
+
+
+def test_rows_left_out_and_classes_that_are_not_there_are_told(
+    three_class, phantoms, cache, tmp_path, capsys
+):
+    lines = ["path,label,subtype"]
+    for label, subtypes in (("NORMAL", ("", "")), ("PNEUMONIA", ("bacterial", ""))):
+        for file, subtype in zip(
+            sorted((phantoms / "train" / label).iterdir()), subtypes, strict=False
+        ):
+            shutil.copy(file, tmp_path / file.name)
+            lines.append(f"{file.name},{label.lower()},{subtype}")
+    (tmp_path / "m.csv").write_text("\n".join([*lines, "gone.png,normal,"]) + "\n")
+    metrics, predictions = evaluate_model(
+        three_class,
+        str(tmp_path / "m.csv"),
+        tmp_path / "out",
+        DataOptions(cache=str(cache)),
+        NUMBERS,
+    )
+    said, findings = capsys.readouterr().out, (tmp_path / "out" / "audit.csv").read_text()
+    assert (
+        metrics["rows"] == 3
+        and len(predictions) == 4
+        and "1 not scored: no-class" in said
+        and ("1 set aside: missing") in said
+    )
+    assert findings.count("no-class") == findings.count("missing,") == 1
+    assert any("no radiograph of viral" in note for note in metrics["notes"]) and any(
+        "intervals are too narrow" in note for note in metrics["notes"]
+    )
+
+
+def test_radiographs_without_a_class_of_the_model_are_refused_with_the_way_out(
+    three_class, phantoms, cache, tmp_path
+):
+    shutil.copy(next((phantoms / "train" / "NORMAL").iterdir()), tmp_path / "x.png")
+    data = tmp_path / "plain.csv"
+    data.write_text("path,label\nx.png,pneumonia\n")  # of which kind is not said
+    with pytest.raises(ValueError, match="no labelled radiograph.*python -m xray_tf.predict"):
+        evaluate_model(
+            three_class, str(data), None, DataOptions(cache=str(cache)), NUMBERS, progress=False
+        )

@@ -1,0 +1,401 @@
+"""A detector: normals only are fitted to, thresholds come from held-out normals only, pneumonia is
+looked at in the test report alone.
+"""
+
+import json
+import shutil
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+import xray_tf
+from xray_tf.artifact import ArtifactError, read_card
+from xray_tf.data.scores import Scores
+from xray_tf.jobs.detector import fit_detector as job
+from xray_tf.jobs.detector.fit_detector import fit_detector
+from xray_tf.jobs.detector.score_files import score_files
+from xray_tf.models.load import load as load_classifier
+from xray_tf.options import DataOptions, DetectOptions, EvaluateOptions, ScoreOptions
+from xray_tf.stats.detector.or_rule import BESIDE_FEATURES, calibrate
+
+FILES = {
+    "model.keras",
+    "features.keras",
+    "reference.npz",
+    "card.json",
+    "split.csv",
+    "scores.csv",
+    "history.csv",
+    "metrics.json",
+    "statistics.csv",
+    "audit.csv",
+    "README.md",
+    "report.html",
+    "examples.png",
+}
+OPTIONS = DetectOptions(
+    report_on_pneumonia=True,
+    image_size=32,
+    reduce=1,
+    latent=4,
+    epochs=2,
+    batch_size=4,
+    components=2,
+    folds=2,
+    budget=0.85,
+    detectors="mahalanobis",
+    locate="patch_gaussian",
+    backbone="resnet18",
+    weights="none",
+    examples=True,
+)
+PLAIN = replace(OPTIONS, detectors="none", examples=False)
+NUMBERS = EvaluateOptions(bootstrap=20)
+
+
+def shares(cache, **more):
+    return DataOptions(cache=str(cache), validation=0.45, test=0.2, **more)
+
+
+@pytest.fixture(scope="module")
+def detector(phantoms, cache, tmp_path_factory):
+    return fit_detector(
+        str(phantoms),
+        tmp_path_factory.mktemp("detector") / "model",
+        shares(cache),
+        OPTIONS,
+        NUMBERS,
+        command_line="python -m xray_tf.detect fit",
+        progress=False,
+    )
+
+
+@pytest.fixture
+def untrained(monkeypatch):
+    """Leave the training out: what follows it does not depend on how well it went."""
+
+    def build(corpus, parts, options, *_):
+        from xray_tf.nets.autoencoder import build_autoencoder
+
+        return (
+            build_autoencoder(options),
+            [
+                {
+                    "phase": "autoencoder",
+                    "epoch": 1,
+                    "loss": 0.1,
+                    "val_loss": 0.1,
+                    "learning_rate": 0.0,
+                    "seconds": 0.0,
+                }
+            ],
+            [],
+        )
+
+    monkeypatch.setattr(job, "_train", build)
+
+
+def split_of(folder):
+    lines = [line.split(",") for line in (folder / "split.csv").read_text().splitlines()]
+    return [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
+
+
+def test_the_artifact_is_complete_and_opens_by_its_kind(detector, binary):
+    card = read_card(detector.folder, kind="detector")
+    assert {p.name for p in detector.folder.iterdir()} == FILES and set(card.files) == FILES - {
+        "card.json"
+    }
+    opened = xray_tf.load(detector.folder)
+    assert (
+        type(opened).__name__ == "Detector"
+        and type(xray_tf.load(binary.folder)).__name__ == "Classifier"
+    )
+    assert opened.rule.names == (
+        "reconstruction_error",
+        "log_density",
+        "features",
+    ) and "Detector(" in repr(opened)
+    assert "anomalous if" in opened._repr_html_()
+    with pytest.raises(ArtifactError, match="'detector' artifact"):
+        load_classifier(detector.folder)
+
+
+def test_no_patient_is_in_two_parts_and_pneumonia_is_in_the_test_part_alone(detector):
+    rows = split_of(detector.folder)
+    patients = {
+        part: {r["patient"] for r in rows if r["split"] == part}
+        for part in ("train", "val", "test")
+    }
+    assert (
+        all(patients.values())
+        and not patients["train"] & patients["val"]
+        and not (patients["train"] | patients["val"]) & patients["test"]
+    )
+    assert {r["label"] for r in rows if r["split"] != "test"} == {"normal"} and {
+        r["label"] for r in rows if r["split"] == "test"
+    } == {"normal", "pneumonia"}
+
+
+def test_thresholds_are_those_of_the_held_out_normals_alone(detector):
+    scores = Scores.read_csv(detector.folder / "scores.csv")
+    held_out = scores.where(scores.splits == "val")
+    rule = calibrate(
+        scores.names,
+        held_out.values,
+        list(held_out.patients),
+        OPTIONS.budget,
+        OPTIONS.seed,
+        weights={"reconstruction_error": BESIDE_FEATURES, "log_density": BESIDE_FEATURES},
+    )
+    np.testing.assert_array_equal(rule.thresholds, detector.rule.thresholds)
+    np.testing.assert_array_equal(rule.normals, detector.rule.normals)
+    assert len(rule.normals) == len(set(held_out.patients))
+
+
+def test_files_and_their_pixels_score_as_stored_in_order(detector, phantoms):
+    stored = Scores.read_csv(detector.folder / "scores.csv")
+    tested = stored.where(np.flatnonzero(stored.splits == "test")[:5])
+    files = [phantoms / p for p in tested.paths]
+    again = detector.score(files, batch_size=2)
+    np.testing.assert_allclose(again.values, tested.values, rtol=1e-3)
+    assert list(again.paths) == list(map(str, files)) and list(again.labels) == list(tested.labels)
+    from_array = detector.score(cv2.imread(str(files[0]), cv2.IMREAD_GRAYSCALE))
+    np.testing.assert_allclose(from_array.values[0], again.values[0], rtol=1e-3)
+
+
+def test_metrics_are_of_the_test_rows_and_chance_stands_beside_them(detector):
+    metrics = json.loads((detector.folder / "metrics.json").read_text())
+    scores = Scores.read_csv(detector.folder / "scores.csv")
+    tested = scores.where(scores.splits == "test")
+    sick, flagged = tested.labels == "pneumonia", tested.verdicts == "anomalous"
+    assert metrics["rows"] == len(tested) and metrics["metrics"]["sensitivity"][
+        "value"
+    ] == pytest.approx(flagged[sick].mean())
+    assert metrics["false_alarms"]["value"] == pytest.approx(flagged[~sick].mean())
+    wins = (tested.anomaly[sick][:, None] > tested.anomaly[~sick]) + 0.5 * (
+        tested.anomaly[sick][:, None] == tested.anomaly[~sick]
+    )
+    assert (
+        metrics["metrics"]["auroc"]["value"]
+        == pytest.approx(wins.mean())
+        == pytest.approx(metrics["scores"]["anomaly_score"]["auroc"]["value"])
+    )
+    share = sick.mean()
+    assert metrics["chance"]["accuracy"] == pytest.approx(max(share, 1 - share))
+    assert metrics["chance"]["f1_always_pneumonia"] == pytest.approx(2 * share / (1 + share))
+    assert (
+        "brier" not in metrics["metrics"]
+        and "chance" in (detector.folder / "report.html").read_text()
+    )
+
+
+def test_maps_have_the_size_of_the_image_and_one_scale(detector):
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32), np.uint8)
+    assert detector.map_kinds == ("reconstruction", "features", "lungs")
+    for kind in detector.map_kinds:
+        maps = detector.maps(pixels, kind)
+        assert (
+            maps.shape == (3, 32, 32)
+            and maps.dtype == np.float32
+            and 0 <= maps.min()
+            and maps.max() <= 1
+        )
+    np.testing.assert_array_equal(detector.maps(pixels), maps)
+    with pytest.raises(ValueError, match="kind must be one of"):
+        detector.maps(pixels, "heat")
+
+
+def test_a_score_folder_has_a_row_a_file_maps_and_a_page(detector, phantoms, tmp_path):
+    folder = tmp_path / "mixed é"
+    folder.mkdir()
+    for i, file in enumerate(sorted((phantoms / "train" / "NORMAL").iterdir())[:3]):
+        shutil.copy(file, folder / f"scan{i}.png")
+    (folder / "scan3.jpeg").write_text("not a picture")
+    cv2.imwrite(str(tmp_path / "flat.png"), np.full((50, 60), 7, np.uint8))
+    shutil.move(tmp_path / "flat.png", folder / "scan4.png")
+    scores, metrics = score_files(
+        detector, str(folder), tmp_path / "out", options=ScoreOptions(page_rows=2), progress=False
+    )
+    assert metrics is None and [p.rsplit("/", 1)[-1] for p in scores.paths] == [
+        "scan0.png",
+        "scan1.png",
+        "scan2.png",
+        "scan3.jpeg",
+        "scan4.png",
+    ]
+    assert list(scores.read) == [True] * 3 + [False] * 2 and scores.errors[4].startswith(
+        "constant: Every pixel has the grey level 7"
+    )
+    np.testing.assert_array_equal(
+        Scores.read_csv(tmp_path / "out" / "scores.csv").anomaly, scores.anomaly
+    )
+    with np.load(tmp_path / "out" / "maps.npz", allow_pickle=False) as stored:
+        assert (
+            stored["maps"].shape == (5, 32, 32)
+            and stored["maps"][0].any()
+            and not stored["maps"][3:].any()
+        )
+    assert len(list((tmp_path / "out" / "overlays").iterdir())) == 3
+    page = (tmp_path / "out" / "scores.html").read_text()
+    assert page.count("<figcaption") == 2 and "scan3.jpeg" in page and "medical device" in page
+
+
+def test_labelled_rows_are_measured_with_the_thresholds_given(detector, phantoms, cache, tmp_path):
+    by_hand = "reconstruction_error=1e9,log_density=-1e9,features=-1e9"
+    scores, metrics = score_files(
+        detector,
+        str(phantoms),
+        tmp_path / "out",
+        DataOptions(cache=str(cache), split=str(detector.folder / "split.csv")),
+        ScoreOptions(maps=False),
+        NUMBERS,
+        part="test",
+        thresholds=by_hand,
+        progress=False,
+    )
+    assert (
+        set(scores.splits) == {"test"}
+        and set(scores.verdicts) == {"normal"}
+        and metrics["metrics"]["sensitivity"]["value"] == 0
+    )
+    assert (
+        "test pneumonia" in (tmp_path / "out" / "statistics.csv").read_text()
+        and not (tmp_path / "out" / "maps.npz").exists()
+    )
+
+
+def test_a_folder_of_normals_is_enough_and_one_without_labels_only_when_said_so(
+    phantoms, cache, tmp_path, untrained
+):
+    normals, loose = tmp_path / "data" / "NORMAL", tmp_path / "loose"
+    shutil.copytree(phantoms / "train" / "NORMAL", normals)
+    shutil.copytree(phantoms / "train" / "NORMAL", loose)
+    made = fit_detector(
+        str(normals.parent),
+        tmp_path / "a",
+        shares(cache),
+        replace(PLAIN, report_on_pneumonia=False),
+        NUMBERS,
+        progress=False,
+    )
+    assert not list(made.folder.glob("*.png")), "an artifact carries no radiograph unless asked to"
+    assert made.map_kinds == ("reconstruction", "lungs") and {
+        r["label"] for r in split_of(made.folder)
+    } == {"normal"}
+    metrics = json.loads((made.folder / "metrics.json").read_text())
+    assert (
+        metrics["metrics"]["auroc"]["value"] is None
+        and metrics["false_alarms"]["value"] is not None
+    )
+    with pytest.raises(ValueError, match="not in Kaggle's layout"):
+        fit_detector(str(loose), tmp_path / "b", shares(cache), PLAIN, NUMBERS, progress=False)
+    flat = fit_detector(
+        str(loose),
+        tmp_path / "c",
+        shares(cache),
+        replace(PLAIN, all_normal=True),
+        NUMBERS,
+        progress=False,
+    )
+    # the same children are in the same parts, with and without pneumonia or folders
+    assert {(r["patient"], r["split"]) for r in split_of(flat.folder)} == {
+        (r["patient"], r["split"]) for r in split_of(made.folder)
+    }
+
+
+def test_thresholds_by_hand_are_kept_and_promise_nothing(phantoms, cache, tmp_path, untrained):
+    options = replace(PLAIN, thresholds="reconstruction_error=0.5,log_density=-99")
+    made = fit_detector(
+        str(phantoms), tmp_path / "out", shares(cache), options, NUMBERS, progress=False
+    )
+    assert (
+        made.rule.thresholds.tolist() == [0.5, -99.0]
+        and made.card.default_operating_point == "by_hand"
+    )
+    assert "no false-alarm rate is promised" in (made.folder / "README.md").read_text()
+
+
+def test_a_run_that_died_after_training_goes_on_without_training_again(
+    phantoms, cache, tmp_path, monkeypatch
+):
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(job, "_learn_normals", lambda *a: (_ for _ in ()).throw(MemoryError))
+        fit_detector(str(phantoms), tmp_path / "out", shares(cache), PLAIN, NUMBERS, progress=False)
+    with pytest.raises(FileExistsError, match="--resume"):
+        fit_detector(str(phantoms), tmp_path / "out", shares(cache), PLAIN, NUMBERS, progress=False)
+    with pytest.raises(ValueError, match="DetectOptions.latent"):
+        fit_detector(
+            str(phantoms),
+            tmp_path / "out",
+            shares(cache),
+            replace(PLAIN, latent=5),
+            NUMBERS,
+            resume=True,
+            progress=False,
+        )
+    from xray_tf.nets.training import loop as training
+
+    monkeypatch.setattr(training.Training, "_epoch", lambda *a: pytest.fail("it trains again"))
+    made = fit_detector(
+        str(phantoms), tmp_path / "out", shares(cache), PLAIN, NUMBERS, resume=True, progress=False
+    )
+    assert len((made.folder / "history.csv").read_text().splitlines()) == 3 and [
+        p.name for p in tmp_path.iterdir()
+    ] == ["out"]
+
+
+@pytest.mark.parametrize(
+    ("change", "data", "message"),
+    [
+        (
+            {"report_on_pneumonia": False},
+            {},
+            "are labelled pneumonia, and a detector learns normals only.*--report-on-pneumonia",
+        ),
+        ({"all_normal": True}, {}, "some are labelled pneumonia"),
+        (
+            {"budget": 0.1},
+            {},
+            "too few to promise a false-alarm share of 0.1.*29 patients are needed",
+        ),
+        ({"folds": 40}, {}, "40 folds need fit normals of at least 80 patients"),
+        ({"image_size": 40}, {}, "multiple of 16"),
+        ({"thresholds": "0.3"}, {}, "name=value"),
+        (
+            {"detectors": "nearest,psychic"},
+            {},
+            "detectors must be default, none, or some of .*nearest",
+        ),
+        ({"locate": "nearest"}, {}, "locate must be none or one of patch_gaussian, patch_memory"),
+        ({}, {"validation": 0.0}, "0 calibration normals"),
+    ],
+)
+def test_what_cannot_be_fitted_is_refused_and_leaves_nothing(
+    change, data, message, phantoms, cache, tmp_path
+):
+    with pytest.raises(ValueError, match=message):
+        fit_detector(
+            str(phantoms),
+            tmp_path / "out",
+            replace(shares(cache), **data),
+            replace(PLAIN, **change),
+            NUMBERS,
+            progress=False,
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((4, 4, 4, 1), np.uint8), "make one channel"),
+        (np.zeros((8, 8, 3), np.uint8), "make one channel"),
+        (np.zeros((4, 4)), r"\(H, W\) or \(N, H, W\) uint8"),
+        (np.zeros((0, 4, 4), np.uint8), "uint8"),
+    ],
+)
+def test_pixels_of_another_form_are_refused(detector, image, message):
+    with pytest.raises(ValueError, match=message):
+        detector.score(image)

@@ -1,0 +1,255 @@
+"""The evidence page: everything it shows is in the file, the scale is where the numbers say, and a
+notebook's styles stay in their cell.
+"""
+
+import html.parser
+import re
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from xray_tf.artifact import Card
+from xray_tf.data.predictions import Prediction
+from xray_tf.pages.evidence.page import (
+    Anomaly,
+    Caveat,
+    Evidence,
+    Neighbors,
+    place_text,
+    render_evidence,
+    scoped,
+)
+
+CARD = Card(
+    "classifier",
+    "lite0",
+    "binary",
+    ("normal", "pneumonia"),
+    {"image_size": 32, "resize": "crop"},
+    1.2,
+    {"balanced": {"threshold": 0.25, "criterion": "x"}},
+    "balanced",
+)
+VOID = {"meta", "img", "br", "hr", "input", "link"}
+
+
+def neighbor(rank, **more):
+    return SimpleNamespace(
+        **{
+            "rank": rank,
+            "label": "pneumonia",
+            "subtype": "viral",
+            "distance": 0.1 * rank,
+            "patient": f"virus:person{rank}",
+            "path": f"train/PNEUMONIA/p{rank}.jpeg",
+            "sha256": str(rank),
+            **more,
+        }
+    )
+
+
+@pytest.fixture
+def evidence():
+    rng = np.random.default_rng(0)
+    heat = np.zeros((32, 32), np.float32)
+    heat[2:6, 26:30] = 1
+    pictures = {"1": rng.integers(0, 255, (16, 16), dtype=np.uint8)}
+    vote = Prediction("x", "", "", "", (0.4, 0.6), "pneumonia")
+    near = Neighbors(
+        (neighbor(1), neighbor(2)), vote, ("normal", "pneumonia"), 97.4, "2 nearest", pictures, True
+    )
+    return Evidence(
+        "folder/<b>&.jpeg",
+        CARD,
+        Prediction("x", "", "", "", (0.2, 0.8), "pneumonia"),
+        "balanced",
+        (0.75, 0.25),
+        rng.integers(0, 255, (32, 32), dtype=np.uint8),
+        heat,
+        near,
+        Anomaly("detector", True, 0.83, "<reason>", (("log_density", -3.0, 99.0),)),
+        (Caveat("unusual", "It is <odd>.", True), Caveat("colour", "It is in colour.", False)),
+        (640, 480),
+        "L",
+        "ab" * 32,
+    )
+
+
+class Checked(html.parser.HTMLParser):
+    """Holds that elements close in order, ids are unique, pictures have a text, and headings do not
+    skip a level.
+    """
+
+    def __init__(self, page):
+        super().__init__()
+        self.open, self.ids, self.headings, self.pictures = [], [], [], []
+        self.feed(page)
+        assert not self.open and len(self.ids) == len(set(self.ids))
+        assert all(b <= a + 1 for a, b in zip(self.headings, self.headings[1:], strict=False))
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        self.ids += [given["id"]] if "id" in given else []
+        self.headings += [int(tag[1])] if re.fullmatch(r"h\d", tag) else []
+        if tag == "img":
+            assert given["alt"] and given["src"].startswith("data:image/")
+            self.pictures.append(given["alt"])
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_one_page_holds_everything_and_nothing_comes_from_elsewhere(evidence):
+    page = render_evidence([evidence])
+    checked = Checked(page)
+    assert len(checked.pictures) == 4 and any("upper right" in alt for alt in checked.pictures)
+    assert (
+        "not a medical device" in page
+        and "default-src 'none'" in page
+        and not re.search(r"(src|href)=\"(?!data:|#)", page)
+    )
+    for said in (
+        "0.800",
+        "97 %",
+        "virus:person1",
+        "no picture",
+        "not in the folder named",
+        "It is &lt;odd&gt;.",
+        "&lt;reason&gt;",
+        "&lt;b&gt;&amp;.jpeg",
+        "99.0",
+    ):
+        assert said in page
+    assert "<b>&.jpeg" not in page and page.index("It is &lt;odd&gt;") < page.index(
+        "It is in colour"
+    )
+
+
+def test_the_scale_is_drawn_where_the_numbers_say(evidence):
+    decision = render_evidence([evidence]).split("What to distrust")[0]
+    assert (
+        '<i style="left:25.00%"></i><b style="left:80.00%"></b>' in decision
+        and decision.count('class="track"') == 1
+    )
+    assert (
+        "Probability of pneumonia 0.800 on a scale from 0 to 1; called pneumonia from 0.250 on"
+        in decision
+    )
+    three = replace(
+        CARD,
+        task="three-class",
+        class_names=("normal", "bacterial", "viral"),
+        operating_points={"balanced": {"offsets": [0, 0, 0.5]}},
+    )
+    page = render_evidence(
+        [
+            replace(
+                evidence,
+                card=three,
+                prediction=Prediction("x", "", "", "", (0.1, 0.3, 0.6), "viral"),
+                called_from=(0.5, 0.4, 0.3),
+                anomaly=None,
+            )
+        ]
+    )
+    assert (
+        page.count('class="track"') == 3
+        and ('<i style="left:30.00%"></i><b style="left:60.00%"></b>') in page
+        and "probability of viral" in page
+    )
+
+
+def test_the_detectors_verdict_has_its_own_scale(evidence):
+    page = render_evidence([evidence])
+    assert (
+        "Anomaly score 0.830 on a scale from 0 to 1; called anomalous from 0.500 on" in page
+        and ("unlike normal radiographs") in page
+    )
+    assert "Anomaly" not in render_evidence([replace(evidence, anomaly=None)])
+
+
+def test_what_is_missing_is_left_out_or_said(evidence):
+    page = render_evidence(
+        [
+            replace(
+                evidence,
+                heatmap=np.zeros((32, 32), np.float32),
+                neighbors=None,
+                anomaly=None,
+                caveats=(),
+            )
+        ]
+    )
+    assert (
+        "The map is empty" in page and "Nearest training" not in page and "That is no proof" in page
+    )
+    assert len(Checked(page).pictures) == 1
+    nobody = replace(evidence, neighbors=replace(evidence.neighbors, pictures={}, folder=False))
+    assert "Artifacts carry no radiographs" in render_evidence([nobody])
+
+
+def test_several_radiographs_get_a_table_that_leads_to_each(evidence):
+    page = render_evidence(
+        [evidence, replace(evidence, name="second.png", caveats=())],
+        [("bad.png", "truncated: it ends early")],
+        total=9,
+    )
+    Checked(page)
+    assert page.count('href="#r') == 2 and 'id="r2"' in page
+    assert all(
+        words in page
+        for words in (
+            "no rule found anything serious",
+            "truncated: it ends early",
+            "The first 3 of 9",
+        )
+    )
+    only = render_evidence([], [("bad.png", "truncated: it ends early")])
+    assert "Not read (1)" in only and Checked(only)
+
+
+def test_in_a_notebook_the_styles_stay_in_their_cell(evidence):
+    shown = evidence._repr_html_()
+    Checked(shown)
+    style = re.search(r"<style>(.*?)</style>", shown, re.S)[1]
+    assert (
+        style.startswith(".xray-evidence {")
+        and style.count("{") == style.count("}")
+        and ("not a medical device") in shown
+    )
+    assert not re.search(r"(?<![\w-])(:root|body|html)\s*\{", style)
+    assert scoped("body { color: red; } tbody th { color: blue; } html { x: y; }") == (
+        ".xray-evidence {& { color: red; } tbody th { color: blue; } padding: 1rem; "
+        "border-radius: 0.6rem; }"
+    )
+
+
+def test_saved_once_and_never_overwritten(evidence, tmp_path):
+    path = evidence.save(tmp_path / "page.html")
+    assert path.read_text() == render_evidence([evidence])
+    with pytest.raises(FileExistsError, match="never overwritten"):
+        evidence.save(path)
+
+
+def test_it_says_the_essentials_in_a_line(evidence):
+    assert repr(evidence) == (
+        "Evidence('folder/<b>&.jpeg': pneumonia 0.800; caveats: 1 serious, 1 minor)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "words"),
+    [(0, 0, "upper left"), (15, 15, "middle centre"), (31, 31, "lower right")],
+)
+def test_the_maps_place_is_said_in_words(row, column, words):
+    heat = np.zeros((32, 32), np.float32)
+    heat[row, column] = 1
+    assert words in place_text(heat)
+
+
+def test_undecodable_names_are_shown_escaped(evidence):
+    assert "\\udcff" in render_evidence([replace(evidence, name="a\udcff.png")])

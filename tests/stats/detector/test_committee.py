@@ -1,0 +1,262 @@
+"""Detectors of departures from the normal: against closed forms and slow references, saved and
+loaded, and refused input.
+"""
+
+import io
+
+import numpy as np
+import pytest
+
+from xray_tf.stats.detector.committee import DETECTORS, Committee, cross_fit_scores
+from xray_tf.stats.detector.patches import (
+    PatchGaussian,
+    PatchMemory,
+    channel_space,
+    farthest_first,
+    pool,
+)
+from xray_tf.stats.detector.vectors import Combination, Mahalanobis, NearestNormals
+
+PATIENTS = [f"p{i // 2}" for i in range(60)]
+
+
+@pytest.fixture(scope="module")
+def features():
+    """Sixty normals: correlated vectors, and patches whose mean depends on the place."""
+    rng = np.random.default_rng(0)
+    pooled = rng.normal(size=(60, 12)) @ rng.normal(size=(12, 12)) + 3
+    patches = rng.normal(size=(60, 4, 5, 8)) + rng.normal(size=(1, 4, 5, 8)) * 2
+    vectors = pooled.astype(np.float32)
+    return {
+        "pooled": vectors,
+        "lungs": vectors,
+        "lung_maps": vectors,
+        "patches": patches.astype(np.float16),
+    }
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_every_detector_scores_the_far_lower_and_comes_back_bit_for_bit_from_an_npz(name, features):
+    row, rng = DETECTORS[name], np.random.default_rng(1)
+    x = features[row.eats]
+    detector = row.build()
+    assert detector.fit(x, PATIENTS) is detector
+    far = (x[:20] + 4 * x.std() * rng.choice((-1, 1), size=x[:20].shape)).astype(x.dtype)
+    scores = detector.score_samples(x)
+    assert scores.shape == (60,) and scores.dtype == np.float64
+    assert detector.score_samples(far).max() < np.median(scores)
+    buffer = io.BytesIO()
+    np.savez(buffer, **detector.to_arrays())
+    buffer.seek(0)
+    with np.load(buffer, allow_pickle=False) as arrays:
+        again = row.kind.from_arrays(dict(arrays))
+    np.testing.assert_array_equal(again.score_samples(far), detector.score_samples(far))
+    np.testing.assert_array_equal(again.score_samples(x), scores)
+    if row.maps:
+        np.testing.assert_array_equal(again.score_map(far), detector.score_map(far))
+        assert detector.score_map(far).shape == far.shape[:3]
+
+
+def test_mahalanobis_is_the_closed_form_with_the_shrunk_covariance_of_scikit_learn(features):
+    from sklearn.covariance import LedoitWolf
+
+    x = features["pooled"].astype(np.float64)
+    z = (x - x.mean(axis=0)) / x.std(axis=0)
+    precision = LedoitWolf(assume_centered=True).fit(z).precision_
+    expected = -np.sqrt(np.einsum("ni,ij,nj->n", z, precision, z))
+    # 11 of 12 directions of their own; the rest's mean variance is then that of the one left, and
+    # nothing is approximated but by float16
+    np.testing.assert_allclose(
+        Mahalanobis(11).fit(features["pooled"]).score_samples(features["pooled"]),
+        expected,
+        rtol=5e-3,
+    )
+
+
+def test_mahalanobis_with_fewer_rows_than_dimensions_is_that_of_the_whole_covariance():
+    from sklearn.covariance import LedoitWolf
+
+    rng = np.random.default_rng(2)
+    x = (
+        rng.normal(size=(30, 3)) @ rng.normal(size=(3, 50)) + 0.3 * rng.normal(size=(30, 50))
+    ).astype(np.float32)
+    new = (rng.normal(size=(7, 50)) * 2).astype(np.float32)
+    z, q = (
+        (v - x.mean(axis=0, dtype=np.float64)) / x.std(axis=0, dtype=np.float64) for v in (x, new)
+    )
+    precision = LedoitWolf(assume_centered=True).fit(z).precision_
+    expected = -np.sqrt(np.einsum("ni,ij,nj->n", q, precision, q))
+    np.testing.assert_allclose(Mahalanobis(40).fit(x).score_samples(new), expected, rtol=5e-3)
+
+
+def test_nearest_normals_is_the_mean_distance_found_by_hand():
+    x = np.array([[0.0], [1.0], [2.0], [4.0], [8.0]], np.float32)
+    spread = x.std()
+    detector = NearestNormals(k=2, components=0).fit(x)
+    np.testing.assert_allclose(
+        detector.score_samples(np.array([[3.0], [10.0]], np.float32)),
+        [-1.0 / spread, -4.0 / spread],
+        rtol=2e-3,
+    )
+
+
+def test_patch_gaussian_is_the_mahalanobis_distance_at_each_position(features):
+    x = features["patches"].astype(np.float64)
+    z = (x - x.mean(axis=(0, 1, 2))) / x.std(axis=(0, 1, 2))
+    expected = np.empty(x.shape[:3])
+    for row in range(4):
+        for column in range(5):
+            d = z[:, row, column] - z[:, row, column].mean(axis=0)
+            covariance = d.T @ d / len(d)
+            covariance += 0.1 * np.trace(covariance) / 8 * np.eye(8)
+            expected[:, row, column] = -np.sqrt(
+                np.einsum("ni,ij,nj->n", d, np.linalg.inv(covariance), d)
+            )
+    found = (
+        PatchGaussian(components=8, ridge=0.1)
+        .fit(features["patches"])
+        .score_map(features["patches"])
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-2)
+
+
+def test_patch_memory_is_the_distance_to_the_nearest_of_all_patches_when_the_bank_holds_all(
+    features,
+):
+    x = features["patches"]
+    detector = PatchMemory(patches=10_000, components=8, place=0.5).fit(x)
+    assert len(detector.bank_) == 60 * 4 * 5
+    # each finds itself, but for float16
+    np.testing.assert_allclose(detector.score_map(x), 0, atol=0.05)
+    z = detector._described(x[:1] + np.float16(1)).reshape(20, -1)
+    slow = [-min(np.linalg.norm(p - b) for b in detector.bank_.astype(np.float32)) for p in z]
+    np.testing.assert_allclose(
+        detector.score_map(x[:1] + np.float16(1)).ravel(), slow, rtol=1e-3, atol=1e-3
+    )
+
+
+def test_the_coreset_takes_the_farthest_point_each_time():
+    points = np.array([[0.0], [1.0], [10.0], [11.0], [5.0]], np.float32)
+    chosen = farthest_first(points, 3, np.random.default_rng(0))
+    gaps = np.abs(points - points[chosen].T).min(axis=1)
+    best = min(
+        np.abs(points - points[[a, b, c]].T).min(axis=1).max()
+        for a in range(5)
+        for b in range(a)
+        for c in range(b)
+    )
+    # the greedy choice is within twice the best (Gonzalez 1985)
+    assert len(set(chosen.tolist())) == 3 and gaps.max() <= 2 * best
+
+
+def test_pooling_takes_the_lowest_share():
+    maps = np.arange(20.0).reshape(1, 4, 5)
+    assert [pool(maps, w)[0] for w in (0.05, 0.1, 1.0)] == [0.0, 0.5, 9.5]
+
+
+def test_channels_that_never_vary_say_nothing():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(10, 3, 3, 4)).astype(np.float16)
+    x[..., 2] = 7
+    _, directions = channel_space(x, 4)
+    assert (
+        directions.shape == (3, 4) and not directions[:, 2].any() and np.isfinite(directions).all()
+    )
+
+
+def test_the_combination_is_the_mean_of_robust_z_scores_or_of_log_ranks():
+    x = np.stack([np.arange(9.0), 100 * np.arange(9.0)], axis=1)
+    # (2 + 0) / 2 deviations of 2
+    np.testing.assert_allclose(
+        Combination("z").fit(x).score_samples(np.array([[6.0, 400.0]])), [1 / (1.4826 * 2)]
+    )
+    np.testing.assert_allclose(
+        Combination("rank").fit(x).score_samples(np.array([[-1.0, 900.0]])), [np.log(0.1) / 2]
+    )
+
+
+def test_cross_fitting_never_scores_a_patient_by_its_own_rows():
+    # each patient's two radiographs are the same
+    x = np.repeat(np.arange(30.0)[:, None] ** 2, 2, axis=0).astype(np.float32)
+
+    def build():
+        return NearestNormals(k=1, components=0)
+
+    assert np.abs(build().fit(x).score_samples(x)).max() < 2e-3  # float16 of the bank
+    # the nearest other patient is 1 / 266 away or farther
+    assert cross_fit_scores(build, x, PATIENTS).max() < -3e-3
+
+
+def test_a_committee_comes_back_whole_and_follows_its_members(features):
+    others = {"reconstruction": np.random.default_rng(3).normal(size=60)}
+    committee = Committee(tuple(DETECTORS), given=("reconstruction",)).fit(
+        features, PATIENTS, others
+    )
+    again = Committee.from_arrays(committee.to_arrays())
+    np.testing.assert_array_equal(
+        again.score_samples(features, others), committee.score_samples(features, others)
+    )
+    np.testing.assert_array_equal(again.score_map(features), committee.score_map(features))
+    raw = committee.member_scores(features, others)
+    assert raw.shape == (60, len(DETECTORS) + 1)
+    by_hand = (
+        (raw - np.median(committee.calibration_, axis=0))
+        / (
+            1.4826
+            * np.median(
+                abs(committee.calibration_ - np.median(committee.calibration_, axis=0)), axis=0
+            )
+        )
+    ).mean(axis=1)
+    np.testing.assert_allclose(committee.score_samples(features, others), by_hand)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda f: Mahalanobis(0), "components must be a whole number from 1 on"),
+        (lambda f: NearestNormals(k=True), "k must be a whole number"),
+        (lambda f: PatchGaussian(ridge=0), "ridge must be above 0"),
+        (lambda f: PatchMemory(worst=0), "worst must be a share"),
+        (lambda f: Combination("vote"), "rule must be z or rank"),
+        (lambda f: Committee(("psychic",)), "names must be some of"),
+        (lambda f: NearestNormals().fit(f["pooled"][:5]), "6 rows or more. Received: 5"),
+        (lambda f: Mahalanobis().fit(f["patches"]), "x must be floats of shape"),
+        (
+            lambda f: Mahalanobis().fit(np.ones((9, 4), np.float32)),
+            "none of the 4 dimensions varies",
+        ),
+        (
+            lambda f: PatchGaussian().fit(np.ones((9, 2, 2, 4), np.float32)),
+            "none of the 4 channels varies",
+        ),
+        (
+            lambda f: Mahalanobis().fit(f["pooled"] * np.float32("inf")),
+            "must be finite. Received: 60 of 60",
+        ),
+        (
+            lambda f: Mahalanobis().fit(f["pooled"]).score_samples(f["pooled"][:, :3]),
+            "Received: shape (60, 3)",
+        ),
+        (
+            lambda f: Mahalanobis.from_arrays(NearestNormals().fit(f["pooled"]).to_arrays()),
+            "arrays are of another detector. Expected Mahalanobis",
+        ),
+        (lambda f: Mahalanobis.from_arrays({}), "not those of Mahalanobis.to_arrays"),
+        (lambda f: Committee.from_arrays({}), "names or given is missing"),
+        (
+            lambda f: Combination().fit(np.ones((9, 2))),
+            "columns [0, 1] score half of the normals or more alike",
+        ),
+        (lambda f: cross_fit_scores(Mahalanobis, f["pooled"], ["a"] * 60), "two patients or more"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_the_reason(make, message, features):
+    with pytest.raises(
+        ValueError,
+        match=message.replace("(", r"\(")
+        .replace(")", r"\)")
+        .replace("[", r"\[")
+        .replace("]", r"\]"),
+    ):
+        make(features)

@@ -1,0 +1,1 @@
+"""What is known of the chest in a radiograph: lungs and regions."""

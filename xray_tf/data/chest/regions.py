@@ -1,0 +1,224 @@
+"""Regions of a radiograph that a shortcut may hide in, and radiographs without one of them, filled
+in several ways and made when they are read.
+
+No fill carries anything of the pixels it replaces: each is made from the pixels that stay. What it
+does carry is the region's outline, and a sick lung's differs: hence `usual_lungs` and `lungs_box`.
+`displaced` takes away as much elsewhere.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from xray_tf.data.chest.lungs import usual_lungs
+
+REGIONS = {
+    "lungs": "the estimated lung fields and a rim of 3 % of the side around them",
+    "usual_lungs": "the mean shape and such a rim where lungs usually lie: an outline that is the "
+    "same for all",
+    "lungs_box": "a rectangle around the estimated lungs and their usual place",
+    "outside": "everything but the lung fields and their rim",
+    "border": "a frame, 10 % of the side wide",
+    "inside_border": "everything but that frame",
+    "markers": "letters and other small bright things away from the lungs",
+    "displaced": "as much as the lungs, half the height further down: what losing so many pixels "
+    "costs",
+}
+FILLS = {
+    "mean": "the mean of the pixels that stay",
+    "smooth": "a smooth continuation of the pixels that stay",
+    "noise": "Gaussian noise of their mean and standard deviation",
+}
+BORDER, RIM = 0.10, 0.03  # shares of the side
+_MARKER_SIZES = (0.012, 0.14)  # side of a burned-in letter, share of the image's side
+_STROKE = 0.022  # half the width that still is a stroke, share of the side
+# grey levels above what lies around it, and from a pixel's darkest neighbour to its brightest
+_RAISED, _STEEP = 45, 70
+
+
+def region_masks(image: np.ndarray, lungs: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the region of each name in `REGIONS` (S, S) bool, for one radiograph.
+
+    Args:
+        image: (S, S) uint8 in [0, 255], bone white.
+        lungs: (S, S) bool, such as `lungs.lung_field` gives.
+    """
+    side = len(image)
+    wide, usual = _grown(lungs, RIM * side), _grown(usual_lungs(side), RIM * side)
+    rows, columns = np.nonzero(wide | usual)
+    box = np.zeros_like(wide)
+    box[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] = True
+    border = np.ones_like(wide)
+    edge = max(1, round(BORDER * side))
+    border[edge:-edge, edge:-edge] = False
+    return {
+        "lungs": wide,
+        "usual_lungs": usual,
+        "lungs_box": box,
+        "outside": ~wide,
+        "border": border,
+        "inside_border": ~border,
+        "markers": find_markers(image, lungs),
+        "displaced": np.roll(wide, side // 2, axis=0),
+    }
+
+
+def find_markers(image: np.ndarray, lungs: np.ndarray) -> np.ndarray:
+    """Find what was burned in or laid on: small, bright things with sharp edges outside the lungs;
+    (S, S) bool, a little grown.
+
+    Found by a white top-hat, the size of connected parts and the steepness of their edges (bones
+    are softer). What is faint, or lies on bright flesh, is missed; a sharp rib end in a dark
+    surround can be taken for a letter.
+    """
+    side = len(image)
+    # wider than a stroke of a letter
+    brush = cv2.getStructuringElement(cv2.MORPH_RECT, (2 * max(1, round(_STROKE * side)) + 1,) * 2)
+    bright = (cv2.morphologyEx(image, cv2.MORPH_TOPHAT, brush) >= _RAISED) & ~_grown(
+        lungs, 0.01 * side
+    )
+    steep = cv2.morphologyEx(image, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    count, labels, facts, _ = cv2.connectedComponentsWithStats(
+        bright.astype(np.uint8), connectivity=8
+    )
+    low, high = (v * side for v in _MARKER_SIZES)
+    longer, area = (
+        facts[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1),
+        facts[:, cv2.CC_STAT_AREA],
+    )
+    letters = [
+        i
+        for i in range(1, count)
+        if low <= longer[i] <= high
+        and area[i] >= low * low
+        and np.quantile(steep[labels == i], 0.75) >= _STEEP
+    ]
+    return _grown(np.isin(labels, letters), 0.02 * side)
+
+
+def without(
+    image: np.ndarray, region: np.ndarray, fill: str, rng: np.random.Generator
+) -> np.ndarray:
+    """Return a radiograph whose region is filled from what stays.
+
+    Args:
+        image: (S, S) uint8.
+        region: (S, S) bool; where nothing stays, mid-grey takes the place of the pixels' mean.
+        fill: a key of `FILLS`.
+        rng: of `noise`.
+
+    Returns:
+        (S, S) uint8, equal to the image outside the region.
+    """
+    if fill not in FILLS:
+        raise ValueError(f"fill must be one of {tuple(FILLS)}. Received: {fill!r}")
+    if not region.any():
+        return image
+    stays = image[~region]
+    mean, spread = (float(stays.mean()), float(stays.std())) if len(stays) else (127.0, 0.0)
+    if fill == "smooth":
+        new = _continued(image, ~region, mean)[region]
+    else:
+        new = np.full(int(region.sum()), mean) + (
+            rng.normal(0.0, spread, int(region.sum())) if fill == "noise" else 0.0
+        )
+    out = image.copy()
+    out[region] = np.clip(np.floor(new + 0.5), 0, 255)
+    return out
+
+
+class MaskedGrid:
+    """Rows of a pixel array with many regions filled, one cell after the other, made when they are
+    read: nothing but the batch is in memory.
+
+    It is indexed as an array of C x N images would be: the N rows under the first cell, then under
+    the second, and so on.
+
+    Attributes:
+        shape: (C * N, S, S).
+    """
+
+    def __init__(
+        self,
+        pixels: np.ndarray,
+        rows: Sequence[int],
+        lungs: np.ndarray,
+        keys: Sequence[str],
+        cells: Sequence[tuple[str, str] | None],
+        seed: int = 0,
+    ):
+        """Keep what is needed to make any row.
+
+        Args:
+            pixels: (M, S, S) uint8, most often memory-mapped.
+            rows: N rows of it.
+            lungs: (N, S, S) bool, of these rows.
+            keys: N texts that name them, for the noise.
+            cells: C pairs (region, fill), or None for the row as it is.
+            seed: of the noise.
+        """
+        self.pixels, self.rows, self.lungs, self.keys = (
+            pixels,
+            np.asarray(rows, np.int64),
+            lungs,
+            list(keys),
+        )
+        self.cells, self.seed = list(cells), seed
+        self.shape = (len(self.cells) * len(self.rows), *pixels.shape[1:])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index) -> np.ndarray:
+        """Return the images (n, S, S) uint8 of the integer positions `index` (n,)."""
+        return np.stack(
+            [self._made(*divmod(int(i), len(self.rows))) for i in np.atleast_1d(np.asarray(index))]
+        )
+
+    def _made(self, cell: int, row: int) -> np.ndarray:
+        image = np.asarray(self.pixels[self.rows[row]])
+        if self.cells[cell] is None:
+            return image
+        region, fill = self.cells[cell]
+        rng = np.random.default_rng(
+            [
+                self.seed,
+                zlib.crc32(region.encode()),
+                zlib.crc32(self.keys[row].encode("utf-8", "surrogateescape")),
+            ]
+        )
+        return without(image, region_masks(image, self.lungs[row])[region], fill, rng)
+
+
+def _grown(mask: np.ndarray, by: float) -> np.ndarray:
+    """Dilate (S, S) bool by so many pixels."""
+    brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * max(1, round(by)) + 1,) * 2)
+    return cv2.dilate(mask.astype(np.uint8), brush).astype(bool)
+
+
+def _continued(image: np.ndarray, stays: np.ndarray, mean: float) -> np.ndarray:
+    """Continue what stays into the rest by normalised convolution (Knutsson and Westin 1993): ever
+    wider Gaussian means of what stays, the narrowest that reaches a pixel taken.
+    """
+    weight = stays.astype(np.float32)
+    result, reached = np.full(image.shape, mean, np.float32), np.zeros(image.shape, bool)
+    for sigma in (share * len(image) for share in (0.02, 0.05, 0.12, 0.3)):
+        shrink = max(1, int(sigma // 3))  # a wide blur loses nothing on a smaller picture
+        size = (-(-image.shape[1] // shrink), -(-image.shape[0] // shrink))
+        small = [
+            cv2.GaussianBlur(
+                cv2.resize(part, size, interpolation=cv2.INTER_AREA), (0, 0), sigma / shrink
+            )
+            for part in (image * weight, weight)
+        ]
+        total, share = (
+            cv2.resize(part, image.shape[::-1], interpolation=cv2.INTER_LINEAR) for part in small
+        )
+        here = (share > 0.05) & ~reached
+        result[here] = total[here] / share[here]
+        reached |= here
+    return cv2.GaussianBlur(np.where(stays, image, result), (0, 0), 0.01 * len(image))

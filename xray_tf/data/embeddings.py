@@ -1,0 +1,53 @@
+"""Write and read embeddings.npz: vectors with the records they belong to."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from xray_tf.data.records import Record, Records
+
+EMBEDDINGS = "embeddings.npz"
+
+
+COLUMNS = ("path", "sha256", "patient", "label", "subtype", "split")
+
+
+def write_embeddings(path: str | os.PathLike, embeddings: np.ndarray, records: Records) -> Path:
+    """Write `embedding` (N, D) float32 and, aligned, the columns path, sha256, patient, label,
+    subtype and split as texts; nothing is pickled.
+    """
+    path = Path(path)
+    np.savez(
+        path,
+        embedding=np.asarray(embeddings, np.float32),
+        **{c: np.array(records.column(c), np.str_) for c in COLUMNS},
+    )
+    return path
+
+
+def read_embeddings(path: str | os.PathLike) -> tuple[np.ndarray, Records]:
+    """Read what `write_embeddings` wrote: ((N, D) float32, N records).
+
+    Raises:
+        ValueError: the file is not of that form.
+    """
+    with np.load(path, allow_pickle=False) as stored:
+        if not {"embedding", *COLUMNS} <= set(stored.files):
+            raise ValueError(
+                f"{path} must hold embedding, {', '.join(COLUMNS)}. Received: {stored.files}"
+            )
+        columns = {c: stored[c].tolist() for c in COLUMNS}
+        embeddings = stored["embedding"]
+    records = Records(
+        Record(**dict(zip(COLUMNS, row, strict=True)))
+        for row in zip(*columns.values(), strict=True)
+    )
+    if embeddings.ndim != 2 or len(embeddings) != len(records):
+        raise ValueError(
+            f"{path} must hold one embedding a record, {len(records)}. Received: "
+            f"shape {embeddings.shape}"
+        )
+    return embeddings, records

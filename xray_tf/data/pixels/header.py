@@ -1,0 +1,89 @@
+"""What a file's first bytes say, and the limits of what is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MAX_PIXELS = 100_000_000
+
+
+MIN_SIDE = 16
+
+
+# (9798 R + 19235 G + 3735 B + 16384) >> 15: BT.601's 0.299, 0.587, 0.114 in 15 bits, as
+# cv2.cvtColor computes it.
+GREY_WEIGHTS = (9798, 19235, 3735)
+
+
+GREY_SHIFT = 15
+
+
+KINDS = (
+    "empty",
+    "not-an-image",
+    "unsupported-format",
+    "unsupported-mode",
+    "truncated",
+    "too-large",
+    "too-small",
+    "unreadable",
+    "constant",
+    "low-depth",
+    "no-pixels",
+    "missing-tag",
+    "multi-frame",
+    "no-decoder",
+    "not-a-radiograph",
+)
+
+
+class DecodeError(ValueError):
+    """The bytes are no radiograph this rule can read; `kind` is one of `KINDS`, fit for
+    `Finding.kind`.
+    """
+
+    def __init__(self, kind: str, message: str):
+        super().__init__(message)
+        self.kind = kind
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the first bytes of a file say.
+
+    Attributes:
+        format: `jpeg`, `png` or `dicom`.
+        width, height: pixels as stored, EXIF orientation ignored.
+        mode: `L`, `RGB`, `CMYK`, `RGBA`, `LA` or `P`, followed by the bits a sample where they are
+            not 8 (`L16`, `RGB16`, `L1`); of a DICOM file the bits stored (`L12`); a palette (`P`)
+            is `P` at any depth.
+    """
+
+    format: str
+    width: int
+    height: int
+    mode: str
+
+
+def check_header(header: Header) -> None:
+    """Raise DecodeError (`unsupported-mode`, `too-large` or `too-small`) unless the rule reads an
+    image of this mode and size.
+    """
+    if header.format == "jpeg" and header.mode not in ("L", "RGB"):
+        raise DecodeError(
+            "unsupported-mode",
+            f"A JPEG of mode {header.mode} has no luminance "
+            "plane of 8 bits. Convert it to grey or RGB.",
+        )
+    if header.width * header.height > MAX_PIXELS:
+        raise DecodeError(
+            "too-large",
+            f"The header declares {header.width} x {header.height} "
+            f"pixels; at most {MAX_PIXELS:,} are read.",
+        )
+    if min(header.width, header.height) < MIN_SIDE:
+        raise DecodeError(
+            "too-small",
+            f"The image is {header.width} x {header.height} pixels; "
+            f"each side must have at least {MIN_SIDE}.",
+        )

@@ -1,0 +1,1 @@
+"""Who makes records: folders, lists of files, manifests, MedMNIST, phantoms."""

@@ -1,0 +1,130 @@
+"""Records of single files, folders and globs, without labels."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from xray_tf.data.pixels.reading import each, read_file
+from xray_tf.data.records import Finding, Findings, Record, Records
+from xray_tf.data.sources.folder import _row, _walk
+from xray_tf.data.sources.names import (
+    CLASS_FOLDERS,
+    SPLIT_FOLDERS,
+    Scan,
+    SourceError,
+    natural_key,
+    read_name,
+)
+from xray_tf.progress import ProgressLine
+
+CHECK_SIZE = 64  # pixels: side of the square a file is decoded to only to see that it can be
+
+
+def list_files(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> Records:
+    """List what `predict` shall read, as `find_files` does, without its notes."""
+    return find_files(paths).records
+
+
+def find_files(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> Scan:
+    """List files, folders (recursive, natural order) and globs, in the order given, labelled or
+    not.
+
+    A file named outright is kept whatever its suffix. Labels come from folder names in
+    `CLASS_FOLDERS` where there are any (for a file: the folder it lies in); paths stay as given,
+    relative to the working folder.
+
+    Raises:
+        SourceError: nothing was given, or one of the paths leads to nothing.
+    """
+    single = isinstance(paths, str | os.PathLike | bytes) or not isinstance(paths, Iterable)
+    given = [paths] if single else list(paths)
+    wrong = [type(item).__name__ for item in given if not isinstance(item, str | os.PathLike)]
+    if wrong:
+        raise SourceError(
+            "expected paths of files, folders or globs, or one array of grey "
+            f"pixels where arrays are taken. Received: {wrong[0]}."
+        )
+    if not given:
+        raise SourceError("no radiograph was given. Expected files, folders or globs.")
+    found, findings = {}, []
+    for item in map(os.fspath, given):
+        before = len(found), len(findings)
+        matches = (
+            [item]
+            if os.path.lexists(item)
+            else sorted(glob.glob(os.path.expanduser(item), recursive=True), key=natural_key)
+        )
+        again = 0
+        for match in matches:
+            files, walked = _walk(Path(match)) if os.path.isdir(match) else ([""], [])
+            findings += walked
+            for file in files:
+                path = os.path.join(match, file) if file else match
+                again += path in found
+                found.setdefault(
+                    path,
+                    [Path(os.path.abspath(match)).name, *file.split("/")[:-1]]
+                    if file
+                    else Path(os.path.abspath(match)).parts[-2:-1],
+                )
+        if again:
+            findings.append(
+                Finding(
+                    "named-twice",
+                    "note",
+                    "",
+                    f"{again} file(s) of {item} were given before; each is read once.",
+                )
+            )
+        elif len(found) == before[0]:
+            skipped = " ".join(f.detail for f in findings[before[1] :])
+            raise SourceError(
+                f"{item} leads to no image. Expected a file, a folder with images "
+                f"in it, or a glob that matches some. {skipped}".strip()
+            )
+    return Scan(
+        Records(_unlabelled_row(path, folders) for path, folders in found.items()),
+        Findings(findings),
+    )
+
+
+def _unlabelled_row(path: str, folders: Iterable[str]) -> Record:
+    words = [CLASS_FOLDERS[f.lower()] for f in folders if f.lower() in CLASS_FOLDERS]
+    named = read_name(Path(path).name)
+    if not words:
+        return Record(path, patient=named[2] if named else "")
+    return _row(
+        path,
+        words,
+        next((SPLIT_FOLDERS[f.lower()] for f in folders if f.lower() in SPLIT_FOLDERS), ""),
+        "namespaced",
+    )[0]
+
+
+def fill_records(records: Records, workers: int | None = None, progress: bool = False) -> Scan:
+    """Read every file once, on threads, and fill in sha256, width, height and mode.
+
+    The file is decoded too, small, so that what passes here passes in `build_cache` as well.
+
+    Returns:
+        (records, findings): a row whose file is missing, empty, damaged or no image is left out and
+            has an `error` finding.
+    """
+    rows, findings = [], []
+    with ProgressLine("Reading", len(records), progress) as line:
+        for row, reading in zip(
+            records,
+            each(
+                lambda row: read_file(records.file(row), CHECK_SIZE, "squash")[0], records, workers
+            ),
+            strict=True,
+        ):
+            if reading.kind:
+                findings.append(reading.finding(row.path))
+            else:
+                rows.append(reading.fill(row))
+            line.step()
+    return Scan(records.with_rows(rows), Findings(findings))

@@ -1,0 +1,277 @@
+"""Records of a folder whose sub-folders name parts and classes."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, deque
+from pathlib import Path
+
+from xray_tf.data.pixels.dicom import SUFFIXES, is_dicom_file
+from xray_tf.data.records import Finding, Findings, Record, Records
+from xray_tf.data.sources.names import (
+    CLASS_FOLDERS,
+    IMAGE_SUFFIXES,
+    SPLIT_FOLDERS,
+    Scan,
+    SourceError,
+    natural_key,
+    read_name,
+)
+
+PHANTOM_PATIENTS, PHANTOM_SEED, PHANTOM_SIZE, PHANTOM_MARK = 200, 0, 256, "phantom.json"
+
+
+def _scan_folder(folder: Path, patient_key: str) -> Scan:
+    root = _layout_root(folder)
+    files, findings = _walk(root)
+    files, nested = _without_nested_copy(files)
+    findings += nested
+    if (root / PHANTOM_MARK).is_file():  # the phantom's own truth, not radiographs
+        files = [f for f in files if not f.startswith("masks/")]
+        findings = [f for f in findings if f.kind != "not-an-image"]
+    rows, stray = [], Counter()
+    for path in files:
+        *folders, _ = path.split("/")
+        words = [CLASS_FOLDERS[f.lower()] for f in folders if f.lower() in CLASS_FOLDERS]
+        split = SPLIT_FOLDERS.get(folders[0].lower(), "") if folders else ""
+        if not words:
+            stray["/".join(folders) or "."] += 1
+            continue
+        row, said = _row(path, words, split, patient_key)
+        rows.append(row)
+        findings += said
+    findings += [
+        Finding(
+            "unlabelled-file",
+            "warning",
+            "",
+            f"{count} image(s) directly in {where} "
+            "lie in no class folder and are left out; expected "
+            "a folder named NORMAL, PNEUMONIA, BACTERIA or VIRUS.",
+        )
+        for where, count in sorted(stray.items())
+    ]
+    if not rows:
+        raise SourceError(
+            f"{root} has no image in its class folders. Expected *.jpeg, *.png, "
+            "*.dcm ... in {NORMAL,PNEUMONIA}, or in train/, val/, test/ "
+            "of them."
+        )
+    return Scan(Records(rows, root), Findings(_summarise_names(rows, findings)))
+
+
+def _row(
+    path: str, words: list[tuple[str, str]], split: str, patient_key: str
+) -> tuple[Record, list[Finding]]:
+    """Make one record from its folders' words and its name; the folder's label wins, a
+    contradiction is reported.
+    """
+    findings = []
+    labels, subtypes = {label for label, _ in words}, {subtype for _, subtype in words if subtype}
+    label, subtype = words[-1][0], subtypes.pop() if len(subtypes) == 1 else ""
+    if len(labels) > 1 or subtypes:
+        findings.append(
+            Finding(
+                "label-contradiction",
+                "warning",
+                path,
+                f"Its folders name several classes; {label} is kept, from the innermost.",
+            )
+        )
+    named = read_name(path, patient_key)
+    if named is None:
+        findings.append(
+            Finding(
+                "irregular-name",
+                "warning",
+                path,
+                "No naming rule fits, so its "
+                "patient (and a sub-type that no folder names) stays empty.",
+            )
+        )
+        return Record(
+            path, label, subtype if label == "pneumonia" else "", "", split=split
+        ), findings
+    if named[0] != label or subtype and named[1] != subtype:
+        what = named[1] or named[0]
+        findings.append(
+            Finding(
+                "label-contradiction",
+                "warning",
+                path,
+                "The folder says "
+                f"{subtype or label}, the name says {what}; "
+                f"{label} is kept from the folder and the sub-type is left empty.",
+            )
+        )
+        return Record(path, label, "", named[2], split=split), findings
+    return Record(path, label, named[1], named[2], split=split), findings
+
+
+def _summarise_names(rows: list[Record], findings: list[Finding]) -> list[Finding]:
+    """Replace one finding a file by one for the whole where no name at all follows a rule; note a
+    lone class.
+    """
+    irregular = sum(f.kind == "irregular-name" for f in findings)
+    if irregular == len(rows):
+        findings = [f for f in findings if f.kind != "irregular-name"]
+        findings.append(
+            Finding(
+                "no-patient-key",
+                "warning",
+                "",
+                f"None of the {len(rows)} file "
+                "names follows a naming rule, so no patient is known; "
+                "such data can be split only with --split-by image.",
+            )
+        )
+    labels = {row.label for row in rows}
+    if len(labels) == 1:
+        findings.append(
+            Finding(
+                "one-class",
+                "warning",
+                "",
+                f"All {len(rows)} radiographs are "
+                f"{labels.pop()}; they can be scored, not trained on.",
+            )
+        )
+    return findings
+
+
+def _layout_root(folder: Path) -> Path:
+    """Return the folder that holds split or class folders: `folder`, its chest_xray, or the only
+    folder in it.
+    """
+    here, seen = folder, []
+    for _ in range(5):
+        names = sorted(e.name for e in os.scandir(here) if e.is_dir() and not _ignored(e.name))
+        if any(n.lower() in SPLIT_FOLDERS or n.lower() in CLASS_FOLDERS for n in names):
+            return here
+        seen = names
+        below = [n for n in names if n.lower() == "chest_xray"] or names
+        if len(below) != 1:
+            break
+        here = here / below[0]
+    files = sorted(e.name for e in os.scandir(here) if not _ignored(e.name) and e.is_file())
+    hint = [n for n in files if n.lower().endswith((".csv", ".npz", ".zip"))]
+    hint = f" It holds {hint[0]}: is that what to give?" if hint else ""
+    found = (
+        f"the folders {seen[:5]}"
+        if seen
+        else f"{len(files)} file(s) and no folders"
+        if files
+        else "nothing"
+    )
+    raise SourceError(
+        f"{folder} is not in Kaggle's layout. Expected "
+        "[train|val|test]/{NORMAL,PNEUMONIA} or {NORMAL,PNEUMONIA} in it, found "
+        f"{found}.{hint} "
+        "For radiographs sorted otherwise, give a CSV manifest with the columns "
+        "path and label."
+    )
+
+
+def _ignored(name: str) -> bool:
+    return name.startswith(".") or name.lower() in ("__macosx", "thumbs.db", "desktop.ini")
+
+
+def _walk(root: Path) -> tuple[list[str], list[Finding]]:
+    """List the image files below `root` in natural order, with notes on what was passed over.
+
+    Links are followed after every real folder has been seen, and no folder is entered twice, so
+    loops end and real paths win.
+    """
+    files, ignored, other, repeated, seen = [], Counter(), Counter(), [], set()
+    queue = deque([""])
+    while queue:
+        folder = queue.popleft()
+        status = os.stat(root / folder)
+        if (status.st_dev, status.st_ino) in seen:
+            repeated.append(folder)
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        try:
+            entries = list(os.scandir(root / folder))
+        except OSError as error:
+            raise SourceError(
+                f"the folder {root / folder} cannot be listed ({error.strerror}). "
+                "Make it readable, or move it away."
+            ) from error
+        for entry in entries:
+            path = f"{folder}/{entry.name}" if folder else entry.name
+            suffix = os.path.splitext(entry.name)[1].lower()
+            if _ignored(entry.name):
+                ignored[
+                    "__MACOSX"
+                    if entry.name.lower() == "__macosx"
+                    else "._* files"
+                    if entry.name.startswith("._")
+                    else entry.name
+                ] += 1
+            elif entry.is_dir():
+                (queue.append if entry.is_symlink() else queue.appendleft)(path)
+            elif suffix in (*IMAGE_SUFFIXES, *SUFFIXES) and (entry.is_file() or entry.is_symlink()):
+                # a link that leads nowhere stays in, to become a finding when it is read
+                files.append(path)
+            # exports often give them no suffix, or a UID's last number
+            elif entry.name.upper() != "DICOMDIR" and is_dicom_file(entry.path):
+                files.append(path)
+            else:
+                other[suffix or "no suffix"] += 1
+    findings = [
+        Finding(
+            "ignored",
+            "note",
+            "",
+            f"{count} x {what} passed over: written by an operating system, not radiographs.",
+        )
+        for what, count in sorted(ignored.items())
+    ]
+    findings += [
+        Finding(
+            "not-an-image",
+            "note",
+            "",
+            f"{count} file(s) with {what} passed over; "
+            f"images end in {', '.join(IMAGE_SUFFIXES)} or are DICOM.",
+        )
+        for what, count in sorted(other.items())
+    ]
+    findings += [
+        Finding(
+            "repeated-folder",
+            "note",
+            "",
+            f"The link {path} leads to a folder that is already there; its files are counted once.",
+        )
+        for path in sorted(repeated)
+    ]
+    return sorted(files, key=natural_key), findings
+
+
+def _without_nested_copy(files: list[str]) -> tuple[list[str], list[Finding]]:
+    """Leave out chest_xray/ inside the layout: Kaggle's archive holds everything twice."""
+    nested = [f for f in files if f.split("/", 1)[0].lower() == "chest_xray"]
+    if not nested:
+        return files, []
+    kept = [f for f in files if f.split("/", 1)[0].lower() != "chest_xray"]
+    only_there = len({f.split("/", 1)[1] for f in nested} - set(kept))
+    severity, but = (
+        (
+            "warning",
+            f", although {only_there} of its names are not outside it: move "
+            "those out if they are wanted",
+        )
+        if only_there
+        else ("note", "")
+    )
+    return kept, [
+        Finding(
+            "nested-copy",
+            severity,
+            "",
+            "The second copy in "
+            f"{nested[0].split('/', 1)[0]}/ ({len(nested)} images) is left out{but}.",
+        )
+    ]

@@ -1,0 +1,114 @@
+"""A CSV manifest -> records."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+from xray_tf.data.records import Finding, Findings, Record, Records
+from xray_tf.data.sources.names import CLASS_FOLDERS, SPLIT_FOLDERS, Scan, SourceError
+
+
+def scan_csv(path: Path) -> Scan:
+    """Read a manifest: UTF-8 (a byte-order mark is fine), comma, semicolon or tab, paths relative
+    to its folder.
+
+    Nothing is read from file names: what a column does not say stays empty. Backslashes in paths
+    become slashes.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SourceError(
+            f"{path} is not UTF-8 text ({error.reason} at byte {error.start}). Save "
+            "the manifest as CSV UTF-8."
+        ) from error
+    head = text.split("\n", 1)[0]
+    delimiter = max(",;\t", key=head.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    columns = [c.strip().lower() for c in next(reader, [])]
+    missing = [c for c in ("path", "label") if c not in columns]
+    if missing:
+        raise SourceError(
+            f"{path} must have the columns path and label, and may have subtype, "
+            f"patient, split. Received the header: {head.strip()!r}"
+        )
+    findings = [
+        Finding("unused-column", "note", "", f"The manifest's column {c!r} is not used.")
+        for c in columns
+        if c not in ("path", "label", "subtype", "patient", "split")
+    ]
+    rows, numbers = [], {}
+    for values in reader:
+        if not any(v.strip() for v in values):
+            continue
+        where = f"{path}, line {reader.line_num}"
+        if len(values) != len(columns):
+            raise SourceError(
+                f"{where}: expected {len(columns)} values, as in the header. "
+                f"Received {len(values)}: {delimiter.join(values)!r}"
+            )
+        row = _manifest_row({c: v.strip() for c, v in zip(columns, values, strict=True)}, where)
+        if row.path in numbers:
+            raise SourceError(
+                f"{where}: {row.path!r} is already on line {numbers[row.path]}. "
+                "List each radiograph once."
+            )
+        numbers[row.path] = reader.line_num
+        rows.append(row)
+    if not rows:
+        raise SourceError(f"{path} has a header and no rows. Expected one row a radiograph.")
+    if not any(r.patient for r in rows):
+        findings.append(
+            Finding(
+                "no-patient-key",
+                "warning",
+                "",
+                "The manifest has no patient "
+                "column, or an empty one; such data can be split only with "
+                "--split-by image.",
+            )
+        )
+    return Scan(Records(rows, path.parent), Findings(findings))
+
+
+def _manifest_row(values: dict[str, str], where: str) -> Record:
+    word, subtype_word, split_word = (
+        values.get(c, "").lower() for c in ("label", "subtype", "split")
+    )
+    if word not in CLASS_FOLDERS:
+        raise SourceError(
+            f"{where}: label must be one of {tuple(CLASS_FOLDERS)}, in any case. "
+            f"Received: {values['label']!r}"
+        )
+    label, subtype = CLASS_FOLDERS[word]
+    if subtype_word:
+        named = CLASS_FOLDERS.get(subtype_word, ("", ""))[1]
+        if not named:
+            raise SourceError(
+                f"{where}: subtype must be empty or one of ('bacterial', 'viral', "
+                f"'bacteria', 'virus'). Received: {values['subtype']!r}"
+            )
+        if label == "normal" or subtype not in ("", named):
+            raise SourceError(
+                f"{where}: label {values['label']!r} and subtype "
+                f"{values['subtype']!r} contradict each other."
+            )
+        subtype = named
+    if split_word and split_word not in SPLIT_FOLDERS:
+        raise SourceError(
+            f"{where}: split must be empty or one of {tuple(SPLIT_FOLDERS)}. "
+            f"Received: {values['split']!r}"
+        )
+    if not values["path"]:
+        raise SourceError(
+            f"{where}: path is empty. Expected the image file, relative to the manifest's folder."
+        )
+    return Record(
+        values["path"].replace("\\", "/"),
+        label,
+        subtype,
+        values.get("patient", ""),
+        split=SPLIT_FOLDERS.get(split_word, ""),
+    )

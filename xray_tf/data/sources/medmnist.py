@@ -1,0 +1,202 @@
+"""A MedMNIST .npz -> PNG files, streamed once -> records."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from xray_tf.artifact import new_folder
+from xray_tf.data.pixels.reading import each
+from xray_tf.data.records import Finding, Findings, Record, Records
+from xray_tf.data.sources.names import Scan, SourceError
+from xray_tf.progress import ProgressLine
+
+
+def scan_medmnist(path: Path, cache: Path, progress: bool) -> Scan:
+    """Stream a .npz to PNG files in the cache, once; later scans read the records.csv written
+    beside them.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            infos = {i.filename: i for i in archive.infolist()}
+            parts = [
+                s
+                for s in ("train", "val", "test")
+                if f"{s}_images.npy" in infos and f"{s}_labels.npy" in infos
+            ]
+            if not parts:
+                raise SourceError(
+                    f"{path} is no MedMNIST file. Expected the arrays train_images, "
+                    f"train_labels (val_, test_), found {sorted(infos)[:8]}."
+                )
+            # the archive's own checksums name the content without reading it
+            said = repr([(n, i.CRC, i.file_size) for n, i in sorted(infos.items())])
+            folder = (
+                cache / f"medmnist-{path.stem}-{hashlib.sha256(said.encode()).hexdigest()[:16]}"
+            )
+            if not folder.is_dir():
+                _write_once(
+                    folder, lambda draft: _write_medmnist(path, archive, parts, draft, progress)
+                )
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        raise SourceError(
+            f"{path} is damaged or no .npz file ({error}). Download it again."
+        ) from error
+    findings = [
+        Finding(
+            "no-patient-key",
+            "warning",
+            "",
+            "MedMNIST has no patient key; it can be split only with --split-by image.",
+        ),
+        Finding(
+            "medmnist-labels",
+            "note",
+            "",
+            "Label 0 is read as normal and 1 as pneumonia, as PneumoniaMNIST means them.",
+        ),
+    ]
+    return Scan(Records(Records.read_csv(folder / "records.csv").rows, folder), Findings(findings))
+
+
+def _write_medmnist(
+    path: Path, archive: zipfile.ZipFile, parts: list[str], draft: Path, progress: bool
+) -> None:
+    rows = []
+    for part in parts:
+        labels = _read_labels(path, archive, f"{part}_labels.npy")
+        count, images = _read_images(path, archive, f"{part}_images.npy")
+        if count != len(labels):
+            raise SourceError(
+                f"{path}: {part}_images has {count} images, {part}_labels "
+                f"{len(labels)} labels. Expected as many."
+            )
+        for name in ("NORMAL", "PNEUMONIA"):
+            (draft / part / name).mkdir(parents=True)
+        names = [
+            f"{part}/{('NORMAL', 'PNEUMONIA')[label]}/{index:06d}.png"
+            for index, label in enumerate(labels)
+        ]
+
+        def write(job: tuple[str, np.ndarray]) -> None:
+            done, data = cv2.imencode(
+                ".png", job[1] if job[1].ndim == 2 else np.ascontiguousarray(job[1][..., ::-1])
+            )
+            if not done:
+                raise SourceError(
+                    f"{path}: {job[0]} could not be encoded as PNG. Received shape {job[1].shape}."
+                )
+            (draft / job[0]).write_bytes(data.tobytes())
+
+        with ProgressLine(f"Writing {part} of {path.name}", count, progress) as line:
+            for _ in each(write, zip(names, images, strict=True)):
+                line.step()
+        rows += [
+            Record(name, ("normal", "pneumonia")[label], split=part)
+            for name, label in zip(names, labels, strict=True)
+        ]
+    Records(rows).write_csv(draft / "records.csv")
+
+
+def _open_array(
+    path: Path, archive: zipfile.ZipFile, name: str
+) -> tuple[Any, tuple[int, ...], np.dtype]:
+    """Open one member behind its .npy header; arrays of Python objects (pickles) are refused, and
+    so is a false size.
+    """
+    stream = archive.open(name)
+    try:
+        version = np.lib.format.read_magic(stream)
+        read = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]
+        shape, fortran, dtype = read(stream)
+    except (ValueError, KeyError) as error:
+        raise SourceError(f"{path}: {name} has no readable .npy header ({error}).") from error
+    if dtype.hasobject:
+        raise SourceError(
+            f"{path}: {name} holds pickled Python objects, which are never loaded. "
+            "Expected plain uint8 arrays."
+        )
+    if fortran and len(shape) > 1 or not shape:
+        raise SourceError(
+            f"{path}: {name} must be a C-ordered array. Received shape "
+            f"{shape}{', Fortran order' if fortran else ''}; save it again."
+        )
+    if (
+        archive.getinfo(name).file_size - stream.tell()
+        != int(np.prod(shape, dtype=object)) * dtype.itemsize
+    ):
+        raise SourceError(
+            f"{path}: {name} declares shape {shape}, which is not the size it has. "
+            "The file is damaged."
+        )
+    return stream, shape, dtype
+
+
+def _read_labels(path: Path, archive: zipfile.ZipFile, name: str) -> list[int]:
+    stream, shape, dtype = _open_array(path, archive, name)
+    with closing(stream):
+        if dtype.kind not in "iub" or shape[1:] not in ((), (1,)):
+            raise SourceError(
+                f"{path}: {name} must hold one whole number an image. Received "
+                f"shape {shape}, dtype {dtype}."
+            )
+        labels = np.frombuffer(stream.read(), dtype).astype(np.int64)
+    if not set(labels.tolist()) <= {0, 1}:
+        raise SourceError(
+            f"{path}: {name} must hold 0 (normal) and 1 (pneumonia). Received the "
+            f"labels {sorted(set(labels.tolist()))[:10]}."
+        )
+    return labels.tolist()
+
+
+def _read_images(
+    path: Path, archive: zipfile.ZipFile, name: str
+) -> tuple[int, Iterator[np.ndarray]]:
+    """Return how many images there are and an iterator that holds one at a time: (H, W) or (H, W,
+    3) uint8.
+    """
+    stream, shape, dtype = _open_array(path, archive, name)
+    if (
+        dtype != np.uint8
+        or len(shape) not in (3, 4)
+        or len(shape) == 4
+        and shape[3] != 3
+        or 0 in shape[1:]
+    ):
+        stream.close()
+        raise SourceError(
+            f"{path}: {name} must be (N, H, W) or (N, H, W, 3) uint8. Received "
+            f"shape {shape}, dtype {dtype}."
+        )
+
+    def images() -> Iterator[np.ndarray]:
+        with closing(stream):
+            for _ in range(shape[0]):
+                yield np.frombuffer(stream.read(int(np.prod(shape[1:]))), np.uint8).reshape(
+                    shape[1:]
+                )
+
+    return shape[0], images()
+
+
+def _write_once(folder: Path, write: Callable[[Path], Any]) -> None:
+    """Fill a new cache folder, whole or not at all; a twin process that finishes first is as
+    good.
+    """
+    try:
+        with new_folder(folder) as draft:
+            write(draft)
+    except FileExistsError:
+        if not folder.is_dir():
+            raise

@@ -1,0 +1,107 @@
+"""What file and folder names say: label, sub-type and patient by stated rules, and what every
+source answers with.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from xray_tf.data.records import Findings, Records
+
+PATIENT_KEYS = ("namespaced", "bare")
+IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+SPLIT_FOLDERS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
+# folder or manifest word -> (label, sub-type)
+CLASS_FOLDERS = {
+    "normal": ("normal", ""),
+    "pneumonia": ("pneumonia", ""),
+    "bacterial": ("pneumonia", "bacterial"),
+    "bacteria": ("pneumonia", "bacterial"),
+    "viral": ("pneumonia", "viral"),
+    "virus": ("pneumonia", "viral"),
+}
+
+
+@dataclass(frozen=True)
+class NameRule:
+    """One pattern of file names that says who and what, and the sentence that states it.
+
+    `namespaced` and `bare` are templates of the patient key; {word} is bacteria, virus or normal.
+    """
+
+    pattern: re.Pattern
+    namespaced: str
+    bare: str
+    says: str
+
+
+NAME_RULES = (
+    NameRule(
+        re.compile(r"person(?P<number>\d+)_(?P<word>bacteria|virus)_\d+(_\d+)?", re.I),
+        "{word}:person{number}",
+        "person{number}",
+        "person1000_bacteria_2931: child 1000 of the bacterial (or viral) numbering; a "
+        "further number (person447_virus_921_1) is a further image.",
+    ),
+    NameRule(
+        re.compile(r"(?P<series>NORMAL\d+-)?IM-(?P<number>\d+)(-\d+){1,2}", re.I),
+        "{series}IM-{number}",
+        "{series}IM-{number}",
+        "NORMAL2-IM-0501-0001 and IM-0125-0001-0002: a normal child; the numbers after the "
+        "first are images, the prefix NORMAL2- starts a new numbering.",
+    ),
+    NameRule(
+        re.compile(r"(?P<word>bacteria|virus|normal)-(?P<number>\d+)-\d+", re.I),
+        "{word}:{number}",
+        "{number}",
+        "BACTERIA-1135262-0001 (Mendeley release 3): class, randomised patient number, image.",
+    ),
+)
+
+
+class SourceError(ValueError):
+    """The data are not there or not in a form this package reads; the message says what was
+    expected.
+    """
+
+
+class Scan(NamedTuple):
+    """What a source gave: `records, findings = scan(...)`."""
+
+    records: Records
+    findings: Findings
+
+
+def read_name(name: str, patient_key: str = "namespaced") -> tuple[str, str, str] | None:
+    """Read (label, sub-type, patient key) from a file name by `NAME_RULES`, None where no rule
+    fits.
+    """
+    stem = name.rsplit("/", 1)[-1].rsplit(".", 1)[0]
+    for rule in NAME_RULES:
+        match = rule.pattern.fullmatch(stem)
+        if match:
+            groups = {k: v or "" for k, v in match.groupdict().items()}
+            word = groups.get("word", "normal").lower()
+            template = rule.namespaced if patient_key == "namespaced" else rule.bare
+            return *CLASS_FOLDERS[word], template.format(
+                word=word, number=groups["number"], series=groups.get("series", "").upper()
+            )
+    return None
+
+
+def natural_key(path: str) -> tuple:
+    """Return a sort key that puts image2 before image10, folder by folder."""
+    parts = path.split("/")
+    return tuple(
+        tuple(int(t) if i % 2 else t.lower() for i, t in enumerate(re.split("([0-9]+)", part)))
+        for part in parts
+    ), path

@@ -1,0 +1,131 @@
+"""A data set of phantoms on disk, in Kaggle's layout, with the masks beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from xray_tf.artifact import new_folder, write_text
+from xray_tf.data.synthetic.phantom import KINDS, PLAN, VERSION, draw_phantom, random_stream
+
+# of the radiographs, in the order of KINDS; about Kaggle's, with more normals
+SHARES = (0.35, 0.40, 0.25)
+PARAMETERS = "phantom.json"
+
+
+def write_phantoms(
+    directory: str | os.PathLike,
+    patients: int = 120,
+    seed: int = 0,
+    size: int = 256,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write synthetic radiographs in Kaggle's folder layout, whole or not at all, one image in
+    memory at a time.
+
+    The folder holds `train/{NORMAL,PNEUMONIA}/<name>.png`, `masks/<name>_lesion.png` and
+    `masks/<name>_lungs.png` (0 or 255), and `phantom.json` with the parameters. A folder that was
+    written with the same parameters is used again as it is.
+
+    Args:
+        directory: the folder to make.
+        patients: how many children, with one to three radiographs each, at least 3.
+        seed: of everything.
+        size: side in pixels of a square as large as a typical radiograph; sizes and aspect ratios
+            vary about it, at least 32.
+        progress: called with (radiographs written, radiographs in all) after each.
+
+    Returns:
+        `directory` as a path.
+
+    Raises:
+        FileExistsError: the folder exists and holds something else.
+        ValueError: an argument outside these ranges.
+    """
+    for word, value, least in (("patients", patients, 3), ("seed", seed, 0), ("size", size, 32)):
+        if not isinstance(value, (int, np.integer)) or value < least:
+            raise ValueError(f"{word} must be an integer >= {least}. Received: {word}={value!r}")
+    directory = Path(directory)
+    parameters = {
+        "patients": int(patients),
+        "seed": int(seed),
+        "size": int(size),
+        "version": VERSION,
+    }
+    if (directory / PARAMETERS).is_file():
+        found = _read_parameters(directory / PARAMETERS)
+        if found == parameters:
+            return directory
+        raise FileExistsError(
+            f"{directory} holds phantoms of other parameters. Expected "
+            f"{parameters}. Received: {found}. Name another folder, or remove it."
+        )
+    try:
+        _write(directory, parameters, progress)
+    except OSError:  # another process may have drawn the same in the meantime
+        if (
+            not (directory / PARAMETERS).is_file()
+            or _read_parameters(directory / PARAMETERS) != parameters
+        ):
+            raise
+    return directory
+
+
+def _write(
+    directory: Path, parameters: dict[str, int], progress: Callable[[int, int], None] | None
+) -> None:
+    plan = list(_plan(parameters["patients"], parameters["seed"], parameters["size"]))
+    with new_folder(directory) as draft:
+        for folder in ("train/NORMAL", "train/PNEUMONIA", "masks"):
+            (draft / folder).mkdir(parents=True)
+        for done, (kind, patient, view, height, width) in enumerate(plan, 1):
+            phantom = draw_phantom(kind, parameters["seed"], patient, view, height, width)
+            _write_png(
+                draft / "train" / phantom.label.upper() / f"{phantom.name}.png", phantom.image
+            )
+            for part in ("lesion", "lungs"):
+                _write_png(
+                    draft / "masks" / f"{phantom.name}_{part}.png",
+                    getattr(phantom, part).astype(np.uint8) * 255,
+                )
+            if progress is not None:
+                progress(done, len(plan))
+        write_text(draft / PARAMETERS, json.dumps(parameters, indent=1, sort_keys=True) + "\n")
+
+
+def _plan(patients: int, seed: int, size: int) -> Iterator[tuple[str, int, int, int, int]]:
+    """Yield (kind, patient, view, height, width); shares hold by count, sizes are drawn without
+    looking at the kind.
+    """
+    rng = random_stream(seed, 0, PLAN)
+    kinds = np.repeat(
+        np.arange(3), np.diff(np.round(np.cumsum((0.0, *SHARES)) * patients).astype(int))
+    )
+    for patient, kind in enumerate(rng.permutation(kinds)):
+        for view in range(int(rng.choice((1, 2, 3), p=(0.55, 0.3, 0.15)))):
+            scale, aspect = rng.uniform(0.88, 1.14), rng.uniform(1.0, 1.42)
+            yield (
+                KINDS[kind],
+                patient,
+                view,
+                max(32, round(size * scale / aspect**0.5)),
+                max(32, round(size * scale * aspect**0.5)),
+            )
+
+
+def _read_parameters(path: Path) -> object:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return "an unreadable file"
+
+
+def _write_png(path: Path, image: np.ndarray) -> None:
+    # imencode and bytes: cv2.imwrite reports a full disk by returning False and cannot write every
+    # path
+    path.write_bytes(cv2.imencode(".png", image, (cv2.IMWRITE_PNG_COMPRESSION, 1))[1].tobytes())

@@ -1,0 +1,1 @@
+"""Synthetic radiographs, lesions and graded changes of real ones."""

@@ -1,0 +1,543 @@
+"""Graded changes of a radiograph, one row of a table each, and splits along the acquisition shifts
+that are in the data already.
+
+A stress changes one thing (exposure, sharpness, position, something burned in) by a named amount.
+Its chance depends on the seed, the stress and the radiograph's key alone: not on the severity (a
+stronger one is the same change, further), the batch or the order.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+REFERENCE_SIDE = 224  # lengths given in pixels are pixels of an image of this side
+MARKERS = ("R", "L", "AP", "PA", "SUPINE", "ERECT", "MOBILE", "R")
+
+
+@dataclass(frozen=True)
+class Stress:
+    """One row of `STRESSES`.
+
+    Attributes:
+        group: `intensity`, `detail`, `geometry` or `additions`.
+        unit: of the severities.
+        severities: from mild to strong.
+        change: (image (H, W) uint8, severity, generator) -> (H, W) uint8.
+        what: it stands for, in a few words.
+    """
+
+    group: str
+    unit: str
+    severities: tuple[float, ...]
+    change: Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
+    what: str
+
+
+def apply_stress(
+    images: np.ndarray, name: str, severity: float, seed: int = 0, keys: Sequence[str] | None = None
+) -> np.ndarray:
+    """Change radiographs by one stress.
+
+    Args:
+        images: (N, H, W) uint8 in [0, 255], left as they are.
+        name: a key of `STRESSES`.
+        severity: in the stress's unit; any value of its range, not only those of the table.
+        seed: of the stress's chance.
+        keys: N texts that name the radiographs, such as their sha256; their positions when None.
+
+    Returns:
+        (N, H, W) uint8.
+
+    Raises:
+        ValueError: an unknown stress, or images that are not grey uint8.
+    """
+    if name not in STRESSES:
+        raise ValueError(f"the stresses are {tuple(STRESSES)}. Received: {name!r}")
+    images = np.asarray(images)
+    if images.ndim != 3 or images.dtype != np.uint8:
+        raise ValueError(
+            "images must be (N, H, W) uint8 in [0, 255]. Received: shape "
+            f"{images.shape}, {images.dtype}"
+        )
+    keys = [str(i) for i in range(len(images))] if keys is None else keys
+    if len(keys) != len(images):
+        raise ValueError(f"keys must be one an image, {len(images)}. Received: {len(keys)}")
+    out = np.empty_like(images)
+    for i, (image, key) in enumerate(zip(images, keys, strict=True)):
+        rng = np.random.default_rng(
+            [seed, zlib.crc32(name.encode()), zlib.crc32(key.encode("utf-8", "surrogateescape"))]
+        )
+        out[i] = STRESSES[name].change(image, severity, rng)
+    return out
+
+
+def choose_stresses(wanted: str = "all") -> list[str]:
+    """Return the stresses named: `all`, or names and groups separated by commas, in the table's
+    order.
+
+    Raises:
+        ValueError: a word is neither; the message lists what is there.
+    """
+    words = {w.strip() for w in wanted.split(",") if w.strip()}
+    groups = {s.group for s in STRESSES.values()}
+    unknown = sorted(words - set(STRESSES) - groups - {"all"})
+    if unknown or not words:
+        raise ValueError(
+            f"stresses must be all, or some of the groups {sorted(groups)} and of "
+            f"{tuple(STRESSES)}. Received: {wanted!r}"
+        )
+    return [name for name, stress in STRESSES.items() if words & {"all", name, stress.group}]
+
+
+class StressGrid:
+    """Rows of a pixel array under many stresses, one after the other, made when they are read:
+    nothing but the batch is in memory.
+
+    It is indexed as an array of C x N images would be: the N rows unchanged or under the first
+    cell, then under the second, and so on.
+
+    Attributes:
+        shape: (C * N, H, W).
+    """
+
+    def __init__(
+        self,
+        pixels: np.ndarray,
+        rows: Sequence[int],
+        keys: Sequence[str],
+        cells: Sequence[tuple[str, float] | None],
+        seed: int = 0,
+    ):
+        """Keep what is needed to make any row.
+
+        Args:
+            pixels: (M, H, W) uint8, most often memory-mapped.
+            rows: N rows of it.
+            keys: N texts that name them.
+            cells: C pairs (stress, severity), or None for the row as it is.
+            seed: of the stresses' chance.
+        """
+        self.pixels, self.rows, self.keys = (
+            pixels,
+            np.asarray(rows, np.int64),
+            np.asarray(keys, object),
+        )
+        self.cells, self.seed = list(cells), seed
+        self.shape = (len(self.cells) * len(self.rows), *pixels.shape[1:])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index) -> np.ndarray:
+        """Return the images (n, H, W) uint8 of the integer positions `index` (n,)."""
+        cell, row = np.divmod(np.atleast_1d(np.asarray(index)), len(self.rows))
+        images = np.asarray(self.pixels[self.rows[row]])
+        for c in np.unique(cell):
+            if self.cells[c] is not None:
+                here = cell == c
+                images[here] = apply_stress(
+                    images[here], *self.cells[c], self.seed, self.keys[row[here]]
+                )
+        return images
+
+
+def _look_up(image: np.ndarray, curve: np.ndarray) -> np.ndarray:
+    """Send each grey level through `curve` (256,) in [0, 255], rounded and clipped."""
+    return cv2.LUT(image, _to_uint8(curve))
+
+
+def _to_uint8(values: np.ndarray) -> np.ndarray:
+    return np.clip(np.floor(values + 0.5), 0, 255).astype(np.uint8)
+
+
+_LEVELS = np.arange(256, dtype=np.float64)
+
+
+def _contrast(image, factor, rng):
+    mean = image.mean()
+    return _look_up(image, (_LEVELS - mean) * factor + mean)
+
+
+def _brightness(image, levels, rng):
+    return _look_up(image, _LEVELS + levels)
+
+
+def _gamma(image, exponent, rng):
+    return _look_up(image, 255 * (_LEVELS / 255) ** exponent)
+
+
+def _steep_curve(image, slope, rng):
+    """The film's characteristic curve: a logistic with this slope at mid-grey, then scaled to keep
+    black and white.
+    """
+    return _look_up(image, 255 * _logistic(_LEVELS / 255, slope))
+
+
+def _flat_curve(image, slope, rng):
+    """The inverse of `_steep_curve`: shadows and highlights are spread, the middle is pressed
+    together.
+    """
+    low, high = _ends(slope)
+    return _look_up(
+        image,
+        255 * (0.5 + np.log((p := low + _LEVELS / 255 * (high - low)) / (1 - p)) / (4 * slope)),
+    )
+
+
+def _ends(slope: float) -> tuple[float, float]:
+    return 1 / (1 + np.exp(2 * slope)), 1 / (1 + np.exp(-2 * slope))
+
+
+def _logistic(x: np.ndarray, slope: float) -> np.ndarray:
+    low, high = _ends(slope)
+    return (1 / (1 + np.exp(-4 * slope * (x - 0.5))) - low) / (high - low)
+
+
+def _equalize(image, percent, rng):
+    return _to_uint8(image + percent / 100 * (cv2.equalizeHist(image).astype(np.float64) - image))
+
+
+def _clahe(image, limit, rng):
+    return cv2.createCLAHE(clipLimit=limit, tileGridSize=(8, 8)).apply(image)
+
+
+def _uneven(image, levels, rng):
+    """A plane added: + levels at one edge of the disc, - levels opposite, in a random direction
+    (anode heel, a tilted grid).
+    """
+    angle = rng.uniform(0, 2 * np.pi)
+    y, x = (np.linspace(-1, 1, n) for n in image.shape)
+    return _to_uint8(image + levels * (np.cos(angle) * x[None, :] + np.sin(angle) * y[:, None]))
+
+
+def _blur(image, sigma, rng):
+    return cv2.GaussianBlur(image, (0, 0), sigma * image.shape[1] / REFERENCE_SIDE)
+
+
+def _sharpen(image, amount, rng):
+    soft = cv2.GaussianBlur(image, (0, 0), 1.5 * image.shape[1] / REFERENCE_SIDE).astype(np.float64)
+    return _to_uint8(image + amount * (image - soft))
+
+
+def _noise(image, levels, rng):
+    return _to_uint8(image + levels * rng.standard_normal(image.shape, np.float32))
+
+
+def _resolution(image, factor, rng):
+    height, width = image.shape
+    small = cv2.resize(
+        image,
+        (max(1, round(width / factor)), max(1, round(height / factor))),
+        interpolation=cv2.INTER_AREA,
+    )
+    return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def _aliasing(image, factor, rng):
+    height, width = image.shape
+    small = cv2.resize(
+        image,
+        (max(1, round(width / factor)), max(1, round(height / factor))),
+        interpolation=cv2.INTER_NEAREST_EXACT,
+    )
+    return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def _jpeg(image, quality, rng):
+    return cv2.imdecode(
+        cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(quality)])[1],
+        cv2.IMREAD_GRAYSCALE,
+    )
+
+
+def _warp(
+    image: np.ndarray,
+    scale_x: float,
+    scale_y: float,
+    angle: float = 0.0,
+    shift_x: float = 0.0,
+    shift_y: float = 0.0,
+) -> np.ndarray:
+    """Resample about the centre: output pixel -> input pixel by rotation . scale, then a shift in
+    pixels; black beyond the image.
+    """
+    height, width = image.shape
+    centre = np.array([(width - 1) / 2, (height - 1) / 2])
+    cos, sin = np.cos(angle), np.sin(angle)
+    linear = np.array([[cos * scale_x, -sin * scale_y], [sin * scale_x, cos * scale_y]])
+    matrix = np.column_stack([linear, centre + (shift_x, shift_y) - linear @ centre])
+    return cv2.warpAffine(
+        image,
+        matrix,
+        (width, height),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=0,
+    )
+
+
+def _crop(image, percent, rng):
+    share = percent / 100
+    x, y = rng.uniform(-1, 1, 2) * (1 - share) / 2
+    return _warp(image, share, share, 0.0, x * image.shape[1], y * image.shape[0])
+
+
+def _shrink(image, percent, rng):
+    height, width = (max(1, round(n * percent / 100)) for n in image.shape)
+    top, left = (
+        int(rng.uniform(0.25, 0.75) * (n - m))
+        for n, m in zip(image.shape, (height, width), strict=True)
+    )
+    out = np.zeros_like(image)
+    out[top : top + height, left : left + width] = cv2.resize(
+        image, (width, height), interpolation=cv2.INTER_AREA
+    )
+    return out
+
+
+def _translate(image, percent, rng):
+    angle = rng.uniform(0, 2 * np.pi)
+    return _warp(
+        image,
+        1.0,
+        1.0,
+        0.0,
+        percent / 100 * np.cos(angle) * image.shape[1],
+        percent / 100 * np.sin(angle) * image.shape[0],
+    )
+
+
+def _taller(image, factor, rng):
+    return _warp(image, 1.0, 1 / factor)
+
+
+def _wider(image, factor, rng):
+    return _warp(image, 1 / factor, 1.0)
+
+
+def _rotate(image, degrees, rng):
+    return _warp(image, 1.0, 1.0, np.deg2rad(degrees) * rng.choice((-1, 1)))
+
+
+def _marker_text(image, count, rng):
+    """Letters burned in near the corners; more of them are the same and others."""
+    height, width = image.shape
+    out = image.copy()
+    for corner in rng.permutation(4)[: int(count)]:
+        local = np.random.default_rng(rng.integers(1 << 32) + int(corner))
+        text, size, grey = (
+            str(local.choice(MARKERS)),
+            height * local.uniform(0.06, 0.1),
+            int(local.integers(215, 256)),
+        )
+        # a capital of this font is 21 pixels high at scale 1
+        scale, thickness = size / 21, max(1, round(size / 9))
+        (wide, high), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
+        margin_x, margin_y = (local.uniform(0.02, 0.1) * n for n in (width, height))
+        x = margin_x if corner % 2 == 0 else width - wide - margin_x
+        y = high + margin_y if corner < 2 else height - margin_y
+        cv2.putText(
+            out,
+            text,
+            (round(x), round(y)),
+            cv2.FONT_HERSHEY_SIMPLEX,
+            scale,
+            grey,
+            thickness,
+            cv2.LINE_AA,
+        )
+    return out
+
+
+def _leads(image, count, rng):
+    """Monitoring leads: smooth bright lines from the upper edge to an electrode on the chest; more
+    are the same and others.
+    """
+    height, width = image.shape
+    drawn = np.zeros_like(image)
+    side = max(image.shape)
+    for _ in range(int(count)):
+        start, bend, end = (
+            np.array([rng.uniform(0.1, 0.9), -0.02]),
+            rng.uniform((0.05, 0.2), (0.95, 0.6)),
+            rng.uniform((0.15, 0.3), (0.85, 0.8)),
+        )
+        t = np.linspace(0, 1, 40)[:, None]
+        points = ((1 - t) ** 2 * start + 2 * t * (1 - t) * bend + t**2 * end) * (width, height)
+        cv2.polylines(
+            drawn,
+            [np.round(points).astype(np.int32)],
+            False,
+            55,
+            max(1, round(side / 150)),
+            cv2.LINE_AA,
+        )
+        cv2.circle(
+            drawn,
+            tuple(int(v) for v in np.round(points[-1])),
+            max(1, round(side / 60)),
+            75,
+            -1,
+            cv2.LINE_AA,
+        )
+    return cv2.add(image, drawn)
+
+
+def _blank_corners(image, percent, rng):
+    out = image.copy()
+    height, width = (max(1, round(n * percent / 100)) for n in image.shape)
+    for rows in (slice(None, height), slice(-height, None)):
+        for columns in (slice(None, width), slice(-width, None)):
+            out[rows, columns] = 0
+    return out
+
+
+def _blank_border(image, percent, rng):
+    out = np.zeros_like(image)
+    top, left = (max(1, round(n * percent / 100)) for n in image.shape)
+    out[top:-top, left:-left] = image[top:-top, left:-left]
+    return out
+
+
+STRESSES: dict[str, Stress] = {
+    "contrast-low": Stress(
+        "intensity",
+        "x contrast",
+        (0.75, 0.5, 0.3),
+        _contrast,
+        "grey levels pulled towards the image's mean",
+    ),
+    "contrast-high": Stress(
+        "intensity",
+        "x contrast",
+        (1.3, 1.7, 2.2),
+        _contrast,
+        "grey levels pushed from the image's mean, then clipped",
+    ),
+    "darker": Stress(
+        "intensity",
+        "grey levels",
+        (-20, -40, -60),
+        _brightness,
+        "every grey level lowered, then clipped",
+    ),
+    "brighter": Stress(
+        "intensity",
+        "grey levels",
+        (20, 40, 60),
+        _brightness,
+        "every grey level raised, then clipped",
+    ),
+    "gamma-dark": Stress(
+        "intensity",
+        "exponent",
+        (1.3, 1.7, 2.2),
+        _gamma,
+        "power law: middle greys darker, black and white kept",
+    ),
+    "gamma-light": Stress(
+        "intensity",
+        "exponent",
+        (0.75, 0.55, 0.4),
+        _gamma,
+        "power law: middle greys lighter, black and white kept",
+    ),
+    "steep-curve": Stress(
+        "intensity",
+        "slope",
+        (1.0, 1.5, 2.2),
+        _steep_curve,
+        "a film's S-shaped curve: shadows and highlights pressed together",
+    ),
+    "flat-curve": Stress(
+        "intensity",
+        "slope",
+        (1.0, 1.5, 2.2),
+        _flat_curve,
+        "the inverse of that curve: middle greys pressed together",
+    ),
+    "equalized": Stress(
+        "intensity",
+        "% of the way",
+        (33, 67, 100),
+        _equalize,
+        "mixed with its histogram equalisation",
+    ),
+    "clahe": Stress(
+        "intensity",
+        "clip limit",
+        (1.0, 2.0, 4.0),
+        _clahe,
+        "local contrast by CLAHE on 8 x 8 tiles (Zuiderveld 1994)",
+    ),
+    "uneven": Stress(
+        "intensity",
+        "grey levels at the edge",
+        (15, 30, 50),
+        _uneven,
+        "exposure that falls off in a random direction",
+    ),
+    "blur": Stress("detail", "pixels of 224, sigma", (0.8, 1.5, 2.5), _blur, "Gaussian blur"),
+    "sharpened": Stress(
+        "detail",
+        "x detail added",
+        (0.7, 1.5, 3.0),
+        _sharpen,
+        "unsharp mask, sigma 1.5 pixels of 224",
+    ),
+    "noise": Stress(
+        "detail", "grey levels, sigma", (6, 12, 24), _noise, "independent Gaussian noise"
+    ),
+    "resolution": Stress(
+        "detail", "x coarser", (2, 3, 4), _resolution, "averaged down, interpolated up"
+    ),
+    "aliasing": Stress(
+        "detail", "x coarser", (2, 3, 4), _aliasing, "down by dropping pixels, interpolated up"
+    ),
+    "jpeg": Stress("detail", "quality", (40, 20, 10), _jpeg, "JPEG compression"),
+    "crop": Stress(
+        "geometry",
+        "% of the side kept",
+        (92, 84, 75),
+        _crop,
+        "a random square of the image, enlarged",
+    ),
+    "shrunk": Stress(
+        "geometry", "% of the side", (90, 80, 70), _shrink, "the image smaller, on black"
+    ),
+    "shifted": Stress(
+        "geometry",
+        "% of the side",
+        (4, 8, 14),
+        _translate,
+        "moved in a random direction, black behind",
+    ),
+    "taller": Stress(
+        "geometry", "x height", (1.1, 1.2, 1.35), _taller, "stretched in height, cut to the square"
+    ),
+    "wider": Stress(
+        "geometry", "x width", (1.1, 1.2, 1.35), _wider, "stretched in width, cut to the square"
+    ),
+    "rotated": Stress(
+        "geometry", "degrees", (5, 10, 18), _rotate, "turned to a random side, black behind"
+    ),
+    "markers": Stress(
+        "additions", "markers", (1, 2, 4), _marker_text, "letters burned in near the corners"
+    ),
+    "leads": Stress(
+        "additions", "leads", (1, 2, 4), _leads, "monitoring leads with electrodes across the chest"
+    ),
+    "no-corners": Stress(
+        "additions",
+        "% of the side",
+        (10, 17, 25),
+        _blank_corners,
+        "the corners, where markers are, blackened",
+    ),
+    "no-border": Stress("additions", "% of the side", (4, 8, 13), _blank_border, "a black frame"),
+}

@@ -1,0 +1,1 @@
+"""Jobs of the classifier: train, evaluate, predict, export, and the shift bench."""

@@ -1,0 +1,1 @@
+"""Jobs of the anomaly detector: fit, score, report."""

@@ -1,0 +1,188 @@
+"""From --data to the three parts of a detector: fit and calibration normals, and a test part in
+which alone pneumonia is looked at.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from xray_tf.data.pixels.cache import build_cache
+from xray_tf.data.records import Finding, Findings, Record, Records
+from xray_tf.data.sources.scan import scan
+from xray_tf.data.split import apply_split, split_records
+from xray_tf.jobs.corpus import Corpus, read_corpus
+from xray_tf.jobs.provenance import fingerprint
+from xray_tf.options import DataOptions, DetectOptions
+from xray_tf.stats.detector.density import group_numbers
+
+TASK = "binary"
+STAND_INS = 8
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Positions in a corpus.
+
+    Attributes:
+        learn: (n,) normals of the fit part that the autoencoder is trained on.
+        watch: (n,) normals of the fit part, other patients, that it is watched on.
+        calibrate: (n,) held-out normals that thresholds come from; nothing is fitted to them.
+        test: (n,) the test part: normals and, where asked for, pneumonia.
+    """
+
+    learn: np.ndarray
+    watch: np.ndarray
+    calibrate: np.ndarray
+    test: np.ndarray
+
+    @property
+    def fit(self) -> np.ndarray:
+        """(n,) the whole fit part, rising."""
+        return np.sort(np.concatenate([self.learn, self.watch]))
+
+
+def read_normals(
+    data: str, data_options: DataOptions, options: DetectOptions, progress: bool = True
+) -> tuple[Corpus, str]:
+    """Read a corpus and divide it by patient: `train` is the fit part, `val` calibrates, `test` is
+    reported on.
+
+    Rows of pneumonia outside the test part are left out, and never looked at.
+
+    Returns:
+        (the corpus, the fingerprint of all radiographs it was divided from).
+
+    Raises:
+        ValueError: pneumonia where nobody asked for it, no normals, or too few patients to divide.
+    """
+    corpus = _with_labels(_read(data, data_options, options, progress), options)
+    source = fingerprint(corpus.records)
+    counts = Counter(corpus.records.column("label"))
+    if counts["pneumonia"] and not options.report_on_pneumonia:
+        raise ValueError(
+            f"{counts['pneumonia']} of the {len(corpus.records)} radiographs are "
+            "labelled pneumonia, and a detector learns normals only. "
+            "Give normals only, or add --report-on-pneumonia "
+            "(report_on_pneumonia=True): then only the normals are learnt from and calibrated "
+            "on, and the pneumonia of the test part is scored in the report."
+        )
+    if not counts["normal"]:
+        raise ValueError(
+            f"none of the {len(corpus.records)} radiographs is labelled normal. "
+            "Expected a folder NORMAL, a manifest with the label normal, or "
+            "--all-normal (all_normal=True) where radiographs without a label are "
+            "known to be normal."
+        )
+    corpus = _divided(corpus, data_options, options)
+    odd = [r for r in corpus.records if r.label == "pneumonia" and r.split != "test"]
+    note = Finding(
+        "pneumonia-left-out",
+        "note",
+        "",
+        f"{len(odd)} radiographs of pneumonia outside the test part are not used for anything.",
+    )
+    return corpus.narrowed(
+        corpus.records.where(lambda r: r.label == "normal" or r.split == "test"),
+        Findings([note] if odd else []),
+    ), source
+
+
+def parts_of(corpus: Corpus, options: DetectOptions) -> Parts:
+    """Divide a corpus of `read_normals` further: some patients of the fit part only watch.
+
+    Raises:
+        ValueError: the fit part has fewer than two patients.
+    """
+    fit, calibrate, test = (corpus.of_split(s) for s in ("train", "val", "test"))
+    groups = group_numbers([corpus.records[i].patient for i in fit], len(fit))
+    count = int(groups.max()) + 1 if len(fit) else 0
+    if count < 2:
+        raise ValueError(
+            f"the fit part needs normals of at least 2 patients. Received: {count} "
+            f"patients, {len(fit)} radiographs. Give more normals."
+        )
+    drawn = np.random.default_rng(options.seed).permutation(count)[
+        : min(count - 1, max(1, round(options.watched * count)))
+    ]
+    watching = np.isin(groups, drawn)
+    return Parts(fit[~watching], fit[watching], calibrate, test)
+
+
+def _read(data: str, data_options: DataOptions, options: DetectOptions, progress: bool) -> Corpus:
+    """Read a corpus, a folder without class folders too where all of it is normal."""
+    try:
+        corpus = read_corpus(data, TASK, data_options, options.image_size, options.resize, progress)
+    except ValueError:
+        if not (options.all_normal and os.path.isdir(data)):
+            raise
+        found = scan(data, "flat")
+        cache = build_cache(
+            found.records,
+            options.image_size,
+            options.resize,
+            data_options.cache,
+            progress=progress,
+            strict=data_options.strict,
+        )
+        records = Records(cache.records.rows, found.records.root, data_options.split_by)
+        labels = np.array(records.class_indices(TASK), np.int64)
+        corpus = Corpus(
+            records, cache.pixels, np.arange(len(records)), labels, found.findings + cache.findings
+        )
+    return corpus
+
+
+def _with_labels(corpus: Corpus, options: DetectOptions) -> Corpus:
+    """Take rows without a label as normal where said so, else set them aside."""
+    records, findings = corpus.records, Findings([])
+    if options.all_normal:
+        if "pneumonia" in records.column("label"):
+            raise ValueError(
+                "--all-normal says that every radiograph without a label is normal, "
+                "and some are labelled pneumonia. Leave one or the other out."
+            )
+        labelled = records.with_rows(replace(r, label="normal") for r in records)
+        return Corpus(
+            labelled, corpus.pixels, corpus.rows, np.zeros(len(labelled), np.int64), corpus.findings
+        )
+    nameless = [r for r in records if not r.label]
+    if nameless:
+        findings = Findings(
+            [
+                Finding(
+                    "no-label",
+                    "warning",
+                    "",
+                    f"{len(nameless)} radiographs "
+                    "have no label and are set aside; "
+                    "--all-normal takes them as normal.",
+                )
+            ]
+        )
+    return corpus.narrowed(records.where(lambda r: r.label), findings)
+
+
+def _divided(corpus: Corpus, data_options: DataOptions, options: DetectOptions) -> Corpus:
+    if data_options.split:
+        records, notes = apply_split(corpus.records, data_options.split)
+        return corpus.narrowed(records, notes)
+    # split_records wants two classes and draws each without looking at the other, so stand-ins for
+    # one that is absent change nothing.
+    absent = "pneumonia" not in corpus.records.column("label")
+    stand_ins = [
+        Record(f"stand-in {i}", "pneumonia", patient=f"stand-in {i}", sha256=f"stand-in {i}")
+        for i in range(STAND_INS * absent)
+    ]
+    divided, notes = split_records(
+        corpus.records.with_rows([*corpus.records, *stand_ins]),
+        data_options.validation,
+        data_options.test,
+        options.seed,
+        data_options.split_by,
+    )
+    names = {r.path for r in stand_ins}
+    return corpus.narrowed(divided.where(lambda r: r.path not in names and r.split), notes)

@@ -1,0 +1,1 @@
+"""Jobs of nearest cases: embed radiographs, fit a reference, ask it."""

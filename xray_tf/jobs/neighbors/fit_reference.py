@@ -1,0 +1,153 @@
+"""Fit a reference of nearest cases on the training rows of a classifier."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from xray_tf.artifact import ArtifactError
+from xray_tf.data.records import Records
+from xray_tf.data.split import read_split
+from xray_tf.models.classifier import Classifier
+from xray_tf.models.reference import PIECE, Reference
+from xray_tf.options import EmbedOptions
+from xray_tf.registry import TASKS
+
+
+def _stored_reference(
+    classifier: Classifier, records: Records, task: str, options: EmbedOptions
+) -> Reference | None:
+    """Return None where all training and validation rows are there, fit to be a reference; else
+    open the artifact's.
+    """
+    wanted = Counter(r["split"] for r in read_split(classifier.folder / "split.csv"))
+    here = Counter(r.split for r in records)
+    if all(here[part] >= wanted[part] for part in ("train", "val")):
+        _rows_to_fit(records, task, options)
+        return None
+    if not (classifier.folder / PIECE).is_dir():
+        raise ArtifactError(
+            f"These data hold {here['train']} of the {wanted['train']} training "
+            f"and {here['val']} of the {wanted['val']} validation "
+            f"radiographs of {classifier.card.name}, and it has no {PIECE}/ to "
+            "ask instead. Give the data it was trained on first, "
+            "with --add-reference."
+        )
+    reference = Reference.read(classifier.folder / PIECE, classifier.card)
+    if reference.task != task:
+        raise ValueError(
+            f"the reference of {classifier.card.name} is for the task "
+            f"{reference.task}. Received: task={task!r}"
+        )
+    return reference
+
+
+def _rows_to_fit(
+    records: Records, task: str, options: EmbedOptions
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return class indices (N,), the training rows and the validation rows.
+
+    Raises:
+        ValueError: a part without a row of some class, or no more training rows than neighbours are
+            to vote.
+    """
+    labels = np.array(records.class_indices(task), np.int64)
+    train, val = (
+        np.array([i for i, r in enumerate(records) if r.split == part and labels[i] >= 0], np.int64)
+        for part in ("train", "val")
+    )
+    for part, rows in (("training", train), ("validation", val)):
+        missing = [n for c, n in enumerate(TASKS[task]) if c not in labels[rows]]
+        if missing:
+            raise ValueError(
+                f"neighbours need {part} rows of every class of {task}. Received "
+                f"none of: {', '.join(missing)}."
+            )
+    if options.neighbors >= len(train):
+        raise ValueError(
+            f"neighbors must be below the number of training rows, {len(train)}. "
+            f"Received: neighbors={options.neighbors}"
+        )
+    return labels, train, val
+
+
+def fit_reference(
+    embeddings: np.ndarray,
+    records: Records,
+    task: str,
+    model_sha256: str,
+    options: EmbedOptions = EmbedOptions(),
+    origin: dict[str, Any] | None = None,
+    say: Callable = print,
+) -> Reference:
+    """Fit the neighbours' classifier on the training rows, choose k on them, and fit its operating
+    point on the validation rows.
+
+    Args:
+        embeddings: (N, D) float32.
+        records: N, their `split` set; rows without a class under `task` are left out.
+        task: what to tell apart.
+        model_sha256: of the model that made the embeddings.
+        options: see `EmbedOptions`.
+        origin: provenance, kept as it is.
+        say: told what was chosen.
+
+    Raises:
+        ValueError: a class has fewer than two training patients, or no validation row; as many
+            neighbours as training rows, or more.
+    """
+    from xray_tf.stats.neighbors import (
+        NEIGHBOR_COUNTS,
+        NearestCases,
+        Recipe,
+        choose,
+        compact,
+        compare_recipes,
+        kin_groups,
+    )
+    from xray_tf.stats.operating_points import decide, fit_operating_points
+
+    labels, train, val = _rows_to_fit(records, task, options)
+    names = TASKS[task]
+    kin = kin_groups(records.column("patient"), records.column("sha256"))
+    shared = {
+        "metric": options.metric,
+        "weights": options.weights,
+        "space": options.space,
+        "components": options.components,
+    }
+    rows = []
+    if options.neighbors:
+        recipe = Recipe(options.neighbors, **shared)
+    else:
+        recipes = [Recipe(k, **shared) for k in NEIGHBOR_COUNTS if k < len(train) / 2]
+        rows = compare_recipes(
+            embeddings[train],
+            labels[train],
+            len(names),
+            kin[train],
+            recipes,
+            seed=options.embed_seed,
+        )
+        recipe = choose(rows)
+    say(
+        f"  {recipe.describe()}"
+        + (" (k chosen by cross-validation over training patients)" if rows else "")
+    )
+    whole = NearestCases(recipe).fit(embeddings[train], labels[train], len(names), kin[train])
+    votes = whole.predict_proba(embeddings[val], kin[val])
+    point = fit_operating_points(votes, labels[val], ["val"] * len(val), names)["balanced"]
+    cases, storage = compact(whole, embeddings[train], embeddings[val], lambda p: decide(p, point))
+    about = {
+        "task": task,
+        "class_names": list(names),
+        "operating_point": point,
+        "cross_validation": rows,
+        "storage": storage,
+        "model_sha256": model_sha256,
+        "provenance": origin or {},
+    }
+    return Reference(cases, records.with_rows(records[i] for i in train), about)

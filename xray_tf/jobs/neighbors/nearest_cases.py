@@ -1,0 +1,108 @@
+"""The training radiographs nearest to some new ones: a table, a panel of thumbnails, and a page."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from xray_tf.artifact import new_folder, write_text
+from xray_tf.data.pixels.reading import read_file
+from xray_tf.data.predictions import Predictions
+from xray_tf.data.sources.by_content import find_by_sha256
+from xray_tf.models.classifier import Classifier
+from xray_tf.models.finder import NearestCaseFinder
+from xray_tf.models.reference import NearestTable
+from xray_tf.pages.neighbors.figures import draw_nearest
+from xray_tf.pages.neighbors.nearest import Query, render_nearest
+
+SIDE = 224  # pixels of a thumbnail
+PICTURED = 23  # neighbours with a picture on the page; the table names all
+
+
+def nearest_cases(
+    model: str | os.PathLike | Classifier,
+    images: Any,
+    out: str | os.PathLike | None = None,
+    *,
+    k: int = 5,
+    data: str | os.PathLike | None = None,
+) -> tuple[NearestTable, Predictions]:
+    """Find the training radiographs that the network sees as nearest to new ones, from the
+    artifact's `reference/`.
+
+    Args:
+        model: an artifact folder with `reference/`, or one already opened.
+        images: a path, glob, folder or list of them.
+        out: a folder to make, for nearest.csv, predictions.csv and nearest.html; nothing is written
+            when None.
+        k: how many to name.
+        data: a folder with the training radiographs, which are found in it by their bytes;
+            artifacts carry none.
+
+    Returns:
+        (the neighbours, nearest first, query by query; the neighbours' votes).
+
+    Raises:
+        ArtifactError: the artifact has no reference.
+        ValueError: k is below 1, no file was found, or one cannot be read.
+        FileNotFoundError: `data` is no folder.
+    """
+    finder = NearestCaseFinder(model)
+    table, predictions = finder.nearest(images, k)
+    if out is not None:
+        with new_folder(out) as draft:
+            table.write_csv(draft / "nearest.csv")
+            predictions.write_csv(draft / "predictions.csv")
+            write_text(draft / "nearest.html", _page(finder, table, predictions, images, data))
+    return table, predictions
+
+
+def _page(
+    finder: NearestCaseFinder,
+    table: NearestTable,
+    predictions: Predictions,
+    images: Any,
+    data: str | os.PathLike | None,
+) -> str:
+    pictured = [r for r in table if r.rank <= PICTURED]
+    files = {} if data is None else find_by_sha256(data, {(r.sha256, r.path) for r in pictured})
+    rows = finder.reference.rows
+    files_known, patients_known = set(rows.column("sha256")), set(rows.column("patient")) - {""}
+    queries = []
+    records, _ = finder.read(images)
+    for record, row in zip(records, predictions, strict=True):
+        near = table.of(record.path)
+        titles = [
+            f"{r.rank}. {r.subtype or r.label}, "
+            f"{r.distance:.3f}\n{r.patient or 'patient not known'}"
+            for r in near
+            if r.rank <= PICTURED
+        ]
+        pictures = [_picture(files.get(r.sha256)) for r in near if r.rank <= PICTURED]
+        figure = draw_nearest(
+            _picture(record.path), f"asked about\n{Path(record.path).stem[:26]}", pictures, titles
+        )
+        queries.append(
+            Query(
+                row,
+                list(near),
+                figure,
+                record.sha256 in files_known,
+                record.patient in patients_known,
+            )
+        )
+    missing = len({r.sha256 for r in pictured} - set(files))
+    where = "" if data is None else os.fspath(data)
+    return render_nearest(
+        finder.classifier.card,
+        finder.reference.class_names,
+        finder.reference.cases.recipe.describe(),
+        queries,
+        where,
+        missing,
+    )
+
+
+def _picture(path: str | os.PathLike | None):
+    return None if path is None else read_file(path, SIDE, "pad")[1]

@@ -1,0 +1,1 @@
+"""Opened artifacts: what a person holds in a notebook."""

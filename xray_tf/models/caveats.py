@@ -1,0 +1,270 @@
+"""What speaks against trusting an answer about one radiograph: rules with stated limits, each one
+sentence a reader can check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from xray_tf.artifact import Card
+from xray_tf.data.predictions import Prediction
+from xray_tf.models.queries import Query
+from xray_tf.pages.evidence.page import Anomaly, Caveat, Neighbors
+
+UNUSUAL = 95  # percentile of the neighbour distance among training radiographs' own
+# change of the logit that would flip the decision; a typical difference between two trainings
+CLOSE = 0.5
+DIVIDED = 0.75  # a vote of the neighbours below it is called divided
+# The limits of a picture: none of 1,304 public radiographs (every fourth) lies beyond the first
+# three, 0.2 % are called inverted, and
+# of their negatives every one is.
+CONTRAST = 90  # grey levels from the 1st to the 99th percentile
+WHITE, BLACK = 0.07, 0.35  # shares of the picture that are plain white or black
+CUT = 0.25  # share of the longer side cut away by a square crop
+# Scores of the whole picture. Beyond all 229 calibration normals of normal-chest lie 3 of 201
+# held-out normal radiographs and 15 of 582 with pneumonia, but
+# noise, a screenshot, and of ten radiographs eight turned by 90 degrees, five upside down and ten
+# as negatives.
+WHOLE = ("reconstruction_error", "log_density")
+EDGE, EDGE_HEAT = 0.10, 0.50  # the outer tenth all around is 36 % of the picture
+
+
+def caveats_of(
+    card: Card,
+    query: Query,
+    prediction: Prediction,
+    point: dict[str, Any],
+    heat: np.ndarray,
+    near: Neighbors | None,
+    anomaly: Anomaly | None,
+) -> tuple[Caveat, ...]:
+    """List what speaks against trusting an answer, the serious first.
+
+    Args:
+        card: of the model.
+        query: the radiograph.
+        prediction: the head's.
+        point: the operating point it was decided at.
+        heat: (S, S) float32 in [0, 1], the heat map of the class decided.
+        near: its nearest training radiographs, None where the artifact remembers none.
+        anomaly: the detector's verdict, None where none was asked.
+    """
+    found = [
+        *_doubts(card, prediction, point),
+        *_of_the_map(heat),
+        *_of_the_neighbors(near, prediction),
+        *_of_the_detector(anomaly, prediction),
+        *_of_the_picture(card, query),
+        *(Caveat("model", note, False) for note in card.notes),
+    ]
+    return tuple(sorted(found, key=lambda c: not c.serious))
+
+
+def _doubts(card: Card, prediction: Prediction, point: dict[str, Any]) -> Iterator[Caveat]:
+    change = logit_to_flip(np.array(prediction.probabilities), point)
+    if change < CLOSE:
+        yield Caveat(
+            "close call",
+            "The probability lies close to where the decision changes: "
+            f"{change:.2f} in the logit would flip it.",
+            True,
+        )
+    if card.split_by == "image":
+        yield Caveat(
+            "split by image",
+            "The model was measured on radiographs of children it was "
+            "trained on; its figures are too good.",
+            True,
+        )
+
+
+def logit_to_flip(probabilities: np.ndarray, point: dict[str, Any]) -> float:
+    """Return how far the log odds of the class decided against the next one lie from the operating
+    point, >= 0.
+    """
+    log_p = np.log(np.maximum(probabilities, 1e-12))
+    if "threshold" in point:
+        t = min(max(point["threshold"], 1e-12), 1 - 1e-12)
+        return float(abs(log_p[1] - log_p[0] - np.log(t / (1 - t))))
+    first, second = np.sort(log_p + np.asarray(point["offsets"], float))[::-1][:2]
+    return float(first - second)
+
+
+def _of_the_map(heat: np.ndarray) -> Iterator[Caveat]:
+    if not heat.any():
+        yield Caveat(
+            "empty map",
+            "Nothing in the feature map speaks for the class decided, so "
+            "the heat map is empty: "
+            "the decision rests on the absence of evidence, or on a constant.",
+            True,
+        )
+    elif (share := edge_share(heat)) >= EDGE_HEAT:
+        yield Caveat(
+            "map on the border",
+            f"{100 * share:.0f} % of the heat lies in the outer "
+            "tenth of the picture, where markers and borders are, not lungs.",
+            True,
+        )
+
+
+def edge_share(heat: np.ndarray) -> float:
+    """Return the share of a map's heat (H, W) >= 0, not all zero, that lies in the outer tenth all
+    around.
+    """
+    height, width = heat.shape
+    top, left = round(EDGE * height), round(EDGE * width)
+    return float(
+        1
+        - heat[top : height - top, left : width - left].sum(dtype=np.float64)
+        / heat.sum(dtype=np.float64)
+    )
+
+
+def _of_the_neighbors(near: Neighbors | None, prediction: Prediction) -> Iterator[Caveat]:
+    if near is None:
+        yield Caveat(
+            "not compared",
+            "The artifact has no reference, so how unusual this "
+            "radiograph is, and what it resembles, is not known. "
+            "python -m xray_tf.embed --add-reference adds one.",
+            False,
+        )
+        return
+    if not near.rows:
+        yield Caveat(
+            "no neighbours",
+            "Every training radiograph is of this patient; there is nothing to compare with.",
+            True,
+        )
+        return
+    if near.unusual >= UNUSUAL:
+        yield Caveat(
+            "unusual",
+            "It is unlike the training radiographs: its neighbours are "
+            f"farther away than those of {near.unusual:.0f} % of them.",
+            True,
+        )
+    if differ(near.vote.predicted, prediction.predicted, near.class_names):
+        yield Caveat(
+            "head and neighbours disagree",
+            "The network's head says "
+            f"{prediction.predicted}, its nearest training radiographs "
+            f"say {near.vote.predicted}.",
+            True,
+        )
+    elif max(near.vote.probabilities) < DIVIDED:
+        yield Caveat(
+            "divided neighbours",
+            "The neighbours are divided: the most voted class has "
+            f"{100 * max(near.vote.probabilities):.0f} %.",
+            False,
+        )
+    if near.known or near.same_patient:
+        what = "This very file is" if near.known else "Radiographs with its patient key are"
+        yield Caveat(
+            "known",
+            f"{what} among the training radiographs, so the answer says nothing "
+            "about new patients. "
+            "(That patient's radiographs are left out of the neighbours.)",
+            True,
+        )
+
+
+def differ(one: str, other: str, names: tuple[str, ...]) -> bool:
+    """Say whether two decisions contradict each other; where one knows fewer classes, only normal
+    against not normal counts.
+    """
+    if one in names and other in names:
+        return one != other
+    return (one == "normal") != (other == "normal")
+
+
+def _of_the_detector(anomaly: Anomaly | None, prediction: Prediction) -> Iterator[Caveat]:
+    beyond = [
+        name.replace("_", " ")
+        for name, _, percentile in (anomaly.scores if anomaly else ())
+        if name in WHOLE and percentile >= 100
+    ]
+    if beyond:
+        yield Caveat(
+            "unlike any chest",
+            f"By its {' and '.join(beyond)} it lies beyond every "
+            "normal radiograph that set the detector's thresholds, and few "
+            "with pneumonia do: is it an upright frontal radiograph of a chest?",
+            True,
+        )
+    if anomaly is not None and anomaly.flagged == (prediction.predicted == "normal"):
+        said = "unlike normal radiographs" if anomaly.flagged else "like a normal radiograph"
+        yield Caveat(
+            "head and detector disagree",
+            f"The network's head says {prediction.predicted}, the detector finds it {said}.",
+            True,
+        )
+
+
+def _of_the_picture(card: Card, query: Query) -> Iterator[Caveat]:
+    record, pixels, side = query.record, query.pixels, card.preprocessing["image_size"]
+    width, height = record.width, record.height
+    if 0 < min(width, height) < side:
+        yield Caveat(
+            "small",
+            f"It has {width} x {height} pixels and was enlarged to {side} x "
+            f"{side}: detail that the model looks for is missing.",
+            True,
+        )
+    if (
+        card.preprocessing["resize"] == "crop"
+        and min(width, height) > 0
+        and (cut := 1 - min(width, height) / max(width, height)) > CUT
+    ):
+        yield Caveat(
+            "cropped",
+            f"{100 * cut:.0f} % of its longer side was cut away to make it a square.",
+            False,
+        )
+    if looks_inverted(pixels):
+        yield Caveat(
+            "inverted",
+            "It looks like a negative: the air beside the shoulders is "
+            "brighter than the middle of the chest. "
+            "The model was trained on radiographs with white bones.",
+            True,
+        )
+    low, high = np.percentile(pixels, [1, 99])
+    if high - low < CONTRAST:
+        yield Caveat(
+            "flat",
+            f"It has little contrast: {high - low:.0f} of 255 grey levels "
+            "between its darkest and its brightest hundredth.",
+            True,
+        )
+    for name, share, limit in (
+        ("white", float((pixels >= 252).mean()), WHITE),
+        ("black", float((pixels <= 3).mean()), BLACK),
+    ):
+        if share > limit:
+            yield Caveat(
+                f"mostly {name}" if share > 0.5 else f"much {name}",
+                f"{100 * share:.0f} % of it is plain {name}, without any detail.",
+                False,
+            )
+    if record.mode[:1] not in ("L", ""):
+        yield Caveat(
+            "colour",
+            f"The file is in colour ({record.mode}); the model sees grey made of it.",
+            False,
+        )
+
+
+def looks_inverted(pixels: np.ndarray) -> bool:
+    """Say whether the upper sides of a square radiograph (S, S) uint8, mostly air, are brighter
+    than the middle of the chest.
+    """
+    side = len(pixels)
+    at = [round(share * side) for share in (0.08, 0.24, 0.27, 0.45, 0.55, 0.71)]
+    upper = np.concatenate([pixels[: at[1], : at[0]], pixels[: at[1], side - at[0] :]])
+    return bool(upper.mean() > pixels[at[2] : at[5], at[3] : at[4]].mean())

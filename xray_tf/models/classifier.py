@@ -1,0 +1,225 @@
+"""A finished artifact, opened: the object notebooks hold, and the one way from logits to
+decisions.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xray_tf.artifact import Card
+from xray_tf.data.pixels.reading import stream_pixels
+from xray_tf.data.predictions import Predictions
+from xray_tf.data.records import Record, Records
+from xray_tf.data.sources.files import list_files
+from xray_tf.models.queries import array_batches, check_batch_size
+from xray_tf.stats.decided import predictions_of
+
+if TYPE_CHECKING:
+    from xray_tf.models.finder import NearestCaseFinder
+    from xray_tf.models.reference import NearestTable
+    from xray_tf.nets.heatmaps.gradcam import GradCAM
+    from xray_tf.pages.evidence.page import Evidence
+
+
+class Classifier:
+    """A trained classifier with its card: raw radiographs in, calibrated probabilities and
+    decisions out.
+
+    Attributes:
+        folder: where it lies.
+        card: what it says of itself; see `xray_tf.artifact.Card`.
+        model: the Keras model, image (B, S, S, 1) float32 in [0, 255] -> probability, not
+            calibrated.
+    """
+
+    def __init__(self, folder: Path, card: Card):
+        self.folder, self.card = folder, card
+
+    @cached_property
+    def model(self):
+        from xray_tf.nets.keras_file import load_model
+
+        return load_model(self.folder / "model.keras")
+
+    def predict(
+        self, images: Any, batch_size: int = 64, operating_point: str | None = None
+    ) -> Predictions:
+        """Predict radiographs.
+
+        Args:
+            images: a path, glob, folder or list of them; or an array (H, W) or (N, H, W) uint8 of
+                grey pixels in [0, 255] of any size.
+            batch_size: radiographs a forward pass.
+            operating_point: a name on the card; its default when None.
+
+        Returns:
+            One row a radiograph, in order. A file that cannot be read, or holds one grey level
+            only, gives a row with `error`; an array is answered whatever is in it.
+
+        Raises:
+            ValueError: pixels of another type, range or shape; no file found; an unknown operating
+                point.
+        """
+        if isinstance(images, np.ndarray):
+            batches = array_batches(images, self.card, batch_size)
+        else:
+            batches = self.stream(list_files(images), batch_size, operating_point)
+            return _joined(self.card.class_names, batches)
+        return _joined(
+            self.card.class_names, (self.decided(r, p, operating_point) for r, p in batches)
+        )
+
+    def nearest(self, images: Any, k: int = 5) -> tuple[NearestTable, Predictions]:
+        """Find the k training radiographs nearest to each of some, from the artifact's
+        `reference/`.
+
+        Args:
+            images: as in `predict`.
+            k: how many to name; the vote is the reference's own.
+
+        Returns:
+            (the neighbours, nearest first, query by query; the neighbours' votes).
+
+        Raises:
+            ArtifactError: the artifact has no reference.
+            ValueError: no file was found, or one cannot be read; the message names it.
+        """
+        return self.finder.nearest(images, k)
+
+    @cached_property
+    def finder(self) -> NearestCaseFinder:
+        """What finds nearest cases; refitted from `reference/` on first use."""
+        from xray_tf.models.finder import NearestCaseFinder
+
+        return NearestCaseFinder(self)
+
+    @cached_property
+    def cam(self) -> GradCAM:
+        """What makes heat maps of its decisions; compiled on first use."""
+        from xray_tf.nets.heatmaps.gradcam import GradCAM
+
+        return GradCAM(self.model)
+
+    def read(
+        self,
+        image: Any,
+        *,
+        data: str | os.PathLike | None = None,
+        detector: Any = None,
+        neighbors: int = 5,
+        operating_point: str | None = None,
+    ) -> Evidence:
+        """Gather all there is to say of one radiograph: probability, heat map, nearest cases,
+        anomaly, and what to distrust.
+
+        Args:
+            image: a path, the bytes of a file, or an array (H, W) uint8 of grey pixels in [0, 255].
+            data: a folder with the training radiographs, for the neighbours' pictures; artifacts
+                carry none.
+            detector: an anomaly detector, opened or as a folder; none is asked when None.
+            neighbors: how many training radiographs to name, where the artifact has a `reference/`.
+            operating_point: a name on the card; its default when None.
+
+        Returns:
+            An object that a notebook shows, and that `save` writes as a page.
+
+        Raises:
+            ValueError: the radiograph cannot be read, or an argument does not fit.
+        """
+        from xray_tf.models.load import load
+        from xray_tf.models.reader import read_radiograph
+
+        if detector is not None:
+            detector = load(detector, kind="detector")
+
+        return read_radiograph(
+            self,
+            image,
+            data=data,
+            detector=detector,
+            neighbors=neighbors,
+            operating_point=operating_point,
+        )
+
+    def stream(
+        self, records: Records, batch_size: int = 64, operating_point: str | None = None
+    ) -> Iterator[Predictions]:
+        """Predict files batch by batch, in order, in constant memory; what cannot be read becomes a
+        row with `error`.
+        """
+        check_batch_size(batch_size)
+        prep = self.card.preprocessing
+        files = (records.file(r) for r in records)
+        pixels = iter(stream_pixels(files, prep["image_size"], prep["resize"]))
+        rows = iter(records)
+        while batch := list(islice(rows, batch_size)):
+            yield self.decided(
+                batch, [result for _, result in islice(pixels, len(batch))], operating_point
+            )
+
+    def probabilities_of(self, logits: np.ndarray) -> np.ndarray:
+        """Return calibrated probabilities (N, K) float64 of logits (N, L)."""
+        from xray_tf.stats.operating_points import calibrated_probabilities
+
+        return calibrated_probabilities(logits, self.card.temperature)
+
+    def forward(
+        self,
+        pixels: np.ndarray,
+        points: tuple[str, ...] = ("logits",),
+        batch_size: int = 64,
+        **more,
+    ) -> dict[str, np.ndarray]:
+        """Run the net over pixels (N, S, S) uint8 and return the named points, each (N, D)
+        float32.
+        """
+        from xray_tf.nets.inference import forward
+
+        return forward(self.model, pixels, points=points, batch_size=batch_size, **more)
+
+    def decided(
+        self, records: Sequence[Record], results: Sequence, operating_point: str | None = None
+    ) -> Predictions:
+        """Predict one batch of what `data.cache.stream_pixels` gives for records: pixels (S, S)
+        uint8, or a finding where a file cannot be read.
+        """
+        good = [i for i, result in enumerate(results) if isinstance(result, np.ndarray)]
+        probabilities = np.full((len(records), len(self.card.class_names)), np.nan)
+        if good:
+            stacked = np.stack([results[i] for i in good])
+            probabilities[good] = self.probabilities_of(
+                self.forward(stacked, batch_size=len(stacked))["logits"]
+            )
+        errors = [
+            "" if isinstance(result, np.ndarray) else f"{result.kind}: {result.detail}"
+            for result in results
+        ]
+        return predictions_of(self.card, records, probabilities, operating_point, errors)
+
+    def __repr__(self) -> str:
+        return (
+            f"Classifier({self.card.name!r}, classes {self.card.class_names}, operating point "
+            f"{self.card.default_operating_point!r})"
+        )
+
+    def _repr_html_(self) -> str:
+        from xray_tf.pages.classifier.report import render_summary
+
+        return render_summary(self.card)
+
+
+def _joined(class_names: Sequence[str], parts: Iterable[Predictions]) -> Predictions:
+    parts = list(parts)
+    if len(parts) == 1:
+        return parts[0]
+    columns = ("paths", "probabilities", "predicted", "patients", "splits", "labels", "errors")
+    return Predictions(
+        class_names, *(np.concatenate([getattr(p, c) for p in parts]) for c in columns)
+    )

@@ -1,0 +1,374 @@
+"""A finished detector, opened: radiographs in, raw scores, percentiles among normals, a verdict
+with its reason and a map of where.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from xray_tf.artifact import ArtifactError, Card
+from xray_tf.data.chest.lung_atlas import LungAtlas
+from xray_tf.data.pixels.reading import stream_pixels
+from xray_tf.data.records import Record, Records
+from xray_tf.data.scores import VERDICTS, Scores
+from xray_tf.data.sources.files import list_files
+from xray_tf.models.features import FeatureScores, load_features
+from xray_tf.models.queries import array_batches, check_batch_size, unless_constant
+from xray_tf.stats.detector.density import Density
+from xray_tf.stats.detector.or_rule import OrRule
+
+REFERENCE = "reference.npz"
+BUDGET, BY_HAND = "budget", "by_hand"  # names of operating points
+NAMES = ("reconstruction_error", "log_density")
+# kinds of map; the second is a score too
+RECONSTRUCTION, FEATURES, LUNGS = "reconstruction", "features", "lungs"
+FEATURE_MODEL, LOCATOR, ATLAS = "features.keras", "locator", "atlas"
+MAP_QUANTILE = 0.999
+SMOOTHING = 1 / 32  # of the side: standard deviation of the Gaussian that smooths a difference
+
+
+@dataclass(frozen=True)
+class NormalChest:
+    """What turns pixels into raw scores and maps: all that was learnt from the fit normals.
+
+    Attributes:
+        model: the autoencoder, see `nets.autoencoder`.
+        density: of its codes.
+        mean_map, deviation_map: (S, S) float32, mean and standard deviation over the fit normals of
+            the smoothed difference at each pixel.
+        features: the stronger score; None where none was asked for.
+        atlas: of the brightness of lungs, for the map of this kind alone; None in detectors of
+            before there was one.
+    """
+
+    model: Any
+    density: Density
+    mean_map: np.ndarray
+    deviation_map: np.ndarray
+    features: FeatureScores | None = None
+    atlas: LungAtlas | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the raw scores, in the order of the columns."""
+        return NAMES if self.features is None else (*NAMES, FEATURES)
+
+    @property
+    def map_kinds(self) -> tuple[str, ...]:
+        """Which maps there are: `reconstruction`, `features` where a detector can say where, and
+        `lungs`.
+        """
+        there = (
+            True,
+            self.features is not None and self.features.locator is not None,
+            self.atlas is not None,
+        )
+        return tuple(
+            kind
+            for kind, is_there in zip((RECONSTRUCTION, FEATURES, LUNGS), there, strict=True)
+            if is_there
+        )
+
+    def scores(
+        self, pixels: np.ndarray, indices: Sequence[int] | None = None, batch_size: int = 64
+    ) -> np.ndarray:
+        """Return raw scores (M, K) float64 of rows of (N, S, S) uint8: mean squared error
+        (intensities in [0, 1]), log density and, if there, features.
+        """
+        from xray_tf.nets.autoencoder import codes_and_errors
+
+        codes, errors = codes_and_errors(self.model, pixels, indices, batch_size)
+        more = [] if self.features is None else [self.features.scores(pixels, indices, batch_size)]
+        return np.stack([errors, self.density.score_samples(codes), *more], axis=1)
+
+    def unusual(
+        self,
+        kind: str,
+        pixels: np.ndarray,
+        indices: Sequence[int] | None = None,
+        batch_size: int = 64,
+    ) -> np.ndarray:
+        """Return maps (M, S, S) float32, higher = less normal.
+
+        Of `reconstruction`: |d - mean| / standard deviation, d the smoothed difference of image and
+        reconstruction, against the fit normals' at the same pixel. Differences are smoothed before
+        they lose their sign, so that noise and edges, which squares would add up, cancel.
+        """
+        if kind not in self.map_kinds:
+            raise ValueError(
+                f"the kind of map must be one of {self.map_kinds}. Received: kind={kind!r}"
+            )
+        if kind == LUNGS:
+            return self.atlas.unusual(pixels, indices)
+        if kind == FEATURES:
+            return self.features.unusual(pixels, indices, batch_size)
+        return (
+            np.abs(smoothed_differences(self.model, pixels, indices, batch_size) - self.mean_map)
+            / self.deviation_map
+        )
+
+    def map_range(
+        self, kind: str, pixels: np.ndarray, indices: Sequence[int], batch_size: int = 64
+    ) -> np.ndarray:
+        """Return what is 0 and what is 1 on a map, (2,) float64: the median over pixels of these
+        normals, and what one pixel in a thousand exceeds.
+        """
+        return np.quantile(self.unusual(kind, pixels, indices, batch_size), (0.5, MAP_QUANTILE))
+
+    def heat(
+        self,
+        kind: str,
+        bounds: np.ndarray,
+        pixels: np.ndarray,
+        indices: Sequence[int] | None = None,
+        batch_size: int = 64,
+    ) -> np.ndarray:
+        """Return maps (M, S, S) float32 in [0, 1]."""
+        return np.clip(
+            (self.unusual(kind, pixels, indices, batch_size) - bounds[0])
+            / max(bounds[1] - bounds[0], 1e-12),
+            0,
+            1,
+        ).astype(np.float32)
+
+
+class Detector:
+    """An anomaly detector with its card.
+
+    Attributes:
+        folder: where it lies.
+        card: what it says of itself; see `xray_tf.artifact.Card`.
+        model: the autoencoder, image (B, S, S, 1) float32 in [0, 255] -> embedding, reconstruction,
+            reconstruction_error.
+        rule: thresholds and calibration normals; see `xray_tf.stats.anomaly.OrRule`.
+    """
+
+    def __init__(self, folder: Path, card: Card):
+        self.folder, self.card = folder, card
+
+    @cached_property
+    def model(self):
+        from xray_tf.nets.keras_file import load_model
+
+        return load_model(self.folder / "model.keras")
+
+    @cached_property
+    def encoder(self):
+        """The encoder alone, a Keras model image (B, S, S, 1) -> code (B, D)."""
+        from xray_tf.nets.autoencoder import encoder_of
+
+        return encoder_of(self.model)
+
+    @cached_property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The contents of reference.npz."""
+        with np.load(self.folder / REFERENCE, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+
+    @cached_property
+    def normal_chest(self) -> NormalChest:
+        """What turns pixels into raw scores and maps."""
+        features = None
+        if (self.folder / FEATURE_MODEL).is_file():
+            from xray_tf.nets.keras_file import load_model
+
+            features = load_features(
+                load_model(self.folder / FEATURE_MODEL),
+                _under(FEATURES, self.arrays),
+                _under(LOCATOR, self.arrays),
+            )
+        atlas = _under(ATLAS, self.arrays)
+        return NormalChest(
+            self.model,
+            Density.from_arrays(_under("density", self.arrays)),
+            self.arrays["mean_map"],
+            self.arrays["deviation_map"],
+            features,
+            LungAtlas.from_arrays(atlas) if atlas else None,
+        )
+
+    @cached_property
+    def rule(self) -> OrRule:
+        return rule_of(self.card, self.arrays["normals"])
+
+    def score(self, images: Any, batch_size: int = 64, rule: OrRule | None = None) -> Scores:
+        """Score radiographs.
+
+        Args:
+            images: a path, glob, folder or list of them; or an array (H, W) or (N, H, W) uint8 of
+                grey pixels in [0, 255] of any size.
+            batch_size: radiographs a forward pass.
+            rule: in place of the artifact's own, such as `detector.rule.with_thresholds({...})`.
+
+        Returns:
+            One row a radiograph, in order. A file that cannot be read, and a constant image, give a
+            row with `error`.
+
+        Raises:
+            ValueError: pixels of another type, range or shape; no file found.
+        """
+        if isinstance(images, np.ndarray):
+            parts = [
+                self._judged(rows, [unless_constant(s) for s in squares], rule, batch_size)[0]
+                for rows, squares in array_batches(images, self.card, batch_size)
+            ]
+        else:
+            parts = [scores for scores, _ in self.stream(list_files(images), batch_size, rule)]
+        return Scores.joined(parts)
+
+    def stream(
+        self, records: Records, batch_size: int = 64, rule: OrRule | None = None
+    ) -> Iterator[tuple[Scores, np.ndarray]]:
+        """Score files batch by batch, in order, in constant memory; yields (scores, pixels (n, S,
+        S) uint8 of the rows without an error).
+        """
+        check_batch_size(batch_size)
+        prep = self.card.preprocessing
+        pixels = iter(
+            stream_pixels((records.file(r) for r in records), prep["image_size"], prep["resize"])
+        )
+        rows = iter(records)
+        while batch := list(islice(rows, batch_size)):
+            yield self._judged(
+                batch, [result for _, result in islice(pixels, len(batch))], rule, batch_size
+            )
+
+    @property
+    def map_kinds(self) -> tuple[str, ...]:
+        """Which maps `maps` can give; the last is the default."""
+        return self.normal_chest.map_kinds
+
+    def maps(self, pixels: np.ndarray, kind: str | None = None, batch_size: int = 64) -> np.ndarray:
+        """Return heat maps (N, S, S) float32 in [0, 1] of pixels (N, S, S) uint8 as the model sees
+        them.
+
+        `reconstruction`: how far the smoothed difference of image and reconstruction is from the
+        normals' at the same pixel. `features`: how unusual each patch's features are. `lungs`: how
+        much brighter the lungs, as estimated, are than normal lungs at the same place. 0 stands for
+        the median pixel of calibration normals and 1 for what one in a thousand of theirs exceeds,
+        so colours compare between radiographs.
+
+        Args:
+            kind: one of `map_kinds`; the last of them when None.
+        """
+        kind = kind or self.map_kinds[-1]
+        if kind not in self.map_kinds:
+            raise ValueError(f"kind must be one of {self.map_kinds}. Received: kind={kind!r}")
+        return self.normal_chest.heat(
+            kind, self.arrays[f"map_range.{kind}"], pixels, None, batch_size
+        )
+
+    def _judged(
+        self, records: Sequence[Record], results: Sequence, rule: OrRule | None, batch_size: int
+    ) -> tuple[Scores, np.ndarray]:
+        rule, side = rule or self.rule, self.card.preprocessing["image_size"]
+        good = np.array([isinstance(r, np.ndarray) for r in results], bool)
+        pixels = (
+            np.stack([r for r in results if isinstance(r, np.ndarray)])
+            if good.any()
+            else np.empty((0, side, side), np.uint8)
+        )
+        values = np.full((len(results), len(rule.names)), np.nan)
+        if good.any():
+            values[good] = self.normal_chest.scores(pixels, None, batch_size)
+        errors = [
+            "" if ok else f"{r.kind}: {r.detail}" for ok, r in zip(good, results, strict=True)
+        ]
+        return scores_of(rule, records, values, errors), pixels
+
+    def __repr__(self) -> str:
+        bounds = ", ".join(
+            f"{n} {t:.4g}" for n, t in zip(self.rule.names, self.rule.thresholds, strict=True)
+        )
+        return f"Detector({self.card.name!r}, thresholds {bounds})"
+
+    def _repr_html_(self) -> str:
+        from xray_tf.pages.detector.page import render_detector_summary
+
+        return render_detector_summary(self.card)
+
+
+def rule_of(card: Card, normals: np.ndarray) -> OrRule:
+    """Return the rule a detector's card describes, with the calibration normals (n, K) from its
+    reference.
+    """
+    point = card.operating_points.get(card.default_operating_point, {})
+    if "thresholds" not in point:
+        raise ArtifactError(
+            f"The card of {card.name!r} names no thresholds. The folder is "
+            "damaged; copy or fit it again."
+        )
+    names = tuple(point["scores"])
+    return OrRule(
+        names,
+        np.array([point["thresholds"][n] for n in names]),
+        normals,
+        point.get("budget"),
+        tuple(point.get("tails") or ()),
+    )
+
+
+def scores_of(
+    rule: OrRule, records: Sequence[Record], values: np.ndarray, errors: Sequence[str] | None = None
+) -> Scores:
+    """Judge raw scores (N, K), NaN where there is an error, and join them with their records."""
+    errors = [""] * len(records) if errors is None else list(errors)
+    good = np.array([not e for e in errors], bool)
+    percentiles, anomaly = np.full(values.shape, np.nan), np.full(len(values), np.nan)
+    verdicts, reasons = np.full(len(values), "", object), np.full(len(values), "", object)
+    if good.any():
+        judged = rule.judge(values[good])
+        percentiles[good], anomaly[good], reasons[good] = (
+            judged.percentiles,
+            judged.anomaly,
+            judged.reasons,
+        )
+        verdicts[good] = [VERDICTS[int(a)] for a in judged.anomalous]
+    return Scores(
+        rule.names,
+        [r.path for r in records],
+        values,
+        percentiles,
+        anomaly,
+        verdicts,
+        reasons,
+        [r.patient for r in records],
+        [r.split for r in records],
+        [r.label for r in records],
+        errors,
+    )
+
+
+def smoothed_differences(
+    model, pixels: np.ndarray, indices: Sequence[int] | None = None, batch_size: int = 64
+) -> np.ndarray:
+    """Return an autoencoder's differences (M, S, S) float32, smoothed by a Gaussian of 1/32 of the
+    side.
+    """
+    from xray_tf.nets.autoencoder import differences
+
+    maps = differences(model, pixels, indices, batch_size)
+    width = maps.shape[1] * SMOOTHING
+    return (
+        np.stack(
+            [cv2.GaussianBlur(m, (0, 0), width, borderType=cv2.BORDER_REPLICATE) for m in maps]
+        )
+        if len(maps)
+        else maps
+    )
+
+
+def _under(prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {
+        name.removeprefix(f"{prefix}."): value
+        for name, value in arrays.items()
+        if name.startswith(f"{prefix}.")
+    }

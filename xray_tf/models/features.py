@@ -1,0 +1,163 @@
+"""The stronger score: frozen ImageNet features of a radiograph, and detectors that have seen only
+normals' features.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from xray_tf.options import DetectOptions
+from xray_tf.stats.detector.committee import CHOSEN, DETECTORS, Committee
+
+NONE, DEFAULT = "none", "default"
+PATCHES = "patches"
+_ROWS = 128  # at a time: patch features of many radiographs do not fit into memory
+
+
+@dataclass(frozen=True)
+class FeatureScores:
+    """A frozen trunk and the committee of detectors on its features; scores are the committee's,
+    higher = more normal.
+
+    Attributes:
+        model: of `nets.feature_maps`.
+        committee: fitted on the fit normals.
+        locator: a detector on patches that says where, and has no part in the scores; None where
+            none was asked for.
+    """
+
+    model: Any
+    committee: Committee
+    locator: Any = None
+
+    def scores(
+        self, pixels: np.ndarray, indices: Sequence[int] | None = None, batch_size: int = 64
+    ) -> np.ndarray:
+        """Return one score a row (M,) float64."""
+        wanted = eaten_by(self.committee.names)
+        return np.concatenate(
+            [
+                self.committee.score_samples(f)
+                for f in self._features(wanted, pixels, indices, batch_size)
+            ]
+            or [np.empty(0)]
+        )
+
+    def unusual(
+        self, pixels: np.ndarray, indices: Sequence[int] | None = None, batch_size: int = 64
+    ) -> np.ndarray:
+        """Return maps (M, S, S) float32, higher = less normal, interpolated bilinearly from one
+        value a patch.
+        """
+        side = pixels.shape[1]
+        coarse = [
+            -self.locator.score_map(f[PATCHES]).astype(np.float32)
+            for f in self._features((PATCHES,), pixels, indices, batch_size)
+        ]
+        maps = [
+            cv2.resize(m, (side, side), interpolation=cv2.INTER_LINEAR)
+            for part in coarse
+            for m in part
+        ]
+        return np.stack(maps) if maps else np.empty((0, side, side), np.float32)
+
+    def _features(
+        self,
+        wanted: Sequence[str],
+        pixels: np.ndarray,
+        indices: Sequence[int] | None,
+        batch_size: int,
+    ) -> Iterator[dict[str, np.ndarray]]:
+        from xray_tf.nets.feature_maps import FeatureExtractor
+
+        extractor = FeatureExtractor(self.model, batch_size=batch_size)
+        indices = np.arange(len(pixels)) if indices is None else np.asarray(indices)
+        for start in range(0, len(indices), _ROWS):
+            yield extractor.extract(pixels, indices[start : start + _ROWS], wanted)
+
+
+def detectors_of(text: str) -> tuple[str, ...]:
+    """Read what --detectors says: names of `DETECTORS` joined by commas, `default` or `none`.
+
+    Raises:
+        ValueError: an unknown name, or one twice.
+    """
+    if text in (NONE, DEFAULT):
+        return CHOSEN if text == DEFAULT else ()
+    names = tuple(part.strip() for part in text.split(","))
+    if len(set(names)) != len(names) or not set(names) <= set(DETECTORS):
+        raise ValueError(
+            f"detectors must be {DEFAULT}, {NONE}, or some of "
+            f"{', '.join(DETECTORS)}, each once, joined by commas. Received: detectors={text!r}"
+        )
+    return names
+
+
+def locator_of(text: str) -> tuple[str, ...]:
+    """Read what --locate says: the one name of a detector that has maps, or `none`.
+
+    Raises:
+        ValueError: neither.
+    """
+    able = [name for name, row in DETECTORS.items() if row.maps]
+    if text != NONE and text not in able:
+        raise ValueError(
+            f"locate must be {NONE} or one of {', '.join(able)}. Received: locate={text!r}"
+        )
+    return () if text == NONE else (text,)
+
+
+def load_features(
+    model: Any, arrays: dict[str, np.ndarray], locator: dict[str, np.ndarray]
+) -> FeatureScores:
+    """Return what `fit_features` made, from its model and the arrays of its committee and its
+    locator (none: no arrays).
+    """
+    kinds = {row.kind.__name__: row.kind for row in DETECTORS.values() if row.maps}
+    opened = (
+        kinds[json.loads(str(locator["about"]))["detector"]].from_arrays(locator)
+        if locator
+        else None
+    )
+    return FeatureScores(model, Committee.from_arrays(arrays), opened)
+
+
+def eaten_by(names: Sequence[str]) -> tuple[str, ...]:
+    """Return which features detectors of these names take."""
+    return tuple(dict.fromkeys(DETECTORS[name].eats for name in names))
+
+
+def fit_features(
+    pixels: np.ndarray,
+    rows: np.ndarray,
+    patients: Sequence[str],
+    options: DetectOptions,
+    say: Callable,
+) -> FeatureScores | None:
+    """Fit the detectors that the options name to normals' features; None where they name none.
+
+    Args:
+        pixels: (N, S, S) uint8.
+        rows: (n,) of the fit normals.
+        patients: n keys, for the cross-fitting that brings the detectors' scores to one scale.
+        options: detectors, trunk and its weights, folds.
+    """
+    from xray_tf.nets.feature_maps import FeatureExtractor, build_feature_model
+
+    names, locate = detectors_of(options.detectors), locator_of(options.locate)
+    if not names:
+        return None
+    say(f"Learning normals' features: {', '.join(names)} on {options.backbone}")
+    model = build_feature_model(
+        options.backbone, options.weights, options.image_size, seed=options.seed
+    )
+    features = FeatureExtractor(model).extract(pixels, rows, eaten_by((*names, *locate)))
+    keys = [p or f"row {i}" for i, p in enumerate(patients)]
+    locator = DETECTORS[locate[0]].build().fit(features[PATCHES], keys) if locate else None
+    return FeatureScores(model, Committee(names).fit(features, keys, folds=options.folds), locator)

@@ -1,0 +1,85 @@
+"""Find the training radiographs nearest to given ones."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from xray_tf.data.predictions import Predictions
+from xray_tf.data.records import Record
+from xray_tf.data.sources.files import list_files
+from xray_tf.models.queries import grey_stack, read_query
+from xray_tf.models.reference import PIECE, NearestTable, Reference, _check_count
+
+
+class NearestCaseFinder:
+    """A classifier and its reference: radiographs in, nearest training cases out.
+
+    Args:
+        classifier: opened, see `xray_tf.models.load`.
+        folder: where the reference lies; the artifact's own `reference/` when None.
+
+    Raises:
+        ArtifactError: there is no reference, or it belongs to another model.
+    """
+
+    def __init__(self, classifier: Any, folder: str | os.PathLike | None = None):
+        self.classifier = classifier
+        self.reference = Reference.read(
+            folder or self.classifier.folder / PIECE, self.classifier.card
+        )
+
+    @cached_property
+    def net(self):
+        """The classifier with its embedding named."""
+        from xray_tf.nets.embedding import with_embedding
+
+        return with_embedding(self.classifier.model)
+
+    def embed(self, pixels: np.ndarray) -> np.ndarray:
+        """Return the embeddings (N, D) float32 of pixels (N, S, S) uint8 of the model's size."""
+        from xray_tf.nets.inference import forward
+
+        return forward(self.net, pixels, points=("embedding",))["embedding"]
+
+    def nearest(self, images: Any, k: int = 5) -> tuple[NearestTable, Predictions]:
+        """Find the k training radiographs nearest to each of some files.
+
+        Args:
+            images: a path, glob, folder or list of them; or an array (H, W) or (N, H, W) uint8 of
+                grey pixels in [0, 255].
+            k: how many neighbours to name; the vote is the reference's own.
+
+        Returns:
+            (neighbours, the reference's predictions).
+
+        Raises:
+            ValueError: k is below 1, no file was found, or one cannot be read; the message names
+                it.
+        """
+        _check_count(k)
+        records, pixels = self.read(images)
+        found = self.reference.ask(self.embed(pixels), records, k)
+        return self.reference.table(found, records), self.reference.predictions(found, records)
+
+    def read(self, images: Any) -> tuple[list[Record], np.ndarray]:
+        """Decode files, or take pixels; return them as records, files with their sha256, and pixels
+        (N, S, S) uint8.
+        """
+        card = self.classifier.card
+        if isinstance(images, np.ndarray):
+            queries = [
+                read_query(image, card, f"image {i}") for i, image in enumerate(grey_stack(images))
+            ]
+        else:
+            found = list_files(images)
+            queries = [read_query(found.file(row), card, row.path) for row in found]
+        for query in queries:
+            if query.pixels is None:
+                raise ValueError(
+                    f"{query.record.path} cannot be read ({query.error}). Leave it out."
+                )
+        return [query.record for query in queries], np.stack([query.pixels for query in queries])

@@ -1,0 +1,171 @@
+"""One radiograph as a person hands it over, a path, a file's bytes or an array, as a record and the
+pixels a model sees.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from xray_tf.artifact import Card
+from xray_tf.data.pixels.decoding import decode, read_header, refuse_constant, resize_pixels
+from xray_tf.data.pixels.header import DecodeError
+from xray_tf.data.pixels.reading import Reading, read_file
+from xray_tf.data.records import Finding, Record
+from xray_tf.data.sources.files import list_files
+
+
+def grey_stack(images: np.ndarray, batch_size: int = 1) -> np.ndarray:
+    """Return an array of radiographs as (N, H, W) uint8.
+
+    Args:
+        images: (H, W) or (N, H, W) uint8, grey pixels in [0, 255].
+        batch_size: checked too.
+
+    Raises:
+        ValueError: another type or shape. Colour (H, W, 3) is refused by its last axis: it would
+            pass for H radiographs three pixels wide.
+    """
+    check_batch_size(batch_size)
+    stack = images[None] if images.ndim == 2 else images
+    channels = images.ndim == 4 or images.ndim == 3 and images.shape[-1] in (1, 3, 4)
+    if stack.ndim != 3 or channels or stack.dtype != np.uint8 or not stack.size:
+        advice = (
+            "The last axis looks like channels: make one channel of them, such as "
+            "cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), or give the file's path."
+            if channels
+            else "Bring pixels to [0, 255] and round them to uint8, or give the path of the file."
+            if stack.dtype != np.uint8
+            else ""
+        )
+        raise ValueError(
+            "images must be grey pixels in [0, 255] of one radiograph or more, an "
+            "array (H, W) or (N, H, W) uint8. "
+            f"Received: shape {images.shape}, {images.dtype}. {advice}".rstrip()
+        )
+    return stack
+
+
+def array_batches(
+    images: np.ndarray, card: Card, batch_size: int
+) -> Iterator[tuple[list[Record], list[np.ndarray]]]:
+    """Yield an array's radiographs batch by batch: records that number them, and pixels (S, S)
+    uint8 as the model of `card` sees them.
+
+    Args, errors: as in `grey_stack`.
+    """
+    images, prep = grey_stack(images, batch_size), card.preprocessing
+    for start in range(0, len(images), batch_size):
+        part = images[start : start + batch_size]
+        yield (
+            [Record(f"image {start + i}") for i in range(len(part))],
+            [resize_pixels(image, prep["image_size"], prep["resize"]) for image in part],
+        )
+
+
+def unless_constant(square: np.ndarray) -> np.ndarray | Finding:
+    """Return the pixels (S, S), or why they are no radiograph where all are the same: files are
+    asked when they are decoded, arrays here.
+    """
+    try:
+        refuse_constant(square)
+        return square
+    except DecodeError as error:
+        return Finding(error.kind, "error", "", str(error))
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Raise ValueError unless at least one radiograph goes into a forward pass."""
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1. Received: batch_size={batch_size!r}")
+
+
+@dataclass(frozen=True)
+class Query:
+    """One radiograph asked about.
+
+    Attributes:
+        record: its path or name, sha256, width, height and mode; patient and labels as far as the
+            name tells them.
+        pixels: (S, S) uint8 as the model sees it; None where the file cannot be read.
+        error: why it cannot, `kind: detail`; empty where it can.
+        source: what was handed over, for a model that wants other pixels.
+    """
+
+    record: Record
+    pixels: np.ndarray | None
+    error: str = ""
+    source: Any = None
+
+
+def read_query(image: Any, card: Card, name: str = "") -> Query:
+    """Read one radiograph for a model.
+
+    Args:
+        image: a path; the bytes of a file; or an array (H, W) uint8 of grey pixels in [0, 255].
+        card: of the model, for the size and the way to a square.
+        name: what to call it; the path, `bytes` or `array` when empty.
+
+    Raises:
+        ValueError: an array of another type or shape, a path that names no file or several.
+    """
+    size, resize = card.preprocessing["image_size"], card.preprocessing["resize"]
+    if isinstance(image, bytes | bytearray | memoryview):
+        reading, pixels = _read_bytes(bytes(image), size, resize)
+        return _query(Record(name or "bytes"), reading, pixels, image)
+    if isinstance(image, str | os.PathLike):
+        found = list_files([image])
+        if len(found) != 1:
+            raise ValueError(
+                f"one radiograph is read at a time. Received: {os.fspath(image)!r}, "
+                f"which names {len(found)} files"
+            )
+        path = found.file(found[0])
+        reading, pixels = read_file(path, size, resize)
+        return _query(replace(found[0], path=name or found[0].path), reading, pixels, path)
+    if (
+        not isinstance(image, np.ndarray)
+        or image.ndim != 2
+        or image.dtype != np.uint8
+        or not image.size
+    ):
+        raise ValueError(
+            "image must be a path, the bytes of a file, or grey pixels (H, W) uint8 "
+            "in [0, 255]. "
+            f"Received: {type(image).__name__} {getattr(image, 'shape', '')} "
+            f"{getattr(image, 'dtype', '')}".rstrip()
+        )
+    height, width = image.shape
+    record, square = (
+        Record(name or "array", width=width, height=height, mode="L"),
+        unless_constant(resize_pixels(image, size, resize)),
+    )
+    return (
+        Query(record, None, f"{square.kind}: {square.detail}", image)
+        if isinstance(square, Finding)
+        else Query(record, square, source=image)
+    )
+
+
+def _query(record: Record, reading: Reading, pixels: np.ndarray | None, source: Any) -> Query:
+    return Query(
+        reading.fill(record),
+        pixels,
+        f"{reading.kind}: {reading.detail}" if pixels is None else "",
+        source,
+    )
+
+
+def _read_bytes(data: bytes, size: int, resize: str) -> tuple[Reading, np.ndarray | None]:
+    reading = Reading(sha256=hashlib.sha256(data).hexdigest())
+    try:
+        header = read_header(data)
+        reading = replace(reading, width=header.width, height=header.height, mode=header.mode)
+        return reading, decode(data, size, resize)
+    except DecodeError as error:
+        return replace(reading, kind=error.kind, detail=str(error)), None

@@ -1,0 +1,248 @@
+"""All that a model, its memory and a detector say of one radiograph, and what speaks against
+trusting it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xray_tf.artifact import refuse_existing, write_text
+from xray_tf.data.predictions import Prediction
+from xray_tf.data.sources.files import list_files
+from xray_tf.models.caveats import caveats_of
+from xray_tf.models.queries import Query, read_query
+from xray_tf.models.reference import PIECE, NearestTable, thumbnails
+from xray_tf.pages.evidence.page import Anomaly, Evidence, Neighbors, render_evidence
+from xray_tf.pages.kit.overlays import overlay
+from xray_tf.stats.decided import predictions_of
+
+PAGE = "evidence.html"
+PAGE_ROWS = 60  # radiographs on one page
+
+
+def read_radiograph(
+    classifier: Any,
+    image: Any,
+    *,
+    data: str | os.PathLike | None = None,
+    detector: Any = None,
+    neighbors: int = 5,
+    operating_point: str | None = None,
+    name: str = "",
+) -> Evidence:
+    """Gather all there is to say of one radiograph.
+
+    Args:
+        classifier: opened, see `xray_tf.models.load`.
+        image: a path, the bytes of a file, or an array (H, W) uint8 of grey pixels in [0, 255].
+        data, detector, neighbors, operating_point: see `Classifier.read`.
+        name: what to call it; its path when empty.
+
+    Raises:
+        ValueError: the radiograph cannot be read, or an argument does not fit.
+    """
+    reader = Reader(
+        classifier,
+        data=data,
+        detector=detector,
+        neighbors=neighbors,
+        operating_point=operating_point,
+    )
+    query = read_query(image, reader.classifier.card, name)
+    if query.pixels is None:
+        raise ValueError(f"{query.record.path} cannot be read ({query.error}).")
+    return reader.read(query)
+
+
+def write_evidence(
+    reader: Reader,
+    files: Iterable[str | os.PathLike],
+    out: str | os.PathLike,
+    rows: int = PAGE_ROWS,
+) -> Path:
+    """Write one self-contained page on files, in the order given; one that cannot be read is named
+    with its reason.
+
+    Args:
+        reader: the model and what is asked beside it.
+        files: files, folders and globs.
+        out: the page to write.
+        rows: the first so many files are shown.
+
+    Raises:
+        FileExistsError: `out` is there.
+        ValueError: no file was found.
+    """
+    refuse_existing(out)
+    found = list_files(files)
+    shown, unread = [], []
+    for row in list(found)[:rows]:
+        query = read_query(found.file(row), reader.classifier.card, row.path)
+        if query.pixels is None:
+            unread.append((row.path, query.error))
+        else:
+            shown.append(reader.read(query))
+    write_text(out, render_evidence(shown, unread, len(found)))
+    return Path(out)
+
+
+class Reader:
+    """A classifier with all that can be asked beside it, opened once for many radiographs.
+
+    Args:
+        classifier, data, detector, neighbors, operating_point: as in `read_radiograph`; the
+            detector is opened too.
+
+    Raises:
+        ArtifactError: the model, its reference or the detector cannot be opened.
+        FileNotFoundError: `data` is no folder.
+        ValueError: an unknown operating point, or no neighbour asked for.
+    """
+
+    def __init__(
+        self,
+        classifier: Any,
+        *,
+        data: str | os.PathLike | None = None,
+        detector: Any = None,
+        neighbors: int = 5,
+        operating_point: str | None = None,
+    ):
+        from xray_tf.stats.operating_points import resolve
+
+        if neighbors < 1:
+            raise ValueError(
+                f"neighbors must be a whole number above 0. Received: neighbors={neighbors!r}"
+            )
+        if data is not None and not Path(data).is_dir():
+            raise FileNotFoundError(
+                f"{os.fspath(data)} is no folder. Expected one with the "
+                "radiographs the model was trained on."
+            )
+        self.classifier = classifier
+        card = self.classifier.card
+        self.point_name, self.point = resolve(
+            card.operating_points, operating_point, card.default_operating_point
+        )
+        self.data, self.neighbors, self._pictures = data, neighbors, {}
+        self.detector = detector
+
+    def read(self, query: Query) -> Evidence:
+        """Gather the evidence on a radiograph that could be read."""
+        card, record, pixels = self.classifier.card, query.record, query.pixels
+        remembers = (self.classifier.folder / PIECE).is_dir()
+        net = self.classifier.finder.net if remembers else self.classifier.model
+        points = self._forward(net, pixels, ("embedding", "logits") if remembers else ("logits",))
+        table = predictions_of(
+            card, [record], self.classifier.probabilities_of(points["logits"]), self.point_name
+        )
+        heat = self.classifier.cam(pixels[None, :, :, None].astype(np.float32), table.predicted)[0]
+        prediction = table[0]
+        near = self._near(points["embedding"], query) if remembers else None
+        anomaly = None if self.detector is None else self._anomaly(query)
+        return Evidence(
+            name=record.path,
+            card=card,
+            prediction=prediction,
+            operating_point=self.point_name,
+            called_from=called_from(prediction.probabilities, self.point),
+            pixels=pixels,
+            heatmap=heat,
+            neighbors=near,
+            anomaly=anomaly,
+            size=(record.width, record.height),
+            mode=record.mode,
+            sha256=record.sha256,
+            caveats=caveats_of(card, query, prediction, self.point, heat, near, anomaly),
+        )
+
+    def _forward(self, net, pixels: np.ndarray, points: tuple[str, ...]) -> dict[str, np.ndarray]:
+        from xray_tf.nets.inference import forward
+
+        return forward(net, pixels[None], points=points)
+
+    def _near(self, embedding: np.ndarray, query: Query) -> Neighbors:
+        reference = self.classifier.finder.reference
+        found = reference.ask(embedding, [query.record], self.neighbors)
+        rows = reference.table(found, [query.record])
+        known = bool(query.record.sha256) and query.record.sha256 in set(
+            reference.rows.column("sha256")
+        )
+        same = bool(query.record.patient) and query.record.patient in set(
+            reference.rows.column("patient")
+        )
+        vote: Prediction = reference.predictions(found, [query.record])[0]
+        return Neighbors(
+            rows=tuple(rows),
+            vote=vote,
+            class_names=reference.class_names,
+            unusual=float(found.unusual[0]),
+            recipe=reference.cases.recipe.describe(),
+            pictures=self._found(rows),
+            folder=self.data is not None,
+            known=known,
+            same_patient=same,
+        )
+
+    def _found(self, rows: NearestTable) -> dict[str, np.ndarray]:
+        """Return the neighbours' pictures by sha256; each file is looked for once."""
+        if self.data is None:
+            return {}
+        new = [r for r in rows if r.sha256 not in self._pictures]
+        if new:
+            self._pictures |= {r.sha256: None for r in new} | thumbnails(self.data, new)
+        return {
+            r.sha256: self._pictures[r.sha256] for r in rows if self._pictures[r.sha256] is not None
+        }
+
+    def _anomaly(self, query: Query) -> Anomaly | None:
+        """Ask the detector, which may want other pixels than the classifier; None where it cannot
+        judge the picture.
+        """
+        pixels = read_query(query.source, self.detector.card).pixels
+        scores = self.detector.score(pixels)
+        if scores.errors[0]:
+            return None
+        columns = zip(
+            scores.names, scores.values[0].tolist(), scores.percentiles[0].tolist(), strict=True
+        )
+        return Anomaly(
+            name=self.detector.card.name,
+            flagged=scores.verdicts[0] != "normal",
+            score=float(scores.anomaly[0]),
+            reason=scores.reasons[0],
+            scores=tuple(columns),
+            picture=overlay(pixels, self.detector.maps(pixels[None])[0]),
+        )
+
+
+def called_from(probabilities: Iterable[float], point: dict[str, Any]) -> tuple[float, ...]:
+    """Return the probability each class is decided from, the others keeping their proportions to
+    each other.
+
+    With weights w_k (for two classes and a threshold t: w = (t, 1 - t); else the exponentials of
+    the offsets) class k is decided where w_k p_k is the largest; with r_j = p_j / (1 - p_k) that is
+    from p_k = M / (w_k + M) on, M = max over j of r_j w_j.
+
+    Args:
+        probabilities: K, calibrated.
+        point: an operating point.
+    """
+    p = np.asarray(tuple(probabilities), np.float64)
+    weights = (
+        np.array([point["threshold"], 1 - point["threshold"]])
+        if "threshold" in point
+        else np.exp(np.asarray(point["offsets"], np.float64))
+    )
+    out = []
+    for k in range(len(p)):
+        others = np.delete(p, k)
+        share = others / others.sum() if others.sum() else np.full(len(others), 1 / len(others))
+        most = float((share * np.delete(weights, k)).max())
+        out.append(most / (weights[k] + most))
+    return tuple(out)

@@ -1,0 +1,281 @@
+"""The training radiographs an artifact remembers as embeddings: votes, nearest cases and how
+unusual a new radiograph is.
+
+On disk, as the sub-folder `reference/` of an artifact or beside the results of `embed`:
+    reference.npz     the arrays of `stats.neighbors.NearestCases` and, aligned, path, patient,
+    sha256, label, subtype; nothing is pickled reference.json    task, classes, operating point, how
+    k was chosen, and the sha256 of the model it belongs to
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xray_tf.artifact import MANIFEST, ArtifactError, Card, check_files, write_text
+from xray_tf.data.pixels.reading import read_file
+from xray_tf.data.predictions import Predictions
+from xray_tf.data.records import Record, Records, class_index
+from xray_tf.data.sources.by_content import find_by_sha256
+from xray_tf.data.tables import Table
+
+PIECE, ARRAYS, ABOUT = "reference", "reference.npz", "reference.json"
+COLUMNS = ("path", "patient", "sha256", "label", "subtype")
+
+
+@dataclass(frozen=True)
+class NearestCase:
+    """One neighbour of one radiograph.
+
+    Attributes:
+        query: the radiograph asked about.
+        rank: 1 for the nearest.
+        label, subtype: of the neighbour.
+        distance: in embedding space, see `Recipe`.
+        patient: the neighbour's key.
+        path: the neighbour's file, relative to the data it was read from.
+        sha256: of its bytes.
+        unusual: percentile in [0, 100] of the query's mean neighbour distance among training
+            radiographs' own; high is unusual.
+    """
+
+    query: str
+    rank: int
+    label: str
+    subtype: str
+    distance: float
+    patient: str
+    path: str
+    sha256: str
+    unusual: float
+
+
+class NearestTable(Table[NearestCase]):
+    """Neighbours, nearest first, query by query."""
+
+    row_type = NearestCase
+
+    def of(self, query: str) -> NearestTable:
+        """Return one query's rows."""
+        return NearestTable(row for row in self.rows if row.query == query)
+
+
+@dataclass(frozen=True)
+class Neighborhood:
+    """What the reference says of M radiographs.
+
+    Attributes:
+        probabilities: (M, K) float64, shares of the vote.
+        distances, indices: (M, k) of the reference rows that voted, nearest first; infinity and -1
+            where there are fewer.
+        unusual: (M,) percentile in [0, 100].
+    """
+
+    probabilities: np.ndarray
+    distances: np.ndarray
+    indices: np.ndarray
+    unusual: np.ndarray
+
+
+class Reference:
+    """Training radiographs as embeddings, ready to be searched.
+
+    Attributes:
+        cases: the fitted `stats.neighbors.NearestCases`.
+        rows: its training radiographs, `Records` in the same order.
+        about: the contents of reference.json.
+    """
+
+    def __init__(self, cases, rows: Records, about: dict[str, Any]):
+        self.cases, self.rows, self.about = cases, rows, about
+
+    @property
+    def task(self) -> str:
+        """What its labels tell apart."""
+        return self.about["task"]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """In the order of the probabilities."""
+        return tuple(self.about["class_names"])
+
+    def ask(
+        self, embeddings: np.ndarray, records: Sequence[Record], k: int | None = None
+    ) -> Neighborhood:
+        """Find and count the votes on embeddings (M, D); rows of a record's own patient or file
+        never vote on it.
+
+        Args:
+            embeddings: (M, D) float32.
+            records: M, for their patient keys and sha256.
+            k: return so many neighbours; as many as vote when None. The vote is the recipe's in any
+                case.
+
+        Raises:
+            ValueError: k is below 1, or shapes do not fit.
+        """
+        from xray_tf.stats.neighbors import kin_groups
+
+        groups = kin_groups(
+            [*self.rows.column("patient"), *(r.patient for r in records)],
+            [*self.rows.column("sha256"), *(r.sha256 for r in records)],
+        )
+        cases, voters = self.cases.with_kin(groups[: len(self.rows)]), self.cases.recipe.k
+        _check_count(k)
+        distances, indices = cases.kneighbors(
+            embeddings, max(k or 1, voters), groups[len(self.rows) :]
+        )
+        near = distances[:, :voters]
+        return Neighborhood(
+            cases.vote(near, indices[:, :voters]),
+            distances[:, : k or voters],
+            indices[:, : k or voters],
+            cases.unusualness(near),
+        )
+
+    def decide(self, probabilities: np.ndarray) -> np.ndarray:
+        """Return class indices (M,) at the operating point fitted on the validation rows' votes."""
+        from xray_tf.stats.operating_points import decide
+
+        return decide(probabilities, self.about["operating_point"])
+
+    def predictions(self, found: Neighborhood, records: Sequence[Record]) -> Predictions:
+        """Return the votes as the table every prediction ends as."""
+        labels = [class_index(r, self.task) for r in records]
+        return Predictions(
+            self.class_names,
+            [r.path for r in records],
+            found.probabilities,
+            self.decide(found.probabilities),
+            [r.patient for r in records],
+            [r.split for r in records],
+            labels,
+        )
+
+    def table(self, found: Neighborhood, records: Sequence[Record]) -> NearestTable:
+        """Return the neighbours found as rows."""
+        rows = []
+        for i, query in enumerate(records):
+            for rank, (distance, index) in enumerate(
+                zip(found.distances[i], found.indices[i], strict=True), 1
+            ):
+                if index >= 0:
+                    r = self.rows[index]
+                    rows.append(
+                        NearestCase(
+                            query.path,
+                            rank,
+                            r.label,
+                            r.subtype,
+                            float(distance),
+                            r.patient,
+                            r.path,
+                            r.sha256,
+                            float(found.unusual[i]),
+                        )
+                    )
+        return NearestTable(rows)
+
+    def write(self, folder: str | os.PathLike) -> None:
+        """Write reference.npz and reference.json into a folder."""
+        folder = Path(folder)
+        columns = {
+            c: np.array(
+                [v.encode("utf-8", "surrogateescape") for v in self.rows.column(c)], np.bytes_
+            )
+            for c in COLUMNS
+        }
+        np.savez_compressed(
+            folder / ARRAYS, **self.cases.to_arrays(), **{f"row_{c}": v for c, v in columns.items()}
+        )
+        write_text(folder / ABOUT, json.dumps(self.about, indent=1, allow_nan=False) + "\n")
+
+    @classmethod
+    def read(cls, folder: str | os.PathLike, card: Card | None = None) -> Reference:
+        """Read what `write` wrote and refit the estimator; nothing is unpickled.
+
+        Args:
+            folder: that holds reference.npz and reference.json.
+            card: of the artifact it is to be used with; it must be the one whose model made the
+                embeddings.
+
+        Raises:
+            ArtifactError: missing, damaged, or made with another model.
+        """
+        from xray_tf.stats.neighbors import NearestCases
+
+        folder = Path(folder)
+        if not (folder / ARRAYS).is_file() or not (folder / ABOUT).is_file():
+            raise ArtifactError(
+                f"{folder} holds no reference: {ARRAYS} and {ABOUT} are expected. "
+                "Make it with "
+                "python -m xray_tf.embed --model DIR --data DIR --out DIR "
+                "--add-reference."
+            )
+        try:
+            if (folder / MANIFEST).is_file():
+                check_files(
+                    folder, json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+                )
+            about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+            with np.load(folder / ARRAYS, allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+            columns = [
+                [v.decode("utf-8", "surrogateescape") for v in arrays.pop(f"row_{c}").tolist()]
+                for c in COLUMNS
+            ]
+            cases = NearestCases.from_arrays(arrays)
+            rows = Records(
+                Record(path=p, patient=q, sha256=s, label=x, subtype=t, split="train")
+                for p, q, s, x, t in zip(*columns, strict=True)
+            )
+            made_with = about["model_sha256"]
+        except ArtifactError:
+            raise
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise ArtifactError(
+                f"{folder} cannot be read as a reference: {error} Make it again "
+                "with python -m xray_tf.embed."
+            ) from error
+        if len(rows) != len(cases.labels_):
+            raise ArtifactError(
+                f"{folder} is damaged: {len(rows)} rows for {len(cases.labels_)} "
+                "vectors. Make it again with python -m xray_tf.embed."
+            )
+        if card is not None and made_with != card.files.get("model.keras"):
+            raise ArtifactError(
+                f"{folder} was made with another model than that of {card.name}: "
+                "their embeddings cannot be compared. "
+                "Make it again with python -m xray_tf.embed --add-reference."
+            )
+        return cls(cases, rows, about)
+
+
+def _check_count(k: int | None) -> None:
+    if k is not None and k < 1:
+        raise ValueError(
+            f"k, how many neighbours to name, must be a whole number above 0. Received: k={k!r}"
+        )
+
+
+def thumbnails(
+    folder: str | os.PathLike | None, rows: Sequence[NearestCase], size: int = 160
+) -> dict[str, np.ndarray]:
+    """Return sha256 -> (size, size) uint8 of the neighbours whose files lie in a folder; nothing
+    without one.
+    """
+    if folder is None:
+        return {}
+    out = {}
+    for sha256, path in find_by_sha256(folder, {(r.sha256, r.path) for r in rows}).items():
+        _, image = read_file(path, size, "pad")
+        if image is not None:
+            out[sha256] = image
+    return out

@@ -1,0 +1,1 @@
+"""Heat maps: Grad-CAM, its sisters, and tests of them."""

@@ -1,0 +1,273 @@
+"""Grad-CAM's sister methods, one function each, all of the same signature; `METHODS` names them.
+
+Every function takes (model, images, class_index=None, layer=None):
+    model: a functional or Sequential Keras model; or a `GradCAM` of it, which keeps what it
+        compiled for the next call.
+    images: (N, H, W, C) or (N, H, W) raw pixels in [0, 255]: array, tensor or tf.data.Dataset of
+        batches.
+    class_index: the class to explain, one for all or (N,); None explains the predicted one.
+    layer: a feature map, as in `GradCAM`; the methods on pixels do not use it.
+and returns (N, H, W) float32 in [0, 1], each map divided by its own maximum; a map without evidence
+is all zero. All raise what `GradCAM` raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from xray_tf.nets.heatmaps.gradcam import GradCAM, grad_cam_weights, normalised
+
+Method = Callable[..., np.ndarray]
+OCCLUSION_PATCHES = 7  # to a side, when no patch size is given
+POWER_STEPS = 30
+
+
+def grad_cam(
+    model: Any, images: Any, class_index: Any = None, layer: str | None = None
+) -> np.ndarray:
+    """Explain by Grad-CAM: ReLU(sum_k mean(dy/dA^k) A^k) (Selvaraju et al. 2017, equations 1 and
+    2).
+    """
+    return _explainer(model, layer).weighted_map(images, class_index, grad_cam_weights)
+
+
+def grad_cam_plus_plus(
+    model: Any, images: Any, class_index: Any = None, layer: str | None = None
+) -> np.ndarray:
+    """Explain by Grad-CAM++: w_k = sum_ij a_ij ReLU(dy/dA_ij) with a_ij = g^2 / (2 g^2 + g^3 sum_ab
+    A_ab) (Chattopadhay et al. 2018, equation 19).
+
+    The paper takes exp(logit) as the score, so that higher derivatives become powers of the
+    gradient g; its factor cancels in a_ij and in the division by the maximum.
+    """
+    return _explainer(model, layer).weighted_map(images, class_index, _plus_plus_weights)
+
+
+def layer_cam(
+    model: Any, images: Any, class_index: Any = None, layer: str | None = None
+) -> np.ndarray:
+    """Explain by LayerCAM: ReLU(sum_k ReLU(dy/dA^k) * A^k), position by position (Jiang et al.
+    2021, "LayerCAM", IEEE TIP 30).
+    """
+    return _explainer(model, layer).weighted_map(images, class_index, _positive_gradients)
+
+
+def hires_cam(
+    model: Any, images: Any, class_index: Any = None, layer: str | None = None
+) -> np.ndarray:
+    """Explain by HiResCAM: sum_k dy/dA^k * A^k, position by position (Draelos and Carin 2020, arXiv
+    2011.08891); negative sums are dropped.
+    """
+    return _explainer(model, layer).weighted_map(images, class_index, _gradients_as_they_are)
+
+
+def eigen_cam(
+    model: Any, images: Any, class_index: Any = None, layer: str | None = None
+) -> np.ndarray:
+    """Show by Eigen-CAM what stands out to the layer: A projected on its first right singular
+    vector (Muhammad and Yeasin 2020, arXiv 2008.00299).
+
+    It knows no class: `class_index` changes nothing, and it says nothing about why a class was
+    chosen. The sign, which the decomposition leaves open, is the one that makes the projections'
+    sum positive.
+    """
+    return _explainer(model, layer).weighted_map(images, class_index, _first_singular_vector)
+
+
+def occlusion(
+    model: Any,
+    images: Any,
+    class_index: Any = None,
+    layer: str | None = None,
+    patch: int | None = None,
+    stride: int | None = None,
+) -> np.ndarray:
+    """Explain by occlusion: how much the score falls when a grey square covers a place, averaged
+    over the squares (Zeiler and Fergus 2014, section 4.2).
+
+    Args:
+        model, images, class_index, layer: see the module.
+        patch: side of the square in pixels, a seventh of the shorter side when None; it is filled
+            with the image's mean.
+        stride: from square to square, half a patch when None. It costs a forward pass for each
+            position.
+    """
+    net = _explainer(model, layer)
+
+    def evidence(batch: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        count, height, width = batch.shape[:3]
+        side = patch or max(1, min(height, width) // OCCLUSION_PATCHES)
+        step = stride or max(1, side // 2)
+        if not 1 <= side <= min(height, width) or step < 1:
+            raise ValueError(
+                f"patch must lie in [1, {min(height, width)}] and stride be at least "
+                f"1. Received: patch={side}, stride={step}"
+            )
+        corners = [
+            (top, left)
+            for top in _starts(height, side, step)
+            for left in _starts(width, side, step)
+        ]
+        # (B, P)
+        drops = net.scores(batch, classes)[:, None] - _covered_scores(
+            net, batch, classes, corners, side
+        )
+        total, covers = np.zeros((count, height, width)), np.zeros((height, width))
+        for (top, left), drop in zip(corners, drops.T, strict=True):
+            total[:, top : top + side, left : left + side] += drop[:, None, None]
+            covers[top : top + side, left : left + side] += 1
+        return total / covers
+
+    return net.pixel_map(images, class_index, evidence)
+
+
+def integrated_gradients(
+    model: Any, images: Any, class_index: Any = None, layer: str | None = None, steps: int = 32
+) -> np.ndarray:
+    """Explain by integrated gradients from each image's own mean grey, summed over channels
+    (Sundararajan et al. 2017, equation 1).
+
+    Args:
+        model, images, class_index, layer: see the module.
+        steps: points on the path, taken in the middle of their intervals; each costs a forward and
+            a backward pass.
+    """
+    net = _explainer(model, layer)
+    return net.pixel_map(
+        images,
+        class_index,
+        lambda batch, classes: integrated_attributions(net, batch, classes, steps),
+    )
+
+
+def integrated_attributions(
+    net: GradCAM, batch: np.ndarray, classes: np.ndarray, steps: int = 32
+) -> np.ndarray:
+    """Return what each pixel adds to the score: (B, H, W) float64, whose sum is score(image) -
+    score(mean grey) as steps grow (completeness).
+
+    Args:
+        net: an explainer.
+        batch: (B, H, W, C) float32.
+        classes: (B,) int.
+        steps: at least 1.
+    """
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1. Received: steps={steps!r}")
+    away = batch - batch.mean(axis=(1, 2), keepdims=True)
+    total = np.zeros(batch.shape, np.float64)
+    for step in range(steps):
+        total += net.input_gradients(
+            (batch - away * np.float32(1 - (step + 0.5) / steps)).astype(np.float32), classes
+        )
+    return (away * total / steps).sum(-1)
+
+
+def flip_averaged(method: Method) -> Method:
+    """Return a method that averages the maps of a radiograph and of its mirror image, mirrored
+    back; both are for the same class.
+
+    A heart on the other side is no chest the model has seen: this smooths a map, and it is not
+    meant for images whose side matters.
+    """
+
+    def averaged(
+        model: Any, images: Any, class_index: Any = None, layer: str | None = None, **more: Any
+    ) -> np.ndarray:
+        net = _explainer(model, layer)
+        plain = np.concatenate(list(net.batches(images)))
+        maps = method(net, plain, class_index, **more)
+        explained, empty = net.explained, net.empty
+        mirrored = method(net, np.ascontiguousarray(plain[:, :, ::-1]), explained, **more)[
+            :, :, ::-1
+        ]
+        net.empty, net.explained = empty & net.empty, explained
+        return normalised(maps + mirrored)
+
+    averaged.__name__ = f"flip_averaged_{method.__name__}"
+    averaged.__doc__ = f"{method.__doc__}\n\n    Averaged with the map of the mirror image."
+    return averaged
+
+
+METHODS: dict[str, Method] = {
+    "grad_cam": grad_cam,
+    "grad_cam_plus_plus": grad_cam_plus_plus,
+    "layer_cam": layer_cam,
+    "hires_cam": hires_cam,
+    "eigen_cam": eigen_cam,
+    "occlusion": occlusion,
+    "integrated_gradients": integrated_gradients,
+    "grad_cam_flip": flip_averaged(grad_cam),
+}
+
+
+def _explainer(model: Any, layer: str | None) -> GradCAM:
+    if not isinstance(model, GradCAM):
+        return GradCAM(model, layer)
+    if layer is not None and layer != model.layer and not model.layer.endswith(f"/{layer}"):
+        raise ValueError(
+            f"This GradCAM explains the layer {model.layer!r}. Received: "
+            f"layer={layer!r}. Make another one for it."
+        )
+    return model
+
+
+def _plus_plus_weights(features, gradients):
+    square = gradients * gradients
+    below = 2 * square + square * gradients * ops.sum(features, (1, 2), keepdims=True)
+    share = ops.where(below == 0, 0.0, square / ops.where(below == 0, 1.0, below))
+    return ops.sum(share * ops.relu(gradients), (1, 2), keepdims=True)
+
+
+def _positive_gradients(features, gradients):
+    return ops.relu(gradients)
+
+
+def _gradients_as_they_are(features, gradients):
+    return gradients
+
+
+def _first_singular_vector(features, gradients):
+    """Find v_1 of (positions x channels) by the power method: a few matrix products, where a full
+    decomposition would cost a hundred times the net's head.
+    """
+    rows = ops.reshape(features, (ops.shape(features)[0], -1, features.shape[-1]))  # (B, P, C)
+    rows = rows / ops.maximum(ops.max(ops.abs(rows), (1, 2), keepdims=True), 1e-30)
+    # (B, P, 1)
+    left = ops.sum(rows, -1, keepdims=True) + 1e-3 * ops.max(ops.abs(rows), -1, keepdims=True)
+    for _ in range(POWER_STEPS):
+        right = ops.matmul(ops.transpose(rows, (0, 2, 1)), left)
+        left = ops.matmul(rows, right)
+        left = left / ops.maximum(ops.norm(left, axis=1, keepdims=True), 1e-30)
+    right = ops.matmul(ops.transpose(rows, (0, 2, 1)), left)  # (B, C, 1)
+    right = right / ops.maximum(ops.norm(right, axis=1, keepdims=True), 1e-30)
+    right = right * ops.where(ops.sum(ops.matmul(rows, right), 1, keepdims=True) < 0, -1.0, 1.0)
+    return ops.transpose(right, (0, 2, 1))[:, None]  # (B, 1, 1, C)
+
+
+def _starts(length: int, side: int, step: int) -> list[int]:
+    """Return where squares begin so that every pixel is covered; the last one ends at the
+    border.
+    """
+    return sorted({*range(0, length - side + 1, step), length - side})
+
+
+def _covered_scores(
+    net: GradCAM, batch: np.ndarray, classes: np.ndarray, corners: list[tuple[int, int]], side: int
+) -> np.ndarray:
+    """Return scores (B, P) with each square covered, in full batches of (image, square) pairs."""
+    grey = batch.mean(axis=(1, 2))  # (B, C)
+    pairs = [(i, corner) for i in range(len(batch)) for corner in corners]
+    scores = np.empty(len(pairs), np.float32)
+    for start in range(0, len(pairs), net.batch_size):
+        part = pairs[start : start + net.batch_size]
+        rows = [i for i, _ in part]
+        covered = batch[rows]
+        for picture, (i, (top, left)) in zip(covered, part, strict=True):
+            picture[top : top + side, left : left + side] = grey[i]
+        scores[start : start + len(part)] = net.scores(covered, classes[rows])
+    return scores.reshape(len(batch), len(corners))

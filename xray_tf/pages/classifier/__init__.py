@@ -1,0 +1,1 @@
+"""Pages of the classifier: report, model card, recipe, shift card."""

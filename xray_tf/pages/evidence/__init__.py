@@ -1,0 +1,1 @@
+"""The page of evidence on single radiographs."""

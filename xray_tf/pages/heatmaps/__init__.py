@@ -1,0 +1,1 @@
+"""Pages of heat maps and of what they are worth."""

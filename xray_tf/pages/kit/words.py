@@ -1,0 +1,182 @@
+"""The words that the report, the model card and a notebook's summary share, as plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from xray_tf.artifact import Card
+
+NOTICE = (
+    "Made for research and teaching. It is not a medical device, and nothing in it may guide "
+    "the care of a patient."
+)
+IMAGE_SPLIT = (
+    "Split by image, not by patient: one child's radiographs may lie on both sides, so "
+    "the numbers can be far too good. "
+    "They say little about new patients."
+)
+WITHOUT_TEST = (
+    "There were no test rows: the numbers are of the validation rows to which the "
+    "temperature and the thresholds were fitted, "
+    "and flatter the model."
+)
+NAMES = {
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "ppv": "PPV",
+    "npv": "NPV",
+    "f1": "F1",
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "brier": "Brier score",
+    "ece": "ECE",
+    "recall": "Recall",
+    "precision": "Precision",
+}
+SCORE_MEANINGS = {
+    "reconstruction_error": "how badly an autoencoder that has seen only normal "
+    "chests redraws the radiograph",
+    "log_density": "how common the autoencoder's code of it is among normals",
+    "features": "how near the numbers that describe its lungs, and a frozen net's "
+    "features of them, are to those of normals",
+}
+SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
+
+
+def value_text(cell: dict[str, Any]) -> str:
+    """Write a metric's value."""
+    return "–" if cell["value"] is None else f"{cell['value']:.3f}"
+
+
+def range_text(cell: dict[str, Any]) -> str:
+    """Write a metric's interval, or why there is none."""
+    return (
+        cell.get("reason", "no interval")
+        if cell["low"] is None
+        else (f"[{cell['low']:.3f}, {cell['high']:.3f}]")
+    )
+
+
+def interval_text(cell: dict[str, Any]) -> str:
+    """Write a metric's value and interval."""
+    return f"{value_text(cell)} {range_text(cell)}"
+
+
+def interval_kind(result: dict[str, Any]) -> str:
+    """Name the kind of a result's intervals, and say what those mean that have shrunk to a point
+    (rule of three, Hanley & Lippman-Hand 1983).
+    """
+    kind = result["interval"]["kind"]
+    return (
+        f"{kind} ([1.000, 1.000]: no row was wrong, which among n rows leaves up to about 3 / n)"
+        if _shrunk(result)
+        else kind
+    )
+
+
+def _shrunk(value: Any) -> bool:
+    if isinstance(value, dict):
+        return value.get("value") == value.get("low") == value.get("high") == 1 or any(
+            map(_shrunk, value.values())
+        )
+    return isinstance(value, list) and any(map(_shrunk, value))
+
+
+def meanings_text(scores: Sequence[str]) -> str:
+    """Say what a detector's scores mean, those that are known."""
+    return "; ".join(
+        f"{name.replace('_', ' ')}: {SCORE_MEANINGS[name]}"
+        for name in scores
+        if name in SCORE_MEANINGS
+    ).capitalize()
+
+
+def data_facts(card: Card) -> list[str]:
+    """List what the card says of the data."""
+    data, options = card.provenance.get("data", {}), options_of(card, "DataOptions")
+    facts = (
+        [f"{data['radiographs']:,} radiographs"] if isinstance(data.get("radiographs"), int) else []
+    )
+    if data.get("fingerprint"):
+        facts.append(f"fingerprint {str(data['fingerprint'])[:16]}")
+    facts += [
+        f"{k.replace('_', ' ')} {options[k]}"
+        for k in ("source", "patient_key")
+        if options.get(k) is not None
+    ]
+    if options.get("split"):
+        return [*facts, "divided as in an earlier run's split.csv"]
+    return facts + [
+        f"{k} {options[k]}" for k in ("validation", "test") if options.get(k) is not None
+    ]
+
+
+def options_of(card: Card, name: str) -> dict[str, Any]:
+    """Return the recorded options of one dataclass; empty where they were not recorded."""
+    return card.provenance.get("options", {}).get(name, {})
+
+
+def origin(card: Card) -> str:
+    """Say when, with what and from which commit a card's folder was made."""
+    known = card.provenance.get("versions", {})
+    # the same before and after card.json
+    versions = ", ".join(
+        f"{k} {known[k]}" for k in sorted(known, key=lambda k: (k != "xray_tf", k))
+    )
+    commit = card.provenance.get("commit", "")
+    when = card.provenance.get("time") or "at an unknown time"
+    return (
+        f"Made {when}"
+        + (f" with {versions}" if versions else "")
+        + (f", commit {commit[:12]}" if commit else "")
+        + "."
+    )
+
+
+def rows_text(metrics: dict[str, Any]) -> str:
+    """Say on which rows the metrics were measured."""
+    split = SPLIT_NAMES.get(metrics.get("split"), "labelled")
+    patients = f" of {metrics['patients']:,} patients" if metrics.get("patients") else ""
+    return f"{metrics['rows']:,} {split} rows{patients}"
+
+
+def rule_text(point: dict[str, Any], class_names: Sequence[str]) -> str:
+    """Say how an operating point decides."""
+    if "threshold" in point:
+        return f"{class_names[-1]} from a probability of {point['threshold']:.4f}"
+    if "offsets" in point:
+        if not any(point["offsets"]):
+            return "the class of the highest probability"
+        return "highest log probability after adding " + ", ".join(
+            f"{o:+.3f} to {n}" for n, o in zip(class_names, point["offsets"], strict=True)
+        )
+    return "none"
+
+
+def reached_text(point: dict[str, Any]) -> str:
+    """Say what an operating point reached on the rows it was fitted on."""
+    return ", ".join(
+        f"{k.replace('_', ' ')} {point[k]:.3f}"
+        for k in ("sensitivity", "specificity", "balanced_accuracy")
+        if isinstance(point.get(k), float)
+    )
+
+
+def enumerate_text(names: Sequence[str]) -> str:
+    """Join words with commas and a last and."""
+    names = [str(n) for n in names]
+    return (
+        names[0]
+        if len(names) == 1
+        else ", ".join(names[:-1]) + " and " + names[-1]
+        if names
+        else ""
+    )
+
+
+def count_text(value: int | None) -> str:
+    """Write a count that may not be known."""
+    return "not known" if value is None else f"{value:,}"

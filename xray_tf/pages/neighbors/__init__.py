@@ -1,0 +1,1 @@
+"""Pages of embeddings and nearest cases."""

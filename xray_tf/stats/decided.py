@@ -1,0 +1,37 @@
+"""Decide calibrated probabilities at an operating point and join them with their records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from xray_tf.artifact import Card
+from xray_tf.data.predictions import Predictions
+from xray_tf.data.records import Record, class_index
+
+
+def predictions_of(
+    card: Card,
+    records: Sequence[Record],
+    probabilities: np.ndarray,
+    operating_point: str | None = None,
+    errors: Sequence[str] | None = None,
+) -> Predictions:
+    """Decide calibrated probabilities (N, K) at an operating point of the card, and join them with
+    their records.
+    """
+    from xray_tf.stats.operating_points import decide, resolve
+
+    _, point = resolve(card.operating_points, operating_point, card.default_operating_point)
+    labels = [class_index(r, card.task) for r in records]
+    return Predictions(
+        card.class_names,
+        [r.path for r in records],
+        probabilities,
+        decide(probabilities, point),
+        [r.patient for r in records],
+        [r.split for r in records],
+        labels,
+        errors,
+    )

@@ -1,0 +1,1 @@
+"""Statistics of the anomaly detector: densities, committees, the OR rule."""

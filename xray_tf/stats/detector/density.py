@@ -1,0 +1,196 @@
+"""How dense the normals' codes are around a new code: standardised, whitened principal components,
+a Gaussian kernel density estimate.
+
+log p(x) = log 1/N sum_i N(z(x); z_i, h^2 I) in the space z of the components (Parzen 1962, eq. 1.2,
+with a Gaussian kernel).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy.special import logsumexp
+from sklearn.model_selection import GroupKFold
+from sklearn.neighbors import KernelDensity
+
+# in units of a component's standard deviation
+BANDWIDTHS = tuple(float(round(h, 4)) for h in np.geomspace(0.1, 3.0, 25))
+
+
+class Density:
+    """The density of normal codes. `fit`, then `score_samples`: log density, higher = more normal.
+
+    Args:
+        components: principal components of the standardised codes that are kept, whitened; fewer
+            where the codes have a lower rank.
+        bandwidths: those tried; the one with the highest mean held-out log likelihood over folds of
+            patients is kept.
+        folds: of the cross-validation.
+        seed: of the folds.
+
+    Attributes:
+        mean_, scale_: (D,) float64 of the codes; a dimension that does not vary has scale infinity,
+            so that it says nothing.
+        components_: (D, P) float64, from standardised codes to whitened components.
+        variance_: share of the standardised codes' variance that the components hold.
+        bandwidth_: the bandwidth kept, in units of a component's standard deviation.
+        likelihoods_: (len(bandwidths),) float64 mean held-out log likelihoods.
+        points_: (N, P) float64, the normals' codes as components.
+    """
+
+    def __init__(
+        self,
+        components: int = 32,
+        bandwidths: Sequence[float] = BANDWIDTHS,
+        folds: int = 5,
+        seed: int = 0,
+    ):
+        self.components, self.bandwidths, self.folds, self.seed = (
+            components,
+            tuple(bandwidths),
+            folds,
+            seed,
+        )
+
+    def fit(self, x: np.ndarray, patients: Sequence[str] | None = None) -> Density:
+        """Learn the normals' codes.
+
+        Args:
+            x: (N, D) codes of normals.
+            patients: N keys, empty where not known; one patient's codes are never on both sides of
+                a fold.
+
+        Raises:
+            ValueError: too few patients for the folds, codes that are not finite, or codes that do
+                not vary.
+        """
+        x = _codes(x)
+        groups = group_numbers(patients, len(x))
+        if groups.max() + 1 < 2 * self.folds:
+            raise ValueError(
+                f"{self.folds} folds need normals of at least {2 * self.folds} "
+                f"patients. Received: {groups.max() + 1} patients, "
+                f"{len(x)} radiographs. Give more normals, or fewer folds."
+            )
+        if not np.ptp(x, axis=0).any():
+            raise ValueError(
+                f"the codes of all {len(x)} normals are the same (zero variance), so "
+                "they have no density. "
+                "The encoder has collapsed, or the radiographs are one and the same."
+            )
+        self.likelihoods_ = self._cross_validated(x, groups)
+        self.bandwidth_ = self.bandwidths[int(np.argmax(self.likelihoods_))]
+        self._project(x)
+        self.points_ = self._components_of(x)
+        self._settle()
+        return self
+
+    def score_samples(self, x: np.ndarray) -> np.ndarray:
+        """Return the log density (M,) float64 of codes (M, D), natural logarithm, of the whitened
+        components; higher = more normal.
+
+        Raises:
+            ValueError: not fitted, or codes of another length than those learnt.
+        """
+        if not hasattr(self, "points_"):
+            raise ValueError("the density has learnt no normals yet. Call fit first.")
+        x = _codes(x, len(self.mean_))
+        return self._estimate.score_samples(self._components_of(x)) if len(x) else np.empty(0)
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return everything that was learnt as arrays."""
+        return {
+            "mean": self.mean_,
+            "scale": self.scale_,
+            "components": self.components_,
+            "points": self.points_,
+            "likelihoods": self.likelihoods_,
+            "bandwidths": np.array(self.bandwidths),
+            "bandwidth": np.array(self.bandwidth_),
+            "variance": np.array(self.variance_),
+            "settings": np.array([self.components, self.folds, self.seed]),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, Any]) -> Density:
+        """Return the density that `to_arrays` described; it answers bit for bit as before."""
+        components, folds, seed = (int(v) for v in arrays["settings"])
+        new = cls(components, tuple(arrays["bandwidths"].tolist()), folds, seed)
+        new.mean_, new.scale_, new.components_, new.points_, new.likelihoods_ = (
+            np.asarray(arrays[k], np.float64)
+            for k in ("mean", "scale", "components", "points", "likelihoods")
+        )
+        new.bandwidth_, new.variance_ = float(arrays["bandwidth"]), float(arrays["variance"])
+        new._settle()
+        return new
+
+    def _settle(self) -> None:
+        self._estimate = KernelDensity(bandwidth=self.bandwidth_, kernel="gaussian").fit(
+            self.points_
+        )
+
+    def _project(self, x: np.ndarray) -> None:
+        """Standardise, then whiten the leading principal components (Jolliffe 2002, section 2.3: of
+        the correlation matrix).
+        """
+        self.mean_, deviation = x.mean(axis=0), x.std(axis=0)
+        self.scale_ = np.where(deviation > 0, deviation, np.inf)
+        _, singular, axes = np.linalg.svd((x - self.mean_) / self.scale_, full_matrices=False)
+        kept = min(self.components, int((singular > 1e-9 * singular[0]).sum()), len(x) - 1)
+        self.components_ = axes[:kept].T / (singular[:kept] / np.sqrt(len(x)))
+        self.variance_ = float((singular[:kept] ** 2).sum() / (singular**2).sum())
+
+    def _components_of(self, x: np.ndarray) -> np.ndarray:
+        return ((x - self.mean_) / self.scale_) @ self.components_
+
+    def _cross_validated(self, x: np.ndarray, groups: np.ndarray) -> np.ndarray:
+        """Return the mean log likelihood of left-out patients' codes for each bandwidth; mean,
+        scale and components come from the rest alone.
+        """
+        total = np.zeros(len(self.bandwidths))
+        for rest, left in GroupKFold(self.folds, shuffle=True, random_state=self.seed).split(
+            x, groups=groups
+        ):
+            fold = Density(self.components)
+            fold._project(x[rest])
+            a, b = fold._components_of(x[left]), fold._components_of(x[rest])
+            squares = np.maximum((a**2).sum(1)[:, None] - 2 * a @ b.T + (b**2).sum(1)[None], 0)
+            width = b.shape[1]
+            for i, h in enumerate(self.bandwidths):
+                total[i] += (
+                    logsumexp(-squares / (2 * h * h), axis=1)
+                    - np.log(len(b))
+                    - width * np.log(h * np.sqrt(2 * np.pi))
+                ).sum()
+        return total / len(x)
+
+
+def group_numbers(patients: Sequence[str] | None, rows: int) -> np.ndarray:
+    """Return one number a row, the same for rows of one patient; a row without a key is a patient
+    of its own.
+
+    Raises:
+        ValueError: not one key a row.
+    """
+    keys = [""] * rows if patients is None else [str(p) for p in patients]
+    if len(keys) != rows:
+        raise ValueError(f"patients must have one key a row, {rows}. Received: {len(keys)}")
+    seen: dict[Any, int] = {}
+    return np.array([seen.setdefault(k or i, len(seen)) for i, k in enumerate(keys)], np.int64)
+
+
+def _codes(x: np.ndarray, width: int | None = None) -> np.ndarray:
+    x = np.asarray(x, np.float64)
+    if x.ndim != 2 or width is not None and x.shape[1] != width or width is None and not len(x):
+        raise ValueError(
+            f"codes must be (N, {'D' if width is None else width}), one row a "
+            f"radiograph. Received: shape {x.shape}"
+        )
+    if not np.isfinite(x).all():
+        raise ValueError(
+            "codes must be finite. Received: "
+            f"{int((~np.isfinite(x)).any(axis=1).sum())} of {len(x)} rows that are not"
+        )
+    return x

@@ -1,0 +1,344 @@
+"""The rule: anomalous if any of several scores is out of bounds, with one false-alarm budget for
+all of them, calibrated on held-out normals.
+
+Let o_k be score k turned so that high is unusual, and rank each of n calibration normals (one
+radiograph a patient) by each score among the n: 1 + how many are lower. Score k has a weight w_k in
+(0, 1] and, for a depth t, the tail m_k(t) = max(1, floor(w_k t)): normal i is out at t if any of
+its K ranks exceeds n - m_k(t); c(t) counts those. With t the largest depth for which c(t) <= n -
+ceil((n + 1) (1 - budget)), the threshold of score k is its (n - m_k(t) + 1)-th lowest o_k, and a
+radiograph is flagged if any o_k is above. A score of small weight speaks only beyond all normals.
+
+Guarantee: if the n calibration normals and a new normal patient are exchangeable, P(the new one is
+flagged) <= budget, whatever the scores, how they depend on one another, and ties. The count alone
+is the usual finite-sample correction (Vovk et al. 2005; Lei et al. 2018, section 2.1); the one rank
+more pays for having found t on the same normals. Among all n + 1 every rank grows by 0 or 1, so who
+is flagged is among the top m_k(t) of the n + 1 by some k, and of the n + 1 at most c(t) + 1 <= (n +
+1) budget are; so t is no deeper than the depth that the n + 1 alone, without their order, would
+allow. The probability is over both the calibration normals and the new one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from xray_tf.data.tables import Table
+from xray_tf.stats.detector.density import group_numbers
+
+HIGH_IS_ANOMALOUS = ("reconstruction_error",)  # every other score is higher for the more normal
+REASONS = {"reconstruction_error": "reconstruction", "log_density": "density"}
+# weight of reconstruction and density beside a stronger score, chosen on lesions pasted into
+# normals (benchmarks/anomaly.py weights)
+BESIDE_FEATURES = 0.25
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the rule says of N radiographs.
+
+    Attributes:
+        anomalous: (N,) bool.
+        reasons: N texts: `reconstruction`, `density`, another score's name, `both` of two, or
+            several joined by +; empty where not anomalous.
+        percentiles: (N, K) float64 in [0, 100], the share of calibration normals less unusual by
+            each score.
+        anomaly: (N,) float64 in [0, 1]; above 0.5 where anomalous, higher = more anomalous.
+    """
+
+    anomalous: np.ndarray
+    reasons: list[str]
+    percentiles: np.ndarray
+    anomaly: np.ndarray
+
+
+@dataclass(frozen=True)
+class OrRule:
+    """Thresholds of K scores and the calibration normals they came from.
+
+    Attributes:
+        names: of the scores.
+        thresholds: (K,) float64 in the scores' own units; anomalous beyond, not at, them.
+        normals: (n, K) float64 scores of calibration normals, one radiograph a patient.
+        budget: the promised false-alarm share; None where thresholds were set by hand.
+        tails: m_k of the module's docstring, where the budget set the thresholds; else empty.
+    """
+
+    names: tuple[str, ...]
+    thresholds: np.ndarray
+    normals: np.ndarray
+    budget: float | None = None
+    tails: tuple[int, ...] = ()
+
+    def judge(self, scores: np.ndarray) -> Judgement:
+        """Judge raw scores (N, K).
+
+        The anomaly score is 0.5 + z / (2 + 2 |z|), z the largest of (o_k - threshold_k) /
+        interquartile range of the normals' o_k: the OR as one number.
+
+        Raises:
+            ValueError: not K finite scores a row.
+        """
+        scores = _scores(scores, self.names)
+        unusual, normals, bounds = (
+            turned(a, self.names) for a in (scores, self.normals, self.thresholds[None])
+        )
+        out = unusual > bounds
+        z = ((unusual - bounds) / spread(self.normals, self.names)).max(axis=1)
+        below = [
+            np.searchsorted(np.sort(normals[:, k]), unusual[:, k], side="left")
+            for k in range(len(self.names))
+        ]
+        return Judgement(
+            out.any(axis=1),
+            [self._reason(row) for row in out],
+            100 * np.stack(below, axis=1) / len(normals),
+            0.5 + 0.5 * z / (1 + np.abs(z)),
+        )
+
+    def _reason(self, out: np.ndarray) -> str:
+        why = [REASONS.get(n, n) for n, beyond in zip(self.names, out, strict=True) if beyond]
+        return "both" if len(why) == len(self.names) == 2 else "+".join(why)
+
+    def with_thresholds(self, thresholds: dict[str, float]) -> OrRule:
+        """Return the rule with thresholds set by hand; it promises no false-alarm rate."""
+        return OrRule(self.names, _by_hand(thresholds, self.names), self.normals)
+
+    def false_alarms(self) -> dict[str, float]:
+        """Return the share of calibration normals beyond each threshold, and beyond any."""
+        out = turned(self.normals, self.names) > turned(self.thresholds[None], self.names)
+        return {name: float(out[:, k].mean()) for k, name in enumerate(self.names)} | {
+            "any": float(out.any(axis=1).mean())
+        }
+
+
+def calibrate(
+    names: Sequence[str],
+    scores: np.ndarray,
+    patients: Sequence[str] | None,
+    budget: float = 0.05,
+    seed: int = 0,
+    thresholds: dict[str, float] | None = None,
+    weights: dict[str, float] | None = None,
+) -> OrRule:
+    """Fit the rule on held-out normals; see the module's docstring.
+
+    Args:
+        names: K names of scores; those in `HIGH_IS_ANOMALOUS` are higher for the more anomalous,
+            all others for the more normal.
+        scores: (N, K) of normals that nothing was fitted to.
+        patients: N keys, empty where not known. One radiograph of each, drawn by `seed`,
+            calibrates.
+        budget: the false-alarm share of all scores together, in (0, 1).
+        seed: of that draw.
+        thresholds: name -> value, to set all of them by hand; then the budget is not used.
+        weights: name -> w_k in (0, 1]; 1 for those not named. They must not come from the normals
+            given here.
+
+    Raises:
+        ValueError: too few patients for the budget, a score that is the same for half of the
+            normals, thresholds or weights that do not fit.
+    """
+    names = tuple(names)
+    scores = _scores(scores, names)
+    chosen = one_per_patient(patients, len(scores), seed)
+    normals = scores[chosen]
+    n, k = normals.shape
+    if not n:
+        raise ValueError(
+            "there is no calibration normal. Give more normals, or a larger --validation share."
+        )
+    spread(normals, names)
+    if thresholds is not None:
+        return OrRule(names, _by_hand(thresholds, names), normals)
+    if not 0 < budget < 1:
+        raise ValueError(f"budget must be a share between 0 and 1. Received: budget={budget!r}")
+    refuse_too_few(n, k, budget)
+    unusual = turned(normals, names)
+    ordered = np.sort(unusual, axis=0)
+    ranks = np.stack(
+        [np.searchsorted(ordered[:, j], unusual[:, j], side="left") + 1 for j in range(k)], axis=1
+    )
+    allowed = n - math.ceil((n + 1) * (1 - budget) - 1e-9)
+    shares = _weights(weights or {}, names)
+    tails = next(
+        m
+        for t in range(n, 0, -1)
+        if (ranks > n - (m := np.maximum(1, np.floor(shares * t + 1e-9)).astype(int)))
+        .any(axis=1)
+        .sum()
+        <= allowed
+    )
+    bounds = ordered[n - tails, np.arange(k)]
+    return OrRule(
+        names, turned(bounds[None], names)[0], normals, float(budget), tuple(tails.tolist())
+    )
+
+
+def refuse_too_few(patients: int, scores: int, budget: float) -> None:
+    """Raise ValueError where so many calibration patients cannot promise a false-alarm budget for
+    so many scores: (scores + 1) / budget - 1 can.
+    """
+    needed = math.ceil((scores + 1) / budget - 1e-9) - 1
+    if patients < needed:
+        raise ValueError(
+            f"{patients} calibration normals, one a patient, are too few to promise "
+            f"a false-alarm share of {budget:.3g} for {scores} scores "
+            f"together. {needed} patients are needed; give more normals, a larger "
+            "--validation share, or a larger --budget."
+        )
+
+
+def one_per_patient(patients: Sequence[str] | None, rows: int, seed: int = 0) -> np.ndarray:
+    """Return the positions (n,) int64, rising, of one row of each patient, drawn by `seed`; a row
+    without a key is a patient of its own.
+    """
+    order = np.random.default_rng(seed).permutation(rows)
+    groups = group_numbers(patients, rows)
+    return np.sort(order[np.unique(groups[order], return_index=True)[1]])
+
+
+def turned(scores: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Return scores (N, K) with the sign with which high is unusual; turned twice they are as
+    before.
+    """
+    return np.asarray(scores, np.float64) * np.array(
+        [1.0 if n in HIGH_IS_ANOMALOUS else -1.0 for n in names]
+    )
+
+
+def spread(normals: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Return the interquartile range (K,) of the normals' scores.
+
+    Raises:
+        ValueError: one of them is 0.
+    """
+    low, high = np.percentile(normals, [25, 75], axis=0)
+    flat = [n for n, s in zip(names, high - low, strict=True) if not s > 0]
+    if flat:
+        raise ValueError(
+            f"{flat} is the same for half of the {len(normals)} calibration normals, "
+            "so it tells nothing apart. "
+            "Are the radiographs copies of one another, or constant?"
+        )
+    return high - low
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """Mean and standard deviation of one score over one batch of radiographs.
+
+    Attributes:
+        group: which batch, such as `normal` or `pneumonia`.
+        score: which score.
+        rows: how many radiographs.
+        mean: of the raw score.
+        standard_deviation: with n - 1; NaN for one radiograph.
+        beyond: share of them beyond the threshold; NaN where there is none.
+    """
+
+    group: str
+    score: str
+    rows: int
+    mean: float
+    standard_deviation: float
+    beyond: float
+
+
+class Statistics(Table[Statistic]):
+    """One row a batch and score."""
+
+    row_type = Statistic
+
+
+def score_statistics(
+    names: Sequence[str],
+    scores: np.ndarray,
+    groups: Sequence[str],
+    thresholds: np.ndarray | None = None,
+) -> Statistics:
+    """Tabulate every score's mean and standard deviation over batches of radiographs.
+
+    Args:
+        names: K names.
+        scores: (N, K) raw.
+        groups: N names of batches; rows with an empty name are left out.
+        thresholds: (K,), for the share beyond them.
+    """
+    scores, groups = _scores(scores, names), np.asarray(groups, object)
+    beyond = (
+        np.full(scores.shape, np.nan)
+        if thresholds is None
+        else (turned(scores, names) > turned(np.asarray(thresholds)[None], names)).astype(float)
+    )
+    rows = []
+    for group in dict.fromkeys(g for g in groups if g):
+        inside = groups == group
+        rows += [
+            Statistic(
+                str(group),
+                name,
+                int(inside.sum()),
+                float(scores[inside, k].mean()),
+                float(scores[inside, k].std(ddof=1)) if inside.sum() > 1 else math.nan,
+                float(beyond[inside, k].mean()),
+            )
+            for k, name in enumerate(names)
+        ]
+    return Statistics(rows)
+
+
+def read_thresholds(text: str, names: Sequence[str]) -> dict[str, float]:
+    """Read `name=value,name=value`.
+
+    Raises:
+        ValueError: not of that form, or not exactly the scores there are.
+    """
+    try:
+        pairs = {
+            name.strip(): float(value)
+            for name, value in (part.split("=") for part in text.split(","))
+        }
+    except ValueError:
+        raise ValueError(
+            "thresholds must be name=value,name=value with the names "
+            f"{', '.join(names)}. Received: {text!r}"
+        ) from None
+    _by_hand(pairs, names)
+    return pairs
+
+
+def _weights(weights: dict[str, float], names: Sequence[str]) -> np.ndarray:
+    if not set(weights) <= set(names) or not all(0 < w <= 1 for w in weights.values()):
+        raise ValueError(
+            "weights must be numbers above 0 and at most 1 for some of "
+            f"{', '.join(names)}. Received: {dict(weights)!r}"
+        )
+    return np.array([float(weights.get(n, 1.0)) for n in names])
+
+
+def _by_hand(thresholds: dict[str, float], names: Sequence[str]) -> np.ndarray:
+    if set(thresholds) != set(names) or not all(math.isfinite(v) for v in thresholds.values()):
+        raise ValueError(
+            "thresholds set by hand must be one finite number for each of "
+            f"{', '.join(names)}. Received: {dict(thresholds)!r}"
+        )
+    return np.array([float(thresholds[n]) for n in names])
+
+
+def _scores(scores: Any, names: Sequence[str]) -> np.ndarray:
+    scores = np.asarray(scores, np.float64)
+    if scores.ndim != 2 or scores.shape[1] != len(names):
+        raise ValueError(
+            f"scores must be (N, {len(names)}), one column each of "
+            f"{', '.join(names)}. Received: shape {scores.shape}"
+        )
+    if not np.isfinite(scores).all():
+        raise ValueError(
+            "scores must be finite. Received: "
+            f"{int((~np.isfinite(scores)).any(axis=1).sum())} of {len(scores)} rows that are not"
+        )
+    return scores

@@ -1,0 +1,1 @@
+"""Statistics of heat maps: faithfulness, imputation, similarity."""

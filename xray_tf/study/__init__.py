@@ -1,0 +1,1 @@
+"""The course report's study: presets, stages, runs, results."""

@@ -1,0 +1,281 @@
+"""Presets of a study: which recipes, at which size."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from xray_tf.artifact import sha256_of
+from xray_tf.options import (
+    DataOptions,
+    DetectOptions,
+    EmbedOptions,
+    EvaluateOptions,
+    ExamineOptions,
+    ModelOptions,
+    ReproduceOptions,
+    ShiftOptions,
+    TrainOptions,
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One classifier of a study."""
+
+    model: ModelOptions
+    train: TrainOptions
+
+    @property
+    def name(self) -> str:
+        """Its folder's name, such as binary-resnet101."""
+        return f"{self.train.task}-{self.model.backbone}"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One size of a study.
+
+    Attributes:
+        recipes: the classifiers.
+        words: what it is, in one sentence.
+        bootstrap: replicates behind each interval.
+        shift: the shift bench's rows and changes.
+        embed: the neighbours' options.
+        detect: the anomaly detector's.
+        explained: test radiographs with a heat map.
+        examine: on how many the faithfulness of the maps and the shortcuts are measured, and how.
+    """
+
+    recipes: tuple[Recipe, ...]
+    words: str
+    bootstrap: int = 2000
+    shift: ShiftOptions = ShiftOptions(shift=True)
+    embed: EmbedOptions = EmbedOptions()
+    # autoencoder and density, as in the report
+    detect: DetectOptions = DetectOptions(report_on_pneumonia=True, examples=True, detectors="none")
+    explained: int = 60
+    examine: ExamineOptions = ExamineOptions()
+
+
+_PLAIN = {
+    "augment": "light",
+    "layer_decay": 1.0,
+    "weight_decay": 1e-4,
+    "label_smoothing": 0.0,
+    "ema": 0.0,
+    "keep": "best",
+    "steady_rows": 0,
+}
+
+
+# trunk frozen, last layer, AdamW, warm-up and cosine
+_REPORT = {**_PLAIN, "method": "head", "epochs": 20, "fine_tune": "none"}
+
+
+_QUICK = {
+    **_PLAIN,
+    "method": "warm",
+    "epochs": 20,
+    "fine_tune": "all",
+    "fine_tune_epochs": 12,
+    "fine_tune_learning_rate": 3e-4,
+}
+
+
+PRESETS: dict[str, Preset] = {
+    "report": Preset(
+        (
+            Recipe(
+                ModelOptions(backbone="resnet101", standardize=False),
+                TrainOptions(task="binary", **_REPORT),
+            ),
+            Recipe(
+                ModelOptions(backbone="resnet18", adapter=True, standardize=False),
+                TrainOptions(task="three-class", **_REPORT),
+            ),
+            Recipe(
+                ModelOptions(backbone="resnet101", standardize=False),
+                TrainOptions(task="three-class", **_REPORT),
+            ),
+        ),
+        "the course report's recipe: ResNet-101, and ResNet-18 behind a convolution; trunk "
+        "frozen, last layer trained on augmented radiographs",
+        shift=ShiftOptions(shift=True, shift_rows=150),
+        examine=ExamineOptions(rows=20, random_rows=10, shortcut_rows=60),
+    ),
+    "best": Preset(
+        tuple(
+            Recipe(ModelOptions(), TrainOptions(task=task)) for task in ("binary", "three-class")
+        ),
+        "the defaults of train and of detect: the shipped models' recipe in one training, with a "
+        "central crop",
+        detect=DetectOptions(report_on_pneumonia=True, examples=True),
+    ),
+    "quick": Preset(
+        tuple(
+            Recipe(
+                ModelOptions(image_size=96, standardize=False), TrainOptions(task=task, **_QUICK)
+            )
+            for task in ("binary", "three-class")
+        ),
+        "small pictures and few epochs, to see every stage work within minutes",
+        300,
+        ShiftOptions(shift=True, shift_rows=60, shift_bootstrap=50),
+        EmbedOptions(map_rows=1500),
+        DetectOptions(
+            report_on_pneumonia=True, examples=True, detectors="none", image_size=96, epochs=20
+        ),
+        24,
+        ExamineOptions(rows=6, steps=5, random_rows=6, depths=3, shortcut_rows=24, bootstrap=200),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Study:
+    """What every stage of a study may ask.
+
+    Attributes:
+        out: the study's folder.
+        data, data_options: as given; `source_of` gives what a stage reads.
+        options: see `ReproduceOptions`.
+        preset: its row, with the recipes as the options change them.
+        total: radiographs in the data.
+        command_line, progress: as everywhere.
+    """
+
+    out: Path
+    data: str
+    data_options: DataOptions
+    options: ReproduceOptions
+    preset: Preset
+    total: int = 0
+    command_line: str = ""
+    progress: bool = True
+
+    @property
+    def limited(self) -> bool:
+        """Whether the study uses only some of the radiographs."""
+        return 0 < self.options.rows < self.total
+
+    @property
+    def evaluate_options(self) -> EvaluateOptions:
+        """Of every stage that scores."""
+        return EvaluateOptions(bootstrap=self.preset.bootstrap)
+
+    def source_of(self, task: str) -> tuple[str, DataOptions]:
+        """Return (data, its options) for a task: the same rows in the same parts for every
+        stage.
+        """
+        options = replace(self.data_options, split=os.fspath(self.out / "split" / f"{task}.csv"))
+        return (
+            (os.fspath(self.out / "split" / "rows.csv"), replace(options, source="csv"))
+            if self.limited
+            else (self.data, options)
+        )
+
+    def notes(self, recipe: Recipe | None = None) -> list[str]:
+        """Return the caveats that every page of this study must show."""
+        said = []
+        if self.limited:
+            said.append(
+                f"Row-limited: {self.options.rows:,} of {self.total:,} radiographs, drawn "
+                "evenly over the classes. The figures show that the recipe "
+                "runs, not what it reaches."
+            )
+        if self.data.split(":")[0] == "phantom":
+            said.append(
+                "Synthetic radiographs: no patient is behind them, and the figures say "
+                "nothing about real ones."
+            )
+        weights = recipe.model.weights if recipe else "imagenet"
+        if weights in (None, "none"):
+            frozen = " and stayed frozen" if recipe.train.fine_tune == "none" else ""
+            said.append(
+                f"The trunk started from random weights{frozen}: the figures are not "
+                "those of a pretrained net."
+            )
+        elif weights != "imagenet":
+            said.append(
+                f"The trunk's weights came from the file {Path(weights).name}, sha256 "
+                f"{sha256_of(weights)[:16]}."
+            )
+        if self.options.epochs:
+            said.append(
+                f"Trained for {self.options.epochs} epochs a phase, which is not the "
+                "preset's number."
+            )
+        return said
+
+
+def make_preset(options: ReproduceOptions) -> Preset:
+    """Return the preset's row as the options change it.
+
+    Raises:
+        ValueError: weights named for a backbone that the study does not have.
+    """
+    preset = PRESETS[options.preset]
+    recipes: dict[str, Recipe] = {}
+    for recipe in preset.recipes:
+        if options.backbone:
+            recipe = replace(
+                recipe, model=replace(recipe.model, backbone=options.backbone, adapter=False)
+            )
+        if options.epochs:
+            recipe = replace(
+                recipe,
+                train=replace(recipe.train, epochs=options.epochs, fine_tune_epochs=options.epochs),
+            )
+        recipe = replace(recipe, train=replace(recipe.train, seed=options.seed))
+        recipes.setdefault(recipe.name, recipe)
+    used = sorted({r.model.backbone for r in recipes.values()})
+    given = _weights_of(options.weights, used)
+    detect = replace(
+        preset.detect, epochs=options.epochs or preset.detect.epochs, seed=options.seed
+    )
+    if options.rows:
+        preset = replace(preset, **_for_few(preset, options.rows))
+    weighed = (
+        replace(r, model=replace(r.model, weights=given.get(r.model.backbone, r.model.weights)))
+        for r in recipes.values()
+    )
+    return replace(preset, detect=detect, recipes=tuple(weighed))
+
+
+def _for_few(preset: Preset, rows: int) -> dict[str, Any]:
+    """Return the measuring stages' options cut down to what a trial on `rows` radiographs is
+    worth.
+    """
+    few, more, examine = max(2, rows // 20), max(6, rows // 10), preset.examine
+    return {
+        "shift": replace(preset.shift, shift_rows=min(preset.shift.shift_rows, more)),
+        "examine": replace(
+            examine,
+            rows=min(examine.rows, few),
+            random_rows=min(examine.random_rows, few),
+            steps=min(examine.steps, 5),
+            depths=min(examine.depths, 3),
+            shortcut_rows=min(examine.shortcut_rows, more),
+        ),
+    }
+
+
+def _weights_of(text: str | None, used: list[str]) -> dict[str, str]:
+    """Read `--weights`: one value for every backbone, or NAME=VALUE, comma-separated."""
+    if not text:
+        return {}
+    if text in ("imagenet", "none") or Path(text).is_file() or "=" not in text:
+        return dict.fromkeys(used, text)
+    given = {}
+    for part in text.split(","):
+        name, _, value = part.partition("=")
+        if name.strip() not in used or not value:
+            raise ValueError(
+                "weights must be imagenet, none, a file, or NAME=VALUE for the "
+                f"backbones of this study ({', '.join(used)}). Received: {part!r}"
+            )
+        given[name.strip()] = value
+    return given

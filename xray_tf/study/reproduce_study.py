@@ -1,0 +1,248 @@
+"""The whole study in one call: stages that go on where they were killed, are skipped when done, and
+are never overwritten unasked.
+
+    OUT/study.json          what study it is: options, data, stages
+    OUT/stages/<name>.json  one record a stage: what went into it, and whether it is finished
+    OUT/audit, split, models/*, embeddings/*, ...   what the stages left
+    OUT/results.json, results.csv, report.html      made anew whenever a stage was run
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from xray_tf.artifact import refuse_existing, write_text
+from xray_tf.data.sources.scan import recognise, scan
+from xray_tf.jobs.corpus import read_corpus
+from xray_tf.jobs.provenance import fingerprint, provenance
+from xray_tf.options import DataOptions, ReproduceOptions, is_pretrained
+from xray_tf.study.plan import REPORT, STUDY, _Plan
+from xray_tf.study.presets import Recipe, Study, make_preset
+from xray_tf.study.results import collect_results, write_results
+from xray_tf.study.stages import Stage, stages_of
+
+KERAS_FILE = "{}_weights_tf_dim_ordering_tf_kernels_notop.h5"
+
+
+def reproduce_study(
+    data: str,
+    out: str | os.PathLike,
+    options: ReproduceOptions = ReproduceOptions(),
+    data_options: DataOptions = DataOptions(),
+    *,
+    only: Sequence[str] = (),
+    force: bool = False,
+    dry_run: bool = False,
+    command_line: str = "",
+    progress: bool = True,
+) -> list[dict[str, Any]]:
+    """Run the report's study: audit, split, classifiers, neighbours, shift bench, anomaly detector,
+    explanations; end with a table and a page.
+
+    A stage whose record says that it is finished, with the same options and the same radiographs,
+    is skipped; a training that was killed goes on from its checkpoint.
+
+    Args:
+        data: as in training.
+        out: the study's folder: a new one, or one of an earlier call.
+        options: preset, trunk, weights, rows; see `ReproduceOptions`.
+        data_options: as in training; `split` gives nothing here, since the study divides once for
+            all stages.
+        only: names of stages, or of their kinds (train, embed, ...); all when empty.
+        force: make again the stages named in `only`, or without it those whose options or data
+            changed; and what rests on them.
+        dry_run: print the plan with estimates of its time, measured on this machine, and do
+            nothing.
+        command_line: kept with the results.
+        progress: say what is going on.
+
+    Returns:
+        The table: one dict a figure, see `study_results.collect_results`.
+
+    Raises:
+        FileExistsError: the folder holds something else, or stages made with other options or data.
+        ValueError: an unknown stage, or one whose input is not there.
+        WeightsUnavailable: ImageNet weights are neither here nor to be had; said before anything is
+            run.
+    """
+    say = partial(print, flush=True) if progress else (lambda *_: None)
+    out = Path(out)
+    if not (out / STUDY).is_file():
+        refuse_existing(out)
+    if data_options.split:
+        raise ValueError(
+            "A study divides the data itself, once for all its stages. Leave out --split."
+        )
+    study = Study(
+        out,
+        data,
+        data_options,
+        options,
+        make_preset(options),
+        command_line=command_line,
+        progress=progress,
+    )
+    records, study = _look_at(study, dry_run, say)
+    stages = stages_of(study)
+    wanted = _wanted(stages, only)
+    plan = _Plan(out, stages, None if dry_run else fingerprint(records))
+    plan.choose(wanted, force, bool(only))
+    if dry_run:
+        from xray_tf.study.estimates import describe_plan
+
+        say(describe_plan(study, records, stages, plan.todo, plan.states))
+        return []
+    _check_weights([s.recipe for s in stages if s.kind == "train" and s.name in plan.todo], say)
+    with _locked(out):
+        plan.settle()
+        _write_study(study, records, stages)
+        started = time.monotonic()
+        for number, stage in enumerate(plan.todo, 1):
+            say(f"== {number}/{len(plan.todo)} {stage}")
+            plan.run(stage)
+        rows = _finish(study, stages, bool(plan.todo) or REPORT in only)
+    say(
+        f"{len(plan.todo)} stages run in {(time.monotonic() - started) / 60:.1f} minutes, "
+        f"{len(stages) - len(plan.todo)} not run now"
+    )
+    return rows
+
+
+def _look_at(study: Study, names_only: bool, say: Callable) -> tuple[Any, Study]:
+    """Read the data, or with `names_only` list them, and count them."""
+    options, model = study.data_options, study.preset.recipes[0].model
+    if names_only:
+        records = scan(study.data, options.source, options.patient_key, options.cache).records
+    else:
+        records = read_corpus(
+            study.data, "binary", options, model.image_size, model.resize, study.progress
+        ).records
+    study = replace(study, total=len(records))
+    say(
+        f"{len(records):,} radiographs"
+        + (f", of which {study.options.rows:,} are used" if study.limited else "")
+    )
+    return records, study
+
+
+def _wanted(stages: list[Stage], only: Sequence[str]) -> list[str]:
+    known = {s.name for s in stages} | {s.kind for s in stages} | {REPORT}
+    unknown = [name for name in only if name not in known]
+    if unknown:
+        raise ValueError(
+            "only must name stages of this study "
+            f"({', '.join(s.name for s in stages)}, {REPORT}) or their kinds "
+            f"({', '.join(dict.fromkeys(s.kind for s in stages))}). Received: "
+            f"{unknown[0]!r}"
+        )
+    return [s.name for s in stages if not only or s.name in only or s.kind in only]
+
+
+def _check_weights(recipes: list[Recipe], say: Callable) -> None:
+    """Make sure that every trunk's weights are to be had before hours are spent on the first.
+
+    Raises:
+        WeightsUnavailable: they are not; the message says what to put where.
+    """
+    from xray_tf.nets.classifier import build_classifier
+    from xray_tf.nets.trunks.weights import WeightsUnavailable
+    from xray_tf.registry import TASKS
+
+    for model in {
+        (r.model.backbone, r.model.weights): r.model
+        for r in recipes
+        if is_pretrained(r.model.weights)
+    }.values():
+        say(f"Looking for the {model.weights} weights of {model.backbone}")
+        try:
+            build_classifier(model, TASKS["binary"], 0)
+        except WeightsUnavailable as error:
+            name = model.backbone
+            place = (
+                (
+                    f"put {KERAS_FILE.format(name)} (Keras's download) into ~/.keras/models, or "
+                    f"give it as --weights {name}=FILE"
+                )
+                if name.startswith("resnet") and name != "resnet18"
+                else (f"give a .weights.h5 or .keras file of that trunk as --weights {name}=FILE")
+            )
+            raise WeightsUnavailable(
+                f"Nothing was run: the ImageNet weights of {name} are not "
+                f"here and could not be downloaded. Either {place}; or take "
+                "--backbone efficientnet_lite0 or --preset best, whose "
+                "weights come with the offline extra; or --weights none (random "
+                "weights, which every page then says)."
+            ) from error
+
+
+def _write_study(study: Study, records: Any, stages: list[Stage]) -> None:
+    given = any(r.split == "test" for r in records)
+    about = {
+        "preset": study.options.preset,
+        "words": study.preset.words,
+        "data": {
+            "source": recognise(study.data)
+            if study.data_options.source == "auto"
+            else study.data_options.source,
+            "radiographs": study.total,
+            "used": study.options.rows if study.limited else study.total,
+            "limited": study.limited,
+            "fingerprint": fingerprint(records),
+            "test_part": "given with the data"
+            if given
+            else f"carved out by {study.data_options.split_by}",
+        },
+        "notes": study.notes(),
+        "split_by": study.data_options.split_by,
+        "stages": [
+            {
+                "name": s.name,
+                "kind": s.kind,
+                "folder": s.folder,
+                "model": s.recipe.name if s.recipe else "",
+                "task": s.recipe.train.task if s.recipe else "",
+                "backbone": s.recipe.model.backbone if s.recipe else "",
+                "weights": (s.recipe.model.weights or "none") if s.recipe else "",
+            }
+            for s in stages
+        ],
+        "provenance": provenance(study.command_line, records, study.options, study.data_options),
+    }
+    write_text(study.out / STUDY, json.dumps(about, indent=1) + "\n")
+
+
+def _finish(study: Study, stages: list[Stage], changed: bool) -> list[dict[str, Any]]:
+    from xray_tf.pages.study.page import render_study
+
+    rows = collect_results(study.out)
+    if changed or not (study.out / "report.html").is_file():
+        write_results(rows, study.out)
+        write_text(study.out / "report.html", render_study(study.out))
+    return rows
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """Hold the study's folder, so that two runs never write into it at once; the system lets go of
+    it when a run is killed.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / ".lock").open("a") as stream:
+        with suppress(ImportError):  # where there is no fcntl (Windows), nothing is held
+            import fcntl
+
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise FileExistsError(
+                    f"Another run is working in {out}. Wait for it, or name another --out."
+                ) from None
+        yield

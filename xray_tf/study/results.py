@@ -1,0 +1,150 @@
+"""The table a study ends with: the course report's figure, the best published one with its
+protocol, and ours as measured.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from xray_tf.artifact import write_text
+from xray_tf.study.published import PUBLISHED, Published
+
+JSON, CSV = "results.json", "results.csv"
+COLUMNS = (
+    "task",
+    "reader",
+    "metric",
+    "words",
+    "report",
+    "best",
+    "by",
+    "protocol",
+    "model",
+    "value",
+    "low",
+    "high",
+    "rows",
+    "patients",
+    "kind",
+)
+
+
+def collect_results(folder: Path) -> list[dict[str, Any]]:
+    """Return one dict (`COLUMNS`) a published figure and model, from a study's files alone; what
+    was not run stays None.
+
+    `value`, `low` and `high` are ours with the 95 % interval, `rows` and `patients` how many it was
+    measured on, `kind` which rows they were.
+    """
+    study = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    rows = []
+    for figure in PUBLISHED:
+        found = list(_found(folder, study, figure)) or [{}]
+        empty = dict.fromkeys(("value", "low", "high", "rows", "patients"))
+        rows += [{**asdict(figure), "model": "", "kind": "", **empty, **ours} for ours in found]
+    return rows
+
+
+def write_results(rows: list[dict[str, Any]], folder: Path) -> None:
+    """Write results.json and results.csv."""
+    write_text(folder / JSON, json.dumps(rows, indent=1, allow_nan=False) + "\n")
+    with (folder / CSV).open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({k: "" if row[k] is None else row[k] for k in COLUMNS} for row in rows)
+
+
+def format_results(rows: list[dict[str, Any]]) -> str:
+    """Lay the table out for a terminal."""
+    head = [
+        "task",
+        "who answers",
+        "figure",
+        "report",
+        "best published",
+        "ours [95 % interval]",
+        "measured on",
+        "model",
+    ]
+    lines = [head]
+    for row in rows:
+        best = "" if row["best"] is None else f"{row['best']:g}"
+        lines.append(
+            [
+                row["task"],
+                row["reader"],
+                row["words"],
+                row["report"],
+                best,
+                ours_text(row),
+                row["kind"],
+                row["model"],
+            ]
+        )
+    width = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    return "\n".join(
+        "  ".join(cell.ljust(w) for cell, w in zip(line, width, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def ours_text(row: dict[str, Any]) -> str:
+    """Write our figure with its interval; empty where it was not measured."""
+    if row["value"] is None:
+        return ""
+    return f"{row['value']:.3f}" + (
+        f" [{row['low']:.3f}, {row['high']:.3f}]" if row["low"] is not None else ""
+    )
+
+
+def _found(folder: Path, study: dict[str, Any], figure: Published):
+    """Yield what the study measured of one published figure, one dict a model."""
+    kind, file, key = {
+        "head": ("train", "metrics.json", None),
+        "knn": ("embed", "metrics.json", "knn"),
+        "detector": ("detector", "metrics.json", None),
+    }.get(figure.reader, ("", "", None))
+    for stage in study["stages"]:
+        path = folder / stage["folder"] / file
+        if (
+            stage["kind"] != kind
+            or stage["task"] not in ("", figure.task)
+            or not finished(folder, stage["name"])
+            or not path.is_file()
+        ):
+            continue
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+        metrics = metrics[key] if key else metrics
+        if metrics and metrics["metrics"].get(figure.metric, {}).get("value") is not None:
+            cell = metrics["metrics"][figure.metric]
+            yield {
+                "model": stage["model"] or stage["name"],
+                "value": cell["value"],
+                "low": cell["low"],
+                "high": cell["high"],
+                "rows": metrics["rows"],
+                "patients": metrics["patients"],
+                "kind": kind_of(study, metrics["rows"]),
+            }
+
+
+def kind_of(study: dict[str, Any], rows: int) -> str:
+    """Say which rows a figure was measured on."""
+    data = study["data"]
+    limited = (
+        f", row-limited study ({data['used']:,} of {data['radiographs']:,})"
+        if data["limited"]
+        else ""
+    )
+    synthetic = "synthetic " if data["source"] == "phantom" else ""
+    return f"{rows:,} {synthetic}test rows, {data['test_part']}{limited}"
+
+
+def finished(folder: Path, name: str) -> bool:
+    """Tell whether a stage's record says that it is finished."""
+    path = folder / "stages" / f"{name}.json"
+    return path.is_file() and bool(json.loads(path.read_text(encoding="utf-8"))["finished"])

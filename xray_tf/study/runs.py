@@ -1,0 +1,380 @@
+"""What the stages of a study run: each calls one job, and adds what the study's page needs beside
+it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from xray_tf.artifact import CHECKPOINT, new_folder, read_card, refuse_existing, seal, write_text
+from xray_tf.data.pixels.reading import stream_pixels
+from xray_tf.data.predictions import Predictions
+from xray_tf.data.records import Findings, Record, Records, class_index
+from xray_tf.data.split import read_split, write_split
+from xray_tf.data.tables import csv_line
+from xray_tf.jobs.audit_data import audit_records
+from xray_tf.jobs.classifier.evaluate_model import evaluate_model
+from xray_tf.jobs.classifier.train_classifier import train_classifier
+from xray_tf.jobs.corpus import divide, draw_rows, read_corpus
+from xray_tf.jobs.heatmaps.explain_files import MAPS, explain_files
+from xray_tf.jobs.neighbors.embed_radiographs import embed_radiographs
+from xray_tf.options import ExplainOptions
+from xray_tf.pages.kit import overlays
+
+if TYPE_CHECKING:
+    from xray_tf.study.presets import Recipe, Study
+
+GALLERY, PICTURES = "gallery.json", "gallery"
+PER_OUTCOME = 3
+MOST_ALARMS = 0.8  # a false-alarm budget above this is no detector
+_QUALITY = 85  # of JPEG
+WORKSHOP = ".training"  # where a classifier lies until its card bears the study's notes
+
+
+def run_audit(study: Study) -> None:
+    """Say what is wrong with the data: audit.csv, records.csv, summary.md and summary.json."""
+    options = study.data_options
+    audit = audit_records(
+        study.data, options.source, options.patient_key, options.cache, progress=study.progress
+    )
+    with new_folder(study.out / "audit") as draft:
+        audit.findings.write_csv(draft / "audit.csv")
+        audit.records.write_csv(draft / "records.csv")
+        write_text(
+            draft / "summary.md", audit.text().encode("utf-8", "backslashreplace").decode("utf-8")
+        )
+        write_text(
+            draft / "summary.json",
+            json.dumps({k: v for k, v in audit.summary.items() if k != "data"}, indent=1) + "\n",
+        )
+
+
+def run_split(study: Study) -> None:
+    """Give every row its part, once for the whole study: one <task>.csv a task, findings.csv, and
+    rows.csv where rows are limited.
+    """
+    model, data_options = study.preset.recipes[0].model, study.data_options
+    data = study.data
+    with new_folder(study.out / "split") as draft:
+        if study.limited:
+            records = read_corpus(
+                data, "binary", data_options, model.image_size, model.resize, study.progress
+            ).records
+            write_manifest(
+                limit(records, study.options.rows, study.options.seed), draft / "rows.csv"
+            )
+            data, data_options = os.fspath(draft / "rows.csv"), replace(data_options, source="csv")
+        whole = divide(
+            read_corpus(
+                data, "binary", data_options, model.image_size, model.resize, study.progress
+            ),
+            "binary",
+            data_options,
+            study.options.seed,
+        )
+        if not len(whole.of_split("test")):
+            raise ValueError(
+                "A study is reported on test rows, and this split has none. Leave "
+                "--test above 0, or give data with a test part."
+            )
+        for task in sorted({r.train.task for r in study.preset.recipes}):
+            write_split(
+                whole.records.where(lambda r, task=task: class_index(r, task) >= 0),
+                draft / f"{task}.csv",
+            )
+        Findings(whole.findings).write_csv(draft / "findings.csv")
+
+
+def limit(records: Records, rows: int, seed: int) -> Records:
+    """Draw at most `rows` labelled records, the classes as even as can be, a patient's together."""
+    labels = np.array(
+        [c if (c := class_index(r, "three-class")) >= 0 else 3 if r.label else -1 for r in records],
+        np.int64,
+    )
+    return records.with_rows(
+        records[int(i)]
+        for i in draw_rows(labels, [r.patient or r.path for r in records], rows, seed)
+    )
+
+
+def write_manifest(records: Records, path: Path) -> None:
+    """Write a CSV manifest whose paths are relative to its folder, where they can be."""
+
+    def relative(row: Record) -> str:
+        try:
+            return Path(
+                os.path.relpath(records.file(row).resolve(), path.parent.resolve())
+            ).as_posix()
+        except ValueError:  # another drive
+            return records.file(row).resolve().as_posix()
+
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
+        stream.write(csv_line(("path", "label", "subtype", "patient", "split")))
+        stream.writelines(
+            csv_line((relative(r), r.label, r.subtype, r.patient, r.split)) for r in records
+        )
+
+
+def run_train(study: Study, recipe: Recipe) -> None:
+    """Train one classifier, or go on where a killed run ended."""
+    data, data_options = study.source_of(recipe.train.task)
+    _make_artifact(
+        study,
+        f"models/{recipe.name}",
+        study.notes(recipe),
+        lambda draft, resume: train_classifier(
+            data,
+            draft,
+            data_options,
+            recipe.model,
+            recipe.train,
+            study.evaluate_options,
+            resume=resume,
+            command_line=study.command_line,
+            progress=study.progress,
+        ),
+    )
+
+
+def run_detector(study: Study) -> None:
+    """Learn normal chests, or go on where a killed run ended; where calibration normals are few,
+    with the budget that they allow.
+    """
+    from xray_tf.jobs.detector.fit_detector import fit_detector
+
+    data, data_options = study.source_of("binary")
+    options, notes = study.preset.detect, study.notes()
+    held_out = [
+        r for r in read_split(data_options.split) if r["split"] == "val" and r["label"] == "normal"
+    ]
+    patients = len({r["patient"] or r["path"] for r in held_out})
+    # reconstruction, density, and the stronger detectors together
+    scores = 2 + (options.detectors != "none")
+    least = math.ceil(100 * (scores + 1) / (patients + 1)) / 100
+    if least > MOST_ALARMS:
+        raise ValueError(
+            "The detector's thresholds come from held-out normals, and the "
+            f"validation part has normals of {patients} patients only; "
+            f"{math.ceil((scores + 1) / MOST_ALARMS) - 1} are needed at least. Use "
+            "more --rows, or a larger --validation share."
+        )
+    if least > options.budget:
+        notes.append(
+            f"Only {patients} normal patients calibrate, so the false-alarm budget is "
+            f"{least:.2g} instead of {options.budget:.2g}."
+        )
+        options = replace(options, budget=least)
+    _make_artifact(
+        study,
+        "detector",
+        notes,
+        lambda draft, resume: fit_detector(
+            data,
+            draft,
+            data_options,
+            options,
+            study.evaluate_options,
+            resume=resume,
+            command_line=study.command_line,
+            progress=study.progress,
+        ),
+    )
+
+
+def _make_artifact(
+    study: Study, place: str, notes: list[str], make: Callable[[Path, bool], object]
+) -> None:
+    """Make an artifact aside, so that its card has the study's notes before it gets its place;
+    `make(draft, resume)` goes on with a killed run.
+    """
+    final = study.out / place
+    refuse_existing(final)
+    draft = study.out / WORKSHOP / final.name
+    if not (draft / "card.json").is_file():
+        make(draft, (draft.parent / f".{draft.name}.unfinished" / CHECKPOINT).is_file())
+    annotate(draft, notes)
+    final.parent.mkdir(exist_ok=True)
+    os.rename(draft, final)
+    shutil.rmtree(study.out / WORKSHOP, ignore_errors=True)
+    if any(note.startswith("Training was interrupted by hand") for note in read_card(final).notes):
+        raise KeyboardInterrupt
+
+
+def annotate(folder: Path, notes: list[str]) -> None:
+    """Add notes to an artifact that nobody has seen yet: to its card, its report and its model
+    card.
+    """
+    from xray_tf.pages.classifier.model_card import render_model_card
+    from xray_tf.pages.classifier.report import render_report
+    from xray_tf.pages.detector.page import render_detector_card, write_detector_report
+
+    card = read_card(folder)
+    new = tuple(n for n in notes if n not in card.notes)
+    if not new:
+        return
+    card = replace(card, notes=(*new, *card.notes))
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    if card.kind == "detector":
+        (folder / "report.html").unlink()
+        write_detector_report(folder, card)
+        write_text(folder / "README.md", render_detector_card(card, metrics))
+    else:
+        write_text(folder / "report.html", render_report(folder, card))
+        write_text(folder / "README.md", render_model_card(card, metrics))
+    seal(folder, card)
+
+
+def run_embed(study: Study, recipe: Recipe) -> None:
+    """Nearest neighbours beside the head, confusion matrices, t-SNE."""
+    data, data_options = study.source_of(recipe.train.task)
+    embed_radiographs(
+        study.out / "models" / recipe.name,
+        data,
+        study.out / "embeddings" / recipe.name,
+        data_options,
+        study.preset.embed,
+        study.evaluate_options,
+        command_line=study.command_line,
+        progress=study.progress,
+    )
+
+
+def run_shift(study: Study, recipe: Recipe) -> None:
+    """The test rows again, unchanged and under graded changes."""
+    data, data_options = study.source_of(recipe.train.task)
+    evaluate_model(
+        study.out / "models" / recipe.name,
+        data,
+        study.out / "shift" / recipe.name,
+        data_options,
+        study.evaluate_options,
+        study.preset.shift,
+        part="test",
+        progress=study.progress,
+    )
+
+
+def sample_of_test(study: Study, task: str, count: int) -> Records:
+    """Return at most `count` test rows of a task, the classes as even as can be, drawn by the
+    study's seed.
+    """
+    data, data_options = study.source_of(task)
+    model = next(r.model for r in study.preset.recipes if r.train.task == task)
+    corpus = divide(
+        read_corpus(data, task, data_options, model.image_size, model.resize, study.progress),
+        task,
+        data_options,
+        study.options.seed,
+    )
+    rows = corpus.of_split("test")
+    records = [corpus.records[int(i)] for i in rows]
+    drawn = draw_rows(
+        corpus.labels[rows], [r.patient or r.path for r in records], count, study.options.seed
+    )
+    return corpus.records.with_rows(records[int(i)] for i in drawn)
+
+
+def run_explain(study: Study, recipe: Recipe) -> None:
+    """Heat maps of a sample of the test rows, and a gallery of right and wrong decisions chosen by
+    a stated rule.
+    """
+    folder = study.out / "explanations" / recipe.name
+    task = recipe.train.task
+    sample = sample_of_test(study, task, study.preset.explained)
+    files = [os.fspath(sample.file(r)) for r in sample]
+    with new_folder(folder) as draft:
+        work = draft / "work"
+        explain_files(
+            study.out / "models" / recipe.name,
+            files,
+            work,
+            ExplainOptions(),
+            progress=study.progress,
+        )
+        for item in work.iterdir():
+            os.rename(item, draft / item.name)
+        work.rmdir()
+        write_gallery(draft, sample, task, study.out / "models" / recipe.name)
+
+
+def run_examine(study: Study, recipe: Recipe) -> None:
+    """How faithful the maps are, whether they depend on what was learnt, and what survives without
+    lungs, borders and markers.
+    """
+    from xray_tf.jobs.heatmaps.measure_explanations import measure_explanations
+
+    data, data_options = study.source_of(recipe.train.task)
+    measure_explanations(
+        study.out / "models" / recipe.name,
+        data,
+        study.out / "examinations" / recipe.name,
+        data_options,
+        study.preset.examine,
+        part="test",
+        progress=study.progress,
+    )
+
+
+def write_gallery(folder: Path, sample: Records, task: str, model: Path) -> None:
+    """Write gallery/*.jpeg and gallery.json: the most typical radiographs of each outcome, without
+    a name on them.
+
+    gallery.json: {"rule", "empty" (maps without evidence), "explained", "cells": [{"picture",
+    "outcome", "label", "decided", "probability", "map_of", "empty", "radiograph" (the first letters
+    of the file's sha256)}]}.
+    """
+    predictions = Predictions.read_csv(folder / "predictions.csv")
+    prep = read_card(model).preprocessing
+    labels = np.array(sample.class_indices(task), np.int64)
+    with np.load(folder / MAPS, allow_pickle=False) as stored:
+        maps, explained, empty = stored["maps"], stored["explained"], stored["empty"]
+    chosen = overlays.choose_outcomes(
+        labels, predictions.predicted, np.nan_to_num(predictions.probabilities), PER_OUTCOME
+    )
+    (folder / PICTURES).mkdir()
+    cells = []
+    for outcome, rows in chosen.items():
+        pixels = stream_pixels(
+            [sample.file(sample[int(i)]) for i in rows], prep["image_size"], prep["resize"]
+        )
+        for i, (_, image) in zip(map(int, rows), pixels, strict=True):
+            name = f"{PICTURES}/{len(cells):02d}.jpeg"
+            of = predictions.class_names[explained[i]]
+            picture = overlays.panel(image, maps[i], titles=("radiograph", of, "top region"))
+            encoded = cv2.imencode(
+                ".jpeg",
+                cv2.cvtColor(picture, cv2.COLOR_RGB2BGR),
+                (cv2.IMWRITE_JPEG_QUALITY, _QUALITY),
+            )[1]
+            (folder / name).write_bytes(encoded.tobytes())
+            row = predictions[i]
+            cells.append(
+                {
+                    "picture": name,
+                    "outcome": outcome,
+                    "label": predictions.class_names[labels[i]],
+                    "decided": row.predicted,
+                    "probability": round(float(row.probabilities[predictions.predicted[i]]), 4),
+                    "map_of": of,
+                    "empty": bool(empty[i]),
+                    "radiograph": sample[i].sha256[:8],
+                }
+            )
+    about = {
+        "rule": overlays.RULE,
+        "explained": len(sample),
+        "empty": int(empty.sum()),
+        "options": asdict(ExplainOptions()),
+        "cells": cells,
+    }
+    write_text(folder / GALLERY, json.dumps(about, indent=1) + "\n")
