@@ -1,7 +1,8 @@
-"""python docs/api.py
+"""Write docs/api.md: every public name of xray_tf, the objects they return, and their options.
 
-Write docs/api.md: every public name of xray_tf, the objects they return and their options, each
-with its docstring's first line. Nothing heavy is imported.
+python docs/api.py
+
+Each comes with the first paragraph of its docstring. Nothing heavy is imported.
 """
 
 from __future__ import annotations
@@ -13,88 +14,83 @@ from pathlib import Path
 import xray_tf
 
 HERE = Path(__file__).parent
+PACKAGE = Path(xray_tf.__file__).parent
+OBJECTS = ("Classifier", "Detector", "Evidence", "Predictions", "Scores")
 HEAD = """# Public names
 
-Everything here is `xray_tf.NAME`, loaded on first use; `help(xray_tf.NAME)` tells arguments, shapes and what is raised.
-This page is written by `python docs/api.py`; a test sees that no name is missing.
+Every name below is `xray_tf.NAME`, and is loaded on first use. `help(xray_tf.NAME)` shows its
+arguments, shapes and errors. This page is written by `python docs/api.py`; a test checks that it is
+complete.
 
 | name | what it does |
 | --- | --- |
 """
-
 OBJECTS_HEAD = """
-## What comes back
+## The objects they return
 
-`load` and `train_classifier` return a `Classifier`, `load` and `fit_detector` a `Detector`; both show themselves in a notebook.
+`load` and `train_classifier` return a `Classifier`, `load` and `fit_detector` a `Detector`. In a
+notebook both show their card.
 """
 OPTIONS_HEAD = """
 ## Options
 
-`xray_tf.options` holds what functions and commands can be told, as frozen dataclasses; `help(xray_tf.options.TrainOptions)` names the fields, the `--help` of
-a command says what each means.
+`xray_tf.options` holds the options of functions and commands as frozen dataclasses. `--help` of a
+command explains every field.
 
-| name | what it says |
+| name | what it holds |
 | --- | --- |
 """
-PACKAGE = Path(xray_tf.__file__).parent
-OBJECTS = {
-    "Classifier": "jobs/loaded.py",
-    "Detector": "jobs/loaded_detector.py",
-    "Evidence": "pages/evidence.py",
-    "Predictions": "data/predictions.py",
-    "Scores": "data/scores.py",
-}
 
 
 def first_sentence(name: str) -> str:
-    """Return the first line of a public name's docstring."""
+    """Return the first paragraph of a public name's docstring."""
     source = Path(importlib.util.find_spec(xray_tf._PUBLIC[name]).origin)
-    node = next(
-        n
-        for n in ast.parse(source.read_text(encoding="utf-8")).body
-        if getattr(n, "name", None) == name
-    )
-    return line(node)
+    body = ast.parse(source.read_text(encoding="utf-8")).body
+    return line(next(node for node in body if getattr(node, "name", None) == name))
 
 
 def classes(path: Path) -> dict[str, ast.ClassDef]:
     """Return the public classes of a file by name."""
     return {
-        n.name: n
-        for n in ast.parse(path.read_text(encoding="utf-8")).body
-        if isinstance(n, ast.ClassDef) and not n.name.startswith("_")
+        node.name: node
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
     }
 
 
 def line(node: ast.AST) -> str:
-    """Return the first line of a docstring."""
-    return ast.get_docstring(node).split("\n")[0].replace("|", "\\|")
+    """Return the first paragraph of a docstring in one line."""
+    return " ".join(ast.get_docstring(node).split("\n\n")[0].split()).replace("|", "\\|")
 
 
-def objects() -> str:
-    """Return what the objects that `load` and the other names return can do, and which options
-    there are.
-    """
-    out = []
-    for name, module in OBJECTS.items():
-        node = classes(PACKAGE / module)[name]
-        methods = [
-            m
-            for m in node.body
-            if isinstance(m, ast.FunctionDef)
-            and not m.name.startswith("_")
-            and ast.get_docstring(m)
+def objects(every_class: dict[str, ast.ClassDef]) -> str:
+    """Return the sections on the objects that public names return."""
+    sections = []
+    for name in OBJECTS:
+        node = every_class[name]
+        rows = [
+            f"| `.{method.name}` | {line(method)} |\n"
+            for method in node.body
+            if isinstance(method, ast.FunctionDef)
+            and not method.name.startswith("_")
+            and ast.get_docstring(method)
         ]
-        out.append(
+        sections.append(
             f"\n### {name}\n\n{line(node)}\n\n| name | what it does |\n| --- | --- |\n"
-            + "".join(f"| `.{m.name}` | {line(m)} |\n" for m in methods)
+            + "".join(rows)
         )
+    return OBJECTS_HEAD + "".join(sections)
+
+
+def options() -> str:
+    """Return the section on options."""
     rows = [
         f"| `options.{name}` | {line(node)} |\n"
-        for name, node in classes(PACKAGE / "options.py").items()
+        for path in sorted((PACKAGE / "options").glob("*.py"))
+        for name, node in classes(path).items()
         if name.endswith("Options")
     ]
-    return OBJECTS_HEAD + "".join(out) + OPTIONS_HEAD + "".join(rows)
+    return OPTIONS_HEAD + "".join(rows)
 
 
 def page() -> str:
@@ -103,7 +99,9 @@ def page() -> str:
         f"| `{name}` | {first_sentence(name)} |\n"
         for name in sorted(xray_tf._PUBLIC, key=str.lower)
     )
-    return HEAD + rows + "| `__version__` | The version, a text. |\n" + objects()
+    every_class = {k: v for path in sorted(PACKAGE.rglob("*.py")) for k, v in classes(path).items()}
+    version = "| `__version__` | The version, as text. |\n"
+    return HEAD + rows + version + objects(every_class) + options()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
-"""What we tell people: the lines of README and docs are accepted, their Python runs, every public
-name is told, the notebooks run.
+"""The documents are true: command lines of README, docs and --help are accepted, Python examples run,
+every public name is listed, the notebooks run.
 """
 
 import importlib
@@ -22,7 +22,15 @@ SHELL = "\n".join(
     for text in (README, *DOCS.values())
     for block in re.findall(r"```sh\n(.*?)```", text, re.S)
 )
-COMMAND_LINES = sorted(set(re.findall(r"python -m xray_tf\.\w+[^\n`]*", SHELL)))
+RUN = r"(?:xray-tf [a-z]|python -m xray_tf\.)(?:[^\n`\\]|\\\n)*"
+EXAMPLES = "\n".join(
+    path.read_text(encoding="utf-8").replace("\\\\", "\\")
+    for path in sorted((REPOSITORY / "xray_tf").glob("*.py"))
+)
+COMMAND_LINES = sorted(
+    {line.replace("\\\n", "") for line in re.findall(RUN, SHELL)}
+    | {line.replace("\\\n", "") for line in re.findall(f"(?<=\n  ){RUN}", EXAMPLES)}
+)
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 
 
@@ -31,8 +39,10 @@ class Parsed(Exception):
 
 
 @pytest.mark.parametrize("line", COMMAND_LINES)
-def test_every_command_line_told_is_accepted(line, monkeypatch):
+def test_every_command_line_in_the_documents_and_in_help_is_accepted(line, monkeypatch):
     words = shlex.split(line, comments=True)
+    if words[0] == "xray-tf":
+        words = ["python", "-m", f"xray_tf.{words[1].replace('-', '_')}", *words[2:]]
     command = importlib.import_module(words[2])
 
     def parsed(job):

@@ -103,3 +103,9 @@ def test_values_outside_their_range_are_refused_in_python_too(cls, value, messag
 )
 def test_pretrained_is_everything_but_none(weights, expected):
     assert is_pretrained(weights) is expected
+
+
+def test_a_choice_in_another_spelling_is_accepted_in_python_too():
+    assert ExplainOptions(method="Grad-CAM") == ExplainOptions(method="grad_cam")
+    with pytest.raises(ValueError, match="Did you mean 'layer_cam'"):
+        ExplainOptions(method="layr_cam")

@@ -1,47 +1,35 @@
-"""python -m xray_tf.audit --data DIR [--out DIR]
+"""xray-tf audit --data DATA [--out DIR] [options]
 
-Says what is wrong with a data set before anything is trained on it: prints a readable summary. With
---out it leaves a new folder: audit.csv (one row a finding), summary.md (what was printed) and
-records.csv (one row a usable radiograph: label, sub-type, patient, sha256, size, mode).
+Report what is wrong with a data set before anything is trained on it.
+
+Every file is read once, and the summary is printed: unreadable files, duplicates, labels that
+contradict each other, and properties of the files that give the class away. With --out it is also
+saved in a new folder: audit.csv (one row per finding), summary.md (what was printed) and
+records.csv (one row per usable radiograph: label, sub-type, patient, sha256, size, mode).
+
+Examples:
+  xray-tf audit --data chest_xray
+  xray-tf audit --data manifest.csv --out runs/audit
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
-from dataclasses import fields
 
-from xray_tf.commands import run
-from xray_tf.options import DataOptions
+from xray_tf.commands import CommandParser, add_data_argument, run
+from xray_tf.options import DataOptions, add_flags
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Parse, audit, and print the summary."""
-    parser = argparse.ArgumentParser(
-        prog="python -m xray_tf.audit",
-        description="Say what is wrong with a data set before anything is trained on it.",
-    )
-    parser.add_argument(
-        "--data",
-        required=True,
-        metavar="WHAT",
-        help="a folder in Kaggle's layout, a .csv manifest, a MedMNIST .npz, phantom or kaggle",
-    )
+    parser = CommandParser(__doc__)
+    add_data_argument(parser)
     parser.add_argument(
         "--out",
         metavar="DIR",
-        help="a new folder for audit.csv, summary.md and records.csv (default: print only)",
+        help="a new folder for audit.csv, summary.md and records.csv (default: only print)",
     )
-    for item in fields(DataOptions):
-        if item.name in ("source", "patient_key", "cache"):
-            parser.add_argument(
-                "--" + item.name.replace("_", "-"),
-                default=item.default,
-                choices=item.metadata["choices"],
-                metavar=item.metadata["metavar"],
-                help=item.metadata["help"]
-                + (f" (default: {item.default})" if item.default else ""),
-            )
+    add_flags(parser, DataOptions, only=("source", "patient_key", "cache"))
     given = parser.parse_args(args)
 
     def job() -> None:

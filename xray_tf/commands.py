@@ -1,5 +1,8 @@
-"""What every command does the same way: errors become one line on stderr and exit status 2, Ctrl-C
-status 130.
+"""Find the commands, and give all of them the same parser, common arguments and exit status.
+
+A command is a module at the top of the package whose docstring opens with `xray-tf NAME`, and which
+has `main(args=None) -> int`. It is found by that: nothing else has to be edited. The docstring is
+its `--help`: the lines that run it, what it does, and examples.
 """
 
 from __future__ import annotations
@@ -8,15 +11,163 @@ import argparse
 import errno
 import shlex
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
+from itertools import takewhile
+from pathlib import Path
 
-from xray_tf.shipped import DEFAULT
+import xray_tf
+from xray_tf.options import PARTS, one_of
+from xray_tf.registry import DEFAULT_MODEL
+from xray_tf.spelling import did_you_mean, meant
 
+WIDTH = 100
+DATA_HELP = "a folder, a CSV manifest, a MedMNIST .npz file, phantom[:PATIENTS], or kaggle"
+OUT_HELP = "the folder to create; it must not exist"
 _WRITABLE = ". Expected a place that can be read and, for --out and --cache, written; name another."
 _ADVICE = {
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR), _WRITABLE),
     errno.ENOSPC: ". Free some space, or name another --out or --cache.",
 }
+
+
+def find_commands() -> dict[str, str]:
+    """Return every command by name, with its docstring, without importing one."""
+    found = {}
+    for file in sorted(file for folder in xray_tf.__path__ for file in Path(folder).glob("*.py")):
+        name = file.stem.replace("_", "-")
+        text = file.read_text(encoding="utf-8")
+        if text.startswith(f'"""xray-tf {name} '):
+            found[name] = text[3 : text.index('"""', 3)]
+    return found
+
+
+def summary(docstring: str) -> str:
+    """Return what a command does in one sentence: the paragraph after the lines that run it."""
+    return " ".join(docstring.split("\n\n")[1].split()).rstrip(".")
+
+
+class _Help(argparse.HelpFormatter):
+    """Wraps paragraphs, keeps indented lines as they are, and is at most `WIDTH` columns wide."""
+
+    def __init__(self, prog: str):
+        super().__init__(prog, max_help_position=30)
+        self._width = min(self._width, WIDTH)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        paragraphs = text.strip().split("\n\n")
+        return "\n\n".join(
+            p if "\n  " in p else textwrap.fill(" ".join(p.split()), width) for p in paragraphs
+        )
+
+
+class CommandParser(argparse.ArgumentParser):
+    """Parses the arguments of one command; its help is a docstring, and it corrects spelling.
+
+    Args:
+        text: the lines that run the command, what it does, and `Examples:`.
+        options: of argparse.
+    """
+
+    def __init__(self, text: str = "", **options):
+        usage, _, rest = text.partition("\n\n")
+        about, _, examples = rest.partition("\nExamples:\n")
+        words = takewhile(lambda w: w.islower() and not w.startswith("-"), usage.split())
+        options["prog"] = " ".join(words)
+        super().__init__(
+            usage=usage.replace("%", "%%").replace("\n", "\n" + " " * len("usage: ")),
+            description=about,
+            epilog=f"Examples:\n{examples.rstrip()}" if examples else None,
+            formatter_class=_Help,
+            **options,
+        )
+        version = f"xray_tf {xray_tf.__version__}"
+        self.add_argument("--version", action="version", version=version, help="show the version")
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace=None):
+        """Parse what argparse parses, after options spelt a little differently are put right."""
+        args = sys.argv[1:] if args is None else args
+        # a parser with actions (`detect fit`) leaves their options to their own parsers
+        return super().parse_known_args(args if self._subparsers else self._spelt(args), namespace)
+
+    def _spelt(self, args: Sequence[str]) -> list[str]:
+        """Return `args` with `--image_size` as `--image-size`; refuse an option that is unknown."""
+        known = [flag for flag in self._option_string_actions if flag.startswith("--")]
+        flags = list(takewhile(lambda arg: arg != "--", args))
+        done = []
+        for arg in flags:
+            name, equals, value = arg.partition("=")
+            if name.startswith("--"):
+                name = meant(name, known)
+                if not any(flag.startswith(name) for flag in known):
+                    self.error(f"unknown option {name}.{did_you_mean(name, known)}")
+            done.append(name + equals + value)
+        return done + list(args[len(flags) :])
+
+
+def add_data_argument(parser: argparse.ArgumentParser, help: str = DATA_HELP) -> None:
+    """Give `parser` --data."""
+    parser.add_argument("--data", required=True, metavar="DATA", help=help)
+
+
+def add_out_argument(parser: argparse.ArgumentParser, help: str = OUT_HELP) -> None:
+    """Give `parser` --out."""
+    parser.add_argument("--out", required=True, metavar="DIR", help=help)
+
+
+def add_model_argument(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    """Give `parser` --model; where it is not `required`, None is the shipped binary classifier."""
+    parser.add_argument(
+        "--model",
+        required=required,
+        metavar="MODEL",
+        help="the folder that train created, or the name of a shipped model"
+        + ("" if required else f" (default: {DEFAULT_MODEL})"),
+    )
+
+
+def add_point_argument(parser: argparse.ArgumentParser) -> None:
+    """Give `parser` --operating-point."""
+    parser.add_argument(
+        "--operating-point",
+        metavar="NAME",
+        help="the operating point that decides (default: the model's own default)",
+    )
+
+
+def add_part_argument(parser: argparse.ArgumentParser) -> None:
+    """Give `parser` --part."""
+    parser.add_argument(
+        "--part",
+        type=one_of(PARTS),
+        default="all",
+        metavar="{" + ",".join(PARTS) + "}",
+        help="use only the rows of this part of the split (default: all)",
+    )
+
+
+def add_training_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give `parser` what every command that trains takes besides its options."""
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with an unfinished run of the same options"
+    )
+    parser.add_argument("--tensorboard", metavar="DIR", help="also write TensorBoard events here")
+
+
+def add_file_arguments(parser: argparse.ArgumentParser, out_required: bool = True) -> None:
+    """Give `parser` what every command that takes single radiographs takes."""
+    parser.add_argument("files", nargs="+", metavar="FILES", help="files, folders or globs")
+    add_model_argument(parser, required=False)
+    if out_required:
+        add_out_argument(parser)
+    else:
+        parser.add_argument(
+            "--out", metavar="DIR", help=f"{OUT_HELP} (default: answers are only printed)"
+        )
+    add_point_argument(parser)
+    parser.add_argument(
+        "--strict", action="store_true", help="stop at the first file that cannot be read"
+    )
 
 
 def command_line(module: str, args: Sequence[str] | None) -> str:
@@ -26,39 +177,11 @@ def command_line(module: str, args: Sequence[str] | None) -> str:
     )
 
 
-def add_model_argument(parser: argparse.ArgumentParser, required: bool = True) -> None:
-    """Give `parser` --model; where it is not `required`, None is the shipped binary classifier."""
-    parser.add_argument(
-        "--model",
-        required=required,
-        metavar="MODEL",
-        help="the folder that train made, or the name of a shipped model"
-        + ("" if required else f" (default: {DEFAULT})"),
-    )
-
-
-def add_file_arguments(parser: argparse.ArgumentParser, out_required: bool = True) -> None:
-    """Give `parser` what every command that takes single radiographs takes."""
-    parser.add_argument("files", nargs="+", metavar="FILES", help="files, folders or globs")
-    add_model_argument(parser, required=False)
-    parser.add_argument(
-        "--out",
-        required=out_required,
-        metavar="DIR",
-        help="the folder to make; it must not exist"
-        + ("" if out_required else " (default: answers are only printed)"),
-    )
-    parser.add_argument(
-        "--operating-point", metavar="NAME", help="a point on the card instead of its default"
-    )
-    parser.add_argument(
-        "--strict", action="store_true", help="stop at the first file that cannot be read"
-    )
-
-
 def run(job: Callable[[], int | None]) -> int:
-    """Run a command's job and return its exit status; what the user can mend is told without a
-    traceback.
+    """Run a command's job and return its exit status.
+
+    Errors that the user can correct are one line on stderr and status 2, without a traceback;
+    Ctrl-C is status 130.
     """
     try:
         return job() or 0

@@ -1,25 +1,32 @@
-"""python -m xray_tf.detect fit --data DIR --out DIR, or python -m xray_tf.detect score --model DIR
---data DIR --out DIR
+"""xray-tf detect fit --data DATA --out DIR [options]
+xray-tf detect score --model MODEL --data DATA --out DIR [options]
 
-`fit` learns normal chest radiographs, sets thresholds on held-out normals by one false-alarm budget
-and leaves a detector in --out: model.keras (the autoencoder), reference.npz (codes and
-calibration), card.json, split.csv, scores.csv, metrics.json, statistics.csv, history.csv,
-audit.csv, report.html, README.md. Pneumonia in --data is refused, unless --report-on-pneumonia says
-that it is there to be reported on.
+Learn what normal chest radiographs look like, and flag those that do not.
 
-`score` applies a detector to radiographs, labelled or not, and leaves scores.csv (raw scores,
-percentiles among normals, anomaly_score with 0.5 at the threshold, verdict, reason), scores.html,
-overlays/ and maps.npz; metrics.json and statistics.csv where there are labels.
+`fit` learns from normals alone, and sets the thresholds of all scores on held-out normals by one
+false-alarm budget. `score` applies a detector to radiographs, labelled or not. `xray-tf detect fit
+--help` and `xray-tf detect score --help` show the options of each.
+
+Examples:
+  xray-tf detect fit --data chest_xray --out runs/detector --report-on-pneumonia
+  xray-tf detect score --model runs/detector --data scans/ --out runs/scores
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
-from xray_tf.commands import command_line, run
+from xray_tf.commands import (
+    CommandParser,
+    add_data_argument,
+    add_model_argument,
+    add_out_argument,
+    add_part_argument,
+    add_training_arguments,
+    command_line,
+    run,
+)
 from xray_tf.options import (
-    PARTS,
     DataOptions,
     DetectOptions,
     EvaluateOptions,
@@ -28,6 +35,32 @@ from xray_tf.options import (
     from_flags,
 )
 
+FIT_TEXT = """xray-tf detect fit --data DATA --out DIR [options]
+
+Learn normal chest radiographs, and set thresholds on held-out normals.
+
+Data with pneumonia in it is refused unless --report-on-pneumonia says that it is there to be
+reported on. The new folder --out holds the detector: model.keras (the autoencoder), reference.npz
+(codes and calibration), card.json, split.csv, scores.csv, metrics.json, statistics.csv,
+history.csv, audit.csv, report.html and README.md.
+
+Examples:
+  xray-tf detect fit --data normals/ --all-normal --out runs/detector
+  xray-tf detect fit --data chest_xray --out runs/detector --report-on-pneumonia --budget 0.1
+"""
+SCORE_TEXT = """xray-tf detect score --model MODEL --data DATA... --out DIR [options]
+
+Score radiographs, labelled or not, with a detector.
+
+The new folder --out holds scores.csv (raw scores, percentiles among normals, anomaly_score with 0.5
+at the threshold, verdict and reason), scores.html, overlays/ and maps.npz, and, where there are
+labels, metrics.json and statistics.csv.
+
+Examples:
+  xray-tf detect score --model normal-chest --data scans/ --out runs/scores
+  xray-tf detect score --model runs/detector --data chest_xray --split runs/detector/split.csv \\
+      --part test --out runs/test
+"""
 SHOWN = 10
 FIT, SCORE = (
     (DataOptions, DetectOptions, EvaluateOptions),
@@ -37,53 +70,27 @@ FIT, SCORE = (
 
 def main(args: Sequence[str] | None = None) -> int:
     """Parse, fit or score, and print the headline."""
-    parser = argparse.ArgumentParser(
-        prog="python -m xray_tf.detect",
-        description="Learn normal chests, flag what departs from them. Research software.",
-    )
+    parser = CommandParser(__doc__)
     actions = parser.add_subparsers(dest="action", required=True, metavar="fit | score")
-    fit = actions.add_parser(
-        "fit",
-        help="learn normals",
-        description="Learn normal chest radiographs, and set thresholds on held-out normals.",
-    )
-    fit.add_argument(
+    fit = actions.add_parser("fit", help="learn normal chest radiographs", text=FIT_TEXT)
+    add_data_argument(fit)
+    add_out_argument(fit)
+    add_training_arguments(fit)
+    score = actions.add_parser("score", help="score radiographs", text=SCORE_TEXT)
+    add_model_argument(score)
+    score.add_argument(
         "--data",
         required=True,
-        help="folder, CSV manifest, MedMNIST .npz, phantom[:PATIENTS] or kaggle",
+        nargs="+",
+        metavar="DATA",
+        help="radiographs: as for fit, or files, folders and globs",
     )
-    fit.add_argument(
-        "--out", required=True, metavar="DIR", help="the folder to make; it must not exist"
-    )
-    fit.add_argument(
-        "--resume", action="store_true", help="go on with an unfinished run of the same options"
-    )
-    fit.add_argument("--tensorboard", metavar="DIR", help="also write TensorBoard events there")
-    score = actions.add_parser(
-        "score",
-        help="score radiographs",
-        description="Score radiographs, labelled or not, with a detector.",
-    )
+    add_out_argument(score)
+    add_part_argument(score)
     score.add_argument(
-        "--model",
-        required=True,
-        metavar="DIR",
-        help="the detector that fit made, or a shipped one by its name: normal-chest",
-    )
-    score.add_argument(
-        "--data", required=True, nargs="+", help="as for fit, or files, folders and globs"
-    )
-    score.add_argument(
-        "--out", required=True, metavar="DIR", help="the folder to make; it must not exist"
-    )
-    score.add_argument(
-        "--part",
-        choices=PARTS,
-        default="all",
-        help="only rows of this part of the split (default: all)",
-    )
-    score.add_argument(
-        "--thresholds", metavar="LIST", help="name=value,name=value in place of the detector's own"
+        "--thresholds",
+        metavar="NAME=VALUE,...",
+        help="thresholds in place of the detector's own",
     )
     for action, groups in ((fit, FIT), (score, SCORE)):
         for group in groups:
@@ -140,7 +147,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _headline(metrics: dict) -> str:
-    """Say the headline numbers, with what no knowledge would reach beside those it flatters."""
+    """Say the headline numbers, with what guessing would reach beside accuracy and F1."""
     chance = {
         "accuracy": f"chance {metrics['chance']['accuracy']:.3f}",
         "f1": f"chance {metrics['chance']['f1_always_pneumonia']:.3f}",

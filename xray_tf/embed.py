@@ -1,51 +1,59 @@
-"""python -m xray_tf.embed --model DIR --data DIR --out DIR
+"""xray-tf embed --model MODEL --data DATA --out DIR [options]
+xray-tf embed --model MODEL --nearest FILES... --out DIR [--count N] [--data DATA]
 
-Embeds radiographs and classifies them by their nearest training radiographs, beside the network's
-head; leaves in --out: embeddings.npz (float32 vectors, records aligned), metrics.json,
-knn_predictions.csv, head_predictions.csv, neighbors.csv, reference.npz and reference.json
-(--add-reference puts them into the artifact too), confusion matrices, tsne.png, pca.png and
-page.html.
+Classify radiographs by their nearest training radiographs.
 
-With --nearest FILES it asks the artifact's reference about those files instead, and leaves
-nearest.csv, predictions.csv and nearest.html; --data is then the folder in which the neighbours'
-pictures are looked for, and may be left out.
+The new folder --out holds embeddings.npz (float32 vectors, aligned with their records),
+knn_predictions.csv and head_predictions.csv (the neighbours' vote beside the network's head),
+metrics.json, neighbors.csv, reference.npz and reference.json, confusion matrices, t-SNE and PCA
+plots, and page.html. --add-reference also puts the reference into the model's folder.
+
+With --nearest the model's reference is asked about FILES instead: nearest.csv, predictions.csv and
+nearest.html. The neighbours' pictures are then looked for in --data, which is optional.
+
+Examples:
+  xray-tf embed --model runs/first --data chest_xray --out runs/neighbors --add-reference
+  xray-tf embed --model runs/first --nearest scan.jpeg --out runs/nearest --data chest_xray
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
-from xray_tf.commands import command_line, run
-from xray_tf.options import DataOptions, EmbedOptions, EvaluateOptions, add_flags, from_flags
+from xray_tf.commands import (
+    CommandParser,
+    add_model_argument,
+    add_out_argument,
+    command_line,
+    run,
+)
+from xray_tf.options import (
+    DataOptions,
+    EmbedOptions,
+    EvaluateOptions,
+    add_flags,
+    from_flags,
+    one_of,
+)
 from xray_tf.registry import TASKS
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Parse, embed or ask, and print the headline."""
-    parser = argparse.ArgumentParser(
-        prog="python -m xray_tf.embed",
-        description="Embeddings of radiographs: nearest neighbours, maps, a page to explore.",
-    )
-    parser.add_argument(
-        "--model",
-        required=True,
-        metavar="DIR",
-        help="the folder that train made, or the name of a shipped model",
-    )
-    parser.add_argument("--data", help="radiographs, as in training")
-    parser.add_argument(
-        "--out", required=True, metavar="DIR", help="the folder to make; it must not exist"
-    )
+    parser = CommandParser(__doc__)
+    add_model_argument(parser)
+    parser.add_argument("--data", metavar="DATA", help="radiographs, as for train")
+    add_out_argument(parser)
     parser.add_argument(
         "--task",
-        choices=tuple(TASKS),
-        help="what the neighbours' labels tell apart (default: the artifact's task)",
+        type=one_of(tuple(TASKS)),
+        metavar="{" + ",".join(TASKS) + "}",
+        help="the classes that the neighbours' labels tell apart (default: the model's task)",
     )
     parser.add_argument(
         "--add-reference",
         action="store_true",
-        help="add the training embeddings to the artifact as reference/",
+        help="add the training embeddings to the model's folder as reference/",
     )
     parser.add_argument(
         "--nearest",
@@ -58,7 +66,7 @@ def main(args: Sequence[str] | None = None) -> int:
         type=int,
         default=5,
         metavar="N",
-        help="neighbours named with --nearest (default: 5)",
+        help="nearest radiographs per file, with --nearest (default: 5)",
     )
     for group in (EmbedOptions, EvaluateOptions, DataOptions):
         add_flags(parser, group)

@@ -1,52 +1,53 @@
-"""python -m xray_tf.evaluate --model MODEL --data DIR --out DIR [--split FILE --part test]
-[--shift]
+"""xray-tf evaluate --model MODEL --data DATA (--out DIR | --into-artifact) [options]
 
-Scores labelled radiographs at the operating point frozen in the artifact and leaves in --out:
-metrics.json (each number with a 95 % interval bootstrapped by patient), predictions.csv, audit.csv
-(files set aside), report.html. --split DIR/split.csv --part test scores only the rows that the
-model was tested on. --shift also scores the rows under graded changes: shift.json, shift.csv,
-shift.png.
+Score labelled radiographs with a trained classifier.
 
-With --shift --into-artifact instead of --out it measures the model's own test rows, those of its
-split.csv, under the changes only, puts the three files into the model's folder (replacing older
-ones) and makes its README.md and report.html anew.
+Nothing is fitted to them: decisions are taken at the operating point that the model was saved with.
+The new folder --out holds metrics.json (each number with a 95 % interval, bootstrapped by patient),
+predictions.csv, audit.csv (files that were left out) and report.html. --split and --part choose the
+rows, such as those that the model was tested on. --shift also scores the radiographs under graded
+changes: shift.json, shift.csv and shift.png.
+
+--shift --into-artifact measures the model's own test rows under the changes, puts the three files
+into the model's folder in place of older ones, and writes its README.md and report.html again.
+
+Examples:
+  xray-tf evaluate --model runs/first --data other_hospital --out runs/elsewhere
+  xray-tf evaluate --model runs/first --data chest_xray --split runs/first/split.csv --part test \\
+      --out runs/test
+  xray-tf evaluate --model runs/first --data chest_xray --shift --into-artifact
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
-from xray_tf.commands import add_model_argument, run
-from xray_tf.options import PARTS, DataOptions, EvaluateOptions, ShiftOptions, add_flags, from_flags
+from xray_tf.commands import (
+    OUT_HELP,
+    CommandParser,
+    add_data_argument,
+    add_model_argument,
+    add_part_argument,
+    add_point_argument,
+    run,
+)
+from xray_tf.options import DataOptions, EvaluateOptions, ShiftOptions, add_flags, from_flags
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Parse, score, and print the headline numbers."""
-    parser = argparse.ArgumentParser(
-        prog="python -m xray_tf.evaluate",
-        description="Score labelled radiographs with a trained classifier.",
-    )
+    parser = CommandParser(__doc__)
     add_model_argument(parser)
-    parser.add_argument(
-        "--data", required=True, help="labelled radiographs; a folder with only a test part will do"
-    )
+    add_data_argument(parser, "labelled radiographs, as for train; a test part alone is enough")
     where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--out", metavar="DIR", help="the folder to make; it must not exist")
+    where.add_argument("--out", metavar="DIR", help=OUT_HELP)
     where.add_argument(
         "--into-artifact",
         action="store_true",
         help="with --shift: put the shift card of the model's own test rows into its folder",
     )
-    parser.add_argument(
-        "--operating-point", metavar="NAME", help="a point on the card instead of its default"
-    )
-    parser.add_argument(
-        "--part",
-        choices=PARTS,
-        default="all",
-        help="score only the rows of this part (default: all)",
-    )
+    add_point_argument(parser)
+    add_part_argument(parser)
     groups = (DataOptions, EvaluateOptions, ShiftOptions)
     for group in groups:
         add_flags(parser, group)

@@ -1,49 +1,52 @@
-"""python -m xray_tf.examine --model MODEL --data DIR --out DIR [--split FILE --part test]
+"""xray-tf examine --model MODEL --data DATA (--out DIR | --into-artifact) [options]
 
-Examines a classifier on labelled radiographs: does it need the lungs, and are its heat maps
-faithful to it? Leaves in --out: shortcuts.json and .csv (what survives without lungs, border,
-markers; where maps lie), faithfulness.json, .csv and .npz (deletion, insertion, ROAD, average drop
-against controls; maps while weights are shuffled), pictures, and examination.html. `--parts
-shortcuts` measures one of the three.
+Examine whether a classifier needs the lungs, and whether its heat maps are faithful.
 
-With --into-artifact instead of --out it examines the model's own test rows, those of its split.csv,
-puts figures and diagrams (no radiograph) into the model's folder, replacing older ones, and makes
-its README.md and report.html anew.
+Labelled radiographs are needed. The new folder --out holds shortcuts.json and .csv (which decisions
+survive without lungs, border or markers, and where the heat maps lie), faithfulness.json, .csv and
+.npz (deletion, insertion, ROAD and average drop against controls; heat maps while weights are
+shuffled), plots, and the page examination.html.
+
+--into-artifact examines the model's own test rows, puts numbers and plots (no radiographs) into the
+model's folder in place of older ones, and writes its README.md and report.html again.
+
+Examples:
+  xray-tf examine --model runs/first --data chest_xray --split runs/first/split.csv --part test \\
+      --out runs/examined
+  xray-tf examine --model runs/first --data chest_xray --into-artifact --methods grad_cam,layer_cam
+  xray-tf examine --model runs/first --data chest_xray --out runs/shortcuts --parts shortcuts
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
-from xray_tf.commands import add_model_argument, run
-from xray_tf.options import PARTS, DataOptions, ExamineOptions, add_flags, from_flags
+from xray_tf.commands import (
+    OUT_HELP,
+    CommandParser,
+    add_data_argument,
+    add_model_argument,
+    add_part_argument,
+    add_point_argument,
+    run,
+)
+from xray_tf.options import DataOptions, ExamineOptions, add_flags, from_flags
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Parse, examine, and print what was found."""
-    parser = argparse.ArgumentParser(
-        prog="python -m xray_tf.examine",
-        description="Examine what a classifier looks at, and its heat maps. Research software.",
-    )
+    parser = CommandParser(__doc__)
     add_model_argument(parser)
-    parser.add_argument("--data", required=True, help="labelled radiographs, as in training")
+    add_data_argument(parser, "labelled radiographs, as for train")
     where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--out", metavar="DIR", help="the folder to make; it must not exist")
+    where.add_argument("--out", metavar="DIR", help=OUT_HELP)
     where.add_argument(
         "--into-artifact",
         action="store_true",
         help="put what is found on the model's own test rows into its folder",
     )
-    parser.add_argument(
-        "--operating-point", metavar="NAME", help="a point on the card instead of its default"
-    )
-    parser.add_argument(
-        "--part",
-        choices=PARTS,
-        default="all",
-        help="examine only the rows of this part (default: all)",
-    )
+    add_point_argument(parser)
+    add_part_argument(parser)
     groups = (DataOptions, ExamineOptions)
     for group in groups:
         add_flags(parser, group)

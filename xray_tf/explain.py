@@ -1,25 +1,28 @@
-"""python -m xray_tf.explain --model DIR --out DIR FILES...
+"""xray-tf explain FILES... --out DIR [--model MODEL] [options]
 
-Explains radiographs (files, folders, globs; labelled or not) by heat maps and leaves in --out:
-overlays/ (one PNG a radiograph), maps.npz (the maps, float32), predictions.csv and .jsonl, and
-explanations.html, a self-contained page; a file that cannot be read becomes a row with its error.
+Explain a classifier's decisions by heat maps.
+
+FILES are radiographs, labelled or not: files, folders or globs. The new folder --out holds
+overlays/ (one PNG per radiograph), maps.npz (the heat maps as float32), predictions.csv and .jsonl,
+and explanations.html, one self-contained page. A file that cannot be read becomes a row with its
+error. Research software, not a medical device.
+
+Examples:
+  xray-tf explain scan.jpeg --out runs/heatmaps
+  xray-tf explain chest_xray/test --model runs/first --out runs/heatmaps --method layer_cam
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
-from xray_tf.commands import add_file_arguments, run
+from xray_tf.commands import CommandParser, add_file_arguments, run
 from xray_tf.options import ExplainOptions, add_flags, from_flags
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Parse, explain, and say where the page lies."""
-    parser = argparse.ArgumentParser(
-        prog="python -m xray_tf.explain",
-        description="Explain a classifier's decisions by heat maps. Research software.",
-    )
+    parser = CommandParser(__doc__)
     add_file_arguments(parser)
     add_flags(parser, ExplainOptions)
     given = parser.parse_args(args)

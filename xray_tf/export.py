@@ -1,26 +1,26 @@
-"""python -m xray_tf.export --model DIR
+"""xray-tf export --model MODEL
 
-Adds saved_model/ to an artifact: a TensorFlow SavedModel that answers encoded JPEG or PNG bytes,
-and pixels of any size, and draws their heat maps, without Keras and without xray_tf; with
-parity.json, its largest differences from the Python path.
+Add a TensorFlow SavedModel to a trained classifier's folder.
+
+The new saved_model/ takes encoded JPEG or PNG bytes, or pixels of any size, and returns
+probabilities, decisions and heat maps; it needs neither Keras nor xray_tf. parity.json records the
+largest differences from Python.
+
+Examples:
+  xray-tf export --model runs/first
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
-from xray_tf.commands import run
+from xray_tf.commands import CommandParser, add_model_argument, run
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Parse, export, and say where it lies."""
-    parser = argparse.ArgumentParser(
-        prog="python -m xray_tf.export", description="Add a TensorFlow SavedModel to an artifact."
-    )
-    parser.add_argument(
-        "--model", required=True, metavar="DIR", help="the artifact that train made"
-    )
+    parser = CommandParser(__doc__)
+    add_model_argument(parser)
     given = parser.parse_args(args)
 
     def job() -> None:

@@ -1,42 +1,44 @@
-"""python -m xray_tf.predict FILES... [--model MODEL] [--out DIR]
+"""xray-tf predict FILES... [--model MODEL] [--out DIR] [options]
 
-Predicts radiographs (files, folders, globs; labelled or not) in the order given, with the shipped
-binary classifier unless --model names another, and prints the answers. With --out it leaves
-predictions.csv and predictions.jsonl there, one row a file, and prints the first ones; a file that
-cannot be read becomes a row with its error, and the run goes on. With --report it also leaves
-evidence.html, one page on the first 60 files.
+Predict radiographs: calibrated probabilities and a decision for each.
+
+FILES are radiographs, labelled or not: files, folders or globs. The answers are printed in the
+order given. The new folder --out holds predictions.csv and predictions.jsonl, one row per file; a
+file that cannot be read becomes a row with its error. With --report it also holds evidence.html, a
+page on the first 60 files: heat map, nearest cases, anomaly, and what to distrust. Research
+software, not a medical device.
+
+Examples:
+  xray-tf predict scan.jpeg
+  xray-tf predict scans/ 'more/*.dcm' --model runs/first --out runs/answers
+  xray-tf predict scan.jpeg --out runs/evidence --report --detector normal-chest
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from itertools import islice
 
-from xray_tf.commands import add_file_arguments, run
+from xray_tf.commands import CommandParser, add_file_arguments, run
 
 SHOWN = 10
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Parse, predict, and print all rows, or the first ones where all are written."""
-    parser = argparse.ArgumentParser(
-        prog="python -m xray_tf.predict",
-        description="Predict radiographs. Research software, not a medical device.",
-    )
+    parser = CommandParser(__doc__)
     add_file_arguments(parser, out_required=False)
     parser.add_argument(
         "--batch-size",
         type=int,
         default=64,
         metavar="N",
-        help="radiographs a forward pass (default: 64)",
+        help="radiographs per forward pass (default: 64)",
     )
     parser.add_argument(
         "--report",
         action="store_true",
-        help="also write evidence.html on the "
-        "first 60: heat map, nearest cases, anomaly, what to distrust",
+        help="also write evidence.html on the first 60 radiographs",
     )
     parser.add_argument(
         "--data",
@@ -44,7 +46,9 @@ def main(args: Sequence[str] | None = None) -> int:
         help="with --report: a folder with the training radiographs, for the neighbours' pictures",
     )
     parser.add_argument(
-        "--detector", metavar="DIR", help="with --report: an anomaly detector to ask as well"
+        "--detector",
+        metavar="MODEL",
+        help="with --report: an anomaly detector to ask as well, such as normal-chest",
     )
     given = parser.parse_args(args)
     if given.report and not given.out:

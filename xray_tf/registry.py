@@ -85,3 +85,4 @@ SOURCES: dict[str, str] = {
     "kaggle": "the download through kagglehub: --data kaggle",
 }
 KAGGLE_DATASET = "paultimothymooney/chest-xray-pneumonia"
+DEFAULT_MODEL = "pneumonia-binary"  # the shipped model that answers where none is named

@@ -1,53 +1,52 @@
-"""python -m xray_tf.reproduce --data DIR --out DIR [--preset report|best|quick] [--dry-run]
+"""xray-tf reproduce --data DATA --out DIR [--preset report|best|quick] [--dry-run] [options]
 
-Runs the report's whole study, stage by stage (audit, split, classifiers, nearest neighbours and
-t-SNE, shift bench, anomaly detector, Grad-CAM), and leaves in --out one folder a stage,
-results.json and results.csv (the report's figures, the best published ones and ours), and
-report.html. The same line again goes on where a run was killed and skips what is done; --dry-run
-prints the plan with estimated times.
+Reproduce the course report's whole study, stage by stage.
+
+The stages are audit, split, classifiers, nearest neighbours and t-SNE, shift bench, anomaly
+detector and heat maps. The folder --out holds one folder per stage, results.json and results.csv
+(the report's numbers and the best published ones beside yours), and report.html. Run the same line
+again after an interruption: finished stages are skipped. --dry-run prints the plan with estimated
+times. Research software, not a medical device.
+
+Examples:
+  xray-tf reproduce --data phantom:200 --out runs/demo --preset quick
+  xray-tf reproduce --data chest_xray --out runs/study --preset best --dry-run
+  xray-tf reproduce --data chest_xray --out runs/study --preset best --only train,report
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
-from xray_tf.commands import command_line, run
+from xray_tf.commands import (
+    CommandParser,
+    add_data_argument,
+    add_out_argument,
+    command_line,
+    run,
+)
 from xray_tf.options import DataOptions, ReproduceOptions, add_flags, from_flags
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Parse, run the study, and print its table."""
-    parser = argparse.ArgumentParser(
-        prog="python -m xray_tf.reproduce",
-        description="Reproduce the whole study. Research software, not a medical device.",
-    )
-    parser.add_argument(
-        "--data",
-        required=True,
-        help="folder, CSV manifest, MedMNIST .npz, phantom[:PATIENTS] or kaggle",
-    )
-    parser.add_argument(
-        "--out",
-        required=True,
-        metavar="DIR",
-        help="the study's folder: a new one, or an unfinished one to go on with",
-    )
+    parser = CommandParser(__doc__)
+    add_data_argument(parser)
+    add_out_argument(parser, "the study's folder: a new one, or an unfinished one to go on with")
     parser.add_argument(
         "--only",
         metavar="STAGE,...",
-        help="run only these stages, by name or "
-        "kind (such as train, embed, or report for the page)",
+        help="run only these stages, by name or kind, such as train or embed; report: the page",
     )
     parser.add_argument(
         "--force",
         action="store_true",
-        help="make stages again: those of --only, or else those whose options or data changed",
+        help="run stages again: those of --only, or else those whose options or data changed",
     )
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="print the plan, with times estimated by a short measurement, and do nothing",
+        help="print the plan, with times estimated from a short measurement, and stop",
     )
     for group in (ReproduceOptions, DataOptions):
         add_flags(parser, group)

@@ -11,8 +11,8 @@ import os
 from pathlib import Path
 
 from xray_tf.artifact import CARD, ArtifactError
+from xray_tf.registry import DEFAULT_MODEL as DEFAULT
 
-DEFAULT = "pneumonia-binary"
 _PACKAGE = Path(__file__).resolve().parent
 
 

@@ -1,16 +1,31 @@
-"""python -m xray_tf.train --data DIR --out DIR [--task binary|three-class] ...
+"""xray-tf train --data DATA --out DIR [options]
 
-Trains a classifier on a folder of radiographs (or a CSV manifest, a MedMNIST file, `phantom`,
-`kaggle`) and leaves in DIR: model.keras, card.json, split.csv, predictions.csv, history.csv,
-metrics.json, audit.csv, README.md (model card), report.html.
+Train a classifier of chest radiographs.
+
+The new folder --out holds the model, its card, the split, calibrated predictions, metrics with
+95 % intervals, the training history, what is wrong with the data, a model card and a report:
+model.keras, card.json, split.csv, predictions.csv, metrics.json, history.csv, audit.csv, README.md
+and report.html. Research software, not a medical device.
+
+Examples:
+  xray-tf train --data chest_xray --out runs/first
+  xray-tf train --data chest_xray --out runs/three --task three-class --backbone resnet50
+  xray-tf train --data phantom:60 --out runs/quick --image-size 96 --fine-tune none
+  xray-tf train --data chest_xray --out runs/first --resume
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
-from xray_tf.commands import command_line, run
+from xray_tf.commands import (
+    CommandParser,
+    add_data_argument,
+    add_out_argument,
+    add_training_arguments,
+    command_line,
+    run,
+)
 from xray_tf.options import (
     DataOptions,
     EvaluateOptions,
@@ -23,20 +38,10 @@ from xray_tf.options import (
 
 def main(args: Sequence[str] | None = None) -> int:
     """Parse, train, and say where the result lies."""
-    parser = argparse.ArgumentParser(
-        prog="python -m xray_tf.train",
-        description="Train a classifier. Research software, not a medical device.",
-    )
-    parser.add_argument(
-        "--data",
-        required=True,
-        help="folder, CSV manifest, MedMNIST .npz, phantom[:PATIENTS] or kaggle",
-    )
-    parser.add_argument("--out", required=True, help="the folder to make; it must not exist")
-    parser.add_argument(
-        "--resume", action="store_true", help="go on with an unfinished run of the same options"
-    )
-    parser.add_argument("--tensorboard", metavar="DIR", help="also write TensorBoard events there")
+    parser = CommandParser(__doc__)
+    add_data_argument(parser)
+    add_out_argument(parser)
+    add_training_arguments(parser)
     groups = (DataOptions, ModelOptions, TrainOptions, EvaluateOptions)
     for group in groups:
         add_flags(parser, group)

@@ -105,7 +105,7 @@ def test_data_that_cannot_be_read_are_an_error_line_and_status_2(
 def test_wrong_flags_are_refused_by_the_parser(args, capsys):
     with pytest.raises(SystemExit) as stop:
         main(args)
-    assert stop.value.code == 2 and "usage: python -m xray_tf.audit" in capsys.readouterr().err
+    assert stop.value.code == 2 and "usage: xray-tf audit" in capsys.readouterr().err
 
 
 def test_help_neither_imports_numpy_nor_opencv():

@@ -1,0 +1,38 @@
+"""Every option of every command, with its default, its help and its range; one file per subject."""
+
+from xray_tf.options.classifier import (
+    EvaluateOptions,
+    ModelOptions,
+    ShiftOptions,
+    TrainOptions,
+    is_pretrained,
+    weights_files,
+)
+from xray_tf.options.data import PARTS, DataOptions
+from xray_tf.options.declare import add_flags, from_flags, one_of, option, provenance
+from xray_tf.options.detector import DetectOptions, ScoreOptions
+from xray_tf.options.heatmaps import ExamineOptions, ExplainOptions
+from xray_tf.options.neighbors import EmbedOptions
+from xray_tf.options.study import ReproduceOptions
+
+__all__ = [
+    "PARTS",
+    "DataOptions",
+    "DetectOptions",
+    "EmbedOptions",
+    "EvaluateOptions",
+    "ExamineOptions",
+    "ExplainOptions",
+    "ModelOptions",
+    "ReproduceOptions",
+    "ScoreOptions",
+    "ShiftOptions",
+    "TrainOptions",
+    "add_flags",
+    "from_flags",
+    "is_pretrained",
+    "one_of",
+    "option",
+    "provenance",
+    "weights_files",
+]

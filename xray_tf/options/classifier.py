@@ -1,0 +1,182 @@
+"""Options of training, evaluating and stress-testing a classifier."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from xray_tf.options.declare import Checked, option
+from xray_tf.registry import TASKS
+
+
+@dataclass(frozen=True)
+class ModelOptions(Checked):
+    """Network: backbone, weights and input."""
+
+    backbone: str = option(
+        "efficientnet_lite0",
+        "efficientnet_lite0, resnet18, resnet50, resnet101, or a model in keras.applications",
+        metavar="NAME",
+    )
+    weights: str | None = option(
+        "imagenet",
+        "imagenet, none, or the path of a weights file; several paths, separated by commas, "
+        "are averaged",
+        metavar="WHICH",
+    )
+    image_size: int = option(
+        224, "side of the square that the network sees, in pixels", metavar="PIXELS", least=32
+    )
+    resize: str = option(
+        "crop",
+        "how a radiograph becomes a square; crop hides its aspect ratio",
+        ("crop", "pad", "squash"),
+    )
+    adapter: bool = option(
+        False, "put a learnable convolution between the grey channel and the backbone"
+    )
+    standardize: bool = option(
+        True, "standardise each image to mean 0 and variance 1 inside the graph"
+    )
+    dropout: float = option(0.2, "dropout rate on the embedding", metavar="RATE", least=0, below=1)
+
+
+@dataclass(frozen=True)
+class TrainOptions(Checked):
+    """Training: task, phases, optimiser and augmentation.
+
+    The defaults are the recipe that docs/recipe.md explains.
+    """
+
+    task: str = option("binary", "the classes to tell apart", tuple(TASKS))
+    method: str = option(
+        "warm",
+        "how the last layer is trained first: on stored features (warm), with augmentation (head), "
+        "or not at all (none)",
+        ("warm", "head", "none"),
+    )
+    epochs: int = option(20, "epochs of this first phase", metavar="N", least=1)
+    fine_tune: str = option(
+        "all",
+        "how many backbone stages, from the last one, to train after that: all, none or a number",
+        metavar="STAGES",
+    )
+    fine_tune_epochs: int = option(14, "epochs of fine-tuning", metavar="N", least=1)
+    batch_size: int = option(32, "radiographs per step", metavar="N", least=1)
+    learning_rate: float = option(
+        1e-3, "peak learning rate of the first phase", metavar="RATE", least=0
+    )
+    fine_tune_learning_rate: float = option(
+        4e-4, "peak learning rate of fine-tuning", metavar="RATE", least=0
+    )
+    layer_decay: float = option(
+        0.9,
+        "factor on the learning rate from each stage to the one before it",
+        metavar="FACTOR",
+        least=0,
+    )
+    weight_decay: float = option(0.01, "decoupled weight decay of AdamW", metavar="RATE", least=0)
+    label_smoothing: float = option(
+        0.05,
+        "share of each label that is spread over all classes",
+        metavar="SHARE",
+        least=0,
+        below=1,
+    )
+    class_weight: bool = option(True, "weight classes inversely to their frequency")
+    schedule: str = option(
+        "cosine",
+        "learning rate: warm-up and cosine decay, or reduced when the validation loss stalls",
+        ("cosine", "plateau"),
+    )
+    warmup: float = option(
+        0.1, "share of the steps spent on warm-up", metavar="SHARE", least=0, below=1
+    )
+    augment: str = option(
+        "robust",
+        "strength of augmentation; robust also adds borders, grey rectangles and shrinking",
+        ("none", "light", "strong", "robust"),
+    )
+    mixup: float = option(
+        0.0, "alpha of mixup's beta distribution; 0 switches it off", metavar="ALPHA", least=0
+    )
+    ema: float = option(
+        0.995,
+        "momentum of the moving average of the weights; 0 switches it off",
+        metavar="MOMENTUM",
+        least=0,
+        below=1,
+    )
+    keep: str = option(
+        "last",
+        "the epoch whose weights are saved: the last, or the one with the lowest validation loss",
+        ("best", "last"),
+    )
+    steady_rows: int = option(
+        300,
+        "validation radiographs, put under graded changes, on which the default operating point "
+        "`steady` is fitted; 0: the default is `balanced`, fitted on unchanged radiographs",
+        metavar="N",
+        least=0,
+    )
+    precision: str = option(
+        "auto",
+        "auto times a few steps of float32 and mixed precision, and takes the faster",
+        ("auto", "float32", "mixed_bfloat16", "mixed_float16"),
+    )
+    seed: int = option(
+        0, "seed of the split, weights, order and augmentation", metavar="N", least=0
+    )
+
+
+@dataclass(frozen=True)
+class EvaluateOptions(Checked):
+    """Evaluation: forward passes and confidence intervals."""
+
+    forward_batch_size: int = option(64, "radiographs per forward pass", metavar="N", least=1)
+    bootstrap: int = option(
+        2000, "bootstrap replicates behind each 95 % interval", metavar="N", least=0
+    )
+    bootstrap_seed: int = option(0, "seed of the bootstrap", metavar="N", least=0)
+
+
+@dataclass(frozen=True)
+class ShiftOptions(Checked):
+    """Shift bench: the same radiographs under graded changes."""
+
+    shift: bool = option(
+        False, "also score the radiographs under graded changes (shift.json, shift.csv, shift.png)"
+    )
+    stresses: str = option(
+        "all",
+        "the changes: all, or a list of names and groups (intensity, detail, geometry, additions)",
+        metavar="NAME,...",
+    )
+    shift_rows: int = option(
+        300,
+        "radiographs to change, drawn with the classes as even as possible; 0: all",
+        metavar="N",
+        least=0,
+    )
+    shift_bootstrap: int = option(
+        200, "bootstrap replicates behind each interval of the bench", metavar="N", least=0
+    )
+    shift_seed: int = option(
+        0, "seed of the radiographs drawn, the changes and their bootstrap", metavar="N", least=0
+    )
+
+
+def is_pretrained(weights: str | None) -> bool:
+    """Tell whether a backbone with these `weights` starts from learned ones (its batch
+    normalisation is then frozen); the flag's `none` counts as None.
+    """
+    return weights not in (None, "none")
+
+
+def weights_files(weights: str | None) -> list[str]:
+    """Return the paths that a `weights` option names, one or several separated by commas; an empty
+    list for `imagenet` and random weights.
+    """
+    if weights == "imagenet" or not is_pretrained(weights):
+        return []
+    return [weights] if Path(weights).is_file() else weights.split(",")

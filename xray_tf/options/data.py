@@ -1,0 +1,54 @@
+"""Options of every command that reads a data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xray_tf.options.declare import Checked, option
+
+PARTS = ("all", "train", "val", "test")
+
+
+@dataclass(frozen=True)
+class DataOptions(Checked):
+    """Data: how radiographs are found, divided and cached."""
+
+    source: str = option(
+        "auto",
+        "how to read --data; auto decides by looking at it",
+        ("auto", "kaggle-folder", "csv", "medmnist", "phantom", "kaggle"),
+    )
+    patient_key: str = option(
+        "namespaced",
+        "whether person1 among bacterial and person1 among viral file names are two children "
+        "(namespaced) or one (bare)",
+        ("namespaced", "bare"),
+    )
+    split_by: str = option(
+        "patient",
+        "what is kept on one side of a split; image only for data without patient keys, and every "
+        "report then warns about it",
+        ("patient", "image"),
+    )
+    split: str | None = option(
+        None, "a split.csv of an earlier run; use the same split again", metavar="FILE"
+    )
+    validation: float = option(
+        0.20, "share of the non-test radiographs for validation", metavar="SHARE", least=0, below=1
+    )
+    test: float = option(
+        0.15,
+        "share of the radiographs for testing, if the data has no test part of its own",
+        metavar="SHARE",
+        least=0,
+        below=1,
+    )
+    strict: bool = option(False, "stop at the first unusable file instead of reporting it")
+    cache: str | None = option(
+        None, "where to keep decoded pixels (default: the user's cache folder)", metavar="DIR"
+    )
+    attribution: str | None = option(
+        None,
+        "owner and licence of the radiographs, for the model card; not needed for known data sets",
+        metavar="TEXT",
+    )

@@ -1,0 +1,131 @@
+"""Declare an option once: a field of a frozen dataclass is a flag, its default and a row of the
+card's provenance.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from typing import Any, get_type_hints
+
+from xray_tf.spelling import did_you_mean, meant
+
+
+def option(
+    default: Any,
+    help: str,
+    choices: tuple[str, ...] | None = None,
+    metavar: str | None = None,
+    least: float | None = None,
+    below: float | None = None,
+) -> Any:
+    """Declare one field of an options dataclass.
+
+    Args:
+        default: the value where none is given.
+        help: what `--help` says about it.
+        choices: the values allowed, if they can be listed.
+        metavar: what `--help` shows in place of the value.
+        least: the smallest number allowed.
+        below: numbers must be smaller than this.
+    """
+    return field(
+        default=default,
+        metadata={
+            "help": help,
+            "choices": choices,
+            "metavar": metavar,
+            "least": least,
+            "below": below,
+        },
+    )
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The base of every options dataclass: it refuses values outside the declared choices and
+    ranges, and accepts a choice in another spelling (`gradcam` for `grad_cam`).
+    """
+
+    def __post_init__(self):
+        for item in fields(self):
+            value, choices = getattr(self, item.name), item.metadata["choices"]
+            if choices:
+                value = meant(value, choices) if isinstance(value, str) else value
+                object.__setattr__(self, item.name, value)
+                if value not in choices:
+                    raise ValueError(
+                        f"{item.name} must be one of {choices}. Received: {item.name}={value!r}."
+                        f"{did_you_mean(str(value), choices)}"
+                    )
+            least, below = item.metadata["least"], item.metadata["below"]
+            if least is not None and not (value >= least and (below is None or value < below)):
+                bound = "" if below is None else f" and below {below}"
+                raise ValueError(
+                    f"{item.name} must be at least {least}{bound}. Received: {item.name}={value!r}"
+                )
+
+
+def add_flags(parser: argparse.ArgumentParser, cls: type, only: tuple[str, ...] = ()) -> None:
+    """Give `parser` one flag per field of the options dataclass `cls`, in a group of their own.
+
+    Args:
+        parser: a command's parser.
+        cls: an options dataclass; the first line of its docstring is the title of the group.
+        only: the fields to offer; all of them if empty.
+    """
+    hints = get_type_hints(cls)
+    group = parser.add_argument_group(cls.__doc__.partition("\n")[0].rstrip("."))
+    for item in fields(cls):
+        if not only or item.name in only:
+            _add_flag(group, item, hints[item.name])
+
+
+def _add_flag(group: argparse._ArgumentGroup, item: Field, hint: Any) -> None:
+    flag = "--" + item.name.replace("_", "-")
+    help_text = item.metadata["help"].replace("%", "%%")
+    if hint is bool:
+        help_text += " (on by default)" * item.default
+        group.add_argument(
+            flag, action=argparse.BooleanOptionalAction, default=item.default, help=help_text
+        )
+        return
+    choices, metavar = item.metadata["choices"], item.metadata["metavar"]
+    default = "" if item.default in (None, MISSING) else f" (default: {item.default})"
+    group.add_argument(
+        flag,
+        type=one_of(choices)
+        if choices
+        else next(t for t in (int, float, str) if hint in (t, t | None)),
+        default=item.default,
+        metavar="{" + ",".join(choices) + "}" if choices else metavar,
+        help=help_text + default,
+    )
+
+
+def one_of(choices: tuple[str, ...]) -> Callable[[str], str]:
+    """Return an argparse type that takes one of `choices` in any spelling and suggests the nearest
+    one otherwise.
+    """
+
+    def choice(text: str) -> str:
+        name = meant(text, choices)
+        if name not in choices:
+            raise argparse.ArgumentTypeError(
+                f"invalid choice: {text!r} (choose from {', '.join(choices)})."
+                f"{did_you_mean(text, choices)}"
+            )
+        return name
+
+    return choice
+
+
+def from_flags(namespace: argparse.Namespace, cls: type) -> Any:
+    """Make the options dataclass `cls` from parsed flags."""
+    return cls(**{item.name: getattr(namespace, item.name) for item in fields(cls)})
+
+
+def provenance(*options: Any) -> dict[str, dict[str, Any]]:
+    """Return the value of every option for the card: {dataclass name: {field: value}}."""
+    return {type(o).__name__: asdict(o) for o in options}

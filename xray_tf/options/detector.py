@@ -1,0 +1,129 @@
+"""Options of fitting an anomaly detector and of scoring with one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xray_tf.options.declare import Checked, option
+
+
+@dataclass(frozen=True)
+class DetectOptions(Checked):
+    """Detector: what learns the normal chest, and how often it may raise a false alarm."""
+
+    report_on_pneumonia: bool = option(
+        False,
+        "accept data with pneumonia in it: only normals are learned from and calibrated on, and "
+        "the test part's pneumonia is scored in the report",
+    )
+    all_normal: bool = option(
+        False, "radiographs without a label are normal, as is a folder without class folders"
+    )
+    image_size: int = option(
+        224,
+        "side of the square that is scored, in pixels; a multiple of 16 times --reduce",
+        metavar="PIXELS",
+        least=32,
+    )
+    resize: str = option(
+        "crop",
+        "how a radiograph becomes a square; crop hides its aspect ratio",
+        ("crop", "pad", "squash"),
+    )
+    reduce: int = option(
+        2,
+        "factor by which the square is reduced for the autoencoder",
+        metavar="FACTOR",
+        least=1,
+    )
+    latent: int = option(128, "length of the autoencoder's code", metavar="N", least=2)
+    loss: str = option(
+        "mse",
+        "what the autoencoder minimises; its score is the mean squared error in any case",
+        ("mse", "mae"),
+    )
+    epochs: int = option(60, "epochs of the autoencoder", metavar="N", least=1)
+    batch_size: int = option(32, "radiographs per step", metavar="N", least=1)
+    learning_rate: float = option(2e-3, "peak learning rate", metavar="RATE", least=0)
+    augment: str = option("light", "strength of augmentation", ("none", "light", "strong"))
+    watched: float = option(
+        0.1,
+        "share of the normals, by patient, held out to monitor the autoencoder's training",
+        metavar="SHARE",
+        least=0.01,
+        below=0.9,
+    )
+    components: int = option(
+        32,
+        "whitened principal components of the codes in which density is estimated",
+        metavar="N",
+        least=1,
+    )
+    folds: int = option(
+        5,
+        "folds over patients in which the density's bandwidth is chosen by likelihood",
+        metavar="N",
+        least=2,
+    )
+    detectors: str = option(
+        "default",
+        "detectors on frozen features: a list of names; default: the committee chosen on synthetic "
+        "lesions; none: autoencoder and density alone",
+        metavar="NAME,...",
+    )
+    locate: str = option(
+        "patch_memory",
+        "the patch detector that draws the heat map `features`, without a part in the scores; "
+        "none: no such heat map",
+        metavar="NAME",
+    )
+    backbone: str = option(
+        "efficientnet_lite0", "the frozen backbone of these features", metavar="NAME"
+    )
+    weights: str | None = option(
+        "imagenet",
+        "weights of that backbone: imagenet, none, or the path of a weights file",
+        metavar="WHICH",
+    )
+    budget: float = option(
+        0.05,
+        "share of normal patients that all scores together may call anomalous",
+        metavar="SHARE",
+        least=0.0001,
+        below=0.9,
+    )
+    thresholds: str | None = option(
+        None,
+        "set the thresholds by hand instead; no false-alarm rate is guaranteed then",
+        metavar="NAME=VALUE,...",
+    )
+    examples: bool = option(
+        False,
+        "draw test radiographs with their heat maps into the report; the detector's folder then "
+        "contains radiographs",
+    )
+    seed: int = option(
+        0,
+        "seed of the split, weights, order, folds and the radiograph that represents its patient",
+        metavar="N",
+        least=0,
+    )
+
+
+@dataclass(frozen=True)
+class ScoreOptions(Checked):
+    """Heat maps and page: how scores are shown."""
+
+    maps: bool = option(True, "write a heat map of each radiograph: maps.npz and overlays/")
+    alpha: float = option(
+        0.5, "opacity of the colours over the radiograph, from 0 to 1", metavar="SHARE", least=0
+    )
+    colormap: str = option(
+        "jet", "an OpenCV colour map, such as jet, viridis, inferno, turbo", metavar="NAME"
+    )
+    page_rows: int = option(
+        60,
+        "the most radiographs on the page, the most anomalous first; the folder holds all",
+        metavar="N",
+        least=0,
+    )

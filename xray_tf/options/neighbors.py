@@ -1,0 +1,43 @@
+"""Options of embeddings and nearest neighbours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xray_tf.options.declare import Checked, option
+
+
+@dataclass(frozen=True)
+class EmbedOptions(Checked):
+    """Nearest neighbours: how embeddings are compared, voted on and plotted."""
+
+    neighbors: int = option(
+        0,
+        "how many nearest training radiographs vote; 0: chosen by cross-validation over patients",
+        metavar="K",
+        least=0,
+    )
+    metric: str = option("cosine", "distance between embeddings", ("cosine", "euclidean"))
+    weights: str = option(
+        "distance",
+        "weight of each neighbour's vote: the same, or 1 / distance",
+        ("uniform", "distance"),
+    )
+    space: str = option(
+        "standardised",
+        "embeddings as they are, or each dimension scaled to mean 0 and variance 1",
+        ("raw", "standardised"),
+    )
+    components: int = option(
+        512, "principal components the embeddings are reduced to; 0: none", metavar="N", least=0
+    )
+    perplexity: float = option(30.0, "perplexity of t-SNE", metavar="NUMBER", least=1)
+    map_rows: int = option(
+        6000,
+        "the most radiographs on the t-SNE and PCA plots, test rows first; 0: no plots, no page",
+        metavar="N",
+        least=0,
+    )
+    embed_seed: int = option(
+        0, "seed of the cross-validation folds and of t-SNE", metavar="N", least=0
+    )

@@ -1,0 +1,40 @@
+"""Options of the whole study."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xray_tf.options.declare import Checked, option
+
+
+@dataclass(frozen=True)
+class ReproduceOptions(Checked):
+    """Study: which recipe, and how large."""
+
+    preset: str = option(
+        "report",
+        "report: the course report's recipe; best: the defaults of train and detect; "
+        "quick: a few minutes on phantoms",
+        ("report", "best", "quick"),
+    )
+    backbone: str | None = option(
+        None, "one backbone for every classifier instead of the preset's", metavar="NAME"
+    )
+    weights: str | None = option(
+        None,
+        "imagenet, none, a file, or NAME=VALUE,... for each backbone, instead of the preset's",
+        metavar="WHICH",
+    )
+    rows: int = option(
+        0,
+        "use only this many radiographs, the classes as even as possible; every page then says so "
+        "(0: all)",
+        metavar="N",
+        least=0,
+    )
+    epochs: int = option(
+        0, "epochs of every training phase instead of the preset's", metavar="N", least=0
+    )
+    seed: int = option(
+        0, "seed of the radiographs drawn, the split and the trainings", metavar="N", least=0
+    )
