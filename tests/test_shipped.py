@@ -127,21 +127,6 @@ def test_predict_says_in_one_line_that_no_model_came_along(beside, capsys):
     assert len(error) == 1 and error[0].startswith("error: No model was named")
 
 
-def test_setup_cfg_names_every_room():
-    config = (
-        (REPOSITORY / "setup.cfg")
-        .read_text(encoding="utf-8")
-        .split("packages =\n")[1]
-        .split("package_dir")[0]
-        .split()
-    )
-    rooms = {
-        "xray_tf",
-        *(f"xray_tf.{p.parent.name}" for p in (REPOSITORY / "xray_tf").glob("*/__init__.py")),
-    }
-    assert set(config) == rooms | {"xray_tf._saved_models"}
-
-
 @pytest.fixture(scope="module")
 def source(tmp_path_factory, binary):
     """A source tree whose only model is small, with pieces beside the card's files."""
@@ -151,7 +136,15 @@ def source(tmp_path_factory, binary):
         tree / "xray_tf",
         ignore=shutil.ignore_patterns("__pycache__", "_saved_models"),
     )
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "NOTICE", "LICENSE", "MANIFEST.in"):
+    for name in (
+        "setup.py",
+        "setup.cfg",
+        "pyproject.toml",
+        "README.md",
+        "NOTICE",
+        "LICENSE",
+        "MANIFEST.in",
+    ):
         shutil.copy(REPOSITORY / name, tree)
     model = place(binary, tree / "saved_models")
     for piece in ("saved_model/saved_model.pb", "reference/reference.npz"):
@@ -172,12 +165,18 @@ def build(source, what, out):
     return out / done.stdout.splitlines()[-1]
 
 
-def test_a_wheel_carries_the_models_whole_and_answers_with_them_where_it_is_installed(
+def test_a_wheel_carries_every_room_and_the_models_and_answers_where_it_is_installed(
     source, binary, phantoms, tmp_path
 ):
     with zipfile.ZipFile(build(source, "wheel", tmp_path)) as wheel:
         wheel.extractall(tmp_path / "site")  # what installing a pure wheel does
         names = set(wheel.namelist())
+        scripts = next(n for n in names if n.endswith("/entry_points.txt"))
+        assert "xray-tf = xray_tf.__main__:main" in wheel.read(scripts).decode()
+    package = REPOSITORY / "xray_tf"
+    assert {n for n in names if n.endswith((".py", "py.typed"))} == {
+        p.relative_to(REPOSITORY).as_posix() for p in (*package.rglob("*.py"), package / "py.typed")
+    }
     model = "xray_tf/_saved_models/pneumonia-binary/"
     assert {n.removeprefix(model) for n in names if n.startswith(model)} == {
         *binary.card.files,
@@ -218,6 +217,7 @@ def test_a_source_archive_carries_what_a_wheel_is_built_from(source, tmp_path):
         names = {n.partition("/")[2] for n in archive.getnames()}
     model = "saved_models/pneumonia-binary/"
     assert {
+        "setup.py",
         "setup.cfg",
         "pyproject.toml",
         "LICENSE",
