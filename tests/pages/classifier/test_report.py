@@ -145,7 +145,7 @@ def test_every_text_is_escaped(tmp_path, build, unpainted):
 def test_undecodable_file_names_do_not_break_the_page(folder, unpainted):
     text = (folder / "predictions.csv").read_bytes().replace(b"person", b"person\xff")
     (folder / "predictions.csv").write_bytes(text)
-    render_report(folder, read_card_of(folder)).encode("utf-8")
+    assert b"<html" in render_report(folder, read_card_of(folder)).encode("utf-8")
 
 
 @pytest.mark.parametrize(
