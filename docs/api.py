@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import textwrap
 from pathlib import Path
 
 import xray_tf
@@ -76,7 +77,7 @@ def objects(every_class: dict[str, ast.ClassDef]) -> str:
             and ast.get_docstring(method)
         ]
         sections.append(
-            f"\n### {name}\n\n{line(node)}\n\n| name | what it does |\n| --- | --- |\n"
+            f"\n### {name}\n\n{textwrap.fill(line(node), 100)}\n\n| name | what it does |\n| --- | --- |\n"
             + "".join(rows)
         )
     return OBJECTS_HEAD + "".join(sections)

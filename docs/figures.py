@@ -1,50 +1,118 @@
-"""python docs/figures.py
+"""Write the blocks of README.md and docs/ that come from result files, and say which changed.
 
-Write every figure of README.md, docs/, benchmarks/README.md and saved_models/README.md anew from
-its result file, and say which changed.
+python docs/figures.py
 
-A figure is a number with its source right behind it: `0.972<!-- figure: FILE PATH FORMAT -->`. FILE
-is relative to the repository, PATH the keys to the value (`metrics.auroc.value`, list items by
-number), FORMAT Python's (`.3f`, `,d`, `.0%`). tests/test_honest_numbers.py holds the numbers to the
-files.
+A block stands between `<!-- NAME: written by docs/figures.py -->` and `<!-- end -->`, and one
+function below writes it. Text outside a block tells no measured number.
+tests/test_honest_numbers.py holds both.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+from xray_tf.commands import find_commands, summary
 
 REPOSITORY = Path(__file__).parents[1]
-NUMBER = r"\d{1,3}(?:,\d{3})+|\d+(?:\.\d+)?"
-FIGURE = re.compile(rf"({NUMBER})((?: ?%)?(?:\*\*)?<!-- figure: (\S+) (\S+) (\S+) -->)")
+MODELS = REPOSITORY / "saved_models"
+BLOCK = re.compile(
+    r"(?P<open><!-- (?P<name>\w+): written by docs/figures\.py -->\n).*?(?P<close><!-- end -->)",
+    re.S,
+)
+SHIPPED = {
+    "pneumonia-binary": "",
+    "pneumonia-three-class": " (macro means)",
+    "normal-chest": " (learned from normals only)",
+}
+SHOWN = {
+    "auroc": "AUROC",
+    "accuracy": "accuracy",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+}
+
+
+def read(path: str) -> dict[str, Any]:
+    """Return the contents of a result file of the repository."""
+    return json.loads((REPOSITORY / path).read_text(encoding="utf-8"))
+
+
+def interval(cell: dict[str, float]) -> str:
+    """Write a metric with its interval."""
+    return f"{cell['value']:.3f} [{cell['low']:.3f}, {cell['high']:.3f}]"
+
+
+def models() -> str | None:
+    """Return what the shipped models reached on held-out rows; None in a clone without them."""
+    if not MODELS.exists():
+        return None
+    rows = []
+    for name, note in SHIPPED.items():
+        found = read(f"saved_models/{name}/metrics.json")
+        cells = " | ".join(interval(found["metrics"][key]) for key in SHOWN)
+        rows.append(f"| `{name}`{note} | {found['rows']} | {cells} |")
+    shift = read("saved_models/pneumonia-binary/shift.json")
+    worst = shift["worst"]["specificity"]
+    return "\n".join(
+        (
+            f"| model | rows | {' | '.join(SHOWN.values())} |",
+            "| --- | --- | --- | --- | --- | --- |",
+            *rows,
+            "",
+            f"Under {len(shift['stresses'])} graded changes of the radiographs, the specificity of",
+            f"`pneumonia-binary` is {interval(shift['mean']['specificity'])} on average, and "
+            f"{worst['value']:.3f} under the worst one (`{worst['stress']}`).",
+        )
+    )
+
+
+def patients() -> str:
+    """Return how many of the public radiographs share a child with another one."""
+    found = read("docs/public_data.json")
+    rows = [
+        f"| `{key}` | {keys['patients']:,} | {keys['with_several']:,} | "
+        f"{keys['images_of_those']:,} of {found['files']:,} |"
+        for key, keys in found["patients"].items()
+    ]
+    return "\n".join(
+        (
+            "| patient key | children | with several radiographs | radiographs of these |",
+            "| --- | --- | --- | --- |",
+            *rows,
+        )
+    )
+
+
+def commands() -> str:
+    """Return every command with what it does."""
+    rows = [f"| `xray-tf {name}` | {summary(text)} |" for name, text in find_commands().items()]
+    return "\n".join(("| command | what it does |", "| --- | --- |", *rows))
+
+
+BLOCKS: dict[str, Callable[[], str | None]] = {
+    "models": models,
+    "patients": patients,
+    "commands": commands,
+}
 
 
 def pages() -> list[Path]:
-    """Return the pages that may hold figures."""
-    wanted = [
-        REPOSITORY / "README.md",
-        *sorted((REPOSITORY / "docs").glob("*.md")),
-        *(REPOSITORY / d / "README.md" for d in ("benchmarks", "saved_models")),
-    ]
-    return [p for p in wanted if p.exists()]
-
-
-def figure(file: str, path: str, form: str) -> str | None:
-    """Return a figure as its file has it, per cent sign left out; None where the file is a model's
-    that this clone goes without.
-    """
-    if file.startswith("saved_models/") and not (REPOSITORY / "saved_models").exists():
-        return None
-    value = json.loads((REPOSITORY / file).read_text(encoding="utf-8"))
-    for key in path.split("."):
-        value = value[int(key) if isinstance(value, list) else key]
-    return format(value, form).rstrip("%")
+    """Return the pages that may have blocks."""
+    return [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 
 
 def renewed(text: str) -> str:
-    """Return a page with every figure as its file has it."""
-    return FIGURE.sub(lambda m: (figure(*m.groups()[2:]) or m[1]) + m[2], text)
+    """Return a page with every block as the result files have it."""
+
+    def block(match: re.Match) -> str:
+        content = BLOCKS[match["name"]]()
+        return match[0] if content is None else f"{match['open']}{content}\n{match['close']}"
+
+    return BLOCK.sub(block, text)
 
 
 def main() -> None:

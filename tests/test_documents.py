@@ -1,5 +1,5 @@
-"""The documents are true: command lines of README, docs and --help are accepted, Python examples run,
-every public name is listed, the notebooks run.
+"""The documents are true: command lines in README, docs and --help are accepted, Python examples
+and notebooks run, and every public name is listed.
 """
 
 import importlib
@@ -183,3 +183,13 @@ def test_notebooks_run_and_are_stored_with_their_outputs(path, tmp_path, monkeyp
         kernel_name="python3",
         resources={"metadata": {"path": os.fspath(tmp_path)}},
     ).execute()
+
+
+@pytest.mark.parametrize(
+    "text", [README, *DOCS.values()], ids=["README.md", *(p.name for p in DOCS)]
+)
+def test_no_line_of_prose_or_code_is_longer_than_100_columns(text):
+    long = [
+        line for line in text.splitlines() if len(line) > 100 and not line.startswith(("|", "!["))
+    ]
+    assert long == []
