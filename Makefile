@@ -18,27 +18,29 @@ $(VENV)/installed-test: $(VENV)/installed
 	touch $@
 
 demo: $(VENV)/installed
-	@echo "== The whole study, small, on synthetic chest radiographs: no patient is behind them, and the figures say nothing about real ones"
-	$(BIN)/python -m xray_tf.reproduce --data phantom:200 --out $(DEMO) --preset quick
-	@echo "== Read $(DEMO)/report.html. The same with real radiographs: python -m xray_tf.reproduce --data DIR --out DIR --preset best"
+	@echo "== The whole study, small, on synthetic chest radiographs; its numbers say nothing about real ones"
+	$(BIN)/xray-tf reproduce --data phantom:200 --out $(DEMO) --preset quick
+	@echo "== Read $(DEMO)/report.html. With real radiographs: xray-tf reproduce --data DATA --out DIR --preset best"
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
-# The shipped models again, from the public training part: make models DATA=path/to/chest_xray (hours on two cores). Nothing in saved_models/ is touched.
-# FIRST_EPOCHS=1 EPOCHS=1 tries every line on all radiographs, and makes poor models.
+# Train the shipped models again, from the public training part: make models DATA=path/to/chest_xray
+# (hours on two cores). saved_models/ is left alone. FIRST_EPOCHS=1 EPOCHS=1 tries every line on all
+# radiographs and makes poor models.
 DATA ?= ../shared/data/chest_xray
 MADE := runs/models
 FIRST_EPOCHS ?= 10
 EPOCHS ?= 14
 models: $(VENV)/installed
-	$(BIN)/python -m xray_tf.train --data $(DATA) --out $(MADE)/three-class-first --task three-class --resize squash --augment strong --fine-tune-epochs $(FIRST_EPOCHS) \
+	$(BIN)/xray-tf train --data $(DATA) --out $(MADE)/three-class-first --task three-class --resize squash --augment strong --fine-tune-epochs $(FIRST_EPOCHS) \
 		--fine-tune-learning-rate 5e-4 --ema 0.99 --precision float32
-	$(BIN)/python -m xray_tf.train --data $(DATA) --out $(MADE)/pneumonia-three-class --task three-class --resize squash --test 0 --validation 0.15 \
+	$(BIN)/xray-tf train --data $(DATA) --out $(MADE)/pneumonia-three-class --task three-class --resize squash --test 0 --validation 0.15 \
 		--weights $(MADE)/three-class-first/model.keras --fine-tune-epochs $(EPOCHS) --precision float32
-	$(BIN)/python -m xray_tf.train --data $(DATA) --out $(MADE)/pneumonia-binary --resize squash --weights $(MADE)/pneumonia-three-class/model.keras \
+	$(BIN)/xray-tf train --data $(DATA) --out $(MADE)/pneumonia-binary --resize squash --weights $(MADE)/pneumonia-three-class/model.keras \
 		--split $(MADE)/pneumonia-three-class/split.csv --fine-tune none
-	$(BIN)/python -m xray_tf.detect fit --data $(DATA) --out $(MADE)/normal-chest --resize squash --report-on-pneumonia --locate patch_gaussian
+	$(BIN)/xray-tf detect fit --data $(DATA) --out $(MADE)/normal-chest --resize squash --report-on-pneumonia --locate patch_gaussian
