@@ -7,7 +7,7 @@ DEMO := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 .PHONY: demo test lint install models
 
 install: $(VENV)/installed
-$(VENV)/installed: setup.cfg pyproject.toml
+$(VENV)/installed: setup.py setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[offline]'
