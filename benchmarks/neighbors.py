@@ -137,7 +137,7 @@ def decided_by_rules(
     from xray_tf.registry import TASKS
     from xray_tf.stats.metrics import epoch_scores
     from xray_tf.stats.neighbors import NearestCases, Recipe, kin_groups
-    from xray_tf.stats.operating_points import decide, fit_operating_points
+    from xray_tf.stats.operating_points import fit_operating_points
 
     labels, part = np.array(records.class_indices(task)), np.array([r.split for r in records])
     train, val, test = (
@@ -153,8 +153,8 @@ def decided_by_rules(
     }
     frequency = np.bincount(labels[train], minlength=len(names)) / len(train)
 
-    def fitted(p: np.ndarray, y: np.ndarray) -> dict:
-        return fit_operating_points(p, y, ["val"] * len(y), names)["balanced"]
+    def decided(new: np.ndarray, p: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return fit_operating_points(p, y, ["val"] * len(y), names)["balanced"].decide(new)
 
     def balanced(p: np.ndarray) -> np.ndarray:
         weighed = p / frequency
@@ -171,16 +171,14 @@ def decided_by_rules(
     answers = {
         "most votes": votes["test"].argmax(axis=1),
         "most votes, each class weighing the same": balanced(votes["test"]).argmax(axis=1),
-        "operating point of the validation rows": decide(
-            votes["test"], fitted(votes["val"], labels[val])
+        "operating point of the validation rows": decided(votes["test"], votes["val"], labels[val]),
+        "operating point of the training rows, own patients left out": decided(
+            votes["test"], votes["train"], labels[train]
         ),
-        "operating point of the training rows, own patients left out": decide(
-            votes["test"], fitted(votes["train"], labels[train])
-        ),
-        "operating point of both": decide(votes["test"], fitted(both, y_both)),
+        "operating point of both": decided(votes["test"], both, y_both),
         f"the class whose {k_of_class} nearest are nearer": near["test"].argmax(axis=1),
-        "the same, operating point of the validation rows": decide(
-            near["test"], fitted(near["val"], labels[val])
+        "the same, operating point of the validation rows": decided(
+            near["test"], near["val"], labels[val]
         ),
     }
     y = labels[test]

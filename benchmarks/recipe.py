@@ -164,7 +164,7 @@ def one(given: argparse.Namespace) -> None:
         val = json.loads(
             json.dumps(
                 {
-                    n: {k: p[k] for k in ("threshold", "sensitivity", "specificity")}
+                    n: {k: getattr(p, k) for k in ("threshold", "sensitivity", "specificity")}
                     for n, p in held.items()
                 }
             )
@@ -245,7 +245,7 @@ def flipped(model, data: str, options: DataOptions) -> dict[str, float]:
     labels = {part: corpus.labels[rows] for part, rows in parts.items()}
     threshold = fit_operating_points(
         probability["val"], labels["val"], ["val"] * len(labels["val"]), ("normal", "pneumonia")
-    )["balanced"]["threshold"]
+    )["balanced"].threshold
     numbers = _numbers(labels["test"], probability["test"][:, 1], threshold)
     return dict(zip(METRICS, numbers.tolist(), strict=True))
 
@@ -532,8 +532,8 @@ def _policies(runs: list[dict]) -> dict[str, list[np.ndarray]]:
         for policy, threshold in (
             ("balanced", one_run["val"]["balanced"]["threshold"]),
             ("one half", 0.5),
-            ("best under changes", best["threshold"]),
-            ("steady", point["threshold"]),
+            ("best under changes", best.threshold),
+            ("steady", point.threshold),
         ):
             found[policy].append(_numbers(label, probability, threshold))
     return found

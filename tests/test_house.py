@@ -16,6 +16,7 @@ FLOOR = {
     "registry": 0,
     "spelling": 0,
     "progress": 0,
+    "operating_point": 0.7,
     "options": 0.5,
     "artifact": 1,
     "shipped": 1.2,

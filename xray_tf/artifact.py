@@ -14,9 +14,11 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
+
+from xray_tf.operating_point import DetectorPoint, OperatingPoint
 
 FORMAT_VERSION = 1
 KINDS = ("classifier", "detector")
@@ -42,9 +44,8 @@ class Card:
         preprocessing: `image_size`, `resize`, `decoding` (rule number) and `decoding_rule` (the
             rule in words).
         temperature: logits are divided by it before they become calibrated probabilities.
-        operating_points: name -> {`criterion`, and `threshold` (binary, on the calibrated
-            probability of the last class) or `offsets` (one a class, added to the log probability
-            before the argmax)}.
+        operating_points: name -> how it decides: an `OperatingPoint` on calibrated probabilities,
+            or a `DetectorPoint` on raw scores.
         default_operating_point: the one used when none is named.
         metrics: headline numbers, name -> {`value`, `low`, `high`}, on `metrics_split` rows.
         split_by: `patient` or `image`.
@@ -59,7 +60,7 @@ class Card:
     class_names: tuple[str, ...] = ()
     preprocessing: dict[str, Any] = field(default_factory=dict)
     temperature: float = 1.0
-    operating_points: dict[str, dict[str, Any]] = field(default_factory=dict)
+    operating_points: dict[str, OperatingPoint | DetectorPoint] = field(default_factory=dict)
     default_operating_point: str = ""
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     metrics_split: str = "test"
@@ -68,6 +69,38 @@ class Card:
     files: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     format_version: int = FORMAT_VERSION
+
+    def point(self, name: str | None = None) -> OperatingPoint | DetectorPoint:
+        """Return the operating point of a name; the default one where none is given.
+
+        Raises:
+            ValueError: there is none of that name.
+        """
+        name = name or self.default_operating_point
+        if name not in self.operating_points:
+            raise ValueError(
+                f"{self.name} has the operating points {sorted(self.operating_points)}. "
+                f"Received: {name!r}"
+            )
+        return self.operating_points[name]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `card.json` holds."""
+        points = {name: point.to_dict() for name, point in self.operating_points.items()}
+        return {f.name: getattr(self, f.name) for f in fields(self)} | {"operating_points": points}
+
+    @classmethod
+    def from_dict(cls, raw: dict[str, Any]) -> Card:
+        """Make a card of what `card.json` holds.
+
+        Raises:
+            ValueError: an operating point that is none.
+        """
+        kind = DetectorPoint if raw["kind"] == "detector" else OperatingPoint
+        points = raw.get("operating_points", {})
+        lists = {name: tuple(raw.get(name, ())) for name in ("class_names", "notes")}
+        points = {name: kind.from_dict(name, point) for name, point in points.items()}
+        return cls(**{**raw, **lists, "operating_points": points})
 
 
 @contextmanager
@@ -145,15 +178,18 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     os.replace(draft, path)
 
 
+def write_json(path: str | os.PathLike, value: Any, **how: Any) -> None:
+    """Write a value as JSON that a person can read; `how` as `json.dumps` takes it."""
+    write_text(path, json.dumps(value, indent=1, allow_nan=False, **how) + "\n")
+
+
 def seal(folder: str | os.PathLike, card: Card) -> Card:
     """Write `card.json` into a draft folder, with the sha256 of every file beside it (pieces have
     their own), and return the completed card.
     """
     folder = Path(folder)
-    card = Card(**{**_shallow(card), "files": _checksums(folder)})
-    write_text(
-        folder / CARD, json.dumps(asdict(card), indent=1, sort_keys=True, allow_nan=False) + "\n"
-    )
+    card = replace(card, files=_checksums(folder))
+    write_json(folder / CARD, card.to_dict(), sort_keys=True)
     return card
 
 
@@ -165,10 +201,7 @@ def new_piece(folder: str | os.PathLike, piece: str) -> Iterator[Path]:
     read_card(folder)
     with new_folder(Path(folder) / piece) as draft:
         yield draft
-        write_text(
-            draft / MANIFEST,
-            json.dumps({"files": _checksums(draft)}, indent=1, sort_keys=True) + "\n",
-        )
+        write_json(draft / MANIFEST, {"files": _checksums(draft)}, sort_keys=True)
 
 
 def read_card(folder: str | os.PathLike, kind: str | None = None) -> Card:
@@ -211,13 +244,13 @@ def read_card(folder: str | os.PathLike, kind: str | None = None) -> Card:
             f"{path} does not describe an artifact: unknown fields "
             f"{sorted(unknown)}, missing fields {sorted(missing)}."
         )
-    card = Card(
-        **{
-            **raw,
-            "class_names": tuple(raw.get("class_names", ())),
-            "notes": tuple(raw.get("notes", ())),
-        }
-    )
+    try:
+        card = Card.from_dict(raw)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ArtifactError(
+            f"{path} does not describe an artifact: {error}. The folder is damaged; copy or make "
+            "it again."
+        ) from error
     if card.kind not in KINDS or kind not in (None, card.kind):
         wanted = (
             f"a {kind}, such as `python -m xray_tf.{_MAKERS[kind]}` makes"
@@ -265,10 +298,6 @@ def _checksums(folder: Path) -> dict[str, str]:
         and not any(p.is_relative_to(q) for q in pieces)
     )
     return {p.relative_to(folder).as_posix(): sha256_of(p) for p in paths}
-
-
-def _shallow(card: Card) -> dict[str, Any]:
-    return {f.name: getattr(card, f.name) for f in fields(Card)}
 
 
 def _umask() -> int:

@@ -59,7 +59,6 @@ def main(args: Sequence[str] | None = None) -> int:
     def job() -> int:
         from xray_tf.jobs.classifier.predict_files import predict_files
         from xray_tf.models.load import load
-        from xray_tf.stats.operating_points import resolve
 
         left = SHOWN if given.out else None  # None: all
 
@@ -75,11 +74,7 @@ def main(args: Sequence[str] | None = None) -> int:
             left = None if left is None else max(0, left - len(batch))
 
         classifier = load(given.model)
-        point, _ = resolve(
-            classifier.card.operating_points,
-            given.operating_point,
-            classifier.card.default_operating_point,
-        )
+        point = classifier.card.point(given.operating_point).name
         reader = None
         if given.report:
             from xray_tf.models.reader import PAGE, Reader, write_evidence

@@ -12,13 +12,12 @@ import pytest
 from xray_tf.data.embeddings import read_embeddings
 from xray_tf.data.scores import Scores
 from xray_tf.jobs.neighbors.embed_radiographs import embed_radiographs
-from xray_tf.models.caveats import caveats_of, differ, edge_share, logit_to_flip, looks_inverted
+from xray_tf.models.caveats import caveats_of, differ, edge_share, looks_inverted
 from xray_tf.models.load import load
 from xray_tf.models.queries import read_query
-from xray_tf.models.reader import Reader, called_from, write_evidence
+from xray_tf.models.reader import Reader, write_evidence
 from xray_tf.options import DataOptions, EmbedOptions, EvaluateOptions
 from xray_tf.pages.evidence.page import Anomaly
-from xray_tf.stats.operating_points import decide
 
 
 @pytest.fixture(scope="module")
@@ -196,39 +195,6 @@ def test_arguments_that_do_not_fit_are_refused(binary, remembered, more, error, 
 def test_a_folder_is_not_one_radiograph(binary, phantoms):
     with pytest.raises(ValueError, match="names .* files"):
         binary.read(phantoms)
-
-
-@pytest.mark.parametrize(
-    "point",
-    [
-        {"threshold": 0.2},
-        {"threshold": 0.9},
-        {"offsets": [0.3, -0.5, 0.2]},
-        {"offsets": [0.0, 0.0, 0.0]},
-    ],
-)
-def test_called_from_is_where_the_decision_changes(point):
-    rng = np.random.default_rng(0)
-    for p in rng.dirichlet(np.ones(2 if "threshold" in point else 3), 20):
-        for k, limit in enumerate(called_from(p, point)):
-            others = p / (1 - p[k])
-            for nudge, called in ((1e-6, True), (-1e-6, False)):
-                moved = others * (1 - limit - nudge)
-                moved[k] = limit + nudge
-                assert (decide(moved[None], point)[0] == k) == called
-    assert called_from((0.4, 0.6), {"threshold": 0.2})[1] == pytest.approx(0.2)
-    assert called_from((0.0, 1.0), {"threshold": 0.2})[1] == pytest.approx(0.2)
-
-
-@pytest.mark.parametrize("point", [{"threshold": 0.2}, {"offsets": [0.3, -0.5, 0.2]}])
-def test_the_logit_to_flip_flips(point):
-    for p in np.random.default_rng(1).dirichlet(np.ones(2 if "threshold" in point else 3), 20):
-        decided, needed = decide(p[None], point)[0], logit_to_flip(p, point)
-        for factor, flips in ((0.999, False), (1.001, True)):
-            log_p = np.log(p)
-            log_p[decided] -= factor * needed
-            moved = np.exp(log_p) / np.exp(log_p).sum()
-            assert (decide(moved[None], point)[0] != decided) == flips
 
 
 def test_edge_share_of_an_even_map_is_the_edges_area():

@@ -11,7 +11,7 @@ from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Finding, Findings
 from xray_tf.registry import TASKS
 from xray_tf.stats.metrics import score
-from xray_tf.stats.operating_points import calibrated_probabilities, decide, fit_operating_points
+from xray_tf.stats.operating_points import calibrated_probabilities, fit_operating_points
 
 SUBTYPE = {"bacterial": "bacterial", "viral": "viral"}
 
@@ -31,7 +31,7 @@ def made_up_predictions(
         names,
         [path.format(label=names[k], i=i) for i, k in enumerate(y)],
         p,
-        decide(p, points["balanced"]),
+        points["balanced"].decide(p),
         [f"p{i // 2}" for i in range(n)],
         splits,
         y,

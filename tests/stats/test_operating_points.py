@@ -1,5 +1,5 @@
-"""Temperature and operating points are the optimum a slow search finds, from validation rows only,
-and are applied in one place.
+"""Temperature and operating points are the optimum a slow search finds, from validation rows
+only.
 """
 
 import json
@@ -10,11 +10,9 @@ import pytest
 from xray_tf.stats.operating_points import (
     PLATEAU,
     calibrated_probabilities,
-    decide,
     fit_operating_points,
     fit_steady_point,
     fit_temperature,
-    resolve,
 )
 
 BINARY = ("normal", "pneumonia")
@@ -98,16 +96,16 @@ def test_thresholds_by_hand():
     p = binary([0.1, 0.2, 0.3, 0.6, 0.7, 0.9])
     points = fit_operating_points(p, np.array([0, 0, 1, 0, 1, 1]), ["val"] * 6, BINARY)
     # J = 2/3 both between 0.2 and 0.3 and between 0.6 and 0.7; equally wide, so the lower wins.
-    assert points["balanced"]["threshold"] == pytest.approx(0.25)
-    assert (points["balanced"]["sensitivity"], points["balanced"]["specificity"]) == pytest.approx(
+    assert points["balanced"].threshold == pytest.approx(0.25)
+    assert (points["balanced"].sensitivity, points["balanced"].specificity) == pytest.approx(
         (1.0, 2 / 3)
     )
-    assert points["sensitivity_95"]["threshold"] == pytest.approx(0.25)
+    assert points["sensitivity_95"].threshold == pytest.approx(0.25)
     wider = fit_operating_points(
         binary([0.1, 0.2, 0.3, 0.6, 0.8, 0.9]), np.array([0, 0, 1, 0, 1, 1]), ["val"] * 6, BINARY
     )
-    assert wider["balanced"]["threshold"] == pytest.approx(0.7)
-    json.dumps(points, allow_nan=False)
+    assert wider["balanced"].threshold == pytest.approx(0.7)
+    json.dumps([p.to_dict() for p in points.values()], allow_nan=False)
 
 
 @pytest.mark.parametrize("seed, digits", [(0, 15), (1, 2), (2, 1), (3, 1)])
@@ -121,11 +119,11 @@ def test_thresholds_equal_a_brute_force_search(seed, digits):
     at = {t: ((p[y == 1] >= t).mean(), (p[y == 0] < t).mean()) for t in candidates}
     best = max(a + b for a, b in at.values())
     for point in points.values():
-        decided = decide(binary(p), point)
-        assert point["sensitivity"] == pytest.approx((decided[y == 1] == 1).mean())
-        assert point["specificity"] == pytest.approx((decided[y == 0] == 0).mean())
-    assert sum(points["balanced"][k] for k in ("sensitivity", "specificity")) == pytest.approx(best)
-    assert points["sensitivity_95"]["specificity"] == pytest.approx(
+        decided = point.decide(binary(p))
+        assert point.sensitivity == pytest.approx((decided[y == 1] == 1).mean())
+        assert point.specificity == pytest.approx((decided[y == 0] == 0).mean())
+    assert points["balanced"].sensitivity + points["balanced"].specificity == pytest.approx(best)
+    assert points["sensitivity_95"].specificity == pytest.approx(
         max(b for a, b in at.values() if a >= 0.95)
     )
 
@@ -143,12 +141,12 @@ def test_thresholds_equal_a_brute_force_search(seed, digits):
 def test_what_the_point_says_is_what_deciding_gives_even_at_the_edges(p, y):
     y = np.array(y)
     for point in fit_operating_points(binary(p), y, ["val"] * 4, BINARY).values():
-        decided = decide(binary(p), point)
+        decided = point.decide(binary(p))
         assert ((decided[y == 1] == 1).mean(), (decided[y == 0] == 0).mean()) == (
-            point["sensitivity"],
-            point["specificity"],
+            point.sensitivity,
+            point.specificity,
         )
-        assert point["sensitivity"] >= 0.95 or "J" in point["criterion"]
+        assert point.sensitivity >= 0.95 or "J" in point.criterion
 
 
 def three_class(n, seed, prior, shift):
@@ -169,25 +167,25 @@ def test_offsets_come_close_to_the_best_of_a_dense_grid_and_hold_on_new_rows():
     best = max(
         macro_recall(np.argmax(np.log(p) + [0, a, b], axis=1), y) for a in grid for b in grid
     )
-    assert points["balanced"]["balanced_accuracy"] >= best - 0.015
-    assert points["balanced"]["balanced_accuracy"] == pytest.approx(
-        macro_recall(decide(p, points["balanced"]), y)
+    assert points["balanced"].balanced_accuracy >= best - 0.015
+    assert points["balanced"].balanced_accuracy == pytest.approx(
+        macro_recall(points["balanced"].decide(p), y)
     )
-    assert sum(points["balanced"]["offsets"]) == pytest.approx(0, abs=1e-5)
+    assert sum(points["balanced"].offsets) == pytest.approx(0, abs=1e-5)
     new_p, new_y = three_class(4000, 1, prior, shift)
     assert (
-        macro_recall(decide(new_p, points["balanced"]), new_y)
-        > macro_recall(decide(new_p, points["argmax"]), new_y) + 0.05
+        macro_recall(points["balanced"].decide(new_p), new_y)
+        > macro_recall(points["argmax"].decide(new_p), new_y) + 0.05
     )
     assert points == fit_operating_points(p, y, ["val"] * 900, THREE)
-    json.dumps(points, allow_nan=False)
+    json.dumps([p.to_dict() for p in points.values()], allow_nan=False)
 
 
 def test_offsets_stay_zero_where_they_gain_nothing():
     p = np.eye(3)[np.arange(30) % 3] * 0.94 + 0.02
     points = fit_operating_points(p, np.arange(30) % 3, ["val"] * 30, THREE)
-    assert points["balanced"]["offsets"] == [0, 0, 0]
-    assert points["argmax"]["balanced_accuracy"] == 1
+    assert points["balanced"].offsets == (0, 0, 0)
+    assert points["argmax"].balanced_accuracy == 1
 
 
 @pytest.mark.parametrize(
@@ -215,45 +213,6 @@ def test_fitting_refuses(change, message):
         fit_operating_points(**{**good, **change})
 
 
-def test_deciding_applies_threshold_offsets_and_skips_unread_rows():
-    p = np.vstack([binary([0.3, 0.7, 0.5]), [[np.nan, np.nan]]])
-    assert decide(p, {"threshold": 0.5}).tolist() == [0, 1, 1, -1]
-    assert decide(p, {"offsets": [0.0, 1.0]}).tolist() == [1, 1, 1, -1]
-    assert decide(np.array([[0.0, 1.0, 0.0]]), {"offsets": [9, 0, 0]}).tolist() == [1]
-    assert decide(p, {"threshold": 0.5}).dtype == np.int64
-
-
-@pytest.mark.parametrize(
-    "p, point, message",
-    [
-        (np.full((1, 3), 1 / 3), {"threshold": 0.5}, "between two classes"),
-        (np.full((1, 3), 1 / 3), {"offsets": [0, 0]}, "one a class, 3"),
-        (np.full((1, 2), 0.5), {}, "either `threshold` or `offsets`"),
-        (
-            np.full((1, 2), 0.5),
-            {"threshold": 0.5, "offsets": [0, 0]},
-            "either `threshold` or `offsets`",
-        ),
-        (np.full(2, 0.5), {"threshold": 0.5}, r"\(N, K\) with K >= 2"),
-    ],
-)
-def test_deciding_refuses(p, point, message):
-    with pytest.raises(ValueError, match=message):
-        decide(p, point)
-
-
-def test_resolving_takes_the_default_and_names_what_there_is():
-    points = {"balanced": {"threshold": 0.4}, "sensitivity_95": {"threshold": 0.2}}
-    assert resolve(points) == ("balanced", {"threshold": 0.4})
-    assert (
-        resolve(points, "sensitivity_95")
-        == resolve(points, None, "sensitivity_95")
-        == ("sensitivity_95", {"threshold": 0.2})
-    )
-    with pytest.raises(ValueError, match=r"\['balanced', 'sensitivity_95'\]. Received: 'best'"):
-        resolve(points, "best")
-
-
 def test_the_steady_point_is_the_threshold_nearest_to_one_half_near_the_best_mean_over_changes():
     rng = np.random.default_rng(4)
     labels = rng.integers(0, 2, 300)
@@ -268,27 +227,23 @@ def test_the_steady_point_is_the_threshold_nearest_to_one_half_near_the_best_mea
 
     every = np.unique(probabilities[..., 1])
     best = max(reached(t) for t in every)
-    assert point["conditions"] == 5 and point["rows"] == 300
+    assert point.conditions == 5 and point.rows == 300
     near = every[[reached(t) >= best - PLATEAU for t in every]]
     # something is given away here, and no more than said
-    assert best - PLATEAU <= reached(point["threshold"]) < best
-    assert abs(point["threshold"] - 0.5) <= np.abs(near - 0.5).min() and (
+    assert best - PLATEAU <= reached(point.threshold) < best
+    assert abs(point.threshold - 0.5) <= np.abs(near - 0.5).min() and (
         near.min() > 0.5 or near.max() < 0.5
     )
-    assert point["sensitivity"] + point["specificity"] - 1 == pytest.approx(
-        reached(point["threshold"])
-    )
-    assert reached(point["threshold"]) > reached(
-        fit_operating_points(probabilities[0], labels, ["val"] * 300, BINARY)["balanced"][
-            "threshold"
-        ]
+    assert point.sensitivity + point.specificity - 1 == pytest.approx(reached(point.threshold))
+    assert reached(point.threshold) > reached(
+        fit_operating_points(probabilities[0], labels, ["val"] * 300, BINARY)["balanced"].threshold
     )
 
 
 def test_three_classes_have_a_steady_point_too_and_foreign_rows_are_refused():
     rng = np.random.default_rng(5)
     probabilities, labels = rng.dirichlet(np.ones(3), (4, 30)), np.arange(30) % 3
-    assert len(fit_steady_point(probabilities, labels, ["val"] * 30, THREE)["offsets"]) == 3
+    assert len(fit_steady_point(probabilities, labels, ["val"] * 30, THREE).offsets) == 3
     with pytest.raises(ValueError, match="validation rows only"):
         fit_steady_point(probabilities, labels, ["val"] * 29 + ["test"], THREE)
     with pytest.raises(ValueError, match=r"\(C, N, K\)"):

@@ -5,13 +5,13 @@ sentence a reader can check.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
 from xray_tf.artifact import Card
 from xray_tf.data.predictions import Prediction
 from xray_tf.models.queries import Query
+from xray_tf.operating_point import OperatingPoint
 from xray_tf.pages.evidence.page import Anomaly, Caveat, Neighbors
 
 UNUSUAL = 95  # percentile of the neighbour distance among training radiographs' own
@@ -36,7 +36,7 @@ def caveats_of(
     card: Card,
     query: Query,
     prediction: Prediction,
-    point: dict[str, Any],
+    point: OperatingPoint,
     heat: np.ndarray,
     near: Neighbors | None,
     anomaly: Anomaly | None,
@@ -63,8 +63,8 @@ def caveats_of(
     return tuple(sorted(found, key=lambda c: not c.serious))
 
 
-def _doubts(card: Card, prediction: Prediction, point: dict[str, Any]) -> Iterator[Caveat]:
-    change = logit_to_flip(np.array(prediction.probabilities), point)
+def _doubts(card: Card, prediction: Prediction, point: OperatingPoint) -> Iterator[Caveat]:
+    change = point.margin(prediction.probabilities)
     if change < CLOSE:
         yield Caveat(
             "close call",
@@ -79,18 +79,6 @@ def _doubts(card: Card, prediction: Prediction, point: dict[str, Any]) -> Iterat
             "trained on; its figures are too good.",
             True,
         )
-
-
-def logit_to_flip(probabilities: np.ndarray, point: dict[str, Any]) -> float:
-    """Return how far the log odds of the class decided against the next one lie from the operating
-    point, >= 0.
-    """
-    log_p = np.log(np.maximum(probabilities, 1e-12))
-    if "threshold" in point:
-        t = min(max(point["threshold"], 1e-12), 1 - 1e-12)
-        return float(abs(log_p[1] - log_p[0] - np.log(t / (1 - t))))
-    first, second = np.sort(log_p + np.asarray(point["offsets"], float))[::-1][:2]
-    return float(first - second)
 
 
 def _of_the_map(heat: np.ndarray) -> Iterator[Caveat]:

@@ -18,8 +18,8 @@ from xray_tf.data.pixels.reading import stream_pixels
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Record, Records
 from xray_tf.data.sources.files import list_files
+from xray_tf.models.decided import predictions_of
 from xray_tf.models.queries import array_batches, check_batch_size
-from xray_tf.stats.decided import predictions_of
 
 if TYPE_CHECKING:
     from xray_tf.models.finder import NearestCaseFinder

@@ -14,7 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from xray_tf.artifact import ArtifactError, Card
+from xray_tf.artifact import Card
 from xray_tf.data.chest.lung_atlas import LungAtlas
 from xray_tf.data.pixels.reading import stream_pixels
 from xray_tf.data.records import Record, Records
@@ -285,9 +285,7 @@ class Detector:
         return scores_of(rule, records, values, errors), pixels
 
     def __repr__(self) -> str:
-        bounds = ", ".join(
-            f"{n} {t:.4g}" for n, t in zip(self.rule.names, self.rule.thresholds, strict=True)
-        )
+        bounds = ", ".join(f"{n} {t:.4g}" for n, t in self.rule.bounds().items())
         return f"Detector({self.card.name!r}, thresholds {bounds})"
 
     def _repr_html_(self) -> str:
@@ -300,20 +298,9 @@ def rule_of(card: Card, normals: np.ndarray) -> OrRule:
     """Return the rule a detector's card describes, with the calibration normals (n, K) from its
     reference.
     """
-    point = card.operating_points.get(card.default_operating_point, {})
-    if "thresholds" not in point:
-        raise ArtifactError(
-            f"The card of {card.name!r} names no thresholds. The folder is "
-            "damaged; copy or fit it again."
-        )
-    names = tuple(point["scores"])
-    return OrRule(
-        names,
-        np.array([point["thresholds"][n] for n in names]),
-        normals,
-        point.get("budget"),
-        tuple(point.get("tails") or ()),
-    )
+    point = card.point()
+    bounds = np.array(list(point.thresholds.values()), np.float64)
+    return OrRule(point.scores, bounds, normals, point.budget, point.tails)
 
 
 def scores_of(

@@ -15,11 +15,11 @@ from xray_tf.artifact import refuse_existing, write_text
 from xray_tf.data.predictions import Prediction
 from xray_tf.data.sources.files import list_files
 from xray_tf.models.caveats import caveats_of
+from xray_tf.models.decided import predictions_of
 from xray_tf.models.queries import Query, read_query
 from xray_tf.models.reference import PIECE, NearestTable, thumbnails
 from xray_tf.pages.evidence.page import Anomaly, Evidence, Neighbors, render_evidence
 from xray_tf.pages.kit.overlays import overlay
-from xray_tf.stats.decided import predictions_of
 
 PAGE = "evidence.html"
 PAGE_ROWS = 60  # radiographs on one page
@@ -113,8 +113,6 @@ class Reader:
         neighbors: int = 5,
         operating_point: str | None = None,
     ):
-        from xray_tf.stats.operating_points import resolve
-
         if neighbors < 1:
             raise ValueError(
                 f"neighbors must be a whole number above 0. Received: neighbors={neighbors!r}"
@@ -126,9 +124,7 @@ class Reader:
             )
         self.classifier = classifier
         card = self.classifier.card
-        self.point_name, self.point = resolve(
-            card.operating_points, operating_point, card.default_operating_point
-        )
+        self.point = card.point(operating_point)
         self.data, self.neighbors, self._pictures = data, neighbors, {}
         self.detector = detector
 
@@ -139,7 +135,7 @@ class Reader:
         net = self.classifier.finder.net if remembers else self.classifier.model
         points = self._forward(net, pixels, ("embedding", "logits") if remembers else ("logits",))
         table = predictions_of(
-            card, [record], self.classifier.probabilities_of(points["logits"]), self.point_name
+            card, [record], self.classifier.probabilities_of(points["logits"]), self.point.name
         )
         heat = self.classifier.cam(pixels[None, :, :, None].astype(np.float32), table.predicted)[0]
         prediction = table[0]
@@ -149,8 +145,8 @@ class Reader:
             name=record.path,
             card=card,
             prediction=prediction,
-            operating_point=self.point_name,
-            called_from=called_from(prediction.probabilities, self.point),
+            operating_point=self.point.name,
+            called_from=self.point.called_from(prediction.probabilities),
             pixels=pixels,
             heatmap=heat,
             neighbors=near,
@@ -219,30 +215,3 @@ class Reader:
             scores=tuple(columns),
             picture=overlay(pixels, self.detector.maps(pixels[None])[0]),
         )
-
-
-def called_from(probabilities: Iterable[float], point: dict[str, Any]) -> tuple[float, ...]:
-    """Return the probability each class is decided from, the others keeping their proportions to
-    each other.
-
-    With weights w_k (for two classes and a threshold t: w = (t, 1 - t); else the exponentials of
-    the offsets) class k is decided where w_k p_k is the largest; with r_j = p_j / (1 - p_k) that is
-    from p_k = M / (w_k + M) on, M = max over j of r_j w_j.
-
-    Args:
-        probabilities: K, calibrated.
-        point: an operating point.
-    """
-    p = np.asarray(tuple(probabilities), np.float64)
-    weights = (
-        np.array([point["threshold"], 1 - point["threshold"]])
-        if "threshold" in point
-        else np.exp(np.asarray(point["offsets"], np.float64))
-    )
-    out = []
-    for k in range(len(p)):
-        others = np.delete(p, k)
-        share = others / others.sum() if others.sum() else np.full(len(others), 1 / len(others))
-        most = float((share * np.delete(weights, k)).max())
-        out.append(most / (weights[k] + most))
-    return tuple(out)

@@ -25,6 +25,7 @@ from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Record, Records, class_index
 from xray_tf.data.sources.by_content import find_by_sha256
 from xray_tf.data.tables import Table
+from xray_tf.operating_point import OperatingPoint
 
 PIECE, ARRAYS, ABOUT = "reference", "reference.npz", "reference.json"
 COLUMNS = ("path", "patient", "sha256", "label", "subtype")
@@ -142,9 +143,8 @@ class Reference:
 
     def decide(self, probabilities: np.ndarray) -> np.ndarray:
         """Return class indices (M,) at the operating point fitted on the validation rows' votes."""
-        from xray_tf.stats.operating_points import decide
-
-        return decide(probabilities, self.about["operating_point"])
+        point = OperatingPoint.from_dict("balanced", self.about["operating_point"])
+        return point.decide(probabilities)
 
     def predictions(self, found: Neighborhood, records: Sequence[Record]) -> Predictions:
         """Return the votes as the table every prediction ends as."""

@@ -28,14 +28,13 @@ from xray_tf.data.pixels.header import GREY_SHIFT, GREY_WEIGHTS, MAX_PIXELS, MIN
 from xray_tf.nets.classifier import derive
 from xray_tf.nets.heatmaps.gradcam import grad_cam_weights, score_of, weighted_evidence
 from xray_tf.nets.keras_file import in_float32
+from xray_tf.operating_point import OperatingPoint
 
 PIXELS_TOLERANCE = 1e-4
 ENCODED_TOLERANCE = 1e-2
 PARITY_BATCH = 16
 # output: how its difference is called in the record
 _COMPARED = {"probability": "", "embedding": "_embedding", "heatmap": "_heatmap"}
-# the floor `stats.operating_points.decide` puts under a probability before its logarithm
-_TINY = 1e-12
 
 
 class ParityError(ValueError):
@@ -171,7 +170,7 @@ def _add_endpoints(
 
 
 def _answer(
-    trunk: keras.Model, head: keras.Model, temperature: float, point: dict[str, Any]
+    trunk: keras.Model, head: keras.Model, temperature: float, point: OperatingPoint
 ) -> Callable[..., dict[str, tf.Tensor]]:
     """Return the function squares (B, S, S) float32, class_index () int64 or None -> outputs by
     name, heat maps among them where a class is given.
@@ -296,7 +295,7 @@ def check_parity(
     }
 
 
-def _check_card(card: Card, network: keras.Model) -> tuple[int, dict[str, Any]]:
+def _check_card(card: Card, network: keras.Model) -> tuple[int, OperatingPoint]:
     """Return (image size, default operating point) of a card that fits the network."""
     logits, classes, side = (
         network.outputs[-1].shape[-1],
@@ -321,14 +320,7 @@ def _check_card(card: Card, network: keras.Model) -> tuple[int, dict[str, Any]]:
             "the version that trained it."
         )
     point = card.operating_points.get(card.default_operating_point)
-    if (
-        point is None
-        or ("threshold" in point) == ("offsets" in point)
-        or "threshold" in point
-        and classes != 2
-        or "offsets" in point
-        and len(point["offsets"]) != classes
-    ):
+    if point is None or point.classes != classes:
         raise ValueError(
             "the card's default operating point must have a threshold (two classes) "
             "or one offset a class. "
@@ -338,10 +330,10 @@ def _check_card(card: Card, network: keras.Model) -> tuple[int, dict[str, Any]]:
 
 
 def _decide(
-    logits: tf.Tensor, temperature: float, point: dict[str, Any]
+    logits: tf.Tensor, temperature: float, point: OperatingPoint
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return probabilities (B, K) float64 and decisions (B,) int64, in double precision as
-    `stats.operating_points` does.
+    """Return probabilities (B, K) float64 and decisions (B,) int64, in double precision as Python
+    has them.
     """
     scaled = tf.cast(logits, tf.float64) / temperature
     probability = (
@@ -349,10 +341,7 @@ def _decide(
         if logits.shape[-1] == 1
         else tf.nn.softmax(scaled)
     )
-    if "threshold" in point:
-        return probability, tf.cast(probability[:, 1] >= point["threshold"], tf.int64)
-    offsets = tf.constant(point["offsets"], tf.float64)
-    return probability, tf.argmax(tf.math.log(tf.maximum(probability, _TINY)) + offsets, -1)
+    return probability, tf.cast(point.rule(probability, keras.ops), tf.int64)
 
 
 @tf.function  # kept once in the graph, however often it is called

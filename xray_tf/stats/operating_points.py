@@ -1,15 +1,15 @@
-"""Temperature and named operating points, fitted on validation rows only; and the one function that
-applies them.
-"""
+"""Temperature and named operating points, fitted on validation rows only."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_expit, log_softmax, softmax
+
+from xray_tf.operating_point import TINY, OperatingPoint
 
 TEMPERATURES = (0.05, 20.0)
 # logits; beyond it a float32 probability starts to round to 1 and the ranking is lost
@@ -18,7 +18,6 @@ SENSITIVITY_TARGET = 0.95
 # of Youden's J, half a point of balanced accuracy: what the steady point gives away of the highest
 # mean to lie nearer to one half
 PLATEAU = 0.01
-_TINY = 1e-12  # keeps log(probability) finite
 _OFFSET_PENALTY = 0.01  # soft macro recall that offsets of one logit must be worth
 _OFFSET_LIMIT = 4.0
 
@@ -91,7 +90,7 @@ def calibrated_probabilities(logits, temperature: float) -> np.ndarray:
 
 def fit_operating_points(
     probabilities, labels, splits: Sequence[str], class_names: Sequence[str]
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, OperatingPoint]:
     """Fit the named operating points on validation rows.
 
     Two classes: `balanced` (Youden's J = sensitivity + specificity - 1; Youden 1950) and
@@ -105,8 +104,7 @@ def fit_operating_points(
         class_names: K names.
 
     Returns:
-        name -> JSON-able {`criterion`, `threshold` or `offsets`, and what the point reaches on the
-        validation rows}.
+        name -> the point, with what it reaches on the validation rows.
 
     Raises:
         ValueError: a row is not a validation row, a class is missing, or shapes do not fit.
@@ -124,26 +122,33 @@ def fit_operating_points(
             f"highest sensitivity + specificity - 1 (Youden's J) for {class_names[1]}, middle "
             "of the widest optimal interval"
         )
-        return {
-            "balanced": cuts.point(widest, best),
-            "sensitivity_95": cuts.point(
-                sensitive,
-                f"highest threshold with sensitivity >= {SENSITIVITY_TARGET} for {class_names[1]}",
+        points = (
+            replace(cuts.point(widest, best), name="balanced"),
+            replace(
+                cuts.point(
+                    sensitive,
+                    f"highest threshold with sensitivity >= {SENSITIVITY_TARGET} for "
+                    f"{class_names[1]}",
+                ),
+                name="sensitivity_95",
             ),
-        }
-    zero = {
-        "criterion": "the class of the highest calibrated probability",
-        "offsets": [0.0] * len(class_names),
-    }
-    return {
-        "balanced": _balanced_point(probabilities, labels, class_names),
-        "argmax": _with_recalls(zero, probabilities, labels, class_names),
-    }
+        )
+    else:
+        argmax = OperatingPoint(
+            "argmax",
+            "the class of the highest calibrated probability",
+            offsets=(0.0,) * len(class_names),
+        )
+        points = (
+            replace(_balanced_point(probabilities, labels, class_names), name="balanced"),
+            _with_recalls(argmax, probabilities, labels, class_names),
+        )
+    return {point.name: point for point in points}
 
 
 def fit_steady_point(
     probabilities, labels, splits: Sequence[str], class_names: Sequence[str]
-) -> dict[str, Any]:
+) -> OperatingPoint:
     """Fit the point that is best over validation rows under many changes, on all of them as if they
     were rows.
 
@@ -194,61 +199,14 @@ def fit_steady_point(
         )
     else:
         point = _balanced_point(probabilities, labels, class_names)
-    return {
-        **point,
-        "criterion": f"{point['criterion']}; over {conditions} conditions of the "
-        "same rows: unchanged, and under graded changes",
-        "conditions": conditions,
-        "rows": rows,
-    }
-
-
-def decide(probabilities, point: dict[str, Any]) -> np.ndarray:
-    """Apply an operating point: the one place where probabilities become decisions.
-
-    Args:
-        probabilities: (N, K) calibrated; rows of NaN are files that could not be read.
-        point: has `threshold` (two classes: the last class from that probability on) or `offsets`
-            (one a class, added to the log probability before the argmax; the first of equals wins).
-
-    Returns:
-        (N,) int64 class indices, -1 for rows of NaN.
-    """
-    probabilities = _checked_probabilities(probabilities)
-    if ("threshold" in point) == ("offsets" in point):
-        raise ValueError(
-            f"an operating point has either `threshold` or `offsets`. Received: {point!r}"
-        )
-    if "threshold" in point:
-        if probabilities.shape[1] != 2:
-            raise ValueError(
-                "a threshold decides between two classes. Received: probabilities "
-                f"of shape {probabilities.shape}"
-            )
-        decided = (probabilities[:, 1] >= point["threshold"]).astype(np.int64)
-    else:
-        offsets = np.asarray(point["offsets"], dtype=np.float64)
-        if offsets.shape != probabilities.shape[1:]:
-            raise ValueError(
-                f"offsets must be one a class, {probabilities.shape[1]}. Received: "
-                f"{point['offsets']!r}"
-            )
-        decided = np.argmax(_log(probabilities) + offsets, axis=1).astype(np.int64)
-    return np.where(np.isnan(probabilities).any(axis=1), -1, decided)
-
-
-def resolve(
-    points: dict[str, dict[str, Any]], name: str | None = None, default: str = "balanced"
-) -> tuple[str, dict[str, Any]]:
-    """Return (name, point) of the operating point asked for, or of the card's `default` where none
-    was.
-    """
-    name = name or default
-    if name not in points:
-        raise ValueError(
-            f"the artifact has the operating points {sorted(points)}. Received: {name!r}"
-        )
-    return name, points[name]
+    return replace(
+        point,
+        name="steady",
+        criterion=f"{point.criterion}; over {conditions} conditions of the same rows: unchanged, "
+        "and under graded changes",
+        conditions=conditions,
+        rows=rows,
+    )
 
 
 class _Cuts:
@@ -267,20 +225,20 @@ class _Cuts:
         self.specificity[1:] = below_negative / (~positive).sum()
         self.youden = self.sensitivity + self.specificity - 1
 
-    def point(self, i: int, criterion: str) -> dict[str, Any]:
+    def point(self, i: int, criterion: str) -> OperatingPoint:
         """Return the operating point in the middle of interval i."""
         threshold = (self.low[i] + self.high[i]) / 2
         # neighbouring floats, or all scores 1: midway falls on the score it must exclude
         if i and threshold <= self.low[i]:
             threshold = np.nextafter(self.low[i], 2.0)
-        return {
-            "criterion": criterion,
-            "threshold": float(threshold),
-            "sensitivity": float(self.sensitivity[i]),
-            "specificity": float(self.specificity[i]),
-            "fitted_on": "val",
-            "rows": self.rows,
-        }
+        return OperatingPoint(
+            criterion=criterion,
+            threshold=float(threshold),
+            sensitivity=float(self.sensitivity[i]),
+            specificity=float(self.specificity[i]),
+            fitted_on="val",
+            rows=self.rows,
+        )
 
 
 def _balanced_offsets(probabilities: np.ndarray, labels: np.ndarray) -> list[float]:
@@ -326,32 +284,31 @@ def _balanced_offsets(probabilities: np.ndarray, labels: np.ndarray) -> list[flo
 
 def _balanced_point(
     probabilities: np.ndarray, labels: np.ndarray, class_names: tuple[str, ...]
-) -> dict[str, Any]:
-    point = {
-        "criterion": "highest macro recall: offsets added to the log probabilities before "
-        "the argmax",
-        "offsets": _balanced_offsets(probabilities, labels),
-    }
+) -> OperatingPoint:
+    point = OperatingPoint(
+        criterion="highest macro recall: offsets added to the log probabilities before the argmax",
+        offsets=_balanced_offsets(probabilities, labels),
+    )
     return _with_recalls(point, probabilities, labels, class_names)
 
 
 def _with_recalls(
-    point: dict[str, Any],
+    point: OperatingPoint,
     probabilities: np.ndarray,
     labels: np.ndarray,
     class_names: tuple[str, ...],
-) -> dict[str, Any]:
-    decided = decide(probabilities, point)
+) -> OperatingPoint:
+    decided = point.decide(probabilities)
     recalls = {
         name: float((decided[labels == k] == k).mean()) for k, name in enumerate(class_names)
     }
-    return {
-        **point,
-        "balanced_accuracy": _macro_recall(decided, labels),
-        "recall": recalls,
-        "fitted_on": "val",
-        "rows": len(labels),
-    }
+    return replace(
+        point,
+        balanced_accuracy=_macro_recall(decided, labels),
+        recall=recalls,
+        fitted_on="val",
+        rows=len(labels),
+    )
 
 
 def _macro_recall(decided: np.ndarray, labels: np.ndarray) -> float:
@@ -359,7 +316,7 @@ def _macro_recall(decided: np.ndarray, labels: np.ndarray) -> float:
 
 
 def _log(probabilities: np.ndarray) -> np.ndarray:
-    return np.log(np.maximum(probabilities, _TINY))
+    return np.log(np.maximum(probabilities, TINY))
 
 
 def _checked_logits(logits) -> np.ndarray:

@@ -27,7 +27,7 @@ def test_scores_are_those_of_the_frozen_operating_point(binary, phantoms, cache,
     )
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == metrics
     assert Predictions.read_csv(tmp_path / "out" / "predictions.csv") == predictions
-    threshold = binary.card.operating_points["balanced"]["threshold"]
+    threshold = binary.card.point("balanced").threshold
     np.testing.assert_array_equal(
         predictions.predicted, predictions.probabilities[:, 1] >= threshold
     )

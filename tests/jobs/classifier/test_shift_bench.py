@@ -17,7 +17,6 @@ from xray_tf.jobs.classifier.shift_bench import measure_shift, metric_names, sum
 from xray_tf.jobs.corpus import draw_rows, read_corpus
 from xray_tf.options import DataOptions, EvaluateOptions, ShiftOptions
 from xray_tf.stats.metrics import score
-from xray_tf.stats.operating_points import decide
 
 FEW = ShiftOptions(shift=True, stresses="darker,noise", shift_rows=0, shift_bootstrap=20)
 NUMBERS = EvaluateOptions(bootstrap=20)
@@ -43,7 +42,7 @@ def test_a_cell_is_what_scoring_the_changed_pixels_gives(binary, corpus, cache, 
         np.asarray(corpus.pixels[corpus.rows]), "noise", 24, 0, [r.sha256 for r in corpus.records]
     )
     probabilities = binary.probabilities_of(binary.forward(pixels)["logits"])
-    decided = decide(probabilities, binary.card.operating_points["balanced"])
+    decided = binary.card.point("balanced").decide(probabilities)
     direct = score(
         probabilities,
         corpus.labels,

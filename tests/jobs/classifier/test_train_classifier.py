@@ -20,7 +20,6 @@ from xray_tf.models.load import load
 from xray_tf.options import DataOptions, EvaluateOptions, ModelOptions, TrainOptions
 from xray_tf.stats.operating_points import (
     calibrated_probabilities,
-    decide,
     fit_operating_points,
     fit_temperature,
 )
@@ -66,7 +65,7 @@ def test_the_artifact_is_complete_and_consistent(which, request):
         set(predictions.splits) == {"val", "test"} and predictions.class_names == card.class_names
     )
     np.testing.assert_array_equal(
-        decide(predictions.probabilities, card.operating_points["balanced"]), predictions.predicted
+        card.point("balanced").decide(predictions.probabilities), predictions.predicted
     )
     metrics = json.loads((classifier.folder / "metrics.json").read_text())
     test = predictions.of_split("test")
@@ -102,8 +101,8 @@ def test_temperature_and_thresholds_are_those_of_the_validation_rows_alone(
         three_class.card.class_names,
     )
     assert three_class.card.temperature == pytest.approx(temperature, rel=1e-4)
-    assert three_class.card.operating_points["balanced"]["offsets"] == pytest.approx(
-        points["balanced"]["offsets"], abs=0.02
+    assert three_class.card.point("balanced").offsets == pytest.approx(
+        points["balanced"].offsets, abs=0.02
     )
 
 
@@ -341,13 +340,13 @@ def test_a_model_with_a_foreign_layer_is_refused_on_load(binary, tmp_path):
 
 def test_the_default_decision_is_fitted_on_validation_rows_under_changes(phantoms, cache, tmp_path):
     made = train(phantoms, cache, tmp_path / "model", options=replace(QUICK, steady_rows=8))
-    point = made.card.operating_points["steady"]
+    point = made.card.point("steady")
     assert (
         made.card.default_operating_point == "steady"
-        and point["rows"] <= 8
-        and point["conditions"] == 28
+        and point.rows <= 8
+        and point.conditions == 28
         and "balanced" in made.card.operating_points
     )
     predictions = Predictions.read_csv(made.folder / "predictions.csv")
-    np.testing.assert_array_equal(decide(predictions.probabilities, point), predictions.predicted)
+    np.testing.assert_array_equal(point.decide(predictions.probabilities), predictions.predicted)
     assert json.loads((made.folder / "metrics.json").read_text())["operating_point"] == "steady"

@@ -71,8 +71,8 @@ def test_operating_points_come_with_what_they_reached_on_validation_rows(finishe
     for name, point in card.operating_points.items():
         line = next(x for x in part.splitlines() if x.startswith(f"| {name}"))
         assert (
-            f"{point['threshold']:.4f}" in line
-            and (f"sensitivity {point['sensitivity']:.3f}, specificity {point['specificity']:.3f}")
+            f"{point.threshold:.4f}" in line
+            and (f"sensitivity {point.sensitivity:.3f}, specificity {point.specificity:.3f}")
             in line
         )
 

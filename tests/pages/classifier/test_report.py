@@ -78,7 +78,7 @@ def test_the_report_says_what_the_folder_says(finished, task):
     counts = metrics["class_counts"]
     assert re.search(r"test " + " ".join(f"{c}" for c in counts.values()) + r" 120", page.text)
     for point in card.operating_points.values():
-        assert point["criterion"] in page.text
+        assert point.criterion in page.text
 
 
 def test_the_report_is_one_file_that_loads_and_runs_nothing(finished):
@@ -120,8 +120,7 @@ def test_patients_in_two_parts_are_counted(folder, unpainted):
 
 
 def read_card_of(folder):
-    raw = json.loads((folder / "card.json").read_text())
-    return Card(**{**raw, "class_names": tuple(raw["class_names"]), "notes": tuple(raw["notes"])})
+    return Card.from_dict(json.loads((folder / "card.json").read_text()))
 
 
 def test_every_text_is_escaped(tmp_path, build, unpainted):

@@ -12,6 +12,7 @@ import pytest
 
 from xray_tf.artifact import Card
 from xray_tf.data.predictions import Prediction
+from xray_tf.operating_point import OperatingPoint
 from xray_tf.pages.evidence.page import (
     Anomaly,
     Caveat,
@@ -29,7 +30,7 @@ CARD = Card(
     ("normal", "pneumonia"),
     {"image_size": 32, "resize": "crop"},
     1.2,
-    {"balanced": {"threshold": 0.25, "criterion": "x"}},
+    {"balanced": OperatingPoint("balanced", "x", threshold=0.25)},
     "balanced",
 )
 VOID = {"meta", "img", "br", "hr", "input", "link"}
@@ -143,7 +144,7 @@ def test_the_scale_is_drawn_where_the_numbers_say(evidence):
         CARD,
         task="three-class",
         class_names=("normal", "bacterial", "viral"),
-        operating_points={"balanced": {"offsets": [0, 0, 0.5]}},
+        operating_points={"balanced": OperatingPoint("balanced", offsets=(0, 0, 0.5))},
     )
     page = render_evidence(
         [

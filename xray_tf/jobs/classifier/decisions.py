@@ -13,7 +13,7 @@ from xray_tf.artifact import Card
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.synthetic.stresses import STRESSES, StressGrid
 from xray_tf.jobs.corpus import Corpus, draw_rows
-from xray_tf.stats.decided import predictions_of
+from xray_tf.models.decided import predictions_of
 
 STEADY, BALANCED = "steady", "balanced"
 

@@ -18,9 +18,9 @@ from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import common_part
 from xray_tf.jobs.corpus import choose_part, known_notes, read_corpus
 from xray_tf.models.classifier import Classifier
+from xray_tf.models.decided import predictions_of
 from xray_tf.models.load import load
 from xray_tf.options import DataOptions, EvaluateOptions, ShiftOptions
-from xray_tf.stats.decided import predictions_of
 
 
 def evaluate_model(

@@ -69,11 +69,9 @@ def measure_shift(
     Raises:
         ValueError: no labelled row, or an unknown stress.
     """
-    from xray_tf.stats.operating_points import decide, resolve
-
     card = classifier.card
     names = choose_stresses(options.stresses)
-    name, point = resolve(card.operating_points, operating_point, card.default_operating_point)
+    point = card.point(operating_point)
     labels = np.array([class_index(r, card.task) for r in records], np.int64)
     keep = draw_rows(
         labels, [r.patient or r.path for r in records], options.shift_rows, options.shift_seed
@@ -91,10 +89,10 @@ def measure_shift(
     with ProgressLine("Under stress", len(grid), progress) as line:
         logits = classifier.forward(grid, batch_size=batch_size, progress=line.step)["logits"]
     probabilities = classifier.probabilities_of(logits).reshape(len(cells), len(rows), -1)
-    decided = np.stack([decide(p, point) for p in probabilities])
+    decided = np.stack([point.decide(p) for p in probabilities])
     about = {
         "split": common_part(r.split for r in records),
-        "operating_point": name,
+        "operating_point": point.name,
         "split_by": card.split_by,
     }
     return summarise(

@@ -40,6 +40,7 @@ from xray_tf.models.detector import (
 )
 from xray_tf.models.features import detectors_of, fit_features, locator_of
 from xray_tf.models.load import load
+from xray_tf.operating_point import DetectorPoint
 from xray_tf.options import DataOptions, DetectOptions, EvaluateOptions, TrainOptions
 from xray_tf.stats.detector.density import Density
 from xray_tf.stats.detector.or_rule import (
@@ -308,10 +309,7 @@ def _calibrated(
     )
     say(
         f"Calibrated on {len(rule.normals)} held-out normals, one a patient: "
-        + ", ".join(
-            f"{n} {'above' if n == 'reconstruction_error' else 'below'} {t:.5g}"
-            for n, t in zip(rule.names, rule.thresholds, strict=True)
-        )
+        + ", ".join(f"{n} {DetectorPoint.side(n)} {t:.5g}" for n, t in rule.bounds().items())
     )
     return rule
 
@@ -336,35 +334,30 @@ def _card(
         if rule.budget is not None
         else "any score beyond its threshold, set by hand"
     )
-    point = {
-        "criterion": criterion,
-        "scores": list(rule.names),
-        "thresholds": {n: float(t) for n, t in zip(rule.names, rule.thresholds, strict=True)},
-        "budget": rule.budget,
-        "tails": list(rule.tails),
-        "calibration_patients": len(rule.normals),
-        "calibration_false_alarms": rule.false_alarms(),
-        "density": {
+    point = DetectorPoint(
+        BY_HAND if rule.budget is None else BUDGET,
+        criterion,
+        rule.bounds(),
+        rule.budget,
+        rule.tails,
+        calibration_patients=len(rule.normals),
+        calibration_false_alarms=rule.false_alarms(),
+        density={
             "components": int(learnt.density.components_.shape[1]),
             "variance": learnt.density.variance_,
             "bandwidth": learnt.density.bandwidth_,
         },
-        "detectors": list(learnt.features.committee.names) if learnt.features else [],
-        "radiographs": {
-            "fit": len(parts.fit),
-            "calibrate": len(parts.calibrate),
-            "test": len(parts.test),
-        },
-    }
-    key = BY_HAND if rule.budget is None else BUDGET
+        detectors=learnt.features.committee.names if learnt.features else (),
+        radiographs={k: len(getattr(parts, k)) for k in ("fit", "calibrate", "test")},
+    )
     notes = [*notes, *([NO_PROMISE] if rule.budget is None else [])]
     return Card(
         kind="detector",
         name=name,
         class_names=VERDICTS,
         split_by=corpus.records.split_by,
-        operating_points={key: point},
-        default_operating_point=key,
+        operating_points={point.name: point},
+        default_operating_point=point.name,
         preprocessing={
             "image_size": options.image_size,
             "resize": options.resize,
@@ -399,13 +392,13 @@ def _write(
     write_history(history, draft / "history.csv")
     corpus.findings.write_csv(draft / "audit.csv")
     scores.write_csv(draft / "scores.csv")
-    key = card.default_operating_point
+    point = card.point()
     metrics, statistics = report_on(
         scores,
-        card.operating_points[key]["thresholds"],
+        point.thresholds,
         evaluate_options,
         card.split_by,
-        key,
+        point.name,
         "test",
     )
     if metrics is None:

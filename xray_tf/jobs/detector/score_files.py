@@ -183,7 +183,7 @@ def _write(
 
     scores.write_csv(draft / "scores.csv")
     findings.write_csv(draft / "audit.csv")
-    thresholds = {n: float(t) for n, t in zip(rule.names, rule.thresholds, strict=True)}
+    thresholds = rule.bounds()
     metrics, statistics = report_on(
         scores, thresholds, evaluate_options, detector.card.split_by, "the detector's rule"
     )

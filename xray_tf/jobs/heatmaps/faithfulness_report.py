@@ -118,7 +118,6 @@ def measure_faithfulness(
     from xray_tf.nets.heatmaps.attribution import METHODS
     from xray_tf.nets.heatmaps.gradcam import GradCAM
     from xray_tf.stats.heatmaps.faithfulness import BASELINES, control_maps
-    from xray_tf.stats.operating_points import resolve
 
     card, names = classifier.card, methods_of(options)
     decided = decided_classes(classifier, images, operating_point, options.batch_size)
@@ -159,9 +158,7 @@ def measure_faithfulness(
         "class_names": list(card.class_names),
         "split": common_part(r.split for r in records),
         "split_by": card.split_by,
-        "operating_point": resolve(
-            card.operating_points, operating_point, card.default_operating_point
-        )[0],
+        "operating_point": card.point(operating_point).name,
         "layer": net.layer,
         "score": SCORE,
         "steps": options.steps,
@@ -279,20 +276,8 @@ def decided_classes(
     classifier: Classifier, images: np.ndarray, operating_point: str | None, batch_size: int
 ) -> np.ndarray:
     """Return the classes (N,) int64 decided at an operating point, for images (N, S, S) uint8."""
-    from xray_tf.stats.operating_points import decide, resolve
-
-    _, point = resolve(
-        classifier.card.operating_points, operating_point, classifier.card.default_operating_point
-    )
-    return np.asarray(
-        decide(
-            classifier.probabilities_of(
-                classifier.forward(images, batch_size=batch_size)["logits"]
-            ),
-            point,
-        ),
-        np.int64,
-    )
+    logits = classifier.forward(images, batch_size=batch_size)["logits"]
+    return classifier.card.point(operating_point).decide(classifier.probabilities_of(logits))
 
 
 def write_faithfulness(

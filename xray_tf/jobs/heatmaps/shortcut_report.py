@@ -70,10 +70,8 @@ def measure_shortcuts(
     Returns:
         (the layout in the module's docstring, one dict a radiograph).
     """
-    from xray_tf.stats.operating_points import decide, resolve
-
     card, patients = classifier.card, [r.patient for r in records]
-    name, point = resolve(card.operating_points, operating_point, card.default_operating_point)
+    point = card.point(operating_point)
     lungs = lung_fields(images)
     cells = [None, *((region, fill) for region in REGIONS for fill in FILLS)]
     grid = MaskedGrid(
@@ -89,7 +87,7 @@ def measure_shortcuts(
             "logits"
         ]
     probabilities = classifier.probabilities_of(logits).reshape(len(cells), len(images), -1)
-    decided = np.stack([decide(p, point) for p in probabilities])
+    decided = np.stack([point.decide(p) for p in probabilities])
     masks = {
         k: np.stack(
             [region_masks(image, mask)[k] for image, mask in zip(images, lungs.masks, strict=True)]
@@ -98,7 +96,7 @@ def measure_shortcuts(
     }
     about = {
         "split": common_part(r.split for r in records),
-        "operating_point": name,
+        "operating_point": point.name,
         "split_by": card.split_by,
     }
     result = _scores(

@@ -27,11 +27,11 @@ from xray_tf.jobs.corpus import Corpus, read_corpus
 from xray_tf.jobs.neighbors.fit_reference import _stored_reference, fit_reference
 from xray_tf.jobs.provenance import provenance
 from xray_tf.models.classifier import Classifier
+from xray_tf.models.decided import predictions_of
 from xray_tf.models.load import load
 from xray_tf.models.reference import ABOUT, ARRAYS, PIECE, Neighborhood, Reference
 from xray_tf.options import DataOptions, EmbedOptions, EvaluateOptions
 from xray_tf.registry import TASKS
-from xray_tf.stats.decided import predictions_of
 
 SHOWN = 5  # neighbours named on the page
 

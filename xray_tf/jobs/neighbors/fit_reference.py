@@ -108,7 +108,7 @@ def fit_reference(
         compare_recipes,
         kin_groups,
     )
-    from xray_tf.stats.operating_points import decide, fit_operating_points
+    from xray_tf.stats.operating_points import fit_operating_points
 
     labels, train, val = _rows_to_fit(records, task, options)
     names = TASKS[task]
@@ -140,11 +140,11 @@ def fit_reference(
     whole = NearestCases(recipe).fit(embeddings[train], labels[train], len(names), kin[train])
     votes = whole.predict_proba(embeddings[val], kin[val])
     point = fit_operating_points(votes, labels[val], ["val"] * len(val), names)["balanced"]
-    cases, storage = compact(whole, embeddings[train], embeddings[val], lambda p: decide(p, point))
+    cases, storage = compact(whole, embeddings[train], embeddings[val], point.decide)
     about = {
         "task": task,
         "class_names": list(names),
-        "operating_point": point,
+        "operating_point": point.to_dict(),
         "cross_validation": rows,
         "storage": storage,
         "model_sha256": model_sha256,

@@ -23,7 +23,6 @@ from xray_tf.pages.kit.words import (
     options_of,
     origin,
     range_text,
-    reached_text,
     rows_text,
     rule_text,
     value_text,
@@ -130,8 +129,8 @@ def _points(card: Card) -> list[str]:
             " (default)" if name == card.default_operating_point else "",
         )
         rows.append(
-            f"| {_m(name)}{default} | {_m(rule_text(point, card.class_names))} | "
-            f"{_m(point.get('criterion', ''))} | {reached_text(point) or '–'} |"
+            f"| {_m(name)}{default} | {_m(point.words(card.class_names))} | "
+            f"{_m(point.criterion)} | {point.reached() or '–'} |"
         )
     return [
         "## Operating points",
@@ -265,7 +264,6 @@ def _again(card: Card) -> list[str]:
     command = "\n".join(
         str(line).strip() for line in [*made_from, card.provenance.get("command_line", "")] if line
     )
-    point = card.operating_points.get(card.default_operating_point, {})
     return [
         "## Make it again",
         "",
@@ -274,7 +272,7 @@ def _again(card: Card) -> list[str]:
             for x in (command or "# made from Python with the options in card.json").splitlines()
         ),
         "",
-        f"{_m(origin(card))} Default decision: {_m(rule_text(point, card.class_names))}.",
+        f"{_m(origin(card))} Default decision: {_m(rule_text(card))}.",
         "",
     ]
 

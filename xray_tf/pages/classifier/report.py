@@ -90,8 +90,7 @@ def render_summary(card: Card) -> str:
         ),
         (
             "operating point",
-            f"{card.default_operating_point}: "
-            f"{rule_text(card.operating_points.get(card.default_operating_point, {}), card.class_names)}",
+            f"{card.default_operating_point}: {rule_text(card)}",
         ),
         *(
             (

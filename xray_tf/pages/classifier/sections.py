@@ -38,9 +38,7 @@ from xray_tf.pages.kit.words import (
     options_of,
     origin,
     range_text,
-    reached_text,
     rows_text,
-    rule_text,
     value_text,
 )
 
@@ -292,9 +290,9 @@ def decisions_part(contents: Contents, mistakes: bool = True) -> str:
         rows = [
             [
                 n + (" (used here)" if n == used else ""),
-                rule_text(p, card.class_names),
-                p.get("criterion", ""),
-                reached_text(p),
+                p.words(card.class_names),
+                p.criterion,
+                p.reached(),
             ]
             for n, p in sorted(card.operating_points.items(), key=lambda item: item[0] != used)
         ]

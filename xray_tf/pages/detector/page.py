@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from xray_tf.artifact import Card, refuse_existing, write_text
 from xray_tf.data.records import Findings
 from xray_tf.data.scores import Scores
+from xray_tf.operating_point import DetectorPoint
 from xray_tf.pages.classifier.credits import data_credit, weights_credit
 from xray_tf.pages.detector import figures as anomaly_figures
 from xray_tf.pages.kit import figures
@@ -39,7 +40,7 @@ from xray_tf.pages.kit.words import (
     rows_text,
     value_text,
 )
-from xray_tf.stats.detector.or_rule import HIGH_IS_ANOMALOUS, Statistics
+from xray_tf.stats.detector.or_rule import Statistics
 
 REPORT, PAGE, EXAMPLES, STATISTICS = "report.html", "scores.html", "examples.png", "statistics.csv"
 HEADLINE = ("auroc", "sensitivity", "false_alarms", "auprc")
@@ -83,7 +84,6 @@ def write_detector_report(folder: str | os.PathLike, card: Card) -> Path:
     folder = Path(folder)
     refuse_existing(folder / REPORT)
     metrics, scores = _json(folder / "metrics.json"), Scores.read_csv(folder / "scores.csv")
-    point = card.operating_points[card.default_operating_point]
     examples = cv2.imread(os.fspath(folder / EXAMPLES)) if (folder / EXAMPLES).is_file() else None
     with (folder / "history.csv").open(encoding="utf-8", newline="") as stream:
         history = list(csv.DictReader(stream))
@@ -92,7 +92,11 @@ def write_detector_report(folder: str | os.PathLike, card: Card) -> Path:
         for key, title, body in (
             ("rule", "The rule", _rule(card)),
             ("measured", "What was measured", _measured(metrics)),
-            ("statistics", "Scores of batches", _statistics(folder, scores, point)),
+            (
+                "statistics",
+                "Scores of batches",
+                _statistics(folder, scores, card.point().thresholds),
+            ),
             ("examples", "Where", _examples(examples)),
             ("training", "Data and training", _training(card, history)),
             ("findings", "Findings", _findings(Findings.read_csv(folder / "audit.csv"))),
@@ -161,7 +165,7 @@ def render_scores(
             _section(
                 "statistics",
                 "Scores of batches",
-                _statistics(folder, scores, {"thresholds": thresholds}),
+                _statistics(folder, scores, thresholds),
             )
         )
     if shown:
@@ -192,10 +196,10 @@ def render_scores(
 
 def render_detector_summary(card: Card) -> str:
     """Return a small HTML table about a detector, for a notebook."""
-    point = card.operating_points.get(card.default_operating_point, {})
+    point = card.point()
     rows = [
         ("detector", card.name),
-        ("rule", rule_words(point)),
+        ("rule", point.words()),
         *(
             (f"{NAMES.get(k, k)}, {card.metrics_split} rows", interval_text(v))
             for k, v in card.metrics.items()
@@ -212,7 +216,7 @@ def render_detector_card(card: Card, metrics: dict[str, Any] | None) -> str:
     """Return a detector's README.md: what it is, its rule, what was measured, its limits, and how
     to make it again.
     """
-    point, prep = card.operating_points[card.default_operating_point], card.preprocessing
+    point, prep = card.point(), card.preprocessing
     lines = [f"# {card.name}", "", f"> {NOTICE}", ""] + (
         [f"> **Warning.** {IMAGE_SPLIT}", ""] if card.split_by == "image" else []
     )
@@ -222,7 +226,7 @@ def render_detector_card(card: Card, metrics: dict[str, Any] | None) -> str:
         "",
         "## Rule",
         "",
-        f"{_sentence(rule_words(point))} {_promise(point)}",
+        f"{_sentence(point.words())} {_promise(point)}",
         "",
         "## Input",
         "",
@@ -289,39 +293,27 @@ def render_detector_card(card: Card, metrics: dict[str, Any] | None) -> str:
     return "\n".join([*lines, *(f"    {x}" for x in command.splitlines()), "", origin(card), ""])
 
 
-def rule_words(point: dict[str, Any]) -> str:
-    """Say the rule in words."""
-    found = point["thresholds"]
-    names = point.get("scores", found)  # a card's JSON has its keys sorted
-    parts = (
-        f"{n.replace('_', ' ')} is {'above' if n in HIGH_IS_ANOMALOUS else 'below'} {found[n]:.5g}"
-        for n in names
-    )
-    return "anomalous if " + " or ".join(parts)
-
-
-def _promise(point: dict[str, Any]) -> str:
-    if point.get("budget") is None:
+def _promise(point: DetectorPoint) -> str:
+    if point.budget is None:
         return "The thresholds were set by hand; no false-alarm rate is promised."
     return (
-        f"Thresholds come from {point['calibration_patients']:,} held-out normal patients, "
+        f"Thresholds come from {point.calibration_patients:,} held-out normal patients, "
         "one radiograph each, by one false-alarm budget for all "
         "scores: if these and a new normal patient are exchangeable, the new one is called "
-        f"anomalous with a probability of at most {point['budget']:.3g}, "
+        f"anomalous with a probability of at most {point.budget:.3g}, "
         "over the draw of both."
     )
 
 
 def _rule(card: Card) -> str:
-    point = card.operating_points[card.default_operating_point]
-    shares = point["calibration_false_alarms"]
+    point = card.point()
+    shares = point.calibration_false_alarms
     rows = [
-        (n, f"{'above' if n in HIGH_IS_ANOMALOUS else 'below'} {t:.5g}", f"{shares[n]:.2%}")
-        for n, t in point["thresholds"].items()
+        (n, f"{point.side(n)} {t:.5g}", f"{shares[n]:.2%}") for n, t in point.thresholds.items()
     ]
-    density = point["density"]
+    density = point.density
     return (
-        f"<p>{_e(_sentence(rule_words(point)))} {_e(_promise(point))}</p>"
+        f"<p>{_e(_sentence(point.words()))} {_e(_promise(point))}</p>"
         + _table(
             "Thresholds",
             ("score", "anomalous", "calibration normals beyond"),
@@ -412,7 +404,7 @@ def metrics_interval(metrics: dict[str, Any]) -> str:
     return f"{metrics['interval']['kind']}, {metrics['interval']['replicates']:,} replicates"
 
 
-def _statistics(folder: Path, scores: Scores, point: dict[str, Any]) -> str:
+def _statistics(folder: Path, scores: Scores, thresholds: dict[str, float]) -> str:
     rows = [
         (
             s.group,
@@ -438,14 +430,14 @@ def _statistics(folder: Path, scores: Scores, point: dict[str, Any]) -> str:
     tested = scores.where(scores.splits == "test") if (scores.splits == "test").any() else scores
     pictures = [
         (
-            anomaly_figures.score_histograms(tested, point["thresholds"]),
+            anomaly_figures.score_histograms(tested, thresholds),
             "Histograms of each score with its threshold",
         )
     ]
     if len(scores.names) > 1:
         pictures.append(
             (
-                anomaly_figures.score_scatter(tested, point["thresholds"]),
+                anomaly_figures.score_scatter(tested, thresholds),
                 "The first two scores against each other, with both thresholds",
             )
         )
@@ -474,7 +466,7 @@ def _examples(picture: np.ndarray | None) -> str:
 
 def _training(card: Card, history: list[dict[str, str]]) -> str:
     facts = "".join(f"<span>{_e(f)}</span>" for f in data_facts(card))
-    point = card.operating_points[card.default_operating_point]["radiographs"]
+    point = card.point().radiographs
     rows = [
         ("learnt from", "train", point["fit"]),
         ("thresholds calibrated on", "val", point["calibrate"]),

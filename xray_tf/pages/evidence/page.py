@@ -26,7 +26,7 @@ from xray_tf.pages.evidence.style import EVIDENCE_STYLE
 from xray_tf.pages.kit.overlays import contour, overlay
 from xray_tf.pages.kit.shell import html_page
 from xray_tf.pages.kit.style import STYLE
-from xray_tf.pages.kit.words import NOTICE, meanings_text, rule_text
+from xray_tf.pages.kit.words import NOTICE, meanings_text
 
 MAP_LIMITS = (
     "Red is where most of the score came from, blue where none did; each map is scaled "
@@ -264,7 +264,7 @@ def _decision(e: Evidence) -> str:
         _scale(names[k], p[k], e.called_from[k], names[0] if len(names) == 2 else f"not {names[k]}")
         for k in classes
     )
-    rule = rule_text(e.card.operating_points.get(e.operating_point, {}), names)
+    rule = e.card.point(e.operating_point).words(names)
     of = names[-1] if len(names) == 2 else e.prediction.predicted  # the class whose scale is drawn
     verdict = (
         f"Decided: <strong>{_e(e.prediction.predicted)}</strong>, calibrated probability of "

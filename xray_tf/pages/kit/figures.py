@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from xray_tf.data.predictions import Predictions
+from xray_tf.operating_point import OperatingPoint
 from xray_tf.stats.metrics import confusion, curve_bands, curves, reliability
 
 CLASS_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -286,7 +287,7 @@ def calibration(predictions: Predictions, bins: int = 10) -> Figure:
 
 
 def probability_histograms(
-    predictions: Predictions, point: dict[str, Any] | None = None, bins: int = 25
+    predictions: Predictions, point: OperatingPoint | None = None, bins: int = 25
 ) -> Figure:
     """Draw how the calibrated probabilities of each class are spread, stacked by true class.
 
@@ -318,13 +319,13 @@ def probability_histograms(
         )
         axes.set_xlim(0, 1)
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
-    if point and "threshold" in point:
+    if point is not None and point.threshold is not None:
         panels[0].axvline(
-            point["threshold"],
+            point.threshold,
             color=INK,
             linewidth=1.4,
             linestyle=(0, (3, 2)),
-            label=f"threshold {point['threshold']:.3f}",
+            label=f"threshold {point.threshold:.3f}",
         )
     panels[0].legend(frameon=False, fontsize=9.5)
     return figure

@@ -143,26 +143,10 @@ def rows_text(metrics: dict[str, Any]) -> str:
     return f"{metrics['rows']:,} {split} rows{patients}"
 
 
-def rule_text(point: dict[str, Any], class_names: Sequence[str]) -> str:
-    """Say how an operating point decides."""
-    if "threshold" in point:
-        return f"{class_names[-1]} from a probability of {point['threshold']:.4f}"
-    if "offsets" in point:
-        if not any(point["offsets"]):
-            return "the class of the highest probability"
-        return "highest log probability after adding " + ", ".join(
-            f"{o:+.3f} to {n}" for n, o in zip(class_names, point["offsets"], strict=True)
-        )
-    return "none"
-
-
-def reached_text(point: dict[str, Any]) -> str:
-    """Say what an operating point reached on the rows it was fitted on."""
-    return ", ".join(
-        f"{k.replace('_', ' ')} {point[k]:.3f}"
-        for k in ("sensitivity", "specificity", "balanced_accuracy")
-        if isinstance(point.get(k), float)
-    )
+def rule_text(card: Card) -> str:
+    """Say how a classifier decides where no operating point is named."""
+    point = card.operating_points.get(card.default_operating_point)
+    return "none" if point is None else point.words(card.class_names)
 
 
 def enumerate_text(names: Sequence[str]) -> str:

@@ -110,15 +110,14 @@ def anomaly_part(folder: Path) -> str:
     """
     from xray_tf.data.scores import Scores
     from xray_tf.pages.detector.figures import score_histograms
-    from xray_tf.pages.detector.page import rule_words
     from xray_tf.stats.detector.or_rule import Statistics
 
     card, scores = read_card(folder, kind="detector"), Scores.read_csv(folder / "scores.csv")
-    point = card.operating_points[card.default_operating_point]
+    point = card.point()
     out = [f'<p class="warning" role="note">{escape(n)}</p>' for n in card.notes if "budget" in n]
     out.append(
         "<p>Learnt from normal radiographs only. "
-        f"{escape(rule_words(point).capitalize())}; {escape(point['criterion'])}.</p>"
+        f"{escape(point.words().capitalize())}; {escape(point.criterion)}.</p>"
     )
     metrics = read_json(folder / "metrics.json") if (folder / "metrics.json").is_file() else None
     if metrics:
@@ -168,7 +167,7 @@ def anomaly_part(folder: Path) -> str:
     tested = scores.where(scores.splits == "test") if (scores.splits == "test").any() else scores
     out.append(
         image(
-            score_histograms(tested, point["thresholds"]),
+            score_histograms(tested, point.thresholds),
             "Histograms of each score "
             "over normals and pneumonia, with the threshold. The table above "
             "holds their means.",

@@ -27,9 +27,9 @@ from typing import Any
 import numpy as np
 
 from xray_tf.data.tables import Table
+from xray_tf.operating_point import HIGH_IS_ANOMALOUS
 from xray_tf.stats.detector.density import group_numbers
 
-HIGH_IS_ANOMALOUS = ("reconstruction_error",)  # every other score is higher for the more normal
 REASONS = {"reconstruction_error": "reconstruction", "log_density": "density"}
 # weight of reconstruction and density beside a stronger score, chosen on lesions pasted into
 # normals (benchmarks/anomaly.py weights)
@@ -102,6 +102,10 @@ class OrRule:
     def _reason(self, out: np.ndarray) -> str:
         why = [REASONS.get(n, n) for n, beyond in zip(self.names, out, strict=True) if beyond]
         return "both" if len(why) == len(self.names) == 2 else "+".join(why)
+
+    def bounds(self) -> dict[str, float]:
+        """Return score -> threshold, in the order of the scores."""
+        return dict(zip(self.names, self.thresholds.tolist(), strict=True))
 
     def with_thresholds(self, thresholds: dict[str, float]) -> OrRule:
         """Return the rule with thresholds set by hand; it promises no false-alarm rate."""

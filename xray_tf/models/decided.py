@@ -18,20 +18,16 @@ def predictions_of(
     operating_point: str | None = None,
     errors: Sequence[str] | None = None,
 ) -> Predictions:
-    """Decide calibrated probabilities (N, K) at an operating point of the card, and join them with
-    their records.
+    """Decide calibrated probabilities (N, K) at an operating point of the card, its default when
+    None, and join them with their records.
     """
-    from xray_tf.stats.operating_points import decide, resolve
-
-    _, point = resolve(card.operating_points, operating_point, card.default_operating_point)
-    labels = [class_index(r, card.task) for r in records]
     return Predictions(
         card.class_names,
         [r.path for r in records],
         probabilities,
-        decide(probabilities, point),
+        card.point(operating_point).decide(probabilities),
         [r.patient for r in records],
         [r.split for r in records],
-        labels,
+        [class_index(r, card.task) for r in records],
         errors,
     )
