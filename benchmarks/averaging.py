@@ -20,13 +20,14 @@ import numpy as np
 
 from xray_tf.artifact import write_text
 from xray_tf.data.synthetic.stresses import STRESSES, StressGrid
-from xray_tf.jobs.corpus import divide, draw_rows, read_corpus
+from xray_tf.data.sample import draw_rows
+from xray_tf.jobs.corpus import divide, read_corpus
 from xray_tf.nets.classifier import build_classifier
 from xray_tf.nets.inference import forward
 from xray_tf.options import DataOptions, ModelOptions
 from xray_tf.registry import TASKS
 from xray_tf.stats.operating_points import calibrated_probabilities, fit_temperature
-from xray_tf.stats.paired import paired_scores
+from xray_tf.stats.paired import Conditions, paired_scores
 
 TASK, METRICS = "three-class", ("auroc", "accuracy")
 ALPHAS = (0.9, 0.8, 0.6)  # share of the fine-tuned weights on the line to ImageNet's
@@ -98,22 +99,14 @@ def main() -> None:
                 len(cells), len(some), -1
             )
         )
-    validation = paired_scores(
-        np.array(plain),
-        np.argmax(plain, axis=2),
-        labels,
-        patients,
-        names,
-        given.replicates,
-        metrics=METRICS,
-    )
+    whole = Conditions(np.array(plain), np.argmax(plain, axis=2), labels, patients, names)
+    validation = paired_scores(whole, given.replicates, metrics=METRICS)
     rows = []
     for name, temperature, numbers, under in zip(
         scored, temperatures, validation, changed, strict=True
     ):
-        each = paired_scores(
-            under, under.argmax(axis=2), labels[some], None, names, 0, metrics=METRICS
-        )
+        changed_rows = Conditions(under, under.argmax(axis=2), labels[some], None, names)
+        each = paired_scores(changed_rows, 0, metrics=METRICS)
         rows.append(
             {
                 "name": name,

@@ -255,7 +255,7 @@ def stressed_validation(model, data: str, options: DataOptions) -> dict:
     its middle severity, to try threshold policies on.
     """
     from xray_tf.data.synthetic.stresses import STRESSES, StressGrid
-    from xray_tf.jobs.corpus import draw_rows
+    from xray_tf.data.sample import draw_rows
 
     corpus = corpus_of(data, options)
     val = corpus.of_split("val")
@@ -431,7 +431,7 @@ def draws_of(runs: list[dict]) -> dict[tuple[str, int], dict[str, np.ndarray]]:
         ValueError: runs of one seed were not scored on the same rows.
     """
     from xray_tf.stats.metrics import cluster_weights
-    from xray_tf.stats.paired import paired_draws
+    from xray_tf.stats.paired import Conditions, paired_draws
 
     by_seed = {
         seed: [r for r in runs if r["seed"] == seed] for seed in sorted({r["seed"] for r in runs})
@@ -452,15 +452,14 @@ def draws_of(runs: list[dict]) -> dict[tuple[str, int], dict[str, np.ndarray]]:
         sick = np.array([r["scores"]["probability"] for r in mine])
         called = sick >= np.array([[r["val"]["balanced"]["threshold"]] for r in mine])
         drawn = weights[:, start : (start := start + len(rows["label"]))]
-        draws = paired_draws(
+        conditions = Conditions(
             np.stack([1 - sick, sick], axis=2),
             called.astype(int),
             rows["label"],
             None,
             ("normal", "pneumonia"),
-            metrics=METRICS,
-            weights=drawn,
         )
+        draws = paired_draws(conditions, metrics=METRICS, weights=drawn)
         found |= {(r["recipe"], r["seed"]): one for r, one in zip(mine, draws, strict=True)}
     return found
 

@@ -42,6 +42,7 @@ BOUND = {
 COMMANDS = [name.replace("-", "_") for name in find_commands()]
 HEAVY = {"tensorflow", "keras", "sklearn", "scipy", "matplotlib", "cv2", "pandas", "numpy"}
 MOST_ENTRIES = 14
+MOST_ARGUMENTS = 7
 MODULES = {
     ".".join(("xray_tf", *p.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(
         ".__init__"
@@ -165,6 +166,27 @@ def test_tensorflow_proper_stays_where_the_job_is_tensorflows():
         "training/devices.py",
         "training/loop.py",
     }
+
+
+def test_no_public_function_takes_more_than_seven_arguments():
+    for module, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                names = [a.arg for a in (*node.args.posonlyargs, *node.args.args)]
+                names += [a.arg for a in node.args.kwonlyargs]
+                names = [n for n in names if n not in ("self", "cls")]
+                public = not node.name.startswith("_") or node.name == "__init__"
+                assert len(names) <= MOST_ARGUMENTS or not public, f"{module}.{node.name}: {names}"
+
+
+def test_rooms_tell_through_the_logger_and_never_print():
+    for module, path in MODULES.items():
+        if FLOOR.get(room_of(module), TOP) < TOP:
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                name = (
+                    node.func.id if isinstance(node, ast.Call) and hasattr(node.func, "id") else ""
+                )
+                assert name != "print", f"{module}, line {node.lineno}"
 
 
 def test_every_test_asserts_something():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import os
 import shlex
 import sys
 import textwrap
@@ -183,6 +184,8 @@ def run(job: Callable[[], int | None]) -> int:
     Errors that the user can correct are one line on stderr and status 2, without a traceback;
     Ctrl-C is status 130.
     """
+    # TensorFlow's messages that are neither warnings nor errors
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     try:
         return job() or 0
     except (ValueError, OSError, ImportError) as error:

@@ -15,8 +15,8 @@ from xray_tf.nets.autoencoder import (
     reconstruction_phase,
 )
 from xray_tf.nets.keras_file import load_model, save_model
-from xray_tf.nets.training.loop import Training
-from xray_tf.options import DetectOptions, TrainOptions
+from xray_tf.nets.training.loop import Optimisation, Training
+from xray_tf.options import DetectOptions
 
 OPTIONS = DetectOptions(image_size=32, latent=4, epochs=2, batch_size=4, augment="none")
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 32, 32), np.uint8)
@@ -98,7 +98,7 @@ def test_training_lowers_the_error_and_a_killed_run_ends_with_the_same_weights(t
         folder.mkdir(exist_ok=True)
         made = build_autoencoder(options)
         phase = reconstruction_phase(made, ramp, range(8), range(8, 12), options)
-        training = Training(made, TrainOptions(seed=0, ema=0.0, keep="best"), folder, resume=resume)
+        training = Training(made, Optimisation(), folder, resume=resume)
         if epochs < 3:
             calls, feed = [], phase.feed
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from xray_tf.stats.metrics import score
-from xray_tf.stats.paired import paired_scores
+from xray_tf.stats.paired import Conditions, paired_scores
 
 RNG = np.random.default_rng(0)
 N = 120
@@ -14,14 +14,10 @@ PATIENTS = [f"p{i // 3}" for i in range(N)]
 
 def scored(*conditions, **more):
     probabilities = np.stack(conditions)
-    return paired_scores(
-        probabilities,
-        probabilities.argmax(-1),
-        LABELS,
-        PATIENTS,
-        ("normal", "pneumonia"),
-        **{"replicates": 300, **more},
+    conditions = Conditions(
+        probabilities, probabilities.argmax(-1), LABELS, PATIENTS, ("normal", "pneumonia")
     )
+    return paired_scores(conditions, **{"replicates": 300, **more})
 
 
 def test_each_condition_has_the_numbers_of_metrics():
@@ -59,14 +55,9 @@ def test_without_replicates_or_without_a_class_numbers_stay_out():
         and cell["auroc"]["value"] > 0.8
     )
     one = LABELS == 1
-    (cell,) = paired_scores(
-        FIRST[None, one],
-        FIRST[None, one].argmax(-1),
-        LABELS[one],
-        None,
-        ("normal", "pneumonia"),
-        20,
-    )
+    rows = FIRST[None, one]
+    conditions = Conditions(rows, rows.argmax(-1), LABELS[one], None, ("normal", "pneumonia"))
+    (cell,) = paired_scores(conditions, 20)
     assert (
         cell["auroc"]["value"] is None
         and cell["auroc"]["change"] is None
@@ -77,9 +68,8 @@ def test_without_replicates_or_without_a_class_numbers_stay_out():
 def test_three_classes_have_a_recall_each():
     p = RNG.dirichlet(np.ones(3), N)
     labels = RNG.integers(0, 3, N)
-    (cell,) = paired_scores(
-        p[None], p[None].argmax(-1), labels, PATIENTS, ("normal", "bacterial", "viral"), 20
-    )
+    names = ("normal", "bacterial", "viral")
+    (cell,) = paired_scores(Conditions(p[None], p[None].argmax(-1), labels, PATIENTS, names), 20)
     assert cell["recall/viral"]["value"] == pytest.approx(
         (p.argmax(1) == labels)[labels == 2].mean()
     )

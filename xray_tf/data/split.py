@@ -19,6 +19,7 @@ from xray_tf.data.records import SPLITS, Finding, Findings, Record, Records
 from xray_tf.data.tables import csv_line
 
 SPLIT_BY = ("patient", "image")
+SPLIT = "split.csv"  # in an artifact: which part each of its rows had
 COLUMNS = ("path", "sha256", "patient", "label", "subtype", "split", "split_by")
 # more rows than this without a patient key, and leaving them out would change what the data are
 MAX_KEYLESS = 0.05

@@ -7,17 +7,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from xray_tf.artifact import Card, read_card, renewed_folder, seal
-from xray_tf.jobs.corpus import choose_part, read_corpus
+from xray_tf.data.split import SPLIT
+from xray_tf.jobs.classifier.shift_bench import measure_shift, write_shift
+from xray_tf.jobs.corpus import choose_part, read_for
+from xray_tf.jobs.run import Options, Run, takes
 from xray_tf.models.classifier import Classifier
 from xray_tf.models.load import load
 from xray_tf.options import DataOptions, EvaluateOptions, ShiftOptions
-
-SPLIT = "split.csv"
 
 
 def add_to_artifact(
@@ -51,15 +51,31 @@ def add_to_artifact(
         return seal(draft, card)
 
 
+def own_part(classifier: Classifier) -> tuple[Path, str]:
+    """Return a classifier's split.csv and the part of its rows that it was measured on: test, or
+    validation where it has no test rows.
+    """
+    part = "test" if classifier.card.metrics_split == "test" else "val"
+    return classifier.folder / SPLIT, part
+
+
+def refuse_other_split(options: DataOptions, what: str) -> None:
+    """Raise ValueError where another split than the artifact's own is named."""
+    if options.split is not None:
+        raise ValueError(
+            f"The rows of an artifact's own {what} are those of its own split.csv, so that none "
+            f"was trained on. Received: split={options.split!r}. Leave --split out, or write "
+            "elsewhere with --out."
+        )
+
+
+@takes(DataOptions, EvaluateOptions, ShiftOptions)
 def add_shift_card(
     model: str | os.PathLike | Classifier,
     data: str,
-    data_options: DataOptions = DataOptions(),
-    options: EvaluateOptions = EvaluateOptions(),
-    shift_options: ShiftOptions = ShiftOptions(),
     *,
+    options: Options,
     operating_point: str | None = None,
-    progress: bool = True,
 ) -> dict[str, Any]:
     """Measure a classifier's own test rows under graded changes, and put shift.json, shift.csv and
     shift.png into its folder.
@@ -70,48 +86,27 @@ def add_shift_card(
     Args:
         model: an artifact folder, the name of a shipped model, or one already opened.
         data: the radiographs it was trained on, as in training.
-        data_options: their source and cache; `split` must be left out.
-        options: the batch of a forward pass.
-        shift_options: which changes, how many rows, replicates.
+        options: `DataOptions` (`split` must be left out), `EvaluateOptions` and `ShiftOptions` in
+            any order, or single options by name.
         operating_point: a name on the card; its default when None.
-        progress: say what is going on.
 
     Returns:
-        The layout of shift.json; see `jobs.shift_bench`.
+        The layout of shift.json; see `jobs.classifier.shift_bench`.
 
     Raises:
         SplitError: radiographs of split.csv are not in the data.
         ValueError: another split was named.
     """
-    from xray_tf.jobs.classifier.shift_bench import measure_shift, write_shift
     from xray_tf.pages.classifier.shift_card import shift_sentences
 
-    if data_options.split is not None:
-        raise ValueError(
-            "The rows of an artifact's own shift card are those of its own "
-            "split.csv, so that none was trained on. "
-            f"Received: split={data_options.split!r}. Leave --split out, or write "
-            "elsewhere with --out."
-        )
-    say = partial(print, flush=True) if progress else (lambda *_: None)
+    run, where = options[Run], options[DataOptions]
+    refuse_other_split(where, "shift card")
     classifier = load(model, kind="classifier")
-    card, prep = classifier.card, classifier.card.preprocessing
-    corpus = read_corpus(
-        data, card.task, data_options, prep["image_size"], prep["resize"], progress
-    )
-    corpus = choose_part(
-        corpus, classifier.folder / SPLIT, "test" if card.metrics_split == "test" else "val"
-    )
+    corpus = choose_part(read_for(classifier, data, where, run.progress), *own_part(classifier))
+    batch_size = options[EvaluateOptions].forward_batch_size
     result = measure_shift(
-        classifier,
-        corpus.pixels,
-        corpus.rows,
-        list(corpus.records),
-        shift_options,
-        operating_point=operating_point,
-        batch_size=options.forward_batch_size,
-        progress=progress,
+        classifier, corpus, options[ShiftOptions], operating_point, batch_size, run
     )
-    say("\n".join(shift_sentences(result)))
+    run.say("\n".join(shift_sentences(result)))
     add_to_artifact(classifier.folder, lambda draft: write_shift(result, draft))
     return result

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from xray_tf.artifact import Card
 from xray_tf.data.pixels.cache import build_cache
-from xray_tf.data.records import Finding, Findings, Record, Records
+from xray_tf.data.records import Finding, Findings, Records
 from xray_tf.data.sources.scan import scan
-from xray_tf.data.split import apply_split, known_to, split_records
+from xray_tf.data.split import apply_split, split_records
 from xray_tf.options import PARTS, DataOptions
 from xray_tf.registry import TASKS
 
@@ -76,16 +74,26 @@ class Corpus:
 
 
 def read_corpus(
-    data: str, task: str, options: DataOptions, image_size: int, resize: str, progress: bool = True
+    data: str,
+    task: str,
+    options: DataOptions,
+    image_size: int,
+    resize: str,
+    progress: bool = True,
+    source: str | None = None,
 ) -> Corpus:
     """Scan a source and decode it once, without dividing it.
 
     Args:
         data: what `--data` takes.
         task: decides the labels.
+        options: source, patient key, cache.
         image_size, resize: pixels, and how a radiograph becomes a square.
+        progress: show what is going on.
+        source: in place of the options'.
     """
-    found = scan(data, options.source, options.patient_key, cache=options.cache, progress=progress)
+    source = source or options.source
+    found = scan(data, source, options.patient_key, cache=options.cache, progress=progress)
     cache = build_cache(
         found.records, image_size, resize, options.cache, progress=progress, strict=options.strict
     )
@@ -94,6 +102,12 @@ def read_corpus(
     return Corpus(
         records, cache.pixels, np.arange(len(records)), labels, found.findings + cache.findings
     )
+
+
+def read_for(model: Any, data: str, options: DataOptions, progress: bool = True) -> Corpus:
+    """Read a source as an opened model sees it: its task, its size, its way to a square."""
+    card, prep = model.card, model.card.preprocessing
+    return read_corpus(data, card.task, options, prep["image_size"], prep["resize"], progress)
 
 
 def divide(corpus: Corpus, task: str, options: DataOptions, seed: int) -> Corpus:
@@ -131,9 +145,16 @@ def choose_part(corpus: Corpus, split: str | os.PathLike | None, part: str = "al
         SplitError: not a split.csv, or radiographs it names are not in the data.
         ValueError: an unknown part, or no row is of it.
     """
+    return corpus.narrowed(*rows_of_part(corpus.records, split, part))
+
+
+def rows_of_part(
+    records: Records, split: str | os.PathLike | None, part: str = "all"
+) -> tuple[Records, Findings]:
+    """Return the records of one part, and what is worth saying of them; as in `choose_part`."""
     if part not in PARTS:
         raise ValueError(f"part must be one of {PARTS}. Received: part={part!r}")
-    records, notes = apply_split(corpus.records, split) if split else (corpus.records, Findings([]))
+    records, notes = apply_split(records, split) if split else (records, Findings([]))
     kept = records.where(lambda r: part in ("all", r.split))
     if not len(kept) and len(records):
         counts = ", ".join(
@@ -145,53 +166,4 @@ def choose_part(corpus: Corpus, split: str | os.PathLike | None, part: str = "al
             "Name a split.csv with --split, such as the one in the model's folder, "
             "or another --part."
         )
-    return corpus.narrowed(kept, notes)
-
-
-def known_notes(records: Iterable[Record], split_csv: str | os.PathLike, card: Card) -> list[str]:
-    """Say how many of the rows scored an artifact was trained on, and to how many its thresholds
-    were fitted; nothing where there are none.
-    """
-    records, notes = list(records), []
-    for part, what in (
-        ("train", "training rows"),
-        ("val", "the validation rows that thresholds were fitted to"),
-    ):
-        files, keys = known_to(records, split_csv, part)
-        if files.any():
-            notes.append(
-                f"{files.sum():,} of these {len(records):,} radiographs are {what} of "
-                f"{card.name}: the figures flatter it."
-            )
-        if keys.any():
-            notes.append(
-                f"{keys.sum():,} of these {len(records):,} radiographs have patient keys "
-                f"of {what} of {card.name}: if they are the same patients, the "
-                "figures flatter it."
-            )
-    return notes
-
-
-def draw_rows(labels: np.ndarray, patients: Sequence[str], limit: int, seed: int) -> np.ndarray:
-    """Choose rows whose class is known, as many of each class as can be, at most `limit` in all (0:
-    every one).
-
-    Within a class the patients' order depends on the seed and the key alone, so a smaller draw is
-    part of a larger one.
-
-    Returns:
-        (n,) int64 positions, rising.
-    """
-    order = [
-        hashlib.sha256(f"{seed}:{p}".encode("utf-8", "surrogateescape")).digest() for p in patients
-    ]
-    queues = [
-        sorted(np.flatnonzero(labels == k), key=lambda i: (order[i], i))
-        for k in np.unique(labels[labels >= 0])
-    ]
-    left, taken = limit if limit else len(labels), []
-    for place, queue in enumerate(sorted(queues, key=len)):
-        count = min(len(queue), -(-left // (len(queues) - place)) if left else 0)
-        taken += queue[:count]
-        left -= count
-    return np.sort(np.array(taken, np.int64))
+    return kept, notes

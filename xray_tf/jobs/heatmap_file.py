@@ -1,4 +1,4 @@
-"""Heat maps to disk as they come, and file names for their pictures."""
+"""Heat maps and pictures to disk: which files they are, one row after the other."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import zipfile
 from pathlib import Path
 from typing import IO
 
+import cv2
 import numpy as np
+
+MAPS, PICTURES = "maps.npz", "overlays"  # of a folder with heat maps
 
 
 class MapsFile:
@@ -44,6 +47,17 @@ class MapsFile:
     def __exit__(self, *_) -> None:
         self._stream.close()
         self._zip.close()
+
+
+def write_picture(path: Path, picture: np.ndarray) -> None:
+    """Write (H, W, 3) uint8 RGB as PNG."""
+    # imencode and bytes: cv2.imwrite reports a full disk by returning False
+    path.write_bytes(cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes())
+
+
+def picture_path(folder: Path, number: int, path: str) -> Path:
+    """Return where the picture of a run's radiograph goes; the first has number 1."""
+    return folder / PICTURES / f"{number:04d}_{safe_name(path)}.png"
 
 
 def safe_name(path: str) -> str:

@@ -14,9 +14,10 @@ from typing import Any
 
 from xray_tf import __version__
 from xray_tf.artifact import CARD, read_card
+from xray_tf.data.pixels.decoding import DECODING_RULE, describe_rule
 from xray_tf.data.records import Records
+from xray_tf.options import DetectOptions, ModelOptions, weights_files
 from xray_tf.options import provenance as options_of
-from xray_tf.options import weights_files
 
 LIBRARIES = ("tensorflow", "keras", "scikit-learn", "numpy", "opencv-python-headless")
 
@@ -42,6 +43,18 @@ def provenance(command_line: str, records: Records, *options: Any) -> dict[str, 
         "data": {"fingerprint": fingerprint(records), "radiographs": len(records)},
         "machine": {"system": platform.system(), "processor": platform.machine()},
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def preprocessing(options: ModelOptions | DetectOptions) -> dict[str, Any]:
+    """Say for the card what becomes of a radiograph before the net sees it."""
+    return {
+        "image_size": options.image_size,
+        "resize": options.resize,
+        "decoding": DECODING_RULE,
+        "decoding_rule": describe_rule(),
+        "channels": 1,
+        "pixel_range": [0, 255],
     }
 
 

@@ -4,7 +4,7 @@ with its reason and a map of where.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -78,16 +78,24 @@ class NormalChest:
         )
 
     def scores(
-        self, pixels: np.ndarray, indices: Sequence[int] | None = None, batch_size: int = 64
+        self,
+        pixels: np.ndarray,
+        indices: Sequence[int] | None = None,
+        batch_size: int = 64,
+        progress: Callable[[int], None] | None = None,
     ) -> np.ndarray:
         """Return raw scores (M, K) float64 of rows of (N, S, S) uint8: mean squared error
-        (intensities in [0, 1]), log density and, if there, features.
+        (intensities in [0, 1]), log density and, if there, features. `progress` is called with the
+        number of rows done.
         """
         from xray_tf.nets.autoencoder import codes_and_errors
 
-        codes, errors = codes_and_errors(self.model, pixels, indices, batch_size)
-        more = [] if self.features is None else [self.features.scores(pixels, indices, batch_size)]
-        return np.stack([errors, self.density.score_samples(codes), *more], axis=1)
+        slowest = progress if self.features is None else None
+        codes, errors = codes_and_errors(self.model, pixels, indices, batch_size, slowest)
+        columns = [errors, self.density.score_samples(codes)]
+        if self.features is not None:
+            columns.append(self.features.scores(pixels, indices, batch_size, progress))
+        return np.stack(columns, axis=1)
 
     def unusual(
         self,

@@ -37,17 +37,19 @@ class FeatureScores:
     locator: Any = None
 
     def scores(
-        self, pixels: np.ndarray, indices: Sequence[int] | None = None, batch_size: int = 64
+        self,
+        pixels: np.ndarray,
+        indices: Sequence[int] | None = None,
+        batch_size: int = 64,
+        progress: Callable[[int], None] | None = None,
     ) -> np.ndarray:
         """Return one score a row (M,) float64."""
-        wanted = eaten_by(self.committee.names)
-        return np.concatenate(
-            [
-                self.committee.score_samples(f)
-                for f in self._features(wanted, pixels, indices, batch_size)
-            ]
-            or [np.empty(0)]
-        )
+        scores, wanted = [np.empty(0)], eaten_by(self.committee.names)
+        for features in self._features(wanted, pixels, indices, batch_size):
+            scores.append(self.committee.score_samples(features))
+            if progress:
+                progress(len(scores[-1]))
+        return np.concatenate(scores)
 
     def unusual(
         self, pixels: np.ndarray, indices: Sequence[int] | None = None, batch_size: int = 64

@@ -3,6 +3,7 @@
 from xray_tf.options.classifier import (
     EvaluateOptions,
     ModelOptions,
+    PredictOptions,
     ShiftOptions,
     TrainOptions,
     is_pretrained,
@@ -24,6 +25,7 @@ __all__ = [
     "ExamineOptions",
     "ExplainOptions",
     "ModelOptions",
+    "PredictOptions",
     "ReproduceOptions",
     "ScoreOptions",
     "ShiftOptions",

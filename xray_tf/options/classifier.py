@@ -141,6 +141,19 @@ class EvaluateOptions(Checked):
 
 
 @dataclass(frozen=True)
+class PredictOptions(Checked):
+    """Answers: how files are predicted."""
+
+    batch_size: int = option(64, "radiographs per forward pass", metavar="N", least=1)
+    operating_point: str | None = option(
+        None,
+        "the operating point that decides (default: the model's own default)",
+        metavar="NAME",
+    )
+    strict: bool = option(False, "stop at the first file that cannot be read")
+
+
+@dataclass(frozen=True)
 class ShiftOptions(Checked):
     """Shift bench: the same radiographs under graded changes."""
 

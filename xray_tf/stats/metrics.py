@@ -74,6 +74,7 @@ DEFINITIONS = {
     )
     * 2,
 }
+ABOUT = {"split": "test", "operating_point": "", "split_by": "patient"}  # where nothing is said
 PER_CLASS = ("recall", "precision", "f1", "auroc", "auprc")
 
 
@@ -85,9 +86,7 @@ def score(
     class_names: Sequence[str],
     replicates: int = 2000,
     seed: int = 0,
-    split: str = "test",
-    operating_point: str = "",
-    split_by: str = "patient",
+    **about: str,
 ) -> dict[str, Any]:
     """Score labelled rows.
 
@@ -102,7 +101,7 @@ def score(
         class_names: K names.
         replicates: of the bootstrap; 0 leaves the intervals out.
         seed: of the bootstrap.
-        split, operating_point, split_by: recorded as they are.
+        about: `split`, `operating_point` and `split_by`, recorded as they are.
 
     Returns:
         The layout in the module's docstring.
@@ -133,9 +132,7 @@ def score(
     counts = np.bincount(labels, minlength=len(class_names))
     unit = "patient" if named else "image"
     return {
-        "split": split,
-        "operating_point": operating_point,
-        "split_by": split_by,
+        **{**ABOUT, **about},
         "class_names": list(class_names),
         "rows": len(labels),
         "patients": units if named else None,

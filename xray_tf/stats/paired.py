@@ -5,20 +5,65 @@ from the first, resampled together by patient.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from xray_tf.stats.metrics import LEVEL, _checked, _clusters, _Table, cluster_weights
+from xray_tf.operating_point import OperatingPoint
+from xray_tf.stats.metrics import LEVEL, _checked, _clusters, _Table, cluster_weights, score
 
 METRICS = ("auroc", "sensitivity", "specificity", "balanced_accuracy", "accuracy")
 
 
+@dataclass(frozen=True)
+class Conditions:
+    """The same labelled rows, predicted under several conditions.
+
+    Attributes:
+        probabilities: (C, N, K) calibrated, in [0, 1].
+        decided: (C, N) int class indices.
+        labels: (N,) int class indices.
+        patients: N keys, empty where not known: such a row counts as a patient of its own; None
+            where none is.
+        class_names: K names.
+    """
+
+    probabilities: np.ndarray
+    decided: np.ndarray
+    labels: np.ndarray
+    patients: Sequence[str] | None
+    class_names: Sequence[str]
+
+    @classmethod
+    def at(
+        cls,
+        point: OperatingPoint,
+        probabilities: np.ndarray,
+        labels: np.ndarray,
+        patients: Sequence[str] | None,
+        class_names: Sequence[str],
+    ) -> Conditions:
+        """Decide the probabilities at an operating point."""
+        decided = np.stack([point.decide(p) for p in probabilities])
+        return cls(probabilities, decided, labels, patients, class_names)
+
+    def unchanged(self, replicates: int, seed: int, **about: str) -> dict[str, Any]:
+        """Return what `stats.metrics.score` makes of condition 0."""
+        return score(
+            self.probabilities[0],
+            self.labels,
+            self.decided[0],
+            self.patients,
+            self.class_names,
+            replicates,
+            seed,
+            **about,
+        )
+
+
 def paired_scores(
-    probabilities: np.ndarray,
-    decided: np.ndarray,
-    labels: np.ndarray,
-    patients: Sequence[str] | None,
-    class_names: Sequence[str],
+    conditions: Conditions,
     replicates: int = 1000,
     seed: int = 0,
     metrics: Sequence[str] = METRICS,
@@ -26,11 +71,7 @@ def paired_scores(
     """Score the rows under each condition and set it against condition 0.
 
     Args:
-        probabilities: (C, N, K) calibrated, in [0, 1].
-        decided: (C, N) int class indices.
-        labels: (N,) int class indices.
-        patients: N keys, empty where not known: such a row counts as a patient of its own.
-        class_names: K names; recalls are added as `recall/<name>` where K > 2.
+        conditions: the predictions; recalls are added as `recall/<name>` where K > 2.
         replicates: of the bootstrap, the same draws for every condition; 0 leaves the intervals
             out.
         seed: of the bootstrap.
@@ -44,9 +85,7 @@ def paired_scores(
     Raises:
         ValueError: what `stats.metrics.score` raises.
     """
-    draws = paired_draws(
-        probabilities, decided, labels, patients, class_names, replicates, seed, metrics
-    )
+    draws = paired_draws(conditions, replicates, seed, metrics)
     return [
         {
             m: with_interval(values)
@@ -63,11 +102,7 @@ def paired_scores(
 
 
 def paired_draws(
-    probabilities: np.ndarray,
-    decided: np.ndarray,
-    labels: np.ndarray,
-    patients: Sequence[str] | None,
-    class_names: Sequence[str],
+    conditions: Conditions,
     replicates: int = 1000,
     seed: int = 0,
     metrics: Sequence[str] = METRICS,
@@ -84,20 +119,19 @@ def paired_draws(
         One dict a condition: metric -> (1 + R,) float64, the value and then its bootstrap
             replicates, NaN where not defined.
     """
-    keys = {m: m for m in metrics} | (
-        {f"recall/{n}": f"recall/{k}" for k, n in enumerate(class_names)}
-        if len(class_names) > 2
-        else {}
-    )
+    names, labels = conditions.class_names, conditions.labels
+    keys = {m: m for m in metrics}
+    if len(names) > 2:
+        keys |= {f"recall/{n}": f"recall/{k}" for k, n in enumerate(names)}
     if weights is None:
-        clusters, _ = _clusters(patients, len(labels))
+        clusters, _ = _clusters(conditions.patients, len(labels))
         drawn = cluster_weights(clusters, replicates, seed) if clusters.max() and replicates else ()
     else:
         drawn = (weights,)
     blocks = [np.ones((1, len(labels))), *drawn]
     draws: list[dict[str, np.ndarray]] = []
-    for probability, decision in zip(probabilities, decided, strict=True):
-        table = _Table(*_checked(probability, labels, decision, len(class_names)))
+    for probability, decision in zip(conditions.probabilities, conditions.decided, strict=True):
+        table = _Table(*_checked(probability, labels, decision, len(names)))
         numbers = [table.numbers(w) for w in blocks]
         draws.append(
             {name: np.concatenate([n[key] for n in numbers]) for name, key in keys.items()}

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from xray_tf.artifact import write_text
+from xray_tf.artifact import write_json
 from xray_tf.study.runs import WORKSHOP
 from xray_tf.study.stages import Stage
 
@@ -91,7 +91,7 @@ class _Plan:
         except BaseException:
             if aside.exists() and not target.exists():
                 os.rename(aside, target)
-                write_text(self._path(name), json.dumps(before, indent=1) + "\n")
+                write_json(self._path(name), before)
             elif target.exists():
                 self._write(stage, time.monotonic() - started, True)
             raise
@@ -160,7 +160,7 @@ class _Plan:
             "seconds": None if seconds is None else round(seconds, 1),
         }
         self._path(stage.name).parent.mkdir(exist_ok=True)
-        write_text(self._path(stage.name), json.dumps(record, indent=1) + "\n")
+        write_json(self._path(stage.name), record)
 
 
 def _flat(options: dict[str, Any], name: str = "") -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from xray_tf.artifact import sha256_of
+from xray_tf.jobs.run import Run
 from xray_tf.options import (
     DataOptions,
     DetectOptions,
@@ -144,7 +145,7 @@ class Study:
         options: see `ReproduceOptions`.
         preset: its row, with the recipes as the options change them.
         total: radiographs in the data.
-        command_line, progress: as everywhere.
+        run: how it is told, and the command line kept with the results.
     """
 
     out: Path
@@ -153,8 +154,7 @@ class Study:
     options: ReproduceOptions
     preset: Preset
     total: int = 0
-    command_line: str = ""
-    progress: bool = True
+    run: Run = Run()
 
     @property
     def limited(self) -> bool:

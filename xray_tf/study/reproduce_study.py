@@ -9,20 +9,19 @@ are never overwritten unasked.
 
 from __future__ import annotations
 
-import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from xray_tf.artifact import refuse_existing, write_text
+from xray_tf.artifact import refuse_existing, write_json, write_text
 from xray_tf.data.sources.scan import recognise, scan
 from xray_tf.jobs.corpus import read_corpus
 from xray_tf.jobs.provenance import fingerprint, provenance
+from xray_tf.jobs.run import Options, Run, takes
 from xray_tf.options import DataOptions, ReproduceOptions, is_pretrained
 from xray_tf.study.plan import REPORT, STUDY, _Plan
 from xray_tf.study.presets import Recipe, Study, make_preset
@@ -32,17 +31,15 @@ from xray_tf.study.stages import Stage, stages_of
 KERAS_FILE = "{}_weights_tf_dim_ordering_tf_kernels_notop.h5"
 
 
+@takes(ReproduceOptions, DataOptions)
 def reproduce_study(
     data: str,
     out: str | os.PathLike,
-    options: ReproduceOptions = ReproduceOptions(),
-    data_options: DataOptions = DataOptions(),
     *,
+    options: Options,
     only: Sequence[str] = (),
     force: bool = False,
     dry_run: bool = False,
-    command_line: str = "",
-    progress: bool = True,
 ) -> list[dict[str, Any]]:
     """Run the report's study: audit, split, classifiers, neighbours, shift bench, anomaly detector,
     explanations; end with a table and a page.
@@ -53,19 +50,16 @@ def reproduce_study(
     Args:
         data: as in training.
         out: the study's folder: a new one, or one of an earlier call.
-        options: preset, trunk, weights, rows; see `ReproduceOptions`.
-        data_options: as in training; `split` gives nothing here, since the study divides once for
-            all stages.
+        options: `ReproduceOptions` and `DataOptions` in any order, or single options by name, such
+            as `preset="quick"`; no `split`, since the study divides once for all stages.
         only: names of stages, or of their kinds (train, embed, ...); all when empty.
         force: make again the stages named in `only`, or without it those whose options or data
             changed; and what rests on them.
         dry_run: print the plan with estimates of its time, measured on this machine, and do
             nothing.
-        command_line: kept with the results.
-        progress: say what is going on.
 
     Returns:
-        The table: one dict a figure, see `study_results.collect_results`.
+        The table: one dict a figure, see `study.results.collect_results`.
 
     Raises:
         FileExistsError: the folder holds something else, or stages made with other options or data.
@@ -73,7 +67,7 @@ def reproduce_study(
         WeightsUnavailable: ImageNet weights are neither here nor to be had; said before anything is
             run.
     """
-    say = partial(print, flush=True) if progress else (lambda *_: None)
+    run, how, data_options = (options[k] for k in (Run, ReproduceOptions, DataOptions))
     out = Path(out)
     if not (out / STUDY).is_file():
         refuse_existing(out)
@@ -81,16 +75,8 @@ def reproduce_study(
         raise ValueError(
             "A study divides the data itself, once for all its stages. Leave out --split."
         )
-    study = Study(
-        out,
-        data,
-        data_options,
-        options,
-        make_preset(options),
-        command_line=command_line,
-        progress=progress,
-    )
-    records, study = _look_at(study, dry_run, say)
+    study = Study(out, data, data_options, how, make_preset(how), run=run)
+    records, study = _look_at(study, dry_run)
     stages = stages_of(study)
     wanted = _wanted(stages, only)
     plan = _Plan(out, stages, None if dry_run else fingerprint(records))
@@ -98,35 +84,35 @@ def reproduce_study(
     if dry_run:
         from xray_tf.study.estimates import describe_plan
 
-        say(describe_plan(study, records, stages, plan.todo, plan.states))
+        run.say(describe_plan(study, records, stages, plan.todo, plan.states))
         return []
-    _check_weights([s.recipe for s in stages if s.kind == "train" and s.name in plan.todo], say)
+    _check_weights([s.recipe for s in stages if s.kind == "train" and s.name in plan.todo], run)
     with _locked(out):
         plan.settle()
         _write_study(study, records, stages)
         started = time.monotonic()
         for number, stage in enumerate(plan.todo, 1):
-            say(f"== {number}/{len(plan.todo)} {stage}")
+            run.say(f"== {number}/{len(plan.todo)} {stage}")
             plan.run(stage)
         rows = _finish(study, stages, bool(plan.todo) or REPORT in only)
-    say(
+    run.say(
         f"{len(plan.todo)} stages run in {(time.monotonic() - started) / 60:.1f} minutes, "
         f"{len(stages) - len(plan.todo)} not run now"
     )
     return rows
 
 
-def _look_at(study: Study, names_only: bool, say: Callable) -> tuple[Any, Study]:
+def _look_at(study: Study, names_only: bool) -> tuple[Any, Study]:
     """Read the data, or with `names_only` list them, and count them."""
     options, model = study.data_options, study.preset.recipes[0].model
     if names_only:
         records = scan(study.data, options.source, options.patient_key, options.cache).records
     else:
         records = read_corpus(
-            study.data, "binary", options, model.image_size, model.resize, study.progress
+            study.data, "binary", options, model.image_size, model.resize, study.run.progress
         ).records
     study = replace(study, total=len(records))
-    say(
+    study.run.say(
         f"{len(records):,} radiographs"
         + (f", of which {study.options.rows:,} are used" if study.limited else "")
     )
@@ -146,7 +132,7 @@ def _wanted(stages: list[Stage], only: Sequence[str]) -> list[str]:
     return [s.name for s in stages if not only or s.name in only or s.kind in only]
 
 
-def _check_weights(recipes: list[Recipe], say: Callable) -> None:
+def _check_weights(recipes: list[Recipe], run: Run) -> None:
     """Make sure that every trunk's weights are to be had before hours are spent on the first.
 
     Raises:
@@ -161,7 +147,7 @@ def _check_weights(recipes: list[Recipe], say: Callable) -> None:
         for r in recipes
         if is_pretrained(r.model.weights)
     }.values():
-        say(f"Looking for the {model.weights} weights of {model.backbone}")
+        run.say(f"Looking for the {model.weights} weights of {model.backbone}")
         try:
             build_classifier(model, TASKS["binary"], 0)
         except WeightsUnavailable as error:
@@ -214,9 +200,11 @@ def _write_study(study: Study, records: Any, stages: list[Stage]) -> None:
             }
             for s in stages
         ],
-        "provenance": provenance(study.command_line, records, study.options, study.data_options),
+        "provenance": provenance(
+            study.run.command_line, records, study.options, study.data_options
+        ),
     }
-    write_text(study.out / STUDY, json.dumps(about, indent=1) + "\n")
+    write_json(study.out / STUDY, about)
 
 
 def _finish(study: Study, stages: list[Stage], changed: bool) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from xray_tf.artifact import write_text
+from xray_tf.artifact import write_json
 from xray_tf.study.published import PUBLISHED, Published
 
 JSON, CSV = "results.json", "results.csv"
@@ -51,7 +51,7 @@ def collect_results(folder: Path) -> list[dict[str, Any]]:
 
 def write_results(rows: list[dict[str, Any]], folder: Path) -> None:
     """Write results.json and results.csv."""
-    write_text(folder / JSON, json.dumps(rows, indent=1, allow_nan=False) + "\n")
+    write_json(folder / JSON, rows)
     with (folder / CSV).open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
         writer.writeheader()

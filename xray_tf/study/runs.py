@@ -16,19 +16,31 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from xray_tf.artifact import CHECKPOINT, new_folder, read_card, refuse_existing, seal, write_text
+from xray_tf.artifact import (
+    CHECKPOINT,
+    new_folder,
+    read_card,
+    refuse_existing,
+    seal,
+    write_json,
+    write_text,
+)
 from xray_tf.data.pixels.reading import stream_pixels
 from xray_tf.data.predictions import Predictions
-from xray_tf.data.records import Findings, Record, Records, class_index
+from xray_tf.data.records import Record, Records, class_index
+from xray_tf.data.sample import draw_rows
 from xray_tf.data.split import read_split, write_split
 from xray_tf.data.tables import csv_line
 from xray_tf.jobs.audit_data import audit_records
 from xray_tf.jobs.classifier.evaluate_model import evaluate_model
 from xray_tf.jobs.classifier.train_classifier import train_classifier
-from xray_tf.jobs.corpus import divide, draw_rows, read_corpus
-from xray_tf.jobs.heatmaps.explain_files import MAPS, explain_files
+from xray_tf.jobs.corpus import Corpus, divide, read_corpus
+from xray_tf.jobs.heatmap_file import MAPS
+from xray_tf.jobs.heatmaps.explain_files import explain_files
 from xray_tf.jobs.neighbors.embed_radiographs import embed_radiographs
-from xray_tf.options import ExplainOptions
+from xray_tf.jobs.run import Run
+from xray_tf.jobs.training import INTERRUPTED
+from xray_tf.options import DataOptions, ExplainOptions, ModelOptions
 from xray_tf.pages.kit import overlays
 
 if TYPE_CHECKING:
@@ -45,7 +57,7 @@ def run_audit(study: Study) -> None:
     """Say what is wrong with the data: audit.csv, records.csv, summary.md and summary.json."""
     options = study.data_options
     audit = audit_records(
-        study.data, options.source, options.patient_key, options.cache, progress=study.progress
+        study.data, options.source, options.patient_key, options.cache, study.run.progress
     )
     with new_folder(study.out / "audit") as draft:
         audit.findings.write_csv(draft / "audit.csv")
@@ -53,46 +65,36 @@ def run_audit(study: Study) -> None:
         write_text(
             draft / "summary.md", audit.text().encode("utf-8", "backslashreplace").decode("utf-8")
         )
-        write_text(
-            draft / "summary.json",
-            json.dumps({k: v for k, v in audit.summary.items() if k != "data"}, indent=1) + "\n",
-        )
+        summary = {k: v for k, v in audit.summary.items() if k != "data"}
+        write_json(draft / "summary.json", summary)
 
 
 def run_split(study: Study) -> None:
     """Give every row its part, once for the whole study: one <task>.csv a task, findings.csv, and
     rows.csv where rows are limited.
     """
-    model, data_options = study.preset.recipes[0].model, study.data_options
-    data = study.data
+    model, options, data = study.preset.recipes[0].model, study.data_options, study.data
     with new_folder(study.out / "split") as draft:
         if study.limited:
-            records = read_corpus(
-                data, "binary", data_options, model.image_size, model.resize, study.progress
-            ).records
-            write_manifest(
-                limit(records, study.options.rows, study.options.seed), draft / "rows.csv"
-            )
-            data, data_options = os.fspath(draft / "rows.csv"), replace(data_options, source="csv")
-        whole = divide(
-            read_corpus(
-                data, "binary", data_options, model.image_size, model.resize, study.progress
-            ),
-            "binary",
-            data_options,
-            study.options.seed,
-        )
+            records = _read(study, data, "binary", options, model).records
+            drawn = limit(records, study.options.rows, study.options.seed)
+            write_manifest(drawn, draft / "rows.csv")
+            data, options = os.fspath(draft / "rows.csv"), replace(options, source="csv")
+        corpus = _read(study, data, "binary", options, model)
+        whole = divide(corpus, "binary", options, study.options.seed)
         if not len(whole.of_split("test")):
             raise ValueError(
                 "A study is reported on test rows, and this split has none. Leave "
                 "--test above 0, or give data with a test part."
             )
         for task in sorted({r.train.task for r in study.preset.recipes}):
-            write_split(
-                whole.records.where(lambda r, task=task: class_index(r, task) >= 0),
-                draft / f"{task}.csv",
-            )
-        Findings(whole.findings).write_csv(draft / "findings.csv")
+            known = whole.records.where(lambda r, task=task: class_index(r, task) >= 0)
+            write_split(known, draft / f"{task}.csv")
+        whole.findings.write_csv(draft / "findings.csv")
+
+
+def _read(study: Study, data: str, task: str, options: DataOptions, model: ModelOptions) -> Corpus:
+    return read_corpus(data, task, options, model.image_size, model.resize, study.run.progress)
 
 
 def limit(records: Records, rows: int, seed: int) -> Records:
@@ -128,21 +130,12 @@ def write_manifest(records: Records, path: Path) -> None:
 def run_train(study: Study, recipe: Recipe) -> None:
     """Train one classifier, or go on where a killed run ended."""
     data, data_options = study.source_of(recipe.train.task)
+    options = (data_options, recipe.model, recipe.train, study.evaluate_options)
     _make_artifact(
         study,
         f"models/{recipe.name}",
         study.notes(recipe),
-        lambda draft, resume: train_classifier(
-            data,
-            draft,
-            data_options,
-            recipe.model,
-            recipe.train,
-            study.evaluate_options,
-            resume=resume,
-            command_line=study.command_line,
-            progress=study.progress,
-        ),
+        lambda draft, run: train_classifier(data, draft, *options, run),
     )
 
 
@@ -178,35 +171,29 @@ def run_detector(study: Study) -> None:
         study,
         "detector",
         notes,
-        lambda draft, resume: fit_detector(
-            data,
-            draft,
-            data_options,
-            options,
-            study.evaluate_options,
-            resume=resume,
-            command_line=study.command_line,
-            progress=study.progress,
+        lambda draft, run: fit_detector(
+            data, draft, data_options, options, study.evaluate_options, run
         ),
     )
 
 
 def _make_artifact(
-    study: Study, place: str, notes: list[str], make: Callable[[Path, bool], object]
+    study: Study, place: str, notes: list[str], make: Callable[[Path, Run], object]
 ) -> None:
-    """Make an artifact aside, so that its card has the study's notes before it gets its place;
-    `make(draft, resume)` goes on with a killed run.
+    """Make an artifact aside, so that its card has the study's notes before it gets its place; the
+    run goes on where a killed one ended.
     """
     final = study.out / place
     refuse_existing(final)
     draft = study.out / WORKSHOP / final.name
     if not (draft / "card.json").is_file():
-        make(draft, (draft.parent / f".{draft.name}.unfinished" / CHECKPOINT).is_file())
+        run = replace(study.run, out=draft)
+        make(draft, replace(run, resume=(run.workshop / CHECKPOINT).is_file()))
     annotate(draft, notes)
     final.parent.mkdir(exist_ok=True)
     os.rename(draft, final)
     shutil.rmtree(study.out / WORKSHOP, ignore_errors=True)
-    if any(note.startswith("Training was interrupted by hand") for note in read_card(final).notes):
+    if any(note.startswith(INTERRUPTED) for note in read_card(final).notes):
         raise KeyboardInterrupt
 
 
@@ -244,8 +231,7 @@ def run_embed(study: Study, recipe: Recipe) -> None:
         data_options,
         study.preset.embed,
         study.evaluate_options,
-        command_line=study.command_line,
-        progress=study.progress,
+        study.run,
     )
 
 
@@ -259,8 +245,8 @@ def run_shift(study: Study, recipe: Recipe) -> None:
         data_options,
         study.evaluate_options,
         study.preset.shift,
+        study.run,
         part="test",
-        progress=study.progress,
     )
 
 
@@ -271,7 +257,7 @@ def sample_of_test(study: Study, task: str, count: int) -> Records:
     data, data_options = study.source_of(task)
     model = next(r.model for r in study.preset.recipes if r.train.task == task)
     corpus = divide(
-        read_corpus(data, task, data_options, model.image_size, model.resize, study.progress),
+        _read(study, data, task, data_options, model),
         task,
         data_options,
         study.options.seed,
@@ -294,13 +280,7 @@ def run_explain(study: Study, recipe: Recipe) -> None:
     files = [os.fspath(sample.file(r)) for r in sample]
     with new_folder(folder) as draft:
         work = draft / "work"
-        explain_files(
-            study.out / "models" / recipe.name,
-            files,
-            work,
-            ExplainOptions(),
-            progress=study.progress,
-        )
+        explain_files(study.out / "models" / recipe.name, files, work, ExplainOptions(), study.run)
         for item in work.iterdir():
             os.rename(item, draft / item.name)
         work.rmdir()
@@ -320,8 +300,8 @@ def run_examine(study: Study, recipe: Recipe) -> None:
         study.out / "examinations" / recipe.name,
         data_options,
         study.preset.examine,
+        study.run,
         part="test",
-        progress=study.progress,
     )
 
 
@@ -377,4 +357,4 @@ def write_gallery(folder: Path, sample: Records, task: str, model: Path) -> None
         "options": asdict(ExplainOptions()),
         "cells": cells,
     }
-    write_text(folder / GALLERY, json.dumps(about, indent=1) + "\n")
+    write_json(folder / GALLERY, about)

@@ -1,7 +1,6 @@
 """The cache: every promise of decode once, and streaming without it."""
 
 import hashlib
-import io
 import os
 import subprocess
 import sys
@@ -13,14 +12,12 @@ import cv2
 import numpy as np
 import pytest
 
-from xray_tf import progress
 from xray_tf.data.pixels import cache as cache_module
 from xray_tf.data.pixels.cache import CacheError, build_cache, default_directory
 from xray_tf.data.pixels.decoding import decode
 from xray_tf.data.pixels.header import DecodeError
 from xray_tf.data.pixels.reading import LOOK_AHEAD, MAX_BYTES, each, read_file, stream_pixels
 from xray_tf.data.records import Finding, Record, Records
-from xray_tf.progress import ProgressLine
 
 ROOT = Path(__file__).parents[3]
 SIZE = 32
@@ -396,36 +393,3 @@ def test_streaming_looks_only_a_bounded_way_ahead():
         assert next(results) == 2 * i
         assert len(taken) <= i + 1 + 2 * LOOK_AHEAD
     results.close()
-
-
-# ---- the progress line
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-def run_progress(stream, monkeypatch, enabled=True):
-    """1,000 steps of 0.01 s by a clock that is turned by hand."""
-    now = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    with ProgressLine("Decoding", 1000, enabled, stream) as line:
-        for _ in range(1000):
-            now[0] += 0.01
-            line.step()
-    return stream.getvalue()
-
-
-def test_progress_is_redrawn_a_few_times_a_second_on_a_terminal(monkeypatch):
-    text = run_progress(Terminal(), monkeypatch)
-    assert 30 <= text.count("\r") <= 45 and text.count("\n") == 1
-    assert text.endswith("Decoding 1,000/1,000  100/s\n") and "s left" in text
-
-
-def test_progress_is_a_line_now_and_then_in_a_log_and_silent_on_request(monkeypatch):
-    assert run_progress(io.StringIO(), monkeypatch).splitlines()[-1] == (
-        "Decoding 1,000/1,000  100/s"
-    )
-    assert run_progress(io.StringIO(), monkeypatch).count("\n") <= 2
-    assert run_progress(Terminal(), monkeypatch, enabled=False) == ""

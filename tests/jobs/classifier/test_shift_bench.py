@@ -9,14 +9,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from xray_tf.data.sample import draw_rows
 from xray_tf.data.split import write_split
 from xray_tf.data.synthetic.stresses import STRESSES, apply_stress
 from xray_tf.evaluate import main
 from xray_tf.jobs.classifier.evaluate_model import evaluate_model
 from xray_tf.jobs.classifier.shift_bench import measure_shift, metric_names, summarise
-from xray_tf.jobs.corpus import draw_rows, read_corpus
+from xray_tf.jobs.corpus import read_corpus
 from xray_tf.options import DataOptions, EvaluateOptions, ShiftOptions
 from xray_tf.stats.metrics import score
+from xray_tf.stats.paired import Conditions
 
 FEW = ShiftOptions(shift=True, stresses="darker,noise", shift_rows=0, shift_bootstrap=20)
 NUMBERS = EvaluateOptions(bootstrap=20)
@@ -32,9 +34,7 @@ def corpus(phantoms, cache):
 
 @pytest.fixture(scope="module")
 def result(binary, corpus):
-    return measure_shift(
-        binary, corpus.pixels, corpus.rows, list(corpus.records), FEW, progress=False
-    )
+    return measure_shift(binary, corpus, FEW)
 
 
 def test_a_cell_is_what_scoring_the_changed_pixels_gives(binary, corpus, cache, result):
@@ -90,10 +90,9 @@ def made_up(task_classes=2, cells=7, rows=60, seed=0):
 
 @pytest.mark.parametrize("classes", [2, 3])
 def test_mean_and_drop_are_plain_averages_over_the_cells(classes):
-    probabilities, decided, labels, patients, names = made_up(classes)
-    out = summarise(
-        probabilities, decided, labels, patients, names, ["darker", "noise"], FEW, ABOUT
-    )
+    made = made_up(classes)
+    probabilities, decided, labels, patients, names = made
+    out = summarise(Conditions(*made), ["darker", "noise"], FEW, ABOUT)
     assert out["metrics"] == metric_names(names)
     for m in out["metrics"]:
         values = [c[m]["value"] for s in out["stresses"] for c in s["cells"]]
@@ -115,11 +114,10 @@ def test_mean_and_drop_are_plain_averages_over_the_cells(classes):
 
 @pytest.mark.parametrize("classes", [2, 3])
 def test_the_summarys_interval_is_that_of_resampling_patients_by_hand(classes):
-    probabilities, decided, labels, patients, names = made_up(classes)
+    made = made_up(classes)
+    probabilities, decided, labels, patients, names = made
     options = ShiftOptions(stresses="darker,noise", shift_bootstrap=60, shift_seed=4)
-    out = summarise(
-        probabilities, decided, labels, patients, names, ["darker", "noise"], options, ABOUT
-    )
+    out = summarise(Conditions(*made), ["darker", "noise"], options, ABOUT)
     # the bootstrap draws whole patients, in the order in which they are first seen, from
     # default_rng(seed); each has a pair of rows
     in_order = list(dict.fromkeys(patients))
@@ -147,16 +145,8 @@ def test_the_summarys_interval_is_that_of_resampling_patients_by_hand(classes):
 
 def test_rows_of_one_class_leave_out_what_does_not_exist():
     probabilities, decided, _, patients, names = made_up()
-    out = summarise(
-        probabilities,
-        decided,
-        np.zeros(60, np.int64),
-        patients,
-        names,
-        ["darker", "noise"],
-        FEW,
-        ABOUT,
-    )
+    one_class = Conditions(probabilities, decided, np.zeros(60, np.int64), patients, names)
+    out = summarise(one_class, ["darker", "noise"], FEW, ABOUT)
     for part in ("clean", "mean", "drop", "worst"):
         assert out[part]["auroc"]["value"] is None and out[part]["sensitivity"]["value"] is None
         assert out[part]["specificity"]["value"] is not None
@@ -239,12 +229,7 @@ def test_the_command_scores_one_part_of_an_earlier_split_and_writes_the_bench(
 
 def test_three_classes_give_a_recall_each(three_class, corpus):
     out = measure_shift(
-        three_class,
-        corpus.pixels,
-        corpus.rows,
-        list(corpus.records),
-        ShiftOptions(stresses="darker", shift_rows=9, shift_bootstrap=5),
-        progress=False,
+        three_class, corpus, ShiftOptions(stresses="darker", shift_rows=9, shift_bootstrap=5)
     )
     assert out["metrics"] == [
         "recall/normal",
@@ -305,17 +290,8 @@ def test_what_cannot_be_scored_is_refused(binary, phantoms, cache, arguments, me
     [({"stresses": "fog"}, "stresses must be all"), ({"labels": False}, "no labelled radiograph")],
 )
 def test_a_bench_without_rows_or_stresses_is_refused(binary, corpus, change, message):
-    records = (
-        [replace(r, label="", subtype="") for r in corpus.records]
-        if "labels" in change
-        else list(corpus.records)
-    )
+    if "labels" in change:
+        nameless = (replace(r, label="", subtype="") for r in corpus.records)
+        corpus = replace(corpus, records=corpus.records.with_rows(nameless))
     with pytest.raises(ValueError, match=message):
-        measure_shift(
-            binary,
-            corpus.pixels,
-            corpus.rows,
-            records,
-            ShiftOptions(stresses=change.get("stresses", "darker")),
-            progress=False,
-        )
+        measure_shift(binary, corpus, ShiftOptions(stresses=change.get("stresses", "darker")))

@@ -155,7 +155,7 @@ def test_a_classifier_of_the_border_alone_is_found_out(binary, corpus, monkeypat
         },
     )
     result, _ = measure_shortcuts(
-        binary, images, [corpus.records[int(i)] for i in rows], labels, SMALL, progress=False
+        binary, images, [corpus.records[int(i)] for i in rows], labels, SMALL
     )
     auroc = {(c["region"], c["fill"]): c["auroc"] for c in result["cells"]}
     assert (
@@ -171,7 +171,7 @@ def test_the_randomisation_check_starts_at_one_and_ends_away_from_it(binary, cor
         np.asarray(corpus.pixels[corpus.rows[:6]]),
         [corpus.records[i] for i in range(6)],
     )
-    found, arrays = measure_randomisation(binary, images, records, SMALL, progress=False)
+    found, arrays = measure_randomisation(binary, images, records, SMALL)
     one = found["methods"]["grad_cam"]
     assert (
         [d["share"] for d in one["depths"]][-1] == 1
@@ -181,7 +181,7 @@ def test_the_randomisation_check_starts_at_one_and_ends_away_from_it(binary, cor
     assert one["depths"][-1]["rank_correlation"]["value"] < 0.9
     assert one["depths"][0]["layer"] == "logits"
     with pytest.raises(ValueError, match="at least two"):
-        measure_randomisation(binary, images[:1], records[:1], SMALL, progress=False)
+        measure_randomisation(binary, images[:1], records[:1], SMALL)
 
 
 def test_three_classes_and_one_part_alone(three_class, phantoms, cache, tmp_path):

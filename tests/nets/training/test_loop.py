@@ -9,7 +9,7 @@ from two_blocks import two_block_net
 
 from xray_tf.nets.images import batches
 from xray_tf.nets.training.devices import choose_precision, policy
-from xray_tf.nets.training.loop import Phase, Training, make_optimizer
+from xray_tf.nets.training.loop import Optimisation, Phase, Training, make_optimizer
 from xray_tf.nets.training.objective import (
     Objective,
     StagewiseAdamW,
@@ -86,6 +86,18 @@ def loss_of(model) -> float:
     )
 
 
+def moved(options):
+    """How the weights are moved under the options of a training."""
+    return Optimisation(
+        options.weight_decay,
+        options.schedule,
+        options.warmup,
+        options.ema,
+        options.keep,
+        options.precision == "mixed_float16",
+    )
+
+
 def run(folder=None, resume=False, options=OPTIONS, cut=None, epochs=3, losses=None):
     """Train warm-up and fine-tuning phases of a two-block net; `cut` raises after so many epochs;
     `losses` are told instead of measured.
@@ -134,7 +146,7 @@ def run(folder=None, resume=False, options=OPTIONS, cut=None, epochs=3, losses=N
             prepare=thaw,
         ),
     ]
-    training = Training(model, options, folder, report, resume)
+    training = Training(model, moved(options), folder, report, resume)
     training.run(phases)
     return model.get_weights(), training
 
@@ -191,7 +203,7 @@ def test_averaging_only_looks_on():
 @pytest.mark.parametrize("steps, epochs, want", [(100, 10, 0.99), (5, 3, 1 / 3), (2, 3, 0.0)])
 def test_the_average_reaches_back_a_tenth_of_the_phase_at_most(steps, epochs, want):
     optimizer = make_optimizer(
-        TrainOptions(ema=0.99), Phase("head", None, None, steps, epochs, 1e-3, None)
+        Optimisation(ema=0.99), Phase("head", None, None, steps, epochs, 1e-3, None)
     )
     assert optimizer.use_ema and optimizer.ema_momentum == pytest.approx(want)
 
@@ -208,7 +220,7 @@ def test_float16_scales_the_loss_and_its_average_is_validated_all_the_same():
     )
     assert loss_of_weights(weights) == pytest.approx(training.history[-1]["val_loss"], abs=0.01)
     wrapped = make_optimizer(
-        TrainOptions(precision="mixed_float16"), Phase("head", None, None, 5, 3, 1e-3, None)
+        Optimisation(scale_loss=True), Phase("head", None, None, 5, 3, 1e-3, None)
     )
     assert isinstance(wrapped, keras.optimizers.LossScaleOptimizer) and isinstance(
         wrapped.inner_optimizer, StagewiseAdamW

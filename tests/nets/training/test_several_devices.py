@@ -16,7 +16,7 @@ from xray_tf.nets.classifier import build_classifier
 from xray_tf.nets.images import batches
 from xray_tf.nets.inference import forward
 from xray_tf.nets.training.objective import loss_net, targets_of
-from xray_tf.nets.training.loop import Phase, Training
+from xray_tf.nets.training.loop import Optimisation, Phase, Training
 from xray_tf.options import ModelOptions, TrainOptions
 
 rng = np.random.default_rng(0)
@@ -30,7 +30,7 @@ def run(strategy, dropout):
             layer.trainable = layer.name == "logits"
         phase = Phase("head", loss_net(model, options, (1.0, 1.0)), lambda e: batches(pixels, range(16), targets_of(labels, 2), 8, (0, e)), 2, 2, 1e-2,
                       lambda: {"val_loss": float(np.square(forward(model, pixels)["logits"]).mean())})
-        Training(model, options, Path(sys.argv[1])).run([phase])
+        Training(model, Optimisation(ema=0.9, keep="last"), Path(sys.argv[1])).run([phase])
     return model
 
 one = run(tf.distribute.OneDeviceStrategy("/cpu:0"), 0.0)

@@ -3,6 +3,7 @@ import pytest
 
 from xray_tf.stats.heatmaps import faithfulness
 from xray_tf.stats.heatmaps.faithfulness import (
+    Removal,
     average_drop,
     control_maps,
     deletion,
@@ -130,8 +131,8 @@ def test_the_answer_does_not_depend_on_the_batches(baseline):
         sizes.append(len(images))
         return images[:, :3].mean(axis=(1, 2, 3))
 
-    whole = removal_curves(IMAGES, maps, predict, shares, baseline=baseline)
-    small = removal_curves(IMAGES, maps, predict, shares, baseline=baseline, batch_size=2)
+    whole = removal_curves(IMAGES, maps, predict, Removal(shares, baseline))
+    small = removal_curves(IMAGES, maps, predict, Removal(shares, baseline), batch_size=2)
     # the solver stops a whole batch at once
     np.testing.assert_allclose(whole, small, atol=0.3 if baseline == "noisy_linear" else 1e-4)
     assert sizes[0] == 12 and max(sizes[1:]) == 2  # image x share in one batch
@@ -144,8 +145,8 @@ def test_scores_a_class_are_taken_by_class_index():
         return np.stack([1 - bright, bright], 1)
 
     maps = control_maps(IMAGES)["random"]
-    of_class = removal_curves(IMAGES, maps, predict, (0, 0.5), class_index=[1, 0, 1])
-    plain = removal_curves(IMAGES, maps, brightness_of_place, (0, 0.5))
+    of_class = removal_curves(IMAGES, maps, predict, Removal((0, 0.5)), class_index=[1, 0, 1])
+    plain = removal_curves(IMAGES, maps, brightness_of_place, Removal((0, 0.5)))
     np.testing.assert_allclose(of_class, [plain[0], 1 - plain[1], plain[2]])
 
 
@@ -233,24 +234,29 @@ MAPS = np.ones((3, SIDE, SIDE))
         (lambda: localisation(-MAPS, MAPS), ">= 0"),
         (lambda: localisation(MAPS * np.nan, MAPS), "finite"),
         (lambda: localisation(MAPS, MAPS, quantile=1.0), "between 0 and 1"),
-        (lambda: removal_curves(IMAGES, MAPS[:2], brightness_of_place, (0.5,)), "maps' size"),
-        (lambda: removal_curves(IMAGES, MAPS, brightness_of_place, (1.5,)), r"\[0, 1\]"),
         (
-            lambda: removal_curves(IMAGES, MAPS, brightness_of_place, (0.5,), baseline="grey"),
+            lambda: removal_curves(IMAGES, MAPS[:2], brightness_of_place, Removal((0.5,))),
+            "maps' size",
+        ),
+        (lambda: removal_curves(IMAGES, MAPS, brightness_of_place, Removal((1.5,))), r"\[0, 1\]"),
+        (
+            lambda: removal_curves(IMAGES, MAPS, brightness_of_place, Removal((0.5,), "grey")),
             "baseline must be one of",
         ),
         (
-            lambda: removal_curves(IMAGES, MAPS, lambda x: np.ones((len(x), 2)), (0.5,)),
+            lambda: removal_curves(IMAGES, MAPS, lambda x: np.ones((len(x), 2)), Removal((0.5,))),
             "one finite score an image",
         ),
         (
             lambda: removal_curves(
-                IMAGES, MAPS, lambda x: np.ones((len(x), 2)), (0.5,), class_index=2
+                IMAGES, MAPS, lambda x: np.ones((len(x), 2)), Removal((0.5,)), class_index=2
             ),
             "class_index below K",
         ),
         (
-            lambda: removal_curves(IMAGES, MAPS, lambda x: np.full(len(x), np.nan), (0.5,)),
+            lambda: removal_curves(
+                IMAGES, MAPS, lambda x: np.full(len(x), np.nan), Removal((0.5,))
+            ),
             "finite score",
         ),
         (

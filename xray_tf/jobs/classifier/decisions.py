@@ -11,11 +11,11 @@ import numpy as np
 
 from xray_tf.artifact import Card
 from xray_tf.data.predictions import Predictions
+from xray_tf.data.sample import draw_rows
 from xray_tf.data.synthetic.stresses import STRESSES, StressGrid
-from xray_tf.jobs.corpus import Corpus, draw_rows
+from xray_tf.jobs.corpus import Corpus
+from xray_tf.jobs.run import Run
 from xray_tf.models.decided import predictions_of
-
-STEADY, BALANCED = "steady", "balanced"
 
 
 def fit_decisions(
@@ -24,19 +24,20 @@ def fit_decisions(
     card: Card,
     steady_rows: int,
     seed: int,
-    say: Callable = lambda *_: None,
+    run: Run | None = None,
 ) -> tuple[Card, Predictions]:
     """Fit temperature and operating points on the validation rows, and apply them to the validation
     and test rows.
 
     Args:
-        forward: (pixels, rows) -> {`logits`: (n, L)}, as `nets.inference.forward` of a net.
+        forward: (pixels, rows, progress=) -> {`logits`: (n, L)}, as `nets.inference.forward` of a
+            net.
         corpus: divided, as the net was trained on.
         card: of the artifact to be; class names are read from it.
         steady_rows: put at most so many validation rows under graded changes, and make the point
             that is best over all of them the default; 0: none.
         seed: of the rows drawn and of the changes' chance.
-        say: called with what is going on.
+        run: of the job; nothing is said where it is None.
 
     Returns:
         The card with `temperature`, `operating_points` and `default_operating_point`, and the
@@ -49,46 +50,43 @@ def fit_decisions(
         fit_temperature,
     )
 
+    run = run or Run(progress=False)
     positions = corpus.of_split("val", "test")
-    say(f"Evaluating {len(positions)} validation and test radiographs")
-    logits = forward(corpus.pixels, corpus.rows[positions])["logits"]
-    labels = corpus.labels[positions]
     records = [corpus.records[i] for i in positions]
+    with run.line("Evaluating", len(positions)) as line:
+        logits = forward(corpus.pixels, corpus.rows[positions], progress=line.step)["logits"]
     val = np.array([r.split == "val" for r in records])
-    temperature = fit_temperature(logits[val], labels[val])
+    labels = corpus.labels[positions[val]]
+    temperature = fit_temperature(logits[val], labels)
     probabilities = calibrated_probabilities(logits, temperature)
-    points = fit_operating_points(
-        probabilities[val], labels[val], ["val"] * int(val.sum()), card.class_names
-    )
-    default = BALANCED
+    parts = ["val"] * len(labels)
+    points = fit_operating_points(probabilities[val], labels, parts, card.class_names)
+    default = "balanced"
     if steady_rows:
-        chosen = positions[val]
-        chosen = chosen[
-            draw_rows(
-                corpus.labels[chosen],
-                [corpus.records[i].patient or corpus.records[i].path for i in chosen],
-                steady_rows,
-                seed,
-            )
-        ]
-        # Middle severities only, and a seed apart from the shift bench's own.
-        cells = [None, *((name, stress.severities[1]) for name, stress in STRESSES.items())]
-        say(f"Looking at {len(chosen)} validation radiographs under {len(cells) - 1} changes")
-        grid = StressGrid(
-            corpus.pixels,
-            corpus.rows[chosen],
-            [corpus.records[i].sha256 or corpus.records[i].path for i in chosen],
-            cells,
-            seed + 1,
+        rows = _drawn(corpus, positions[val], steady_rows, seed)
+        grid, changes = _changed(corpus, rows, seed)
+        with run.line("Evaluating under changes", len(grid)) as line:
+            logits = forward(grid, np.arange(len(grid)), progress=line.step)["logits"]
+        changed = calibrated_probabilities(logits, temperature).reshape(changes, len(rows), -1)
+        point = fit_steady_point(
+            changed, corpus.labels[rows], ["val"] * len(rows), card.class_names
         )
-        changed = calibrated_probabilities(
-            forward(grid, np.arange(len(grid)))["logits"], temperature
-        ).reshape(len(cells), len(chosen), -1)
-        points[STEADY] = fit_steady_point(
-            changed, corpus.labels[chosen], ["val"] * len(chosen), card.class_names
-        )
-        default = STEADY
+        points[point.name], default = point, point.name
     card = replace(
         card, temperature=temperature, operating_points=points, default_operating_point=default
     )
     return card, predictions_of(card, records, probabilities)
+
+
+def _drawn(corpus: Corpus, positions: np.ndarray, limit: int, seed: int) -> np.ndarray:
+    patients = [corpus.records[i].patient or corpus.records[i].path for i in positions]
+    return positions[draw_rows(corpus.labels[positions], patients, limit, seed)]
+
+
+def _changed(corpus: Corpus, positions: np.ndarray, seed: int) -> tuple[StressGrid, int]:
+    """Return the rows unchanged and under every change, and how many versions of each that are."""
+    # Middle severities only, and a seed apart from the shift bench's own.
+    cells = [None, *((name, stress.severities[1]) for name, stress in STRESSES.items())]
+    keys = [corpus.records[i].sha256 or corpus.records[i].path for i in positions]
+    grid = StressGrid(corpus.pixels, corpus.rows[positions], keys, cells, seed + 1)
+    return grid, len(cells)

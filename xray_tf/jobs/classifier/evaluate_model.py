@@ -4,36 +4,36 @@ it.
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from dataclasses import replace
-from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from xray_tf.artifact import Card, new_folder, write_text
+from xray_tf.artifact import Card, write_json
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import common_part
-from xray_tf.jobs.corpus import choose_part, known_notes, read_corpus
+from xray_tf.jobs.classifier.shift_bench import measure_shift, write_shift
+from xray_tf.jobs.corpus import Corpus, choose_part, read_for
+from xray_tf.jobs.known_rows import known_notes
+from xray_tf.jobs.run import Options, Run, takes
 from xray_tf.models.classifier import Classifier
 from xray_tf.models.decided import predictions_of
 from xray_tf.models.load import load
 from xray_tf.options import DataOptions, EvaluateOptions, ShiftOptions
 
 
+@takes(DataOptions, EvaluateOptions, ShiftOptions)
 def evaluate_model(
     model: str | os.PathLike | Classifier,
     data: str,
     out: str | os.PathLike | None = None,
-    data_options: DataOptions = DataOptions(),
-    options: EvaluateOptions = EvaluateOptions(),
-    shift_options: ShiftOptions = ShiftOptions(),
     *,
+    options: Options,
     part: str = "all",
     operating_point: str | None = None,
-    progress: bool = True,
 ) -> tuple[dict[str, Any], Predictions]:
     """Predict and score labelled radiographs; nothing is fitted to them.
 
@@ -42,12 +42,11 @@ def evaluate_model(
         data: as in training; a folder that holds only a test part will do.
         out: where `metrics.json`, `predictions.csv`, `audit.csv` and `report.html` are written (and
             `shift.json`, `shift.csv` and `shift.png`, when asked for); nothing is when None.
-        data_options, options, shift_options: see `xray_tf.options`. The shares are not used: rows
-            have the split that `data_options.split` (an earlier run's split.csv) names, or the one
-            their source gives.
+        options: `DataOptions`, `EvaluateOptions` and `ShiftOptions` in any order, or single options
+            by name. The shares are not used: rows have the split that `DataOptions.split` (an
+            earlier run's split.csv) names, or the one their source gives.
         part: which rows to score: `all`, or those of the split `train`, `val` or `test`.
         operating_point: a name on the card; its default when None.
-        progress: say what is going on.
 
     Returns:
         (the layout of metrics.json, the predictions).
@@ -56,94 +55,42 @@ def evaluate_model(
         FileExistsError: `out` is there.
         ValueError: no labelled radiograph, or none of the part; a shift bench without `out`.
     """
-    from xray_tf.jobs.classifier.shift_bench import measure_shift, write_shift
-    from xray_tf.pages.classifier.report import write_report
     from xray_tf.pages.classifier.shift_card import shift_sentences
-    from xray_tf.pages.kit.words import WITHOUT_TEST
 
-    if shift_options.shift and out is None:
+    run, numbers, bench = options[Run].at(out), options[EvaluateOptions], options[ShiftOptions]
+    if bench.shift and out is None:
         raise ValueError(
             "What --shift finds is written to files, and out is None. Name a folder, "
-            "or call xray_tf.jobs.shift_bench.measure_shift."
+            "or call xray_tf.jobs.classifier.shift_bench.measure_shift."
         )
-    say = partial(print, flush=True) if progress else (lambda *_: None)
-    classifier = load(model, kind="classifier")
+    classifier, where = load(model, kind="classifier"), options[DataOptions]
     card = classifier.card
-    prep = card.preprocessing
-    corpus = choose_part(
-        read_corpus(data, card.task, data_options, prep["image_size"], prep["resize"], progress),
-        data_options.split,
-        part,
+    corpus = choose_part(read_for(classifier, data, where, run.progress), where.split, part)
+    fate = corpus.nameless(card.task, "predicted, not scored")
+    corpus = replace(corpus, findings=corpus.findings + fate)
+    _tell_set_aside(corpus, run)
+    predictions = predictions_of(
+        card,
+        list(corpus.records),
+        _probabilities(classifier, corpus, numbers, run),
+        operating_point,
     )
-    corpus = replace(
-        corpus, findings=corpus.findings + corpus.nameless(card.task, "predicted, not scored")
-    )
-    for kind, count in Counter(
-        f.kind for f in corpus.findings if f.severity == "error" or f.kind == "no-class"
-    ).items():
-        say(
-            f"  {count} {'not scored' if kind == 'no-class' else 'set aside'}: {kind}; see "
-            "audit.csv"
-        )
-    say(f"Scoring {len(corpus.records)} radiographs with {card.name}")
-    probabilities = np.empty((0, len(card.class_names)))
-    if len(corpus.records):
-        logits = classifier.forward(
-            corpus.pixels, indices=corpus.rows, batch_size=options.forward_batch_size
-        )["logits"]
-        probabilities = classifier.probabilities_of(logits)
-    predictions = predictions_of(card, list(corpus.records), probabilities, operating_point)
-    metrics = score_predictions(predictions, card, options, operating_point)
-    metrics["notes"] = [
-        *known_notes(corpus.records, classifier.folder / "split.csv", card),
-        *_notes(metrics),
-    ]
+    metrics = score_predictions(predictions, card, numbers, operating_point)
+    metrics["notes"] = [*known_notes(corpus.records, classifier), *_notes(metrics)]
     for note in metrics["notes"]:
-        say(f"  Note: {note}")
+        run.say(f"  Note: {note}")
     shift = None
-    if shift_options.shift:
+    if bench.shift:
         shift = measure_shift(
-            classifier,
-            corpus.pixels,
-            corpus.rows,
-            list(corpus.records),
-            shift_options,
-            operating_point=operating_point,
-            batch_size=options.forward_batch_size,
-            progress=progress,
+            classifier, corpus, bench, operating_point, numbers.forward_batch_size, run
         )
-        say("\n".join(shift_sentences(shift)))
+        run.say("\n".join(shift_sentences(shift)))
     if out is not None:
-        with new_folder(out) as draft:
-            predictions.write_csv(draft / "predictions.csv")
-            corpus.findings.write_csv(draft / "audit.csv")
-            write_text(
-                draft / "metrics.json", json.dumps(metrics, indent=1, allow_nan=False) + "\n"
-            )
+        with run.folder() as draft:
             if shift:
                 write_shift(shift, draft)
-            write_report(
-                draft, replace(card, notes=tuple(n for n in card.notes if n != WITHOUT_TEST))
-            )
+            _write(draft, corpus, predictions, metrics, card)
     return metrics, predictions
-
-
-def _notes(metrics: dict[str, Any]) -> list[str]:
-    missing = [name for name, count in metrics["class_counts"].items() if not count]
-    notes = (
-        [
-            f"There is no radiograph of {' and '.join(missing)}: what compares classes is not "
-            "defined, and accuracy is a recall."
-        ]
-        if missing
-        else []
-    )
-    if metrics["patients"] is None:
-        notes.append(
-            "No patient keys are known: where a patient has several radiographs, the "
-            "intervals are too narrow."
-        )
-    return notes
 
 
 def score_predictions(
@@ -157,8 +104,6 @@ def score_predictions(
     Raises:
         ValueError: there is none.
     """
-    from xray_tf.stats.metrics import score
-
     rows = predictions.where(predictions.scorable)
     if not len(rows):
         raise ValueError(
@@ -167,15 +112,74 @@ def score_predictions(
             "file names or a manifest. To predict without labels use python -m "
             "xray_tf.predict."
         )
+    return score_rows(rows, options, operating_point or card.default_operating_point, card.split_by)
+
+
+def score_rows(
+    rows: Predictions, options: EvaluateOptions, operating_point: str, split_by: str
+) -> dict[str, Any]:
+    """Return the layout of metrics.json for rows whose class is known, one at least."""
+    from xray_tf.stats.metrics import score
+
     return score(
         rows.probabilities,
         rows.labels,
         rows.predicted,
         list(rows.patients),
-        card.class_names,
+        rows.class_names,
         options.bootstrap,
         options.bootstrap_seed,
         split=common_part(rows.splits),
-        operating_point=operating_point or card.default_operating_point,
-        split_by=card.split_by,
+        operating_point=operating_point,
+        split_by=split_by,
     )
+
+
+def _tell_set_aside(corpus: Corpus, run: Run) -> None:
+    told = [f.kind for f in corpus.findings if f.severity == "error" or f.kind == "no-class"]
+    for kind, count in Counter(told).items():
+        fate = "not scored" if kind == "no-class" else "set aside"
+        run.say(f"  {count} {fate}: {kind}; see audit.csv")
+
+
+def _probabilities(
+    classifier: Classifier, corpus: Corpus, options: EvaluateOptions, run: Run
+) -> np.ndarray:
+    if not len(corpus.records):
+        return np.empty((0, len(classifier.card.class_names)))
+    with run.line("Scoring", len(corpus.records)) as line:
+        logits = classifier.forward(
+            corpus.pixels,
+            indices=corpus.rows,
+            batch_size=options.forward_batch_size,
+            progress=line.step,
+        )["logits"]
+    return classifier.probabilities_of(logits)
+
+
+def _notes(metrics: dict[str, Any]) -> list[str]:
+    notes = []
+    missing = [name for name, count in metrics["class_counts"].items() if not count]
+    if missing:
+        notes.append(
+            f"There is no radiograph of {' and '.join(missing)}: what compares classes is not "
+            "defined, and accuracy is a recall."
+        )
+    if metrics["patients"] is None:
+        notes.append(
+            "No patient keys are known: where a patient has several radiographs, the "
+            "intervals are too narrow."
+        )
+    return notes
+
+
+def _write(
+    draft: Path, corpus: Corpus, predictions: Predictions, metrics: dict[str, Any], card: Card
+) -> None:
+    from xray_tf.pages.classifier.report import write_report
+    from xray_tf.pages.kit.words import WITHOUT_TEST
+
+    predictions.write_csv(draft / "predictions.csv")
+    corpus.findings.write_csv(draft / "audit.csv")
+    write_json(draft / "metrics.json", metrics)
+    write_report(draft, replace(card, notes=tuple(n for n in card.notes if n != WITHOUT_TEST)))

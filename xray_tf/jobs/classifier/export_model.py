@@ -4,23 +4,23 @@ kept.
 
 from __future__ import annotations
 
-import json
 import os
-from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from xray_tf.artifact import new_piece, write_text
+from xray_tf.artifact import new_piece, write_json
 from xray_tf.data.synthetic.phantom import draw_phantom
+from xray_tf.jobs.run import Options, Run, takes
 from xray_tf.models.classifier import Classifier
 from xray_tf.models.load import load
 
 PIECE = "saved_model"
 
 
-def export_model(model: str | os.PathLike | Classifier, *, progress: bool = True) -> Path:
+@takes()
+def export_model(model: str | os.PathLike | Classifier, *, options: Options) -> Path:
     """Write `saved_model/` into an artifact: encoded JPEG or PNG bytes, or pixels of any size, in;
     answers and heat maps out.
 
@@ -29,7 +29,7 @@ def export_model(model: str | os.PathLike | Classifier, *, progress: bool = True
 
     Args:
         model: an artifact folder, or one already opened.
-        progress: say what is going on.
+        options: `progress`, whether to say what is going on.
 
     Returns:
         The folder of the SavedModel.
@@ -41,8 +41,7 @@ def export_model(model: str | os.PathLike | Classifier, *, progress: bool = True
     from xray_tf.nets.heatmaps.gradcam import GradCAM
     from xray_tf.nets.serving import check_parity, export_serving
 
-    say = partial(print, flush=True) if progress else (lambda *_: None)
-    classifier = load(model, kind="classifier")
+    run, classifier = options[Run], load(model, kind="classifier")
     explainer = GradCAM(classifier.model, "features")
 
     def python(squares: np.ndarray, classes: np.ndarray) -> dict[str, np.ndarray]:
@@ -55,11 +54,11 @@ def export_model(model: str | os.PathLike | Classifier, *, progress: bool = True
 
     pixels, files = _probes(classifier.card.preprocessing["image_size"])
     with new_piece(classifier.folder, PIECE) as draft:
-        say(f"Exporting {classifier.card.name}")
+        run.say(f"Exporting {classifier.card.name}")
         export_serving(classifier.model, draft, classifier.card)
         parity = check_parity(draft, classifier.card, python, files, pixels)
-        write_text(draft / "parity.json", json.dumps(parity, indent=1) + "\n")
-    say(f"  largest difference from Python: {parity}")
+        write_json(draft / "parity.json", parity)
+    run.say(f"  largest difference from Python: {parity}")
     return classifier.folder / PIECE
 
 

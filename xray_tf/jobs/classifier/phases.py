@@ -6,12 +6,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from xray_tf.artifact import write_text
+from xray_tf.artifact import write_json
 from xray_tf.jobs.corpus import Corpus
+from xray_tf.jobs.run import Run
 from xray_tf.nets.classifier import build_classifier, head_of
 from xray_tf.nets.images import batches, vector_batches
 from xray_tf.nets.inference import forward
@@ -21,7 +24,7 @@ from xray_tf.nets.training.devices import (
     half_precision,
     policy,
 )
-from xray_tf.nets.training.loop import Phase
+from xray_tf.nets.training.loop import Optimisation, Phase
 from xray_tf.nets.training.objective import (
     class_weights_of,
     loss_net,
@@ -39,32 +42,44 @@ MEASURE_FROM_STEPS = 400  # below so many steps a measurement costs more than it
 
 
 def prepare_model(
-    corpus: Corpus, model_options: ModelOptions, options: TrainOptions, settled: Path, say: Callable
-) -> tuple:
+    corpus: Corpus, model_options: ModelOptions, options: TrainOptions, workshop: Path, run: Run
+) -> tuple[Any, str, str]:
     """Build the classifier at the precision asked for or measured to be fastest; return it with
-    what the card should say.
+    that precision and what the card should say.
 
-    `settled` keeps what was measured, since a run that is resumed must not measure itself into
+    The workshop keeps what was measured, since a run that is resumed must not measure itself into
     another net.
     """
-    precision, note = options.precision, ""
+    precision, note, settled = options.precision, "", workshop / "precision.json"
     if precision == "auto":
         if settled.is_file():
             precision, note = json.loads(settled.read_text(encoding="utf-8"))
         else:
-            precision, note = _measured_precision(corpus, model_options, options, say)
-            write_text(settled, json.dumps([precision, note]))
+            precision, note = _measured_precision(corpus, model_options, options, run)
+            write_json(settled, [precision, note])
     with policy(precision):
         model = build_classifier(model_options, TASKS[options.task], options.seed)
-    say(
+    run.say(
         f"Built {model_options.backbone} ({model.count_params() / 1e6:.1f} million parameters, "
         f"{precision})"
     )
-    return model, [note] if note else []
+    return model, precision, note
+
+
+def optimisation(options: TrainOptions, precision: str) -> Optimisation:
+    """Return how the weights are moved under these options."""
+    return Optimisation(
+        options.weight_decay,
+        options.schedule,
+        options.warmup,
+        options.ema,
+        options.keep,
+        scale_loss=precision == "mixed_float16",
+    )
 
 
 def _measured_precision(
-    corpus: Corpus, model_options: ModelOptions, options: TrainOptions, say: Callable
+    corpus: Corpus, model_options: ModelOptions, options: TrainOptions, run: Run
 ) -> tuple[str, str]:
     steps = len(corpus.of_split("train")) // options.batch_size
     epochs = options.epochs * (options.method == "head") + options.fine_tune_epochs * (
@@ -92,56 +107,30 @@ def _measured_precision(
         + ", ".join(f"{name} {rate:.1f} images/s" for name, rate in rates.items())
         + (f"; trained in {best}.")
     )
-    say(text)
+    run.say(text)
     return best, text
 
 
 def plan_phases(
-    model, corpus: Corpus, model_options: ModelOptions, options: TrainOptions, say: Callable
+    model, corpus: Corpus, model_options: ModelOptions, options: TrainOptions, run: Run
 ) -> list[Phase]:
     """Return the phases that the options name: warm or head, then fine-tuning."""
-    phases = []
-    pretrained = is_pretrained(model_options.weights)
-    backbone = model_options.backbone
     if options.method == "none" and options.fine_tune == "none":
         raise ValueError(
             "There is nothing to train: method='none' needs fine_tune to be all or a "
             "number of stages."
         )
+    phases = []
     if options.method == "warm":
-        phases.append(_warm_phase(model, corpus, options, say))
+        phases.append(_warm_phase(model, corpus, options, run))
     elif options.method == "head":
-        phases.append(
-            _image_phase(
-                "head",
-                model,
-                corpus,
-                options,
-                options.epochs,
-                options.learning_rate,
-                {},
-                lambda: open_stages(model, backbone, "none", pretrained),
-            )
-        )
+        phases.append(_image_phase(model, corpus, model_options, options, "none"))
     if options.fine_tune != "none":
-        # a bad value is met before hours of the first phase
-        open_stages(model, backbone, options.fine_tune, pretrained)
-        phases.append(
-            _image_phase(
-                "fine-tune",
-                model,
-                corpus,
-                options,
-                options.fine_tune_epochs,
-                options.fine_tune_learning_rate,
-                stage_factors(model, backbone, options.layer_decay),
-                lambda: open_stages(model, backbone, options.fine_tune, pretrained),
-            )
-        )
+        phases.append(_image_phase(model, corpus, model_options, options, options.fine_tune))
     return phases
 
 
-def _warm_phase(model, corpus: Corpus, options: TrainOptions, say: Callable) -> Phase:
+def _warm_phase(model, corpus: Corpus, options: TrainOptions, run: Run) -> Phase:
     """The last layer on stored embeddings: the trunk runs once, an epoch takes seconds."""
     train, val = corpus.of_split("train"), corpus.of_split("val")
     head, classes, labels = head_of(model), len(TASKS[options.task]), corpus.labels[train]
@@ -151,10 +140,10 @@ def _warm_phase(model, corpus: Corpus, options: TrainOptions, say: Callable) -> 
     vectors: dict[str, np.ndarray] = {}
 
     def prepare() -> None:  # not before: a run that is resumed past this phase needs no vectors
-        say(f"Embedding {len(train) + len(val)} radiographs once")
-        both = forward(
-            model, corpus.pixels, corpus.rows[np.concatenate([train, val])], ("embedding",)
-        )["embedding"]
+        rows = corpus.rows[np.concatenate([train, val])]
+        with run.line("Embedding", len(rows)) as line:
+            points = forward(model, corpus.pixels, rows, ("embedding",), progress=line.step)
+        both = points["embedding"]
         vectors.update(train=both[: len(train)], val=both[len(train) :])
 
     def validate() -> dict[str, float]:
@@ -176,26 +165,26 @@ def _warm_phase(model, corpus: Corpus, options: TrainOptions, say: Callable) -> 
 
 
 def _image_phase(
-    name: str,
-    model,
-    corpus: Corpus,
-    options: TrainOptions,
-    epochs: int,
-    rate: float,
-    factors: dict[str, float],
-    prepare: Callable[[], None],
+    model, corpus: Corpus, model_options: ModelOptions, options: TrainOptions, stages: str
 ) -> Phase:
+    """Augmented images through the whole net, its last `stages` open; with none the head learns."""
     val, classes = corpus.of_split("val"), len(TASKS[options.task])
     labels = corpus.labels[corpus.of_split("train")]
-    prepare()
+    backbone, pretrained = model_options.backbone, is_pretrained(model_options.weights)
+    prepare = partial(open_stages, model, backbone, stages, pretrained)
+    prepare()  # a bad value is met before hours of the phase before
     net = loss_net(model, options, class_weights_of(labels, classes, options.class_weight))
     feed, steps = _image_feed(corpus, options)
 
     def validate() -> dict[str, float]:
-        return _scores(
-            forward(model, corpus.pixels, corpus.rows[val])["logits"], corpus.labels[val]
-        )
+        logits = forward(model, corpus.pixels, corpus.rows[val])["logits"]
+        return _scores(logits, corpus.labels[val])
 
+    if stages == "none":
+        name, epochs, rate, factors = "head", options.epochs, options.learning_rate, {}
+    else:
+        name, epochs, rate = "fine-tune", options.fine_tune_epochs, options.fine_tune_learning_rate
+        factors = stage_factors(model, backbone, options.layer_decay)
     return Phase(name, net, feed, steps, epochs, rate, validate, factors, prepare)
 
 

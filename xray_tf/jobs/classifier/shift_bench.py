@@ -4,23 +4,24 @@ forward pass over rows x stresses.
 The result is one JSON-able dict, the layout of `shift.json`:
 
     {"rows": 300, "patients": 214, "class_names": [...], "class_counts": {...}, "split": "test",
-    "operating_point": "balanced", "split_by": "patient",
-     "seed": 0, "interval": {...},                              as in metrics.json
-     "metrics": ["sensitivity", "specificity", "auroc", "balanced_accuracy", "accuracy"],    for
-     more classes recall/<name> each, then auroc, ... "clean": {metric: {"value", "low", "high"}},
-     "stresses": [{"name", "group", "unit", "what", "severities": [...], "cells": [{metric:
-     {"value", "low", "high"}}, one a severity],
+     "operating_point": "balanced", "split_by": "patient",
+     "interval": {...},                                         as in metrics.json
+     "seed": 0,
+     "metrics": ["sensitivity", "specificity", "auroc", "balanced_accuracy", "accuracy"],
+                                       for more classes recall/<name> each, then auroc, ...
+     "clean": {metric: {"value", "low", "high"}},
+     "stresses": [{"name", "group", "unit", "what", "severities": [...],
+                   "cells": [{metric: {"value", "low", "high"}}, one a severity],
                    "mean": {metric: value over its severities}}],
-     "mean": {metric: {"value", "low", "high"}},                over stresses, each counting the
-     same "drop": {metric: {"value", "low", "high"}},                clean - mean, the interval from
-     the same replicates on both sides "worst": {metric: {"stress", "value"}},
-     the stress with the lowest mean "groups": {group: {metric: value}}}
+     "mean": {metric: {"value", "low", "high"}},                every stress counts the same
+     "drop": {metric: {"value", "low", "high"}},                clean - mean, in pairs
+     "worst": {metric: {"stress", "value"}},                    the stress of the lowest mean
+     "groups": {group: {metric: value}}}
 """
 
 from __future__ import annotations
 
 import csv
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,40 +29,48 @@ from typing import Any
 
 import numpy as np
 
-from xray_tf.artifact import write_text
-from xray_tf.data.records import Record, class_index, common_part
+from xray_tf.artifact import write_json
+from xray_tf.data.records import common_part
+from xray_tf.data.sample import draw_rows
 from xray_tf.data.synthetic.stresses import STRESSES, StressGrid, choose_stresses
-from xray_tf.jobs.corpus import draw_rows
+from xray_tf.jobs.corpus import Corpus
+from xray_tf.jobs.run import Run
 from xray_tf.models.classifier import Classifier
 from xray_tf.options import ShiftOptions
-from xray_tf.progress import ProgressLine
+from xray_tf.stats.paired import Conditions, paired_draws, with_interval
 
 JSON, CSV, PICTURE = "shift.json", "shift.csv", "shift.png"
+FACTS = (
+    "rows",
+    "patients",
+    "class_names",
+    "class_counts",
+    "split",
+    "operating_point",
+    "split_by",
+    "interval",
+)
 
 
 def measure_shift(
     classifier: Classifier,
-    pixels: np.ndarray,
-    rows: Sequence[int],
-    records: Sequence[Record],
+    corpus: Corpus,
     options: ShiftOptions = ShiftOptions(),
-    *,
     operating_point: str | None = None,
     batch_size: int = 64,
-    progress: bool = True,
+    run: Run | None = None,
 ) -> dict[str, Any]:
     """Score the same radiographs unchanged and under every stress and severity, at a frozen
     operating point.
 
     Args:
         classifier: an opened artifact; nothing is fitted.
-        pixels: (M, S, S) uint8, most often memory-mapped; only a batch is ever in memory.
-        rows: N rows of it.
-        records: of these rows, in order; those without a class are left out.
+        corpus: the radiographs; those without a class are left out, and only a batch of pixels is
+            ever in memory.
         options: which stresses, how many rows, the seed and the replicates.
         operating_point: a name on the card; its default when None.
         batch_size: radiographs a forward pass.
-        progress: draw a line that counts up.
+        run: of the job; nothing is shown where it is None.
 
     Returns:
         The layout in the module's docstring.
@@ -69,82 +78,76 @@ def measure_shift(
     Raises:
         ValueError: no labelled row, or an unknown stress.
     """
-    card = classifier.card
-    names = choose_stresses(options.stresses)
-    point = card.point(operating_point)
-    labels = np.array([class_index(r, card.task) for r in records], np.int64)
-    keep = draw_rows(
-        labels, [r.patient or r.path for r in records], options.shift_rows, options.shift_seed
-    )
+    run, card = run or Run(progress=False), classifier.card
+    names, point = choose_stresses(options.stresses), card.point(operating_point)
+    labels = np.array(corpus.records.class_indices(card.task), np.int64)
+    patients = [r.patient or r.path for r in corpus.records]
+    keep = draw_rows(labels, patients, options.shift_rows, options.shift_seed)
     if not len(keep):
         raise ValueError(
             "There is no labelled radiograph to put under stress among "
-            f"{len(records)}. Expected classes {card.class_names}."
+            f"{len(corpus.records)}. Expected classes {card.class_names}."
         )
-    labels, records, rows = labels[keep], [records[i] for i in keep], np.asarray(rows)[keep]
-    cells: list = [None, *((n, s) for n in names for s in STRESSES[n].severities)]
-    grid = StressGrid(
-        pixels, rows, [r.sha256 or r.path for r in records], cells, options.shift_seed
-    )
-    with ProgressLine("Under stress", len(grid), progress) as line:
+    records = [corpus.records[i] for i in keep]
+    cells = [None, *((n, s) for n in names for s in STRESSES[n].severities)]
+    keys = [r.sha256 or r.path for r in records]
+    grid = StressGrid(corpus.pixels, corpus.rows[keep], keys, cells, options.shift_seed)
+    with run.line("Under stress", len(grid)) as line:
         logits = classifier.forward(grid, batch_size=batch_size, progress=line.step)["logits"]
-    probabilities = classifier.probabilities_of(logits).reshape(len(cells), len(rows), -1)
-    decided = np.stack([point.decide(p) for p in probabilities])
+    conditions = Conditions.at(
+        point,
+        classifier.probabilities_of(logits).reshape(len(cells), len(keep), -1),
+        labels[keep],
+        [r.patient for r in records],
+        card.class_names,
+    )
     about = {
         "split": common_part(r.split for r in records),
         "operating_point": point.name,
         "split_by": card.split_by,
     }
-    return summarise(
-        probabilities,
-        decided,
-        labels,
-        [r.patient for r in records],
-        card.class_names,
-        names,
-        options,
-        about,
-    )
+    return summarise(conditions, names, options, about)
 
 
 def summarise(
-    probabilities: np.ndarray,
-    decided: np.ndarray,
-    labels: np.ndarray,
-    patients: Sequence[str],
-    class_names: Sequence[str],
-    names: Sequence[str],
-    options: ShiftOptions,
-    about: dict[str, str],
+    conditions: Conditions, names: Sequence[str], options: ShiftOptions, about: dict[str, str]
 ) -> dict[str, Any]:
     """Turn the predictions of every cell into the layout in the module's docstring.
 
     Args:
-        probabilities: (C, N, K) calibrated; cell 0 unchanged, then each stress's severities in
-            turn.
-        decided: (C, N) int class indices.
-        labels: (N,) int class indices.
-        patients: N keys, empty where not known.
-        class_names: K names.
+        conditions: the rows unchanged, then under each stress's severities in turn.
         names: the stresses.
         options: replicates and seed.
         about: `split`, `operating_point`, `split_by`, recorded.
     """
-    from xray_tf.stats.metrics import score
-    from xray_tf.stats.paired import paired_draws, with_interval
-
-    metrics = metric_names(class_names)
-    draws = paired_draws(
-        probabilities,
-        decided,
-        labels,
-        patients,
-        class_names,
-        options.shift_bootstrap,
-        options.shift_seed,
-        [m for m in metrics if not m.startswith("recall/")],
-    )
+    metrics = metric_names(conditions.class_names)
+    replicates, seed = options.shift_bootstrap, options.shift_seed
+    plain = [m for m in metrics if not m.startswith("recall/")]
+    draws = paired_draws(conditions, replicates, seed, plain)
     cells = [{m: with_interval(one[m]) for m in metrics} for one in draws]
+    stresses, weights = _by_stress(cells, names, metrics)
+    averaged = {m: np.tensordot(weights, [one[m] for one in draws], axes=1) for m in metrics}
+    unchanged = conditions.unchanged(replicates, seed, **about)
+    return {
+        **{k: unchanged[k] for k in FACTS},
+        "seed": seed,
+        "metrics": metrics,
+        "clean": cells[0],
+        "stresses": stresses,
+        "mean": {m: with_interval(values) for m, values in averaged.items()},
+        "drop": {m: with_interval(draws[0][m] - values) for m, values in averaged.items()},
+        "worst": {m: _worst(stresses, m) for m in metrics},
+        "groups": {
+            g: {m: _mean(s["mean"][m] for s in stresses if s["group"] == g) for m in metrics}
+            for g in dict.fromkeys(s["group"] for s in stresses)
+        },
+    }
+
+
+def _by_stress(
+    cells: list[dict[str, Any]], names: Sequence[str], metrics: Sequence[str]
+) -> tuple[list[dict[str, Any]], np.ndarray]:
+    """Return each stress with its cells, and every cell's weight in the mean over stresses."""
     stresses, weights, start = [], np.zeros(len(cells)), 1
     for name in names:
         row = STRESSES[name]
@@ -161,56 +164,15 @@ def summarise(
                 "mean": {m: _mean(c[m]["value"] for c in cells[mine]) for m in metrics},
             }
         )
-    groups = {
-        g: {m: _mean(s["mean"][m] for s in stresses if s["group"] == g) for m in metrics}
-        for g in dict.fromkeys(s["group"] for s in stresses)
-    }
-    worst = {}
-    for m in metrics:
-        known = [s for s in stresses if s["mean"][m] is not None]
-        lowest = min(known, key=lambda s: s["mean"][m], default=None)
-        worst[m] = (
-            {"stress": lowest["name"], "value": lowest["mean"][m]}
-            if lowest
-            else {"stress": "", "value": None}
-        )
-    averaged = {m: np.tensordot(weights, [one[m] for one in draws], axes=1) for m in metrics}
-    mean = {m: with_interval(values) for m, values in averaged.items()}
-    drop = {m: with_interval(draws[0][m] - values) for m, values in averaged.items()}
-    unchanged = score(
-        probabilities[0],
-        labels,
-        decided[0],
-        patients,
-        class_names,
-        options.shift_bootstrap,
-        options.shift_seed,
-        **about,
-    )
-    first = {
-        k: unchanged[k]
-        for k in (
-            "rows",
-            "patients",
-            "class_names",
-            "class_counts",
-            "split",
-            "operating_point",
-            "split_by",
-            "interval",
-        )
-    }
-    return {
-        **first,
-        "seed": options.shift_seed,
-        "metrics": metrics,
-        "clean": cells[0],
-        "stresses": stresses,
-        "mean": mean,
-        "drop": drop,
-        "worst": worst,
-        "groups": groups,
-    }
+    return stresses, weights
+
+
+def _worst(stresses: list[dict[str, Any]], metric: str) -> dict[str, Any]:
+    known = [s for s in stresses if s["mean"][metric] is not None]
+    if not known:
+        return {"stress": "", "value": None}
+    lowest = min(known, key=lambda s: s["mean"][metric])
+    return {"stress": lowest["name"], "value": lowest["mean"][metric]}
 
 
 def metric_names(class_names: Sequence[str]) -> list[str]:
@@ -230,36 +192,21 @@ def write_shift(result: dict[str, Any], folder: str | os.PathLike) -> None:
     from xray_tf.pages.classifier.shift_card import shift_curves
     from xray_tf.pages.kit.figures import to_png_bytes
 
-    folder = Path(folder)
-    write_text(folder / JSON, json.dumps(result, indent=1, allow_nan=False) + "\n")
+    folder, metrics = Path(folder), result["metrics"]
+    write_json(folder / JSON, result)
+    columns = [f"{m}{end}" for m in metrics for end in ("", "_low", "_high")]
+    rows = [("", "clean", "", "", result["clean"])]
+    rows += [
+        (s["group"], s["name"], v, s["unit"], cell)
+        for s in result["stresses"]
+        for v, cell in zip(s["severities"], s["cells"], strict=True)
+    ]
     with (folder / CSV).open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(
-            [
-                "group",
-                "stress",
-                "severity",
-                "unit",
-                *(f"{m}{end}" for m in result["metrics"] for end in ("", "_low", "_high")),
-            ]
-        )
-        rows = [("", "clean", "", "", result["clean"])]
-        rows += [
-            (s["group"], s["name"], v, s["unit"], cell)
-            for s in result["stresses"]
-            for v, cell in zip(s["severities"], s["cells"], strict=True)
-        ]
+        writer.writerow(["group", "stress", "severity", "unit", *columns])
         for *left, cell in rows:
-            writer.writerow(
-                [
-                    *left,
-                    *(
-                        "" if (x := cell[m][end]) is None else f"{x:.6f}"
-                        for m in result["metrics"]
-                        for end in ("value", "low", "high")
-                    ),
-                ]
-            )
+            numbers = [cell[m][end] for m in metrics for end in ("value", "low", "high")]
+            writer.writerow([*left, *("" if x is None else f"{x:.6f}" for x in numbers)])
     (folder / PICTURE).write_bytes(to_png_bytes(shift_curves(result)))
 
 

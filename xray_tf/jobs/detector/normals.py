@@ -10,9 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from xray_tf.data.pixels.cache import build_cache
-from xray_tf.data.records import Finding, Findings, Record, Records
-from xray_tf.data.sources.scan import scan
+from xray_tf.data.records import Finding, Findings, Record
 from xray_tf.data.split import apply_split, split_records
 from xray_tf.jobs.corpus import Corpus, read_corpus
 from xray_tf.jobs.provenance import fingerprint
@@ -114,31 +112,18 @@ def parts_of(corpus: Corpus, options: DetectOptions) -> Parts:
 
 def _read(data: str, data_options: DataOptions, options: DetectOptions, progress: bool) -> Corpus:
     """Read a corpus, a folder without class folders too where all of it is normal."""
+    how = (data, TASK, data_options, options.image_size, options.resize, progress)
     try:
-        corpus = read_corpus(data, TASK, data_options, options.image_size, options.resize, progress)
+        return read_corpus(*how)
     except ValueError:
         if not (options.all_normal and os.path.isdir(data)):
             raise
-        found = scan(data, "flat")
-        cache = build_cache(
-            found.records,
-            options.image_size,
-            options.resize,
-            data_options.cache,
-            progress=progress,
-            strict=data_options.strict,
-        )
-        records = Records(cache.records.rows, found.records.root, data_options.split_by)
-        labels = np.array(records.class_indices(TASK), np.int64)
-        corpus = Corpus(
-            records, cache.pixels, np.arange(len(records)), labels, found.findings + cache.findings
-        )
-    return corpus
+        return read_corpus(*how, source="flat")
 
 
 def _with_labels(corpus: Corpus, options: DetectOptions) -> Corpus:
     """Take rows without a label as normal where said so, else set them aside."""
-    records, findings = corpus.records, Findings([])
+    records = corpus.records
     if options.all_normal:
         if "pneumonia" in records.column("label"):
             raise ValueError(
@@ -146,24 +131,16 @@ def _with_labels(corpus: Corpus, options: DetectOptions) -> Corpus:
                 "and some are labelled pneumonia. Leave one or the other out."
             )
         labelled = records.with_rows(replace(r, label="normal") for r in records)
-        return Corpus(
-            labelled, corpus.pixels, corpus.rows, np.zeros(len(labelled), np.int64), corpus.findings
-        )
-    nameless = [r for r in records if not r.label]
-    if nameless:
-        findings = Findings(
-            [
-                Finding(
-                    "no-label",
-                    "warning",
-                    "",
-                    f"{len(nameless)} radiographs "
-                    "have no label and are set aside; "
-                    "--all-normal takes them as normal.",
-                )
-            ]
-        )
-    return corpus.narrowed(records.where(lambda r: r.label), findings)
+        return replace(corpus, records=labelled, labels=np.zeros(len(labelled), np.int64))
+    nameless = sum(not r.label for r in records)
+    note = Finding(
+        "no-label",
+        "warning",
+        "",
+        f"{nameless} radiographs have no label and are set aside; --all-normal takes them as "
+        "normal.",
+    )
+    return corpus.narrowed(records.where(lambda r: r.label), Findings([note] if nameless else []))
 
 
 def _divided(corpus: Corpus, data_options: DataOptions, options: DetectOptions) -> Corpus:

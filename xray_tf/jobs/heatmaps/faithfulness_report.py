@@ -27,7 +27,6 @@ are all of chests. `random_maps` compares with the random control.
 from __future__ import annotations
 
 import csv
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,11 +34,19 @@ from typing import Any
 
 import numpy as np
 
-from xray_tf.artifact import write_text
+from xray_tf.artifact import write_json
 from xray_tf.data.records import Record, common_part
+from xray_tf.jobs.run import Run
 from xray_tf.models.classifier import Classifier
 from xray_tf.options import ExamineOptions
-from xray_tf.progress import ProgressLine
+from xray_tf.stats.heatmaps.faithfulness import (
+    BASELINES,
+    average_drop,
+    control_maps,
+    paired_bootstrap,
+    removal_figures,
+)
+from xray_tf.stats.heatmaps.similarity import rank_correlation, structural_similarity
 
 JSON, CSV, ARRAYS = "faithfulness.json", "faithfulness.csv", "faithfulness.npz"
 CONTROLS = ("random", "centre", "edge")
@@ -68,6 +75,7 @@ DROPS = {
         "the map's part is shown, black elsewhere",
     },
 }
+LIKENESS = {"rank_correlation": rank_correlation, "ssim": structural_similarity}
 SHUFFLED = (
     "entries of each layer's weights shuffled, from the top layer down, on a copy; maps "
     "for the class decided by the trained net"
@@ -96,9 +104,8 @@ def measure_faithfulness(
     images: np.ndarray,
     records: Sequence[Record],
     options: ExamineOptions = ExamineOptions(),
-    *,
     operating_point: str | None = None,
-    progress: bool = True,
+    run: Run | None = None,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Measure deletion, insertion, their gap (ROAD) on three baselines, and average drop, of each
     method and each control.
@@ -109,7 +116,7 @@ def measure_faithfulness(
         records: of these rows, in order.
         options: methods, layer, steps, replicates, seed, batch size.
         operating_point: a name on the card; its default when None.
-        progress: draw a line that counts up.
+        run: of the job; nothing is shown where it is None.
 
     Returns:
         (the layout in the module's docstring, {`<map>/<figure>`: (N,), `<map>/<curve>`: (N, steps +
@@ -117,41 +124,23 @@ def measure_faithfulness(
     """
     from xray_tf.nets.heatmaps.attribution import METHODS
     from xray_tf.nets.heatmaps.gradcam import GradCAM
-    from xray_tf.stats.heatmaps.faithfulness import BASELINES, control_maps
 
-    card, names = classifier.card, methods_of(options)
+    run, card, names = run or Run(progress=False), classifier.card, methods_of(options)
     decided = decided_classes(classifier, images, operating_point, options.batch_size)
     net = GradCAM(classifier.model, options.layer, options.batch_size)
-    maps = {name: METHODS[name](net, images, decided) for name in names} | control_maps(
-        images, options.seed
-    )
+    maps = {name: METHODS[name](net, images, decided) for name in names}
+    maps |= control_maps(images, options.seed)
     figures, curves = {}, {}
-    with ProgressLine("Pixels removed", len(maps) * len(images), progress) as line:
+    with run.line("Pixels removed", len(maps) * len(images)) as line:
         for name, heat in maps.items():
-            parts = [
-                _removed(
-                    classifier,
-                    images[i : i + options.batch_size],
-                    heat[i : i + options.batch_size],
-                    decided[i : i + options.batch_size],
-                    options,
-                    line,
-                )
-                for i in range(0, len(images), options.batch_size)
-            ]
-            figures[name], curves[name] = (
-                {k: np.concatenate([p[j][k] for p in parts]) for k in parts[0][j]} for j in (0, 1)
-            )
-    groups = [r.patient or f"\0{i}" for i, r in enumerate(records)]
+            parts = []
+            for i in range(0, len(images), options.batch_size):
+                rows = slice(i, i + options.batch_size)
+                parts.append(_removed(classifier, images[rows], heat[rows], decided[rows], options))
+                line.step(len(images[rows]))
+            figures[name], curves[name] = map(_joined, zip(*parts, strict=True))
+    groups = _groups(records)
     named = any(r.patient for r in records)
-    what = {
-        f"{kind}_{b}": {
-            "better": WHAT[kind][0],
-            "what": f"{WHAT[kind][1]}; {b.replace('_', ' ')} in their place",
-        }
-        for b in BASELINES
-        for kind in WHAT
-    }
     result = {
         "rows": len(images),
         "patients": len(set(groups)) if named else None,
@@ -167,13 +156,12 @@ def measure_faithfulness(
             "kind": f"95 % percentile bootstrap by {'patient' if named else 'image'}",
             "replicates": options.bootstrap,
         },
-        "figures": what | DROPS,
+        "figures": _meanings(),
         "maps": _compared(maps, figures, names, groups, options),
         "curves": {
             "shares": np.linspace(0, 1, options.steps + 1).round(6).tolist(),
             **{
-                name: {k: v.mean(0).round(6).tolist() for k, v in one.items()}
-                for name, one in curves.items()
+                n: {k: v.mean(0).round(6).tolist() for k, v in c.items()} for n, c in curves.items()
             },
         },
         "randomisation": None,
@@ -192,9 +180,8 @@ def measure_randomisation(
     images: np.ndarray,
     records: Sequence[Record],
     options: ExamineOptions = ExamineOptions(),
-    *,
     operating_point: str | None = None,
-    progress: bool = True,
+    run: Run | None = None,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Compare maps before and after shuffling a copy's weights from the top (Adebayo et al. 2018,
     "Sanity checks for saliency maps", section 3).
@@ -205,71 +192,42 @@ def measure_randomisation(
     from xray_tf.nets.heatmaps.attribution import METHODS
     from xray_tf.nets.heatmaps.gradcam import GradCAM
     from xray_tf.nets.heatmaps.randomise import cascade, copy_model, layers_from_the_top
-    from xray_tf.stats.heatmaps.faithfulness import control_maps
 
     if len(images) < 2:
         raise ValueError(
             "The randomisation check compares radiographs with each other and needs "
             f"at least two. Received: {len(images)}"
         )
-    names, decided = (
-        methods_of(options),
-        decided_classes(classifier, images, operating_point, options.batch_size),
-    )
+    run, names, groups = run or Run(progress=False), methods_of(options), _groups(records)
+    decided = decided_classes(classifier, images, operating_point, options.batch_size)
     copy = copy_model(classifier.model)
     net = GradCAM(copy, options.layer, options.batch_size)
     trained = {m: METHODS[m](net, images, decided) for m in names}
-    layers, groups = (
-        len(layers_from_the_top(copy)),
-        [r.patient or f"\0{i}" for i, r in enumerate(records)],
-    )
-    found, arrays = {m: [] for m in names}, {m: [] for m in names}
-    with ProgressLine("Weights shuffled", min(options.depths, layers), progress) as line:
+    layers = len(layers_from_the_top(copy))
+    found, alike = {m: [] for m in names}, {m: [] for m in names}
+    with run.line("Weights shuffled", min(options.depths, layers)) as line:
         for layer, share in cascade(copy, options.depths, options.seed):
             for m in names:
-                heat = METHODS[m](net, images, decided)
-                likeness = _likeness(trained[m], heat)
-                arrays[m].append(likeness)
-                found[m].append(
-                    {
-                        "layer": layer,
-                        "share": round(share, 4),
-                        "empty": int(net.empty.sum()),
-                        **{k: _mean_cell(v, groups, options) for k, v in likeness.items()},
-                    }
-                )
+                alike[m].append(_likeness(trained[m], METHODS[m](net, images, decided)))
+                depth = {"layer": layer, "share": round(share, 4), "empty": int(net.empty.sum())}
+                found[m].append(depth | _means(alike[m][-1], groups, options))
             line.step()
     random = control_maps(images, options.seed)["random"]
+
+    def compared(maps: np.ndarray, others: np.ndarray) -> dict[str, Any]:
+        return _means(_likeness(maps, others), groups, options)
+
     methods = {
         m: {
             "depths": found[m],
-            **{
-                name: {
-                    k: _mean_cell(v, groups, options)
-                    for k, v in _likeness(trained[m], other).items()
-                }
-                for name, other in (
-                    ("between_radiographs", np.roll(trained[m], 1, 0)),
-                    ("random_maps", random),
-                )
-            },
+            "between_radiographs": compared(trained[m], np.roll(trained[m], 1, 0)),
+            "random_maps": compared(trained[m], random),
         }
         for m in names
     }
-    return (
-        {
-            "rows": len(images),
-            "seed": options.seed,
-            "layers": layers,
-            "what": SHUFFLED,
-            "methods": methods,
-        },
-        {
-            f"{m}/{k}": np.stack([one[k] for one in arrays[m]])
-            for m in names
-            for k in ("rank_correlation", "ssim")
-        },
-    )
+    facts = {"rows": len(images), "seed": options.seed, "layers": layers, "what": SHUFFLED}
+    arrays = {f"{m}/{k}": np.stack([one[k] for one in alike[m]]) for m in names for k in LIKENESS}
+    return {**facts, "methods": methods}, arrays
 
 
 def decided_classes(
@@ -287,7 +245,7 @@ def write_faithfulness(
     (every array) into a folder.
     """
     folder = Path(folder)
-    write_text(folder / JSON, json.dumps(result, indent=1, allow_nan=False) + "\n")
+    write_json(folder / JSON, result)
     np.savez_compressed(folder / ARRAYS, **arrays)
     if "figures" not in result:  # the randomisation check alone
         return
@@ -307,22 +265,38 @@ def write_faithfulness(
                 )
 
 
+def _meanings() -> dict[str, dict[str, str]]:
+    """Return what each figure is, and which way is better."""
+    removal = {
+        f"{kind}_{b}": {"better": better, "what": f"{what}; {b.replace('_', ' ')} in their place"}
+        for b in BASELINES
+        for kind, (better, what) in WHAT.items()
+    }
+    return removal | DROPS
+
+
+def _groups(records: Sequence[Record]) -> list[str]:
+    """Return what is resampled together: patients, where they are known."""
+    return [r.patient or f"\0{i}" for i, r in enumerate(records)]
+
+
+def _joined(parts: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
+
+
 def _removed(
     classifier: Classifier,
     images: np.ndarray,
     maps: np.ndarray,
     decided: np.ndarray,
     options: ExamineOptions,
-    line: ProgressLine,
-):
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Return (figures, curves) of some radiographs under one kind of map."""
-    from xray_tf.stats.heatmaps.faithfulness import average_drop, removal_figures
 
     def predict(pixels: np.ndarray) -> np.ndarray:
         whole = np.clip(np.rint(pixels[..., 0]), 0, 255).astype(np.uint8)
-        return classifier.probabilities_of(
-            classifier.forward(whole, batch_size=len(whole))["logits"]
-        )
+        logits = classifier.forward(whole, batch_size=len(whole))["logits"]
+        return classifier.probabilities_of(logits)
 
     more = {"class_index": decided, "batch_size": options.batch_size}
     figures, curves = removal_figures(
@@ -331,7 +305,6 @@ def _removed(
     figures["average_drop"], rises = average_drop(images, maps, predict, **more)
     figures["average_drop_blur"], _ = average_drop(images, maps, predict, baseline="blur", **more)
     figures["increase"] = rises.astype(np.float64)
-    line.step(len(images))
     return figures, curves
 
 
@@ -342,21 +315,16 @@ def _compared(
     groups: Sequence[str],
     options: ExamineOptions,
 ) -> dict[str, Any]:
-    from xray_tf.stats.heatmaps.faithfulness import paired_bootstrap
-
     def against(one: str, control: str) -> dict[str, Any]:
         return {
-            f: paired_bootstrap(
-                v, figures[control][f], groups, max(options.bootstrap, 1), options.seed
-            )
-            for f, v in figures[one].items()
+            f: _bootstrap(v, figures[control][f], groups, options) for f, v in figures[one].items()
         }
 
     return {
         name: {
             "kind": "method" if name in methods else "control",
             "empty": int((~heat.any(axis=(1, 2))).sum()),
-            "figures": {f: _mean_cell(v, groups, options) for f, v in figures[name].items()},
+            "figures": _means(figures[name], groups, options),
             "against": {c: against(name, c) for c in CONTROLS} if name in methods else {},
         }
         for name, heat in maps.items()
@@ -364,21 +332,21 @@ def _compared(
 
 
 def _likeness(maps: np.ndarray, others: np.ndarray) -> dict[str, np.ndarray]:
-    from xray_tf.stats.heatmaps.similarity import rank_correlation, structural_similarity
-
-    return {
-        "rank_correlation": rank_correlation(maps, others),
-        "ssim": structural_similarity(maps, others),
-    }
+    return {name: measure(maps, others) for name, measure in LIKENESS.items()}
 
 
-def _mean_cell(
-    values: np.ndarray, groups: Sequence[str], options: ExamineOptions
+def _means(
+    values: dict[str, np.ndarray], groups: Sequence[str], options: ExamineOptions
+) -> dict[str, dict[str, float]]:
+    """Return the mean of each (N,) numbers and its interval by patient."""
+    out = {}
+    for name, numbers in values.items():
+        found = _bootstrap(numbers, np.zeros(len(numbers)), groups, options)
+        out[name] = {"value": found["difference"], "low": found["low"], "high": found["high"]}
+    return out
+
+
+def _bootstrap(
+    values: np.ndarray, others: np.ndarray, groups: Sequence[str], options: ExamineOptions
 ) -> dict[str, float]:
-    """Return the mean of (N,) numbers and its interval by patient."""
-    from xray_tf.stats.heatmaps.faithfulness import paired_bootstrap
-
-    found = paired_bootstrap(
-        values, np.zeros(len(values)), groups, max(options.bootstrap, 1), options.seed
-    )
-    return {"value": found["difference"], "low": found["low"], "high": found["high"]}
+    return paired_bootstrap(values, others, groups, max(options.bootstrap, 1), options.seed)

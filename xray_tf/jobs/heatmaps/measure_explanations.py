@@ -7,16 +7,17 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
-from xray_tf.artifact import new_folder, refuse_existing, write_text
-from xray_tf.jobs.add_to_artifact import SPLIT, add_to_artifact
-from xray_tf.jobs.corpus import Corpus, choose_part, draw_rows, read_corpus
+from xray_tf.artifact import write_text
+from xray_tf.data.records import Record
+from xray_tf.data.sample import draw_rows
+from xray_tf.jobs.add_to_artifact import add_to_artifact, own_part, refuse_other_split
+from xray_tf.jobs.corpus import Corpus, choose_part, read_for
+from xray_tf.jobs.heatmap_file import write_picture
 from xray_tf.jobs.heatmaps.faithfulness_report import (
     measure_faithfulness,
     measure_randomisation,
@@ -24,6 +25,7 @@ from xray_tf.jobs.heatmaps.faithfulness_report import (
     write_faithfulness,
 )
 from xray_tf.jobs.heatmaps.shortcut_report import contact_sheet, measure_shortcuts, write_shortcuts
+from xray_tf.jobs.run import Options, Run, takes
 from xray_tf.models.classifier import Classifier
 from xray_tf.models.load import load
 from xray_tf.options import DataOptions, ExamineOptions
@@ -33,16 +35,15 @@ PAGE, SHEET = "examination.html", "lungs.png"
 SHEET_ROWS = 24
 
 
+@takes(DataOptions, ExamineOptions)
 def measure_explanations(
     model: str | os.PathLike | Classifier,
     data: str,
     out: str | os.PathLike,
-    data_options: DataOptions = DataOptions(),
-    options: ExamineOptions = ExamineOptions(),
     *,
+    options: Options,
     part: str = "all",
     operating_point: str | None = None,
-    progress: bool = True,
 ) -> dict[str, Any]:
     """Examine a finished classifier on labelled radiographs, and write a folder, whole or not at
     all.
@@ -55,12 +56,10 @@ def measure_explanations(
             left as they are.
         data: labelled radiographs, as in training.
         out: a folder to make.
-        data_options: see `xray_tf.options`; a row's part is what `data_options.split` names, or
-            what its source gives.
-        options: methods, rows, steps, parts, seed.
+        options: `DataOptions` and `ExamineOptions` in any order, or single options by name; a row's
+            part is what `split` names, or what its source gives.
         part: which rows: `all`, or those of the split `train`, `val` or `test`.
         operating_point: a name on the card; its default when None.
-        progress: say what is going on.
 
     Returns:
         {`faithfulness`: the layout of faithfulness.json, `shortcuts`: that of shortcuts.json}, what
@@ -72,24 +71,22 @@ def measure_explanations(
     """
     from xray_tf.pages.heatmaps.measures import render_examination
 
-    refuse_existing(out)
-    classifier = load(model, kind="classifier")
-    corpus = _corpus(classifier, data, data_options, data_options.split, part, options, progress)
-    with new_folder(out) as draft:
-        found = _examine(classifier, corpus, options, draft, operating_point, progress)
+    run, classifier = options[Run].at(out), load(model, kind="classifier")
+    corpus = _corpus(classifier, data, options, options[DataOptions].split, part)
+    with run.folder() as draft:
+        found = _examine(classifier, corpus, options, draft, operating_point)
         corpus.findings.write_csv(draft / "audit.csv")
         write_text(draft / PAGE, render_examination(draft, classifier.card.name))
     return found
 
 
+@takes(DataOptions, ExamineOptions)
 def add_examination(
     model: str | os.PathLike | Classifier,
     data: str,
-    data_options: DataOptions = DataOptions(),
-    options: ExamineOptions = ExamineOptions(),
     *,
+    options: Options,
     operating_point: str | None = None,
-    progress: bool = True,
 ) -> dict[str, Any]:
     """Examine a classifier on its own test rows (validation rows where it has none), and put what
     was found into its folder.
@@ -98,9 +95,9 @@ def add_examination(
     out, for they hold radiographs. An examination that is there already is replaced, file by file.
 
     Args:
-        model, data, options, operating_point, progress: as in `measure_explanations`.
-        data_options: their source and cache; `split` must be left out, the rows are those of the
-            artifact's own split.csv.
+        model, data, operating_point: as in `measure_explanations`.
+        options: as there; `split` must be left out, the rows are those of the artifact's own
+            split.csv.
 
     Returns:
         As `measure_explanations`.
@@ -108,20 +105,11 @@ def add_examination(
     Raises:
         ValueError: another split was named, and what `measure_explanations` raises.
     """
-    if data_options.split is not None:
-        raise ValueError(
-            "The rows of an artifact's own examination are those of its own "
-            "split.csv, so that none was trained on. "
-            f"Received: split={data_options.split!r}. Leave --split out, or write "
-            "elsewhere with --out."
-        )
+    refuse_other_split(options[DataOptions], "examination")
     classifier = load(model, kind="classifier")
-    part = "test" if classifier.card.metrics_split == "test" else "val"
-    corpus = _corpus(
-        classifier, data, data_options, classifier.folder / SPLIT, part, options, progress
-    )
+    corpus = _corpus(classifier, data, options, *own_part(classifier))
     with tempfile.TemporaryDirectory() as folder:
-        found = _examine(classifier, corpus, options, Path(folder), operating_point, progress)
+        found = _examine(classifier, corpus, options, Path(folder), operating_point)
 
         def write(draft: Path) -> None:
             for file in sorted(Path(folder).iterdir()):
@@ -133,25 +121,13 @@ def add_examination(
 
 
 def _corpus(
-    classifier: Classifier,
-    data: str,
-    data_options: DataOptions,
-    split: str | os.PathLike | None,
-    part: str,
-    options: ExamineOptions,
-    progress: bool,
+    classifier: Classifier, data: str, options: Options, split: str | os.PathLike | None, part: str
 ) -> Corpus:
     """Read the rows, once the options are known to be sound."""
-    _parts(options.parts)
-    methods_of(options)
-    prep = classifier.card.preprocessing
-    corpus = choose_part(
-        read_corpus(
-            data, classifier.card.task, data_options, prep["image_size"], prep["resize"], progress
-        ),
-        split,
-        part,
-    )
+    _parts(options[ExamineOptions].parts)
+    methods_of(options[ExamineOptions])
+    corpus = read_for(classifier, data, options[DataOptions], options[Run].progress)
+    corpus = choose_part(corpus, split, part)
     if not (corpus.labels >= 0).any():
         raise ValueError(
             "There is no labelled radiograph to examine among "
@@ -163,58 +139,52 @@ def _corpus(
 def _examine(
     classifier: Classifier,
     corpus: Corpus,
-    options: ExamineOptions,
+    options: Options,
     draft: Path,
     operating_point: str | None,
-    progress: bool,
 ) -> dict[str, Any]:
     """Measure the parts wanted, and write their files and pictures into a folder."""
     from xray_tf.pages.heatmaps.measures import write_pictures
 
-    wanted, found = _parts(options.parts), {}
-    say = partial(print, flush=True) if progress else (lambda *_: None)
-    patients = [r.patient or r.path for r in corpus.records]
-
-    def some(limit: int) -> tuple[np.ndarray, list, np.ndarray]:
-        rows = draw_rows(corpus.labels, patients, limit, options.seed)
-        return (
-            np.asarray(corpus.pixels[corpus.rows[rows]]),
-            [corpus.records[int(i)] for i in rows],
-            corpus.labels[rows],
-        )
-
-    more = {"operating_point": operating_point, "progress": progress}
+    how, run, found = options[ExamineOptions], options[Run], {}
+    wanted, name = _parts(how.parts), classifier.card.name
     if wanted & {"faithfulness", "randomisation"}:
-        images, records, _ = some(options.rows)
         result, arrays = {}, {}
         if "faithfulness" in wanted:
-            say(
-                f"Measuring {', '.join(methods_of(options))} of {classifier.card.name} on "
-                f"{len(images)} radiographs"
+            images, records, _ = _some(corpus, how.rows, how.seed)
+            run.say(
+                f"Measuring {', '.join(methods_of(how))} of {name} on {len(images)} radiographs"
             )
-            result, arrays = measure_faithfulness(classifier, images, records, options, **more)
+            result, arrays = measure_faithfulness(
+                classifier, images, records, how, operating_point, run
+            )
         if "randomisation" in wanted:
+            images, records, _ = _some(corpus, how.random_rows, how.seed)
             result["randomisation"], shuffled = measure_randomisation(
-                classifier, *some(options.random_rows)[:2], options, **more
+                classifier, images, records, how, operating_point, run
             )
             arrays |= {f"randomisation/{k}": v for k, v in shuffled.items()}
         write_faithfulness(result, arrays, draft)
         found["faithfulness"] = result
     if "shortcuts" in wanted:
-        images, records, labels = some(options.shortcut_rows)
-        say(f"Looking for shortcuts of {classifier.card.name} on {len(images)} radiographs")
+        images, records, labels = _some(corpus, how.shortcut_rows, how.seed)
+        run.say(f"Looking for shortcuts of {name} on {len(images)} radiographs")
         found["shortcuts"], table = measure_shortcuts(
-            classifier, images, records, labels, options, **more
+            classifier, images, records, labels, how, operating_point, run
         )
         write_shortcuts(found["shortcuts"], table, draft)
-        sheet = contact_sheet(
-            images[np.linspace(0, len(images) - 1, min(SHEET_ROWS, len(images))).astype(int)]
-        )
-        (draft / SHEET).write_bytes(
-            cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1].tobytes()
-        )
+        few = np.linspace(0, len(images) - 1, min(SHEET_ROWS, len(images))).astype(int)
+        write_picture(draft / SHEET, contact_sheet(images[few]))
     write_pictures(draft)
     return found
+
+
+def _some(corpus: Corpus, limit: int, seed: int) -> tuple[np.ndarray, list[Record], np.ndarray]:
+    """Return pixels (n, S, S), records and labels (n,) of labelled rows, at most `limit`."""
+    patients = [r.patient or r.path for r in corpus.records]
+    rows = draw_rows(corpus.labels, patients, limit, seed)
+    pixels = np.asarray(corpus.pixels[corpus.rows[rows]])
+    return pixels, [corpus.records[int(i)] for i in rows], corpus.labels[rows]
 
 
 def _parts(text: str) -> set[str]:

@@ -4,15 +4,22 @@ how much of its maps lies where.
 The result is one JSON-able dict, the layout of `shortcuts.json`:
 
     {"rows": 300, "patients": 214, "class_names": [...], "class_counts": {...}, "split",
-    "operating_point", "split_by", "seed", "interval": {...},
-     "metrics": ["auroc", "sensitivity", ...],                  for more than two classes
-     recall/<name> each as well "lungs": {"flags": {"fitted": 290, ...}, "share": 0.21, "limits":
-     "..."},      the estimate; share of the image, on average "regions": {name: {"what", "share",
-     "rows"}},              mean share of the image; in how many radiographs there is something to
-     take away "fills": {name: what}, "unchanged": {metric: {"value", "low", "high"}}, "cells":
-     [{"region", "fill", metric: {"value", "low", "high", "change", "change_low", "change_high"}}],
-     change: less unchanged, same draws "maps": {"method", "layer", "target", "of": {map: {"empty":
-     3, "regions": {region: {"rows", "chance", "energy": {...}, "hit": {...}}}}}}}
+     "operating_point", "split_by", "seed", "interval": {...},
+     "metrics": ["auroc", "sensitivity", ...],      for more than two classes recall/<name> as well
+     "lungs": {"flags": {"fitted": 290, ...},       of the estimate
+               "share": 0.21,                       of the image, on average
+               "limits": "..."},
+     "regions": {name: {"what",
+                        "share",                    of the image, on average
+                        "rows"}},                   in which there is something to take away
+     "fills": {name: what},
+     "unchanged": {metric: {"value", "low", "high"}},
+     "cells": [{"region", "fill",
+                metric: {"value", "low", "high", "change", "change_low", "change_high"}}],
+                                                    change: less unchanged, same draws
+     "maps": {"method", "layer", "target",
+              "of": {map: {"empty": 3, "regions": {region: {"rows", "chance", "energy": {...},
+                                                            "hit": {...}}}}}}}
 
 where a map is the method or a control, `chance` is the region's share of the image, and energy and
 hit hold {"value", "over_chance", "low", "high"}: the share of the map (or of its highest points)
@@ -22,7 +29,6 @@ inside the region, and the 95 % interval of what that is above chance. Empty map
 from __future__ import annotations
 
 import csv
-import json
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -31,17 +37,26 @@ from typing import Any
 
 import numpy as np
 
-from xray_tf.artifact import write_text
+from xray_tf.artifact import write_json
 from xray_tf.data.chest.lungs import LIMITS, LungFields, lung_fields
 from xray_tf.data.chest.regions import FILLS, REGIONS, MaskedGrid, find_markers, region_masks
 from xray_tf.data.records import Record, common_part
+from xray_tf.jobs.run import Run
 from xray_tf.models.classifier import Classifier
 from xray_tf.options import ExamineOptions
-from xray_tf.progress import ProgressLine
+from xray_tf.stats.heatmaps.faithfulness import control_maps, inside, paired_bootstrap
+from xray_tf.stats.paired import Conditions, paired_scores
 
 JSON, CSV = "shortcuts.json", "shortcuts.csv"
-# the regions a map's energy is looked for in; here the lungs have no rim
-MAPPED = ("lungs", "border", "markers")
+FACTS = (
+    "rows",
+    "patients",
+    "class_names",
+    "class_counts",
+    "split",
+    "operating_point",
+    "split_by",
+)
 TARGET = "the class decided at the operating point"
 
 
@@ -51,9 +66,8 @@ def measure_shortcuts(
     records: Sequence[Record],
     labels: np.ndarray,
     options: ExamineOptions = ExamineOptions(),
-    *,
     operating_point: str | None = None,
-    progress: bool = True,
+    run: Run | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Score radiographs with regions taken away, at a frozen operating point, and look where maps
     lie.
@@ -65,44 +79,30 @@ def measure_shortcuts(
         labels: (N,) int class indices, each known.
         options: method, layer, replicates, seed, batch size; see `xray_tf.options`.
         operating_point: a name on the card; its default when None.
-        progress: draw a line that counts up.
+        run: of the job; nothing is shown where it is None.
 
     Returns:
         (the layout in the module's docstring, one dict a radiograph).
     """
-    card, patients = classifier.card, [r.patient for r in records]
-    point = card.point(operating_point)
-    lungs = lung_fields(images)
+    run, card = run or Run(progress=False), classifier.card
+    point, lungs = card.point(operating_point), lung_fields(images)
     cells = [None, *((region, fill) for region in REGIONS for fill in FILLS)]
-    grid = MaskedGrid(
-        images,
-        range(len(images)),
-        lungs.masks,
-        [r.sha256 or r.path for r in records],
-        cells,
-        options.seed,
+    keys = [r.sha256 or r.path for r in records]
+    grid = MaskedGrid(images, range(len(images)), lungs.masks, keys, cells, options.seed)
+    with run.line("Regions taken away", len(grid)) as line:
+        logits = classifier.forward(grid, batch_size=options.batch_size, progress=line.step)
+    conditions = Conditions.at(
+        point,
+        classifier.probabilities_of(logits["logits"]).reshape(len(cells), len(images), -1),
+        labels,
+        [r.patient for r in records],
+        card.class_names,
     )
-    with ProgressLine("Regions taken away", len(grid), progress) as line:
-        logits = classifier.forward(grid, batch_size=options.batch_size, progress=line.step)[
-            "logits"
-        ]
-    probabilities = classifier.probabilities_of(logits).reshape(len(cells), len(images), -1)
-    decided = np.stack([point.decide(p) for p in probabilities])
-    masks = {
-        k: np.stack(
-            [region_masks(image, mask)[k] for image, mask in zip(images, lungs.masks, strict=True)]
-        )
-        for k in REGIONS
-    }
-    about = {
-        "split": common_part(r.split for r in records),
-        "operating_point": point.name,
-        "split_by": card.split_by,
-    }
-    result = _scores(
-        probabilities, decided, labels, patients, card.class_names, cells, options, about
-    )
-    result |= {
+    split = common_part(r.split for r in records)
+    about = {"split": split, "operating_point": point.name, "split_by": card.split_by}
+    found = [region_masks(image, mask) for image, mask in zip(images, lungs.masks, strict=True)]
+    masks = {k: np.stack([one[k] for one in found]) for k in REGIONS}
+    result = _scores(conditions, cells, options, about) | {
         "lungs": {
             "flags": dict(Counter(lungs.flags.tolist())),
             "share": float(lungs.masks.mean()),
@@ -114,12 +114,10 @@ def measure_shortcuts(
         },
         "fills": FILLS,
     }
-    result["maps"], figures = _where_maps_lie(
-        classifier, images, decided[0], lungs.masks, masks, patients, options
-    )
-    return result, _table(
-        records, card.class_names, labels, decided[0], probabilities, cells, lungs, figures
-    )
+    # here the lungs have no rim
+    places = {"lungs": lungs.masks, "border": masks["border"], "markers": masks["markers"]}
+    result["maps"], figures = _where_maps_lie(classifier, images, conditions, places, options)
+    return result, _table(records, conditions, cells, lungs, figures)
 
 
 def write_shortcuts(
@@ -127,7 +125,7 @@ def write_shortcuts(
 ) -> None:
     """Write shortcuts.json and shortcuts.csv (one row a radiograph) into a folder."""
     folder = Path(folder)
-    write_text(folder / JSON, json.dumps(result, indent=1, allow_nan=False) + "\n")
+    write_json(folder / JSON, result)
     with (folder / CSV).open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
         writer = csv.DictWriter(stream, table[0], lineterminator="\n")
         writer.writeheader()
@@ -135,39 +133,14 @@ def write_shortcuts(
 
 
 def _scores(
-    probabilities: np.ndarray,
-    decided: np.ndarray,
-    labels: np.ndarray,
-    patients: Sequence[str],
-    class_names: Sequence[str],
-    cells: Sequence,
-    options: ExamineOptions,
-    about: dict[str, str],
+    conditions: Conditions, cells: Sequence, options: ExamineOptions, about: dict[str, str]
 ) -> dict[str, Any]:
-    """Return the part of the layout that comes from predictions: of (C, N, K) probabilities and (C,
-    N) decisions, cell 0 unchanged.
-    """
-    from xray_tf.stats.metrics import score
-    from xray_tf.stats.paired import paired_scores
-
-    first = score(probabilities[0], labels, decided[0], patients, class_names, 0, **about)
-    scored = paired_scores(
-        probabilities, decided, labels, patients, class_names, options.bootstrap, options.seed
-    )
-    unit = "patient" if any(patients) else "image"
+    """Return the part of the layout that comes from predictions, cell 0 unchanged."""
+    first = conditions.unchanged(0, 0, **about)
+    scored = paired_scores(conditions, options.bootstrap, options.seed)
+    unit = first["interval"]["unit"]
     return {
-        **{
-            k: first[k]
-            for k in (
-                "rows",
-                "patients",
-                "class_names",
-                "class_counts",
-                "split",
-                "operating_point",
-                "split_by",
-            )
-        },
+        **{k: first[k] for k in FACTS},
         "seed": options.seed,
         "interval": {
             "kind": f"95 % percentile bootstrap by {unit}",
@@ -185,10 +158,8 @@ def _scores(
 def _where_maps_lie(
     classifier: Classifier,
     images: np.ndarray,
-    decided: np.ndarray,
-    lungs: np.ndarray,
-    masks: dict[str, np.ndarray],
-    patients: Sequence[str],
+    conditions: Conditions,
+    places: dict[str, np.ndarray],
     options: ExamineOptions,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Measure the first method's maps, and the controls', inside each region; also the method's own
@@ -196,36 +167,31 @@ def _where_maps_lie(
     """
     from xray_tf.nets.heatmaps.attribution import METHODS
     from xray_tf.nets.heatmaps.gradcam import GradCAM
-    from xray_tf.stats.heatmaps.faithfulness import control_maps, inside
 
     method = options.methods.split(",")[0].strip()
     net = GradCAM(classifier.model, options.layer, options.batch_size)
-    maps = {method: METHODS[method](net, images, decided), **control_maps(images, options.seed)}
-    places = {"lungs": lungs, "border": masks["border"], "markers": masks["markers"]}
-    groups = [p or f"\0{i}" for i, p in enumerate(patients)]
+    maps = {method: METHODS[method](net, images, conditions.decided[0])}
+    maps |= control_maps(images, options.seed)
+    groups = np.array([p or f"\0{i}" for i, p in enumerate(conditions.patients)])
     of, figures = {}, {"empty_map": net.empty.astype(int)}
     for name, heat in maps.items():
-        seen = {}
-        for region in MAPPED:
-            found = inside(heat, places[region])
-            keep = heat.any(axis=(1, 2)) & places[region].any(axis=(1, 2))
+        seen, there = {}, heat.any(axis=(1, 2))
+        for region, place in places.items():
+            found, keep = inside(heat, place), there & place.any(axis=(1, 2))
+            kept = {k: v[keep] for k, v in found.items()}
             seen[region] = {
                 "rows": int(keep.sum()),
-                **_against_chance(
-                    {k: v[keep] for k, v in found.items()}, np.array(groups)[keep], options
-                ),
+                **_against_chance(kept, groups[keep], options),
             }
             if name == method:
                 figures |= {f"{k}_{region}": v for k, v in found.items()}
-        of[name] = {"empty": int((~heat.any(axis=(1, 2))).sum()), "regions": seen}
+        of[name] = {"empty": int((~there).sum()), "regions": seen}
     return {"method": method, "layer": net.layer, "target": TARGET, "of": of}, figures
 
 
 def _against_chance(
     found: dict[str, np.ndarray], groups: np.ndarray, options: ExamineOptions
 ) -> dict[str, Any]:
-    from xray_tf.stats.heatmaps.faithfulness import paired_bootstrap
-
     if not len(groups):
         return {"chance": None, "energy": None, "hit": None}
     out: dict[str, Any] = {"chance": float(found["area"].mean())}
@@ -244,30 +210,27 @@ def _against_chance(
 
 def _table(
     records: Sequence[Record],
-    class_names: Sequence[str],
-    labels: np.ndarray,
-    decided: np.ndarray,
-    probabilities: np.ndarray,
+    conditions: Conditions,
     cells: Sequence,
     lungs: LungFields,
     figures: dict[str, np.ndarray],
 ) -> list[dict[str, Any]]:
-    rows = []
-    shown = class_names[1:] if len(class_names) == 2 else class_names
+    names, rows = conditions.class_names, []
+    shown = range(len(names))[1 if len(names) == 2 else 0 :]
     for i, record in enumerate(records):
         row = {
             "path": record.path,
             "patient": record.patient,
             "split": record.split,
-            "label": class_names[labels[i]],
-            "decided": class_names[decided[i]],
+            "label": names[conditions.labels[i]],
+            "decided": names[conditions.decided[0, i]],
             "lungs": lungs.flags[i],
             "lungs_fit": f"{lungs.fits[i]:.3f}",
             **{k: f"{v[i]:.4f}" for k, v in figures.items()},
         }
-        for cell, values in zip(cells, probabilities[:, i], strict=True):
+        for cell, values in zip(cells, conditions.probabilities[:, i], strict=True):
             where = "unchanged" if cell is None else "/".join(cell)
-            row |= {f"{where}/{name}": f"{values[class_names.index(name)]:.6f}" for name in shown}
+            row |= {f"{where}/{names[k]}": f"{values[k]:.6f}" for k in shown}
         rows.append(row)
     return rows
 

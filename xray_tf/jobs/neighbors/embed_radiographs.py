@@ -5,27 +5,29 @@ network's head, maps and a page.
 from __future__ import annotations
 
 import csv
-import json
 import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from functools import partial
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from xray_tf.artifact import new_folder, new_piece, refuse_existing, write_text
+from xray_tf.artifact import new_piece, refuse_existing, write_json, write_text
 from xray_tf.data.embeddings import EMBEDDINGS, write_embeddings
 from xray_tf.data.predictions import Predictions
-from xray_tf.data.records import Findings, Record, Records, class_index, common_part
-from xray_tf.data.split import known_to, parts_of
+from xray_tf.data.records import Record, Records, class_index
+from xray_tf.data.split import SPLIT, parts_of
+from xray_tf.jobs.classifier.evaluate_model import score_rows
 from xray_tf.jobs.corpus import Corpus, read_corpus
-from xray_tf.jobs.neighbors.fit_reference import _stored_reference, fit_reference
+from xray_tf.jobs.known_rows import fitted_on_notes
+from xray_tf.jobs.neighbors.fit_reference import fit_reference, stored_reference
 from xray_tf.jobs.provenance import provenance
+from xray_tf.jobs.run import Options, Run, takes
 from xray_tf.models.classifier import Classifier
 from xray_tf.models.decided import predictions_of
 from xray_tf.models.load import load
@@ -34,20 +36,53 @@ from xray_tf.options import DataOptions, EmbedOptions, EvaluateOptions
 from xray_tf.registry import TASKS
 
 SHOWN = 5  # neighbours named on the page
+COLUMNS = (
+    "path",
+    "split",
+    "unusual",
+    "rank",
+    "neighbor",
+    "distance",
+    "label",
+    "subtype",
+    "patient",
+)
 
 
+@dataclass
+class _Embedded:
+    """What an embedding has found, row by row of `records`, until it is written."""
+
+    classifier: Classifier
+    corpus: Corpus
+    records: Records
+    embeddings: np.ndarray
+    reference: Reference
+    found: Neighborhood
+    tables: dict[str, Predictions]
+    fitted: bool
+
+    @property
+    def reported(self) -> np.ndarray:
+        """(N,) bool: test rows, or validation rows where there are none; where the reference came
+        from elsewhere, every row that is in neither of its parts.
+        """
+        splits = self.records.column("split")
+        part = "test" if "test" in splits else "val"
+        return np.array(
+            [s == part if self.fitted else s not in ("train", "val") for s in splits], bool
+        )
+
+
+@takes(DataOptions, EmbedOptions, EvaluateOptions)
 def embed_radiographs(
     model: str | os.PathLike | Classifier,
     data: str,
     out: str | os.PathLike,
-    data_options: DataOptions = DataOptions(),
-    options: EmbedOptions = EmbedOptions(),
-    evaluate_options: EvaluateOptions = EvaluateOptions(),
     *,
+    options: Options,
     task: str | None = None,
     save_reference: bool = False,
-    command_line: str = "",
-    progress: bool = True,
 ) -> dict[str, Any]:
     """Embed radiographs, classify them by their nearest training radiographs, and draw them.
 
@@ -64,12 +99,11 @@ def embed_radiographs(
             head_predictions.csv, neighbors.csv, reference.npz and reference.json, audit.csv,
             confusion_knn.png, confusion_head.png, tsne.png, pca.png, page.html; what needs labels
             only where there are some.
-        data_options, options, evaluate_options: see `xray_tf.options`.
+        options: `DataOptions`, `EmbedOptions`, `EvaluateOptions` and `xray_tf.jobs.run.Run` in any
+            order, or single options by name.
         task: what the neighbours' labels tell apart; the artifact's task when None. Under another
             the head has no say.
         save_reference: also add the reference to the artifact.
-        command_line: kept in reference.json.
-        progress: say what is going on.
 
     Returns:
         The layout of metrics.json.
@@ -80,140 +114,133 @@ def embed_radiographs(
         ArtifactError: the data lack training rows, and the artifact has no reference.
         ValueError: no radiograph, an unknown task, or too few patients to choose by.
     """
-    say = partial(print, flush=True) if progress else (lambda *_: None)
-    classifier = load(model, kind="classifier")
+    run, how, classifier = options[Run].at(out), options[EmbedOptions], load(model, "classifier")
     task = task or classifier.card.task
     if task not in TASKS:
         raise ValueError(f"task must be one of {tuple(TASKS)}. Received: task={task!r}")
-    refuse_existing(out)
     if save_reference:
         refuse_existing(classifier.folder / PIECE)
-    prep = classifier.card.preprocessing
-    corpus = read_corpus(data, task, data_options, prep["image_size"], prep["resize"], progress)
-    if not len(corpus.records):
-        raise ValueError(f"{data} holds no radiograph that can be read. Expected one or more.")
-    records = corpus.records.with_split(parts_of(corpus.records, classifier.folder / "split.csv"))
-    started = time.perf_counter()
-    # before the forward passes: what does not fit is told at once
-    reference = _stored_reference(classifier, records, task, options)
-    opened = time.perf_counter() - started
-    embeddings, logits, seconds = _forward(
-        classifier, corpus, evaluate_options.forward_batch_size, say
-    )
-
-    started, fitted = time.perf_counter(), reference is None
-    if reference is None:
-        origin = provenance(command_line, records, data_options, options)
-        reference = fit_reference(
-            embeddings,
-            records,
-            task,
-            classifier.card.files.get("model.keras", ""),
-            options,
-            origin,
-            say,
-        )
-        seconds["choose_and_fit"] = time.perf_counter() - started
-    else:
-        say(f"  asking the artifact's reference: {reference.cases.recipe.describe()}")
-        seconds["open"] = opened
-    started = time.perf_counter()
-    found = reference.ask(embeddings, list(records))
-    seconds["classify"] = time.perf_counter() - started
-    tables = {"knn": reference.predictions(found, list(records))}
-    if task == classifier.card.task:
-        tables["head"] = predictions_of(
-            classifier.card, list(records), classifier.probabilities_of(logits)
-        )
-    reported = _reported(records, fitted)
-    metrics = {
-        "task": task,
-        "class_names": list(TASKS[task]),
-        "radiographs": len(records),
-        "dimensions": embeddings.shape[1],
-        "rows": dict(Counter(r.split or "new" for r in records)),
-        "reference": "fitted on these data" if fitted else "the artifact's",
-        "recipe": asdict(reference.cases.recipe),
-        "recipe_text": reference.cases.recipe.describe(),
-        **{k: reference.about[k] for k in ("cross_validation", "storage", "operating_point")},
-        "seconds": {k: round(v, 3) for k, v in seconds.items()},
-        **_scores(tables, reported, classifier, reference, evaluate_options),
-    }
-    metrics["notes"] = _notes(
-        metrics, [r for r, kept in zip(records, reported, strict=True) if kept], classifier
-    )
-    maps = _maps(records, embeddings, options, say)
+    seconds: dict[str, float] = {}
+    corpus, records = _read(classifier, data, task, options[DataOptions], run)
+    embedded = _embed(classifier, corpus, records, task, options, seconds)
+    metrics = _measured(embedded, task, options[EvaluateOptions])
+    metrics["seconds"] = {k: round(v, 3) for k, v in seconds.items()}
+    metrics["notes"] = _notes(metrics, embedded)
+    maps = _maps(records, embedded.embeddings, how, run)
     metrics["maps"] = maps["about"] if maps else None
-    with new_folder(out) as draft:
-        _write(
-            draft, classifier, corpus, records, embeddings, reference, found, tables, metrics, maps
-        )
+    with run.folder() as draft:
+        _write(draft, embedded, metrics)
+        if maps:
+            _write_maps(draft, embedded, metrics, maps)
     if save_reference:
-        say(f"  reference added: {add_reference(classifier, out)}/")
+        run.say(f"  reference added: {add_reference(classifier, out)}/")
     return metrics
 
 
+def _read(
+    classifier: Classifier, data: str, task: str, options: DataOptions, run: Run
+) -> tuple[Corpus, Records]:
+    """Read radiographs, and give each the part it had in the artifact's training."""
+    prep = classifier.card.preprocessing
+    corpus = read_corpus(data, task, options, prep["image_size"], prep["resize"], run.progress)
+    if not len(corpus.records):
+        raise ValueError(f"{data} holds no radiograph that can be read. Expected one or more.")
+    parts = parts_of(corpus.records, classifier.folder / SPLIT)
+    return corpus, corpus.records.with_split(parts)
+
+
+def _embed(
+    classifier: Classifier,
+    corpus: Corpus,
+    records: Records,
+    task: str,
+    options: Options,
+    seconds: dict[str, float],
+) -> _Embedded:
+    """Run the net, and fit or open the reference; `seconds` gets what each took."""
+    run, how, card = options[Run], options[EmbedOptions], classifier.card
+    with _timed(seconds, "open"):
+        # before the forward passes: what does not fit is told at once
+        reference = stored_reference(classifier, records, task, how)
+    fitted = reference is None
+    with _timed(seconds, "forward"):
+        batch_size = options[EvaluateOptions].forward_batch_size
+        points = _forward(classifier, corpus, batch_size, run)
+    embeddings = points["embedding"]
+    if reference is None:
+        seconds.pop("open")
+        with _timed(seconds, "choose_and_fit"):
+            origin = provenance(run.command_line, records, options[DataOptions], how)
+            made_with = card.files.get("model.keras", "")
+            reference = fit_reference(embeddings, records, task, made_with, how, origin)
+        chosen = " (k chosen by cross-validation over training patients)"
+        known = chosen if reference.about["cross_validation"] else ""
+        run.say(f"  {reference.cases.recipe.describe()}{known}")
+    else:
+        run.say(f"  asking the artifact's reference: {reference.cases.recipe.describe()}")
+    with _timed(seconds, "classify"):
+        found = reference.ask(embeddings, list(records))
+    tables = {"knn": reference.predictions(found, list(records))}
+    if task == card.task:
+        probabilities = classifier.probabilities_of(points["logits"])
+        tables["head"] = predictions_of(card, list(records), probabilities)
+    return _Embedded(classifier, corpus, records, embeddings, reference, found, tables, fitted)
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    seconds[name] = time.perf_counter() - started
+
+
 def _forward(
-    classifier: Classifier, corpus: Corpus, batch_size: int, say: Callable
-) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
+    classifier: Classifier, corpus: Corpus, batch_size: int, run: Run
+) -> dict[str, np.ndarray]:
     from xray_tf.nets.embedding import with_embedding
     from xray_tf.nets.inference import forward
 
-    say(f"Embedding {len(corpus.records)} radiographs with {classifier.card.name}")
-    net = with_embedding(classifier.model)
-    started = time.perf_counter()
-    points = forward(net, corpus.pixels, corpus.rows, ("embedding", "logits"), batch_size)
-    return points["embedding"], points["logits"], {"forward": time.perf_counter() - started}
+    net, points = with_embedding(classifier.model), ("embedding", "logits")
+    with run.line("Embedding", len(corpus.records)) as line:
+        return forward(net, corpus.pixels, corpus.rows, points, batch_size, line.step)
 
 
-def _reported(records: Records, fitted: bool) -> np.ndarray:
-    """Test rows, or validation rows where there are none; where the reference came from elsewhere,
-    every row that is in neither of its parts.
-    """
-    part = "test" if any(r.split == "test" for r in records) else "val"
-    return np.array(
-        [r.split == part if fitted else r.split not in ("train", "val") for r in records], bool
-    )
+def _measured(embedded: _Embedded, task: str, options: EvaluateOptions) -> dict[str, Any]:
+    """Return metrics.json, less times, notes and maps."""
+    reference, recipe = embedded.reference, embedded.reference.cases.recipe
+    return {
+        "task": task,
+        "class_names": list(TASKS[task]),
+        "radiographs": len(embedded.records),
+        "dimensions": embedded.embeddings.shape[1],
+        "rows": dict(Counter(r.split or "new" for r in embedded.records)),
+        "reference": "fitted on these data" if embedded.fitted else "the artifact's",
+        "recipe": asdict(recipe),
+        "recipe_text": recipe.describe(),
+        **{k: reference.about[k] for k in ("cross_validation", "storage", "operating_point")},
+        **_scores(embedded, options),
+    }
 
 
-def _scores(
-    tables: dict[str, Predictions],
-    reported: np.ndarray,
-    classifier: Classifier,
-    reference: Reference,
-    options: EvaluateOptions,
-) -> dict[str, Any]:
-    from xray_tf.stats.metrics import score
-
+def _scores(embedded: _Embedded, options: EvaluateOptions) -> dict[str, Any]:
+    card, reported = embedded.classifier.card, embedded.reported
+    points = {"knn": "balanced", "head": card.default_operating_point}
     out: dict[str, Any] = {"knn": None, "head": None, "difference": None}
-    rows = {name: table.where(reported & table.scorable) for name, table in tables.items()}
-    points = {"knn": "balanced", "head": classifier.card.default_operating_point}
-    for name, table in rows.items():
-        if len(table):
-            out[name] = score(
-                table.probabilities,
-                table.labels,
-                table.predicted,
-                list(table.patients),
-                table.class_names,
-                options.bootstrap,
-                options.bootstrap_seed,
-                split=common_part(table.splits),
-                operating_point=points[name],
-                split_by=classifier.card.split_by,
-            )
+    for name, table in embedded.tables.items():
+        rows = table.where(reported & table.scorable)
+        if len(rows):
+            out[name] = score_rows(rows, options, points[name], card.split_by)
     if out["knn"] and out["head"]:
+        knn, head = out["knn"]["metrics"], out["head"]["metrics"]
         out["difference"] = {
-            m: round(out["knn"]["metrics"][m]["value"] - out["head"]["metrics"][m]["value"], 6)
+            m: round(knn[m]["value"] - head[m]["value"], 6)
             for m in ("accuracy", "f1", "auroc")
-            if out["knn"]["metrics"][m]["value"] is not None
+            if knn[m]["value"] is not None
         }
     return out
 
 
-def _notes(
-    metrics: dict[str, Any], reported: Sequence[Record], classifier: Classifier
-) -> list[str]:
+def _notes(metrics: dict[str, Any], embedded: _Embedded) -> list[str]:
     """Say what a reader of the scores must know: rows that were fitted on, patients that are not
     new, and decisions that follow different rules.
     """
@@ -226,15 +253,8 @@ def _notes(
             "There are no test rows: these are the validation rows, on which temperature "
             "and operating points were fitted, so the figures flatter."
         )
-    fitted_on = {"train", "val"} - {r.split for r in reported}
-    files, keys = known_to(reported, classifier.folder / "split.csv", *fitted_on)
-    familiar = int((files | keys).sum())
-    if familiar:
-        notes.append(
-            f"{familiar:,} of these {len(reported):,} rows have patient keys that the "
-            "model was fitted on. Neighbours of the same key never vote, "
-            "but the net has seen them: the figures say nothing about new patients."
-        )
+    rows = [r for r, kept in zip(embedded.records, embedded.reported, strict=True) if kept]
+    notes += fitted_on_notes(rows, embedded.classifier)
     points = [side["operating_point"] for side in sides]
     if len(set(points)) > 1:
         notes.append(
@@ -246,7 +266,7 @@ def _notes(
 
 
 def _maps(
-    records: Records, embeddings: np.ndarray, options: EmbedOptions, say: Callable
+    records: Records, embeddings: np.ndarray, options: EmbedOptions, run: Run
 ) -> dict[str, Any] | None:
     from xray_tf.stats.projection import map_pca, map_tsne
 
@@ -257,7 +277,7 @@ def _maps(
     drawn = np.random.default_rng(options.embed_seed).permutation(len(records))
     rank = {"test": 0, "val": 1, "": 2, "train": 3}
     chosen = np.sort(sorted(drawn, key=lambda i: rank[records[i].split])[: options.map_rows])
-    say(f"Drawing maps of {len(chosen)} radiographs")
+    run.say(f"Drawing maps of {len(chosen)} radiographs")
     pca, explained = map_pca(embeddings[chosen])
     tsne, about = map_tsne(embeddings[chosen], options.perplexity, seed=options.embed_seed)
     return {
@@ -268,95 +288,85 @@ def _maps(
     }
 
 
-def _write(
-    draft: Path,
-    classifier: Classifier,
-    corpus: Corpus,
-    records: Records,
-    embeddings: np.ndarray,
-    reference: Reference,
-    found: Neighborhood,
-    tables: dict[str, Predictions],
-    metrics: dict[str, Any],
-    maps: dict[str, Any] | None,
-) -> None:
+def _write(draft: Path, embedded: _Embedded, metrics: dict[str, Any]) -> None:
     from xray_tf.pages.kit.figures import confusion_matrix, to_png_bytes
+
+    write_embeddings(draft / EMBEDDINGS, embedded.embeddings, embedded.records)
+    embedded.reference.write(draft)
+    metrics["reference_bytes"] = sum((draft / name).stat().st_size for name in (ARRAYS, ABOUT))
+    write_json(draft / "metrics.json", metrics)
+    embedded.corpus.findings.write_csv(draft / "audit.csv")
+    _write_neighbors(draft / "neighbors.csv", embedded)
+    for name, words in (("knn", "Nearest neighbours"), ("head", "The network's head")):
+        if name in embedded.tables:
+            embedded.tables[name].write_csv(draft / f"{name}_predictions.csv")
+        if metrics[name]:
+            matrix, names = metrics[name]["confusion_matrix"], metrics["class_names"]
+            picture = to_png_bytes(confusion_matrix(matrix, names, words))
+            (draft / f"confusion_{name}.png").write_bytes(picture)
+
+
+def _write_maps(
+    draft: Path, embedded: _Embedded, metrics: dict[str, Any], maps: dict[str, Any]
+) -> None:
+    """Write the maps and the page to explore them."""
+    from xray_tf.pages.kit.figures import to_png_bytes
     from xray_tf.pages.kit.words import SPLIT_NAMES, enumerate_text
     from xray_tf.pages.neighbors.figures import draw_map
-    from xray_tf.pages.neighbors.page import Point, render_page
+    from xray_tf.pages.neighbors.page import render_page
 
-    write_embeddings(draft / EMBEDDINGS, embeddings, records)
-    reference.write(draft)
-    metrics["reference_bytes"] = sum((draft / name).stat().st_size for name in (ARRAYS, ABOUT))
-    write_text(draft / "metrics.json", json.dumps(metrics, indent=1, allow_nan=False) + "\n")
-    Findings(corpus.findings).write_csv(draft / "audit.csv")
-    _write_neighbors(draft / "neighbors.csv", records, reference, found)
-    for name, table in tables.items():
-        table.write_csv(draft / f"{name}_predictions.csv")
-        if metrics[name]:
-            words = {"knn": "Nearest neighbours", "head": "The network's head"}[name]
-            (draft / f"confusion_{name}.png").write_bytes(
-                to_png_bytes(
-                    confusion_matrix(metrics[name]["confusion_matrix"], table.class_names, words)
-                )
-            )
-    if not maps:
-        return
-    shown, knn, decided = maps["rows"], tables["knn"], tables.get("head", tables["knn"])
-    parts = Counter(records[i].split for i in shown)
-    counts = enumerate_text(
-        [
-            f"{parts[part]:,} {name}"
-            for part, name in {**SPLIT_NAMES, "": "new"}.items()
-            if parts[part]
-        ]
-    ) + (" radiographs")
-    whose = "the network's head" if "head" in tables else "nearest neighbours"
-    for name in ("tsne", "pca"):
-        figure = draw_map(
-            maps[name],
-            knn.labels[shown],
-            decided.predicted[shown],
-            knn.class_names,
-            f"{map_title(name, maps['about'])}; {counts}",
-            whose,
-        )
+    rows, knn = maps["rows"], embedded.tables["knn"]
+    decided = embedded.tables.get("head", knn)
+    whose = "the network's head" if "head" in embedded.tables else "nearest neighbours"
+    parts = Counter(embedded.records[i].split for i in rows)
+    names = {**SPLIT_NAMES, "": "new"}
+    counts = enumerate_text([f"{parts[p]:,} {name}" for p, name in names.items() if parts[p]])
+    titles = {name: map_title(name, maps["about"]) for name in ("tsne", "pca")}
+    for name, title in titles.items():
+        title = f"{title}; {counts} radiographs"
+        labels, called = knn.labels[rows], decided.predicted[rows]
+        figure = draw_map(maps[name], labels, called, knn.class_names, title, whose)
         (draft / f"{name}.png").write_bytes(to_png_bytes(figure))
-    place = {records[i].sha256: at for at, i in enumerate(shown)}
+    pixels = embedded.corpus.pixels[embedded.corpus.rows[rows]]
+    points = _points(embedded, maps)
+    page = render_page(embedded.classifier.card, metrics, points, pixels, titles, whose)
+    write_text(draft / "page.html", page)
+
+
+def _points(embedded: _Embedded, maps: dict[str, Any]) -> list:
+    """Return what the page shows of each radiograph on the maps."""
+    from xray_tf.pages.neighbors.page import Point
+
+    knn, task = embedded.tables["knn"], embedded.reference.task
+    decided = embedded.tables.get("head", knn)
+    place = {embedded.records[i].sha256: at for at, i in enumerate(maps["rows"])}
     points = []
-    for at, i in enumerate(shown):
-        near = [
-            (reference.rows[j], float(d))
-            for j, d in zip(found.indices[i, :SHOWN], found.distances[i, :SHOWN], strict=True)
-            if j >= 0
-        ]
+    for at, i in enumerate(maps["rows"]):
+        near = tuple(
+            (r.path, class_index(r, task), distance, place.get(r.sha256, -1))
+            for r, distance in _nearest(embedded, i)
+        )
         points.append(
             Point(
-                records[i],
+                embedded.records[i],
                 tuple(maps["tsne"][at].tolist()),
                 tuple(maps["pca"][at].tolist()),
                 int(knn.labels[i]),
                 int(decided.predicted[i]),
                 tuple(decided.probabilities[i].tolist()),
                 tuple(knn.probabilities[i].tolist()),
-                float(found.unusual[i]),
-                tuple(
-                    (r.path, class_index(r, reference.task), d, place.get(r.sha256, -1))
-                    for r, d in near
-                ),
+                float(embedded.found.unusual[i]),
+                near,
             )
         )
-    write_text(
-        draft / "page.html",
-        render_page(
-            classifier.card,
-            metrics,
-            points,
-            corpus.pixels[corpus.rows[shown]],
-            {n: map_title(n, maps["about"]) for n in ("tsne", "pca")},
-            whose,
-        ),
-    )
+    return points
+
+
+def _nearest(embedded: _Embedded, i: int) -> list[tuple[Record, float]]:
+    """Return the nearest SHOWN training radiographs of a row, with their distances."""
+    indices, distances = embedded.found.indices[i, :SHOWN], embedded.found.distances[i, :SHOWN]
+    rows = embedded.reference.rows
+    return [(rows[int(j)], float(d)) for j, d in zip(indices, distances, strict=True) if j >= 0]
 
 
 def map_title(name: str, about: dict[str, Any]) -> str:
@@ -372,44 +382,16 @@ def map_title(name: str, about: dict[str, Any]) -> str:
     )
 
 
-def _write_neighbors(
-    path: Path, records: Records, reference: Reference, found: Neighborhood
-) -> None:
+def _write_neighbors(path: Path, embedded: _Embedded) -> None:
     """One row a radiograph and neighbour, the nearest SHOWN of each."""
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(
-            [
-                "path",
-                "split",
-                "unusual",
-                "rank",
-                "neighbor",
-                "distance",
-                "label",
-                "subtype",
-                "patient",
-            ]
-        )
-        for i, row in enumerate(records):
-            for rank, (j, d) in enumerate(
-                zip(found.indices[i, :SHOWN], found.distances[i, :SHOWN], strict=True), 1
-            ):
-                if j >= 0:
-                    r = reference.rows[int(j)]
-                    writer.writerow(
-                        [
-                            row.path,
-                            row.split,
-                            f"{found.unusual[i]:.1f}",
-                            rank,
-                            r.path,
-                            f"{d:.6f}",
-                            r.label,
-                            r.subtype,
-                            r.patient,
-                        ]
-                    )
+        writer.writerow(COLUMNS)
+        for i, row in enumerate(embedded.records):
+            unusual = f"{embedded.found.unusual[i]:.1f}"
+            for rank, (r, distance) in enumerate(_nearest(embedded, i), 1):
+                near = (rank, r.path, f"{distance:.6f}", r.label, r.subtype, r.patient)
+                writer.writerow((row.path, row.split, unusual, *near))
 
 
 def add_reference(model: str | os.PathLike | Classifier, results: str | os.PathLike) -> Path:

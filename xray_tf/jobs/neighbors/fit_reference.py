@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from xray_tf.artifact import ArtifactError
 from xray_tf.data.records import Records
-from xray_tf.data.split import read_split
+from xray_tf.data.split import SPLIT, read_split
 from xray_tf.models.classifier import Classifier
 from xray_tf.models.reference import PIECE, Reference
 from xray_tf.options import EmbedOptions
 from xray_tf.registry import TASKS
 
 
-def _stored_reference(
+def stored_reference(
     classifier: Classifier, records: Records, task: str, options: EmbedOptions
 ) -> Reference | None:
     """Return None where all training and validation rows are there, fit to be a reference; else
     open the artifact's.
+
+    Raises:
+        ArtifactError: rows are missing, and the artifact has no reference.
+        ValueError: the rows are not fit, or the artifact's reference is for another task.
     """
-    wanted = Counter(r["split"] for r in read_split(classifier.folder / "split.csv"))
+    wanted = Counter(r["split"] for r in read_split(classifier.folder / SPLIT))
     here = Counter(r.split for r in records)
     if all(here[part] >= wanted[part] for part in ("train", "val")):
         _rows_to_fit(records, task, options)
@@ -81,7 +84,6 @@ def fit_reference(
     model_sha256: str,
     options: EmbedOptions = EmbedOptions(),
     origin: dict[str, Any] | None = None,
-    say: Callable = print,
 ) -> Reference:
     """Fit the neighbours' classifier on the training rows, choose k on them, and fit its operating
     point on the validation rows.
@@ -93,7 +95,6 @@ def fit_reference(
         model_sha256: of the model that made the embeddings.
         options: see `EmbedOptions`.
         origin: provenance, kept as it is.
-        say: told what was chosen.
 
     Raises:
         ValueError: a class has fewer than two training patients, or no validation row; as many
@@ -111,33 +112,15 @@ def fit_reference(
     from xray_tf.stats.operating_points import fit_operating_points
 
     labels, train, val = _rows_to_fit(records, task, options)
-    names = TASKS[task]
+    names, learnt = TASKS[task], (embeddings[train], labels[train])
     kin = kin_groups(records.column("patient"), records.column("sha256"))
-    shared = {
-        "metric": options.metric,
-        "weights": options.weights,
-        "space": options.space,
-        "components": options.components,
-    }
-    rows = []
-    if options.neighbors:
-        recipe = Recipe(options.neighbors, **shared)
-    else:
+    shared = {k: getattr(options, k) for k in ("metric", "weights", "space", "components")}
+    rows, recipe = [], Recipe(options.neighbors or 1, **shared)
+    if not options.neighbors:
         recipes = [Recipe(k, **shared) for k in NEIGHBOR_COUNTS if k < len(train) / 2]
-        rows = compare_recipes(
-            embeddings[train],
-            labels[train],
-            len(names),
-            kin[train],
-            recipes,
-            seed=options.embed_seed,
-        )
+        rows = compare_recipes(*learnt, len(names), kin[train], recipes, seed=options.embed_seed)
         recipe = choose(rows)
-    say(
-        f"  {recipe.describe()}"
-        + (" (k chosen by cross-validation over training patients)" if rows else "")
-    )
-    whole = NearestCases(recipe).fit(embeddings[train], labels[train], len(names), kin[train])
+    whole = NearestCases(recipe).fit(*learnt, len(names), kin[train])
     votes = whole.predict_proba(embeddings[val], kin[val])
     point = fit_operating_points(votes, labels[val], ["val"] * len(val), names)["balanced"]
     cases, storage = compact(whole, embeddings[train], embeddings[val], point.decide)

@@ -12,6 +12,7 @@ from xray_tf.data.predictions import Predictions
 from xray_tf.data.sources.by_content import find_by_sha256
 from xray_tf.models.classifier import Classifier
 from xray_tf.models.finder import NearestCaseFinder
+from xray_tf.models.load import load
 from xray_tf.models.reference import NearestTable
 from xray_tf.pages.neighbors.figures import draw_nearest
 from xray_tf.pages.neighbors.nearest import Query, render_nearest
@@ -48,7 +49,7 @@ def nearest_cases(
         ValueError: k is below 1, no file was found, or one cannot be read.
         FileNotFoundError: `data` is no folder.
     """
-    finder = NearestCaseFinder(model)
+    finder = load(model, kind="classifier").finder
     table, predictions = finder.nearest(images, k)
     if out is not None:
         with new_folder(out) as draft:
@@ -72,36 +73,29 @@ def _page(
     queries = []
     records, _ = finder.read(images)
     for record, row in zip(records, predictions, strict=True):
+        known = record.sha256 in files_known, record.patient in patients_known
         near = table.of(record.path)
-        titles = [
-            f"{r.rank}. {r.subtype or r.label}, "
-            f"{r.distance:.3f}\n{r.patient or 'patient not known'}"
-            for r in near
-            if r.rank <= PICTURED
-        ]
-        pictures = [_picture(files.get(r.sha256)) for r in near if r.rank <= PICTURED]
-        figure = draw_nearest(
-            _picture(record.path), f"asked about\n{Path(record.path).stem[:26]}", pictures, titles
-        )
-        queries.append(
-            Query(
-                row,
-                list(near),
-                figure,
-                record.sha256 in files_known,
-                record.patient in patients_known,
-            )
-        )
-    missing = len({r.sha256 for r in pictured} - set(files))
-    where = "" if data is None else os.fspath(data)
+        queries.append(Query(row, list(near), _figure(record.path, near, files), *known))
     return render_nearest(
         finder.classifier.card,
         finder.reference.class_names,
         finder.reference.cases.recipe.describe(),
         queries,
-        where,
-        missing,
+        "" if data is None else os.fspath(data),
+        len({r.sha256 for r in pictured} - set(files)),
     )
+
+
+def _figure(path: str, near: NearestTable, files: dict[str, Path]) -> Any:
+    """Draw a radiograph beside its nearest ones."""
+    shown = [r for r in near if r.rank <= PICTURED]
+    titles = [
+        f"{r.rank}. {r.subtype or r.label}, {r.distance:.3f}\n{r.patient or 'patient not known'}"
+        for r in shown
+    ]
+    pictures = [_picture(files.get(r.sha256)) for r in shown]
+    asked = f"asked about\n{Path(path).stem[:26]}"
+    return draw_nearest(_picture(path), asked, pictures, titles)
 
 
 def _picture(path: str | os.PathLike | None):

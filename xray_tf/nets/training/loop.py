@@ -26,11 +26,32 @@ import numpy as np
 from xray_tf.artifact import CHECKPOINT
 from xray_tf.nets.training.devices import jit_compile
 from xray_tf.nets.training.objective import StagewiseAdamW, mean_of_output
-from xray_tf.options import TrainOptions
+from xray_tf.progress import ProgressLine
 
 PLATEAU_PATIENCE, PLATEAU_FACTOR = 3, 0.3
 # with batch norm frozen nothing else holds a trunk together when a batch goes astray
 GRADIENT_NORM = 1.0
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """How the weights are moved, and which are kept.
+
+    Attributes:
+        weight_decay: AdamW's, decoupled.
+        schedule: `cosine`, after a warm-up, or `plateau` of the validation loss.
+        warmup: share of the steps spent warming up.
+        ema: momentum of the weights' moving average; 0 has none.
+        keep: `best`, the epoch of the lowest validation loss, or `last`.
+        scale_loss: multiply the loss before its gradient is taken, as float16 needs it.
+    """
+
+    weight_decay: float = 0.01
+    schedule: str = "cosine"
+    warmup: float = 0.1
+    ema: float = 0.0
+    keep: str = "best"
+    scale_loss: bool = False
 
 
 @dataclass
@@ -60,7 +81,7 @@ class Phase:
     prepare: Callable[[], None] = lambda: None
 
 
-def make_optimizer(options: TrainOptions, phase: Phase) -> keras.optimizers.Optimizer:
+def make_optimizer(how: Optimisation, phase: Phase) -> keras.optimizers.Optimizer:
     """Return the phase's optimizer: warm-up and cosine to zero, or a plain rate that `run` lowers
     on a plateau.
 
@@ -68,29 +89,25 @@ def make_optimizer(options: TrainOptions, phase: Phase) -> keras.optimizers.Opti
     et al. 2018, section 3.2).
     """
     rate = phase.learning_rate
-    if options.schedule == "cosine":
+    if how.schedule == "cosine":
         total = phase.steps * phase.epochs
-        warm = int(total * options.warmup)
+        warm = int(total * how.warmup)
         start, target = (rate * 0.01, rate) if warm else (rate, None)
         rate = keras.optimizers.schedules.CosineDecay(
             start, max(1, total - warm), warmup_target=target, warmup_steps=warm
         )
     # A window, 1 / (1 - momentum) steps, beyond a tenth of the phase would still average in the
     # weights it began with.
-    momentum = max(0.0, min(options.ema, 1 - 10 / max(1, phase.steps * phase.epochs)))
-    ema = {"use_ema": True, "ema_momentum": momentum} if options.ema else {}
+    momentum = max(0.0, min(how.ema, 1 - 10 / max(1, phase.steps * phase.epochs)))
+    ema = {"use_ema": True, "ema_momentum": momentum} if how.ema else {}
     optimizer = StagewiseAdamW(
         phase.factors,
         learning_rate=rate,
-        weight_decay=options.weight_decay,
+        weight_decay=how.weight_decay,
         global_clipnorm=GRADIENT_NORM,
         **ema,
     )
-    return (
-        keras.optimizers.LossScaleOptimizer(optimizer)
-        if options.precision == "mixed_float16"
-        else optimizer
-    )
+    return keras.optimizers.LossScaleOptimizer(optimizer) if how.scale_loss else optimizer
 
 
 class Training:
@@ -98,10 +115,11 @@ class Training:
 
     Args:
         model: the classifier that learns, in place.
-        options: how.
+        how: the optimiser, its schedule, and which epoch is kept.
         folder: where the checkpoint lies between epochs; None keeps none.
         report: called with one dict an epoch (the rows of history.csv).
         resume: go on from the checkpoint in `folder`.
+        progress: show the batches of an epoch as a bar, where the output is a terminal.
 
     Attributes:
         history: one dict an epoch.
@@ -113,12 +131,14 @@ class Training:
     def __init__(
         self,
         model: keras.Model,
-        options: TrainOptions,
+        how: Optimisation,
         folder: Path | None = None,
         report: Callable[[dict], None] = lambda row: None,
         resume: bool = False,
+        progress: bool = False,
     ):
-        self.model, self.options, self.folder, self.report = model, options, folder, report
+        self.model, self.how, self.folder = model, how, folder
+        self.report, self.progress = report, progress
         self.history: list[dict] = []
         self.kept: dict | None = None
         self.interrupted = False
@@ -141,7 +161,7 @@ class Training:
                 continue
             phase.prepare()
             phase.net.compile(
-                optimizer=make_optimizer(self.options, phase),
+                optimizer=make_optimizer(self.how, phase),
                 loss=mean_of_output,
                 jit_compile=jit_compile(phase.net),
             )
@@ -161,7 +181,12 @@ class Training:
     def _epoch(self, phase: Phase, number: int, epoch: int) -> None:
         start = time.perf_counter()
         net = phase.net
-        loss = net.fit(phase.feed(epoch), verbose=0, epochs=1, shuffle=False).history["loss"][-1]
+        label = f"{phase.name} epoch {epoch + 1}/{phase.epochs}"
+        with ProgressLine(label, phase.steps, self.progress, line=False) as line:
+            fitted = net.fit(
+                phase.feed(epoch), verbose=0, epochs=1, shuffle=False, callbacks=_counting(line)
+            )
+        loss = fitted.history["loss"][-1]
         rate = float(net.optimizer.learning_rate)
         seconds = time.perf_counter() - start
         with self._averaged(net):
@@ -176,13 +201,13 @@ class Training:
             }
             if (
                 self.kept is None
-                or self.options.keep == "last"
+                or self.how.keep == "last"
                 or row["val_loss"] < self.kept["val_loss"]
             ):
                 self.kept, self._kept_weights = row, [_copy(v) for v in self.model.weights]
         self._wait = 0 if row["val_loss"] < self._lowest else self._wait + 1
         self._lowest = min(self._lowest, row["val_loss"])
-        if self.options.schedule == "plateau" and self._wait and self._wait % PLATEAU_PATIENCE == 0:
+        if self.how.schedule == "plateau" and self._wait and self._wait % PLATEAU_PATIENCE == 0:
             net.optimizer.learning_rate = rate * PLATEAU_FACTOR
         self.history.append(row)
         self._place = (number, epoch + 1)
@@ -192,7 +217,7 @@ class Training:
     @contextmanager
     def _averaged(self, net: keras.Model) -> Iterator[None]:
         """Put the weights' moving average in place while validating, where there is one."""
-        if not self.options.ema:
+        if not self.how.ema:
             yield
             return
         raw = [_copy(v) for v in net.trainable_variables]
@@ -281,6 +306,13 @@ def event_writer(folder: str | os.PathLike) -> Callable[[dict], None]:
         writer.flush()
 
     return write
+
+
+def _counting(line: ProgressLine) -> list[keras.callbacks.Callback]:
+    """Return what counts an epoch's batches; nothing where no bar is shown."""
+    if not line.drawn:
+        return []
+    return [keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: line.step())]
 
 
 def _copy(variable) -> np.ndarray:

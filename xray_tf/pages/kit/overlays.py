@@ -330,11 +330,16 @@ def _heat(image: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
     )
 
 
-def _colours(heat: np.ndarray, colormap: str) -> np.ndarray:
+def check_colormap(colormap: str) -> None:
+    """Raise ValueError unless it is one of `COLORMAPS`."""
     if colormap not in COLORMAPS:
         raise ValueError(
             f"colormap must be one of {', '.join(COLORMAPS)}. Received: colormap={colormap!r}"
         )
+
+
+def _colours(heat: np.ndarray, colormap: str) -> np.ndarray:
+    check_colormap(colormap)
     levels = np.rint(heat * 255).astype(np.uint8)
     return cv2.cvtColor(
         cv2.applyColorMap(levels, getattr(cv2, f"COLORMAP_{colormap.upper()}")), cv2.COLOR_BGR2RGB

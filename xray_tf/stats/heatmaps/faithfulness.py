@@ -9,6 +9,7 @@ compare methods on the same radiographs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
@@ -158,14 +159,39 @@ def _cloud(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 # ---- against the net's own scores
 
 
+@dataclass(frozen=True)
+class Removal:
+    """Which pixels are taken away.
+
+    Attributes:
+        shares: of the pixels, in [0, 1].
+        baseline: what takes a pixel's place: `mean` of the image, the `blur` of it, or
+            `noisy_linear` (see `impute_linear`).
+        first: `most` important pixels first, or `least`.
+    """
+
+    shares: Sequence[float]
+    baseline: str = "mean"
+    first: str = "most"
+
+    def __post_init__(self):
+        shares = np.asarray(self.shares, np.float64)
+        if self.baseline not in BASELINES or self.first not in ("most", "least"):
+            raise ValueError(
+                f"baseline must be one of {BASELINES} and first most or least. Received: "
+                f"baseline={self.baseline!r}, first={self.first!r}"
+            )
+        if shares.ndim != 1 or not len(shares) or (shares < 0).any() or (shares > 1).any():
+            raise ValueError(f"shares must be numbers in [0, 1]. Received: {shares.tolist()}")
+        object.__setattr__(self, "shares", shares)
+
+
 def removal_curves(
     images: np.ndarray,
     maps: np.ndarray,
     predict: Predict,
-    shares: Sequence[float],
+    removal: Removal,
     *,
-    baseline: str = "mean",
-    first: str = "most",
     class_index: np.ndarray | int | None = None,
     batch_size: int = 64,
     seed: int = 0,
@@ -177,34 +203,24 @@ def removal_curves(
         maps: (N, H, W) floats >= 0. Equal values go in random order, so that an empty map is a
             random one.
         predict: see the module. It is called with full batches of (image, share) pairs.
-        shares: of the pixels, in [0, 1].
-        baseline: what takes a pixel's place: `mean` of the image, the `blur` of it, or
-            `noisy_linear` (see `impute_linear`).
-        first: `most` important pixels first, or `least`.
+        removal: which pixels, and what takes their place.
         class_index: the column of the scores, one for all or (N,), where `predict` gives (B, K).
         batch_size: pairs a call.
         seed: of ties and of the imputation's noise; every pair has a stream of its own, whatever
             the batches.
 
     Returns:
-        (N, len(shares)) float64.
+        (N, S) float64, a column a share.
 
     Raises:
         ValueError: arguments that do not fit together, or scores that are not numbers.
     """
     images, maps, columns = _checked_images(images, maps, class_index)
-    shares = np.asarray(shares, np.float64)
-    if baseline not in BASELINES or first not in ("most", "least"):
-        raise ValueError(
-            f"baseline must be one of {BASELINES} and first most or least. Received: "
-            f"baseline={baseline!r}, first={first!r}"
-        )
-    if shares.ndim != 1 or not len(shares) or (shares < 0).any() or (shares > 1).any():
-        raise ValueError(f"shares must be numbers in [0, 1]. Received: {shares.tolist()}")
+    shares, baseline = removal.shares, removal.baseline
     curves = np.empty((len(images), len(shares)))
     for start in range(0, len(images), batch_size):
         rows = np.arange(start, min(start + batch_size, len(images)))
-        ranks = _ranks(maps[rows], first, seed, rows)
+        ranks = _ranks(maps[rows], removal.first, seed, rows)
         fillings = (
             None
             if baseline == "noisy_linear"
@@ -239,7 +255,7 @@ def deletion(
     faithful (Petsiuk et al. 2018, "RISE", section 4.1).
     """
     shares = np.linspace(0, 1, steps + 1)
-    curves = removal_curves(images, maps, predict, shares, baseline=baseline, first="most", **more)
+    curves = removal_curves(images, maps, predict, Removal(shares, baseline), **more)
     return np.trapezoid(curves, shares, axis=1), curves
 
 
@@ -255,9 +271,8 @@ def insertion(
     (N, steps + 1)), high is faithful (Petsiuk et al. 2018).
     """
     shares = np.linspace(0, 1, steps + 1)
-    curves = removal_curves(
-        images, maps, predict, 1 - shares, baseline=baseline, first="least", **more
-    )
+    removal = Removal(1 - shares, baseline, "least")
+    curves = removal_curves(images, maps, predict, removal, **more)
     return np.trapezoid(curves, shares, axis=1), curves
 
 
@@ -277,7 +292,7 @@ def road(
         High is faithful, 0 is what a random map gives.
     """
     most, least = (
-        removal_curves(images, maps, predict, shares, baseline="noisy_linear", first=first, **more)
+        removal_curves(images, maps, predict, Removal(shares, "noisy_linear", first), **more)
         for first in ("most", "least")
     )
     return (least - most).mean(1) / 2, most, least
@@ -313,19 +328,11 @@ def removal_figures(
     # what is left when nothing or everything is gone does not depend on the order
     for baseline in baselines:
         wanted = shares[1:] if curves else shares
-        most = removal_curves(
-            images, maps, predict, wanted, baseline=baseline, first="most", **more
-        )
+        most = removal_curves(images, maps, predict, Removal(wanted, baseline), **more)
         most = most if not curves else np.column_stack([next(iter(curves.values()))[:, 0], most])
-        least = np.column_stack(
-            [
-                most[:, 0],
-                removal_curves(
-                    images, maps, predict, shares[1:-1], baseline=baseline, first="least", **more
-                ),
-                most[:, -1],
-            ]
-        )
+        inner = Removal(shares[1:-1], baseline, "least")
+        between = removal_curves(images, maps, predict, inner, **more)
+        least = np.column_stack([most[:, 0], between, most[:, -1]])
         curves |= {f"{baseline}_most": most, f"{baseline}_least": least}
         figures |= {
             f"deletion_{baseline}": np.trapezoid(most, shares, axis=1),

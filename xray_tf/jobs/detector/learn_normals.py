@@ -1,0 +1,97 @@
+"""Fit all that comes after the autoencoder to the fit normals, and give it as arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from xray_tf.data.chest.lung_atlas import LungAtlas
+from xray_tf.jobs.corpus import Corpus
+from xray_tf.jobs.run import Run
+from xray_tf.models.detector import (
+    ATLAS,
+    FEATURES,
+    LOCATOR,
+    NormalChest,
+    smoothed_differences,
+)
+from xray_tf.models.features import fit_features
+from xray_tf.options import DetectOptions
+from xray_tf.stats.detector.density import Density
+from xray_tf.stats.detector.or_rule import OrRule
+
+# of a smoothed difference, intensities in [0, 1]: a quarter of a grey level, or black borders would
+# divide by nothing
+LEAST_DEVIATION = 1e-3
+
+
+def learn_normals(
+    model: Any, corpus: Corpus, fit: np.ndarray, options: DetectOptions, batch_size: int, run: Run
+) -> tuple[NormalChest, np.ndarray]:
+    """Learn what normals look like to an autoencoder and to frozen features.
+
+    Args:
+        model: the autoencoder, trained.
+        corpus: of `read_normals`.
+        fit: (N,) positions of the fit normals.
+        options: density, detectors, trunk.
+        batch_size: radiographs a forward pass.
+        run: of the job.
+
+    Returns:
+        (what turns pixels into scores and maps, the codes of the fit normals (N, D) float32).
+    """
+    from xray_tf.nets.autoencoder import codes_and_errors
+
+    rows, patients = corpus.rows[fit], [corpus.records[i].patient for i in fit]
+    with run.line("Learning the density of normals' codes", len(rows)) as line:
+        codes, _ = codes_and_errors(model, corpus.pixels, rows, batch_size, line.step)
+    density = Density(options.components, folds=options.folds, seed=options.seed)
+    density.fit(codes, patients)
+    run.say(
+        f"  {density.components_.shape[1]} components ({density.variance_:.1%} of the variance), "
+        f"bandwidth {density.bandwidth_:.3g}"
+    )
+    mean, deviation = _typical_differences(model, corpus.pixels, rows, batch_size)
+    features = fit_features(corpus.pixels, rows, patients, options, run.say)
+    atlas = LungAtlas().fit(corpus.pixels, rows)
+    return NormalChest(model, density, mean, deviation, features, atlas), codes
+
+
+def arrays_of(
+    learnt: NormalChest, rule: OrRule, ranges: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Return what reference.npz holds of a detector; `ranges` are its maps' by kind."""
+    parts = {"density": learnt.density, ATLAS: learnt.atlas}
+    if learnt.features:
+        parts[FEATURES] = learnt.features.committee
+    if FEATURES in learnt.map_kinds:
+        parts[LOCATOR] = learnt.features.locator
+    return {
+        "normals": rule.normals,
+        "mean_map": learnt.mean_map,
+        "deviation_map": learnt.deviation_map,
+        **{f"map_range.{kind}": bounds for kind, bounds in ranges.items()},
+        **{
+            f"{name}.{key}": value
+            for name, fitted in parts.items()
+            for key, value in fitted.to_arrays().items()
+        },
+    }
+
+
+def _typical_differences(
+    model: Any, pixels: np.ndarray, rows: np.ndarray, batch_size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation (S, S) float32 of smoothed differences, batch by batch:
+    maps of all normals would not fit into memory.
+    """
+    total, squares = np.zeros((2, *pixels.shape[1:]))
+    for start in range(0, len(rows), batch_size):
+        some = rows[start : start + batch_size]
+        maps = smoothed_differences(model, pixels, some, batch_size).astype(np.float64)
+        total, squares = total + maps.sum(axis=0), squares + (maps**2).sum(axis=0)
+    mean = total / len(rows)
+    deviation = np.sqrt(np.maximum(squares / len(rows) - mean**2, 0)) + LEAST_DEVIATION
+    return mean.astype(np.float32), deviation.astype(np.float32)

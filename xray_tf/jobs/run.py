@@ -1,0 +1,192 @@
+"""One run of a job: its options, where its result goes, how it is told, and where an unfinished
+training waits to be resumed.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from xray_tf.artifact import CHECKPOINT, new_folder, refuse_existing, write_json
+from xray_tf.data.records import Records
+from xray_tf.jobs.provenance import fingerprint
+from xray_tf.options import provenance as options_by_name
+from xray_tf.progress import LOG, ProgressLine, shown
+from xray_tf.spelling import did_you_mean
+
+UNRECORDED = ("strict", "cache")  # data options that change no result
+
+Options = dict[type, Any]  # dataclass -> its instance
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a job runs.
+
+    Attributes:
+        resume: go on with an unfinished training of the same options.
+        tensorboard: a folder for TensorBoard's event files.
+        command_line: kept with the result.
+        progress: say what is going on.
+        out: the folder to make; None where nothing is written.
+    """
+
+    resume: bool = False
+    tensorboard: str | None = None
+    command_line: str = ""
+    progress: bool = True
+    out: Path | None = None
+
+    def at(self, out: str | os.PathLike | None) -> Run:
+        """Return the run that makes `out`, before anything is read.
+
+        Raises:
+            FileExistsError: it is there, or an unfinished training of it is and `resume` is false.
+        """
+        if out is None:
+            return self
+        run = replace(self, out=Path(out))
+        refuse_existing(run.out)
+        if (run.workshop / CHECKPOINT).exists() and not self.resume:
+            raise FileExistsError(
+                f"{run.workshop} holds an unfinished run. Add --resume to go on with it, "
+                "or remove it to start again."
+            )
+        return run
+
+    def say(self, text: str) -> None:
+        """Tell what is going on."""
+        LOG.info(text)
+
+    def line(self, label: str, total: int) -> ProgressLine:
+        """Return what shows a step of `total` counting up."""
+        return ProgressLine(label, total, self.progress)
+
+    def folder(self) -> AbstractContextManager[Path]:
+        """Give a draft that takes the name of `out` when it is whole."""
+        return new_folder(self.out)
+
+    @property
+    def workshop(self) -> Path:
+        """The hidden sibling of `out` in which a training keeps its checkpoint and its plan."""
+        return self.out.parent / f".{self.out.name}.unfinished"
+
+    @contextmanager
+    def training(self, records: Records, options: Options) -> Iterator[Path]:
+        """Give the workshop; it goes when the block ends, and stays after an error if there is a
+        checkpoint to go on from.
+
+        Args:
+            records: what is learnt from.
+            options: of the job; with the records they are the plan kept in the workshop.
+
+        Raises:
+            ValueError: the unfinished run was started with another plan; the message names what
+                differs.
+        """
+        plan = {"data": fingerprint(records), **options_by_name(*recorded(options))}
+        plan["DataOptions"] = {k: v for k, v in plan["DataOptions"].items() if k not in UNRECORDED}
+        plan = json.loads(json.dumps(plan))
+        path = self.workshop / "plan.json"
+        if self.resume and path.is_file():
+            self._refuse_other(plan, json.loads(path.read_text(encoding="utf-8")))
+        if not self.resume:
+            # what a run left that was killed before its first checkpoint
+            shutil.rmtree(self.workshop, ignore_errors=True)
+        self.workshop.mkdir(parents=True, exist_ok=True)
+        write_json(path, plan)
+        try:
+            yield self.workshop
+        except BaseException:
+            if not (self.workshop / CHECKPOINT).exists():
+                shutil.rmtree(self.workshop, ignore_errors=True)
+            raise
+        shutil.rmtree(self.workshop)
+
+    def _refuse_other(self, plan: dict[str, Any], before: dict[str, Any]) -> None:
+        now, then = _flat(plan), _flat(before)
+        changed = sorted(k for k in now if now[k] != then.get(k))
+        if changed:
+            raise ValueError(
+                f"The unfinished run in {self.workshop} was started with other values of: "
+                f"{', '.join(changed)}. Resume with the same options and data."
+            )
+
+
+def recorded(options: Options) -> list[Any]:
+    """Return the options that decide a result: all but how the job runs."""
+    return [group for kind, group in options.items() if kind is not Run]
+
+
+def takes(*groups: type) -> Callable[[Callable], Callable]:
+    """Let a job take its options as dataclasses, in any order and under any name, or one by one as
+    keywords, such as `epochs=5`; `Run` is always among them.
+
+    The job itself has a parameter `options`, which holds one instance of each group.
+    """
+    groups = (*groups, Run)
+    group_of = {f.name: group for group in groups for f in fields(group) if f.name != "out"}
+
+    def wrap(job: Callable) -> Callable:
+        own = [p for p in inspect.signature(job).parameters.values() if p.name != "options"]
+        free = set(group_of) - {p.name for p in own}
+
+        @functools.wraps(job)
+        def call(*args, **named):
+            given = [v for v in (*args, *named.values()) if isinstance(v, groups)]
+            options = {type(v): v for v in given}
+            if len(options) < len(given):
+                raise TypeError(f"{job.__name__}() was given options of one kind twice: {given}")
+            args = [v for v in args if not isinstance(v, groups)]
+            named = {k: v for k, v in named.items() if not isinstance(v, groups)}
+            single = {k: named.pop(k) for k in free & set(named)}
+            _refuse_unknown(job, named, {*free, *(p.name for p in own)})
+            options = {
+                group: replace(
+                    options.get(group) or group(),
+                    **{k: v for k, v in single.items() if group_of[k] is group},
+                )
+                for group in groups
+            }
+            with shown(options[Run].progress):
+                return job(*args, options=options, **named)
+
+        call.__signature__ = _signature(own, groups, free)
+        return call
+
+    return wrap
+
+
+def _refuse_unknown(job: Callable, named: dict[str, Any], known: set[str]) -> None:
+    for name in set(named) - known:
+        raise TypeError(f"{job.__name__}() has no option {name!r}.{did_you_mean(name, known)}")
+
+
+def _signature(own: list, groups: tuple[type, ...], free: set[str]) -> inspect.Signature:
+    """Return the signature with every option in it, for help and completion."""
+    kind = inspect.Parameter
+    listed = [
+        kind(f.name, kind.KEYWORD_ONLY, default=f.default, annotation=f.type)
+        for group in groups
+        for f in fields(group)
+        if f.name in free
+    ]
+    before = [p for p in own if p.kind is not kind.KEYWORD_ONLY]
+    after = [p for p in own if p.kind is kind.KEYWORD_ONLY]
+    return inspect.Signature([*before, kind("options", kind.VAR_POSITIONAL), *after, *listed])
+
+
+def _flat(plan: dict[str, Any]) -> dict[str, Any]:
+    out = {}
+    for group, values in plan.items():
+        whole = isinstance(values, dict)
+        out |= {f"{group}.{k}": v for k, v in values.items()} if whole else {group: values}
+    return out

@@ -1,0 +1,87 @@
+"""What every training of a job does the same way: one line an epoch, a word on what was kept, and
+the history on disk.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xray_tf.jobs.run import Run
+
+INTERRUPTED = "Training was interrupted by hand"  # how the note begins
+NUMBERS = {"loss": ".5f", "val_loss": ".5f", "val_accuracy": ".4f", "val_auroc": ".4f"}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A net that has learnt.
+
+    Attributes:
+        model: the Keras model, with the weights kept.
+        history: one dict an epoch.
+        notes: what the card should say of the training.
+    """
+
+    model: Any
+    history: list[dict[str, Any]]
+    notes: tuple[str, ...]
+
+
+def train(run: Run, workshop: Path, build: Callable[[], tuple[Any, list, Any]]) -> Trained:
+    """Train a net, or go on where an unfinished run was.
+
+    Args:
+        run: of the job.
+        workshop: where the checkpoint lies.
+        build: called on the devices that train; returns the model, the phases, and how the weights
+            are moved, as in `nets.training.loop`.
+    """
+    from xray_tf.nets.training.devices import every_gpu
+    from xray_tf.nets.training.loop import Training, event_writer
+
+    write = event_writer(run.tensorboard) if run.tensorboard else lambda row: None
+
+    def report(row: dict[str, Any]) -> None:
+        run.say(epoch_text(row))
+        write(row)
+
+    with every_gpu():
+        model, phases, how = build()
+        training = Training(model, how, workshop, report, run.resume, run.progress)
+        training.run(phases)
+    kept, notes = training.kept, ()
+    run.say(
+        f"  kept: {kept['phase']} epoch {kept['epoch']}, validation loss {kept['val_loss']:.5f}"
+    )
+    if training.interrupted:
+        notes = (
+            f"{INTERRUPTED} after {len(training.history)} epochs; the {how.keep} of them was kept.",
+        )
+    return Trained(model, training.history, notes)
+
+
+def epoch_text(row: dict[str, Any]) -> str:
+    """Say what an epoch came to, in one line."""
+    numbers = "  ".join(
+        f"{name.replace('_', ' ')} {row[name]:{form}}"
+        for name, form in NUMBERS.items()
+        if name in row
+    )
+    return (
+        f"  {row['phase']:9} epoch {row['epoch']:3}  {numbers}  rate {row['learning_rate']:.1e}  "
+        f"{row['seconds']:.1f} s"
+    )
+
+
+def write_history(history: list[dict[str, Any]], path: Path) -> None:
+    """Write one row an epoch: phase, epoch, loss, val_loss and other scores of the validation rows,
+    learning_rate, seconds.
+    """
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, list(history[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(history)
