@@ -19,8 +19,8 @@ import keras
 import numpy as np
 
 from xray_tf.artifact import write_text
-from xray_tf.data.synthetic.stresses import STRESSES, StressGrid
 from xray_tf.data.sample import draw_rows
+from xray_tf.data.synthetic.stresses import STRESSES, StressGrid
 from xray_tf.jobs.corpus import divide, read_corpus
 from xray_tf.nets.classifier import build_classifier
 from xray_tf.nets.inference import forward

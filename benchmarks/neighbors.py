@@ -68,9 +68,8 @@ def recipes(options) -> dict:
         "tasks": {},
     }
     for task, classes in (("binary", 2), ("three-class", 3)):
-        scored = compare_recipes(
-            embeddings[train], rows.class_indices(task), classes, kin, grid, progress=print
-        )
+        print(f"  cross-validating {len(grid)} recipes for {task}", flush=True)
+        scored = compare_recipes(embeddings[train], rows.class_indices(task), classes, kin, grid)
         best = []
         for start in range(0, len(scored), len(KS)):
             group = scored[start : start + len(KS)]

@@ -254,8 +254,8 @@ def stressed_validation(model, data: str, options: DataOptions) -> dict:
     """Return labels and probabilities of the validation rows, unchanged and under every stress at
     its middle severity, to try threshold policies on.
     """
-    from xray_tf.data.synthetic.stresses import STRESSES, StressGrid
     from xray_tf.data.sample import draw_rows
+    from xray_tf.data.synthetic.stresses import STRESSES, StressGrid
 
     corpus = corpus_of(data, options)
     val = corpus.of_split("val")

@@ -25,9 +25,9 @@ from pathlib import Path
 import numpy as np
 
 from xray_tf.artifact import write_text
+from xray_tf.data.sample import draw_rows
 from xray_tf.data.sources.scan import scan
 from xray_tf.jobs.classifier.train_classifier import train_classifier
-from xray_tf.data.sample import draw_rows
 from xray_tf.options import DataOptions, EvaluateOptions, ModelOptions, TrainOptions
 
 RESULTS = Path(__file__).parent / "results" / "resnet_epoch.json"

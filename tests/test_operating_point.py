@@ -99,9 +99,11 @@ def test_a_point_says_how_it_decides_and_what_it_reached():
 def test_a_card_resolves_to_its_default_and_names_what_there_is():
     points = {p.name: p for p in POINTS[:2]}
     card = Card("classifier", "lite0", operating_points=points, default_operating_point="low")
-    assert card.point() == POINTS[0] and card.point("high") == POINTS[1]
-    with pytest.raises(ValueError, match=r"\['high', 'low'\]. Received: 'best'"):
-        card.point("best")
+    assert card.point() == POINTS[0] and card.point("high") == card.point("High") == POINTS[1]
+    with pytest.raises(
+        ValueError, match=r"\['high', 'low'\]. Received: 'hihg'. Did you mean 'high'"
+    ):
+        card.point("hihg")
 
 
 @pytest.mark.parametrize("name", sorted(shipped_models()))

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from xray_tf.operating_point import DetectorPoint, OperatingPoint
+from xray_tf.spelling import did_you_mean, meant
 
 FORMAT_VERSION = 1
 KINDS = ("classifier", "detector")
@@ -76,11 +77,12 @@ class Card:
         Raises:
             ValueError: there is none of that name.
         """
-        name = name or self.default_operating_point
-        if name not in self.operating_points:
+        known = sorted(self.operating_points)
+        name = meant(name or self.default_operating_point, known)
+        if name not in known:
             raise ValueError(
-                f"{self.name} has the operating points {sorted(self.operating_points)}. "
-                f"Received: {name!r}"
+                f"{self.name} has the operating points {known}. Received: {name!r}."
+                f"{did_you_mean(name, known)}"
             )
         return self.operating_points[name]
 

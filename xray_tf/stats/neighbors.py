@@ -433,7 +433,6 @@ def compare_recipes(
     recipes: Iterable[Recipe],
     folds: int = 5,
     seed: int = 0,
-    progress: Callable[[str], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Score recipes by cross-validation over kin groups: no neighbour of a row's own patient or
     file ever votes for it.
@@ -448,7 +447,6 @@ def compare_recipes(
         recipes: what to compare; those that differ in k and weights only share their searches.
         folds: of `StratifiedGroupKFold`, fewer where there are fewer groups of a class.
         seed: of the folds.
-        progress: told of each space and metric searched.
 
     Returns:
         One dict a recipe, in order: its fields and `loss`, `accuracy` (of the most voted class),
@@ -472,11 +470,6 @@ def compare_recipes(
     probabilities = {r: np.empty((len(labels), classes)) for r in recipes}
     for space in dict.fromkeys((r.space, r.components, r.metric) for r in recipes):
         same = [r for r in recipes if (r.space, r.components, r.metric) == space]
-        if progress:
-            progress(
-                f"  cross-validating: {same[0].describe().split(', ', 2)[2]}, "
-                f"{same[0].metric} distance"
-            )
         widest = max(same, key=lambda r: r.k)
         for fit, held_out in parts:
             cases = NearestCases(widest).fit(
