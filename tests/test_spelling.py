@@ -2,7 +2,7 @@
 
 import pytest
 
-from xray_tf.spelling import did_you_mean, meant
+from xray_tf.spelling import did_you_mean, meant, pick, pick_several
 
 METHODS = ("grad_cam", "grad_cam_plus_plus", "layer_cam")
 
@@ -39,3 +39,20 @@ def test_an_ambiguous_spelling_is_left_to_the_caller():
 )
 def test_only_a_near_name_is_suggested(name, expected):
     assert did_you_mean(name, METHODS) == expected
+
+
+def test_one_name_is_picked_or_refused_with_a_suggestion():
+    assert pick("method", "GradCAM", METHODS) == "grad_cam"
+    with pytest.raises(ValueError, match="method must be one of .*'layr_cam'. Did you mean 'layer"):
+        pick("method", "layr_cam", METHODS)
+
+
+def test_several_names_are_picked_each_once_in_their_order():
+    assert pick_several("m", " layercam, grad_cam,Layer-CAM,", METHODS) == ["layer_cam", "grad_cam"]
+    assert pick_several("m", "All", METHODS, alone=("all",)) == ["all"]
+
+
+@pytest.mark.parametrize("text", ["", " , ", "grad_cam,tea", "all,grad_cam"])
+def test_a_list_with_an_unknown_name_or_none_is_refused(text):
+    with pytest.raises(ValueError, match="m must be all, or some of grad_cam, .*, separated by"):
+        pick_several("m", text, METHODS, alone=("all",))

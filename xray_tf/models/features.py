@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from xray_tf.options import DetectOptions
+from xray_tf.spelling import pick, pick_several
 from xray_tf.stats.detector.committee import CHOSEN, DETECTORS, Committee
 
 NONE, DEFAULT = "none", "default"
@@ -90,15 +91,12 @@ def detectors_of(text: str) -> tuple[str, ...]:
     Raises:
         ValueError: an unknown name, or one twice.
     """
-    if text in (NONE, DEFAULT):
-        return CHOSEN if text == DEFAULT else ()
-    names = tuple(part.strip() for part in text.split(","))
-    if len(set(names)) != len(names) or not set(names) <= set(DETECTORS):
-        raise ValueError(
-            f"detectors must be {DEFAULT}, {NONE}, or some of "
-            f"{', '.join(DETECTORS)}, each once, joined by commas. Received: detectors={text!r}"
-        )
-    return names
+    names = pick_several("detectors", text, DETECTORS, alone=(DEFAULT, NONE))
+    if len(names) < len(text.split(",")):
+        raise ValueError(f"detectors must name each detector once. Received: detectors={text!r}")
+    if names in ([DEFAULT], [NONE]):
+        return CHOSEN if names == [DEFAULT] else ()
+    return tuple(names)
 
 
 def locator_of(text: str) -> tuple[str, ...]:
@@ -108,11 +106,8 @@ def locator_of(text: str) -> tuple[str, ...]:
         ValueError: neither.
     """
     able = [name for name, row in DETECTORS.items() if row.maps]
-    if text != NONE and text not in able:
-        raise ValueError(
-            f"locate must be {NONE} or one of {', '.join(able)}. Received: locate={text!r}"
-        )
-    return () if text == NONE else (text,)
+    name = pick("locate", text, (*able, NONE))
+    return () if name == NONE else (name,)
 
 
 def load_features(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xray_tf.options.declare import Checked, option
-from xray_tf.registry import TASKS
+from xray_tf.registry import BACKBONES, TASKS
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class ModelOptions(Checked):
         "efficientnet_lite0",
         "efficientnet_lite0, resnet18, resnet50, resnet101, or a model in keras.applications",
         metavar="NAME",
+        known=tuple(BACKBONES),
     )
     weights: str | None = option(
         "imagenet",

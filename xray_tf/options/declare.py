@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from typing import Any, get_type_hints
 
-from xray_tf.spelling import did_you_mean, meant
+from xray_tf.spelling import did_you_mean, meant, pick
 
 
 def option(
@@ -17,6 +17,7 @@ def option(
     help: str,
     choices: tuple[str, ...] | None = None,
     metavar: str | None = None,
+    known: tuple[str, ...] = (),
     least: float | None = None,
     below: float | None = None,
 ) -> Any:
@@ -27,6 +28,7 @@ def option(
         help: what `--help` says about it.
         choices: the values allowed, if they can be listed.
         metavar: what `--help` shows in place of the value.
+        known: names whose spelling is corrected, where other values are allowed too.
         least: the smallest number allowed.
         below: numbers must be smaller than this.
     """
@@ -36,6 +38,7 @@ def option(
             "help": help,
             "choices": choices,
             "metavar": metavar,
+            "known": known,
             "least": least,
             "below": below,
         },
@@ -50,15 +53,12 @@ class Checked:
 
     def __post_init__(self):
         for item in fields(self):
-            value, choices = getattr(self, item.name), item.metadata["choices"]
-            if choices:
-                value = meant(value, choices) if isinstance(value, str) else value
+            value, names = getattr(self, item.name), item.metadata["known"]
+            if item.metadata["choices"]:
+                value = pick(item.name, str(value), item.metadata["choices"])
                 object.__setattr__(self, item.name, value)
-                if value not in choices:
-                    raise ValueError(
-                        f"{item.name} must be one of {choices}. Received: {item.name}={value!r}."
-                        f"{did_you_mean(str(value), choices)}"
-                    )
+            elif names and isinstance(value, str):
+                object.__setattr__(self, item.name, meant(value, names))
             least, below = item.metadata["least"], item.metadata["below"]
             if least is not None and not (value >= least and (below is None or value < below)):
                 bound = "" if below is None else f" and below {below}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xray_tf.options.declare import Checked, option
+from xray_tf.registry import BACKBONES
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,10 @@ class DetectOptions(Checked):
         metavar="NAME",
     )
     backbone: str = option(
-        "efficientnet_lite0", "the frozen backbone of these features", metavar="NAME"
+        "efficientnet_lite0",
+        "the frozen backbone of these features",
+        metavar="NAME",
+        known=tuple(BACKBONES),
     )
     weights: str | None = option(
         "imagenet",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xray_tf.options.declare import Checked, option
+from xray_tf.registry import BACKBONES
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,10 @@ class ReproduceOptions(Checked):
         ("report", "best", "quick"),
     )
     backbone: str | None = option(
-        None, "one backbone for every classifier instead of the preset's", metavar="NAME"
+        None,
+        "one backbone for every classifier instead of the preset's",
+        metavar="NAME",
+        known=tuple(BACKBONES),
     )
     weights: str | None = option(
         None,

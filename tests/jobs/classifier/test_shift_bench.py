@@ -287,7 +287,10 @@ def test_what_cannot_be_scored_is_refused(binary, phantoms, cache, arguments, me
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"stresses": "fog"}, "stresses must be all"), ({"labels": False}, "no labelled radiograph")],
+    [
+        ({"stresses": "fog"}, "stresses must be some of all"),
+        ({"labels": False}, "no labelled radiograph"),
+    ],
 )
 def test_a_bench_without_rows_or_stresses_is_refused(binary, corpus, change, message):
     if "labels" in change:

@@ -368,7 +368,7 @@ def test_a_run_that_died_after_training_goes_on_without_training_again(
             {},
             "detectors must be default, none, or some of .*nearest",
         ),
-        ({"locate": "nearest"}, {}, "locate must be none or one of patch_gaussian, patch_memory"),
+        ({"locate": "nearest"}, {}, "locate must be one of patch_gaussian, patch_memory, none"),
         ({}, {"validation": 0.0}, "0 calibration normals"),
     ],
 )

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from xray_tf.spelling import pick, pick_several
+
 REFERENCE_SIDE = 224  # lengths given in pixels are pixels of an image of this side
 MARKERS = ("R", "L", "AP", "PA", "SUPINE", "ERECT", "MOBILE", "R")
 
@@ -56,8 +58,7 @@ def apply_stress(
     Raises:
         ValueError: an unknown stress, or images that are not grey uint8.
     """
-    if name not in STRESSES:
-        raise ValueError(f"the stresses are {tuple(STRESSES)}. Received: {name!r}")
+    name = pick("name", name, STRESSES)
     images = np.asarray(images)
     if images.ndim != 3 or images.dtype != np.uint8:
         raise ValueError(
@@ -83,14 +84,8 @@ def choose_stresses(wanted: str = "all") -> list[str]:
     Raises:
         ValueError: a word is neither; the message lists what is there.
     """
-    words = {w.strip() for w in wanted.split(",") if w.strip()}
-    groups = {s.group for s in STRESSES.values()}
-    unknown = sorted(words - set(STRESSES) - groups - {"all"})
-    if unknown or not words:
-        raise ValueError(
-            f"stresses must be all, or some of the groups {sorted(groups)} and of "
-            f"{tuple(STRESSES)}. Received: {wanted!r}"
-        )
+    groups = dict.fromkeys(stress.group for stress in STRESSES.values())
+    words = set(pick_several("stresses", wanted, ("all", *groups, *STRESSES)))
     return [name for name, stress in STRESSES.items() if words & {"all", name, stress.group}]
 
 
