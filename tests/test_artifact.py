@@ -65,7 +65,7 @@ def _edit(folder, change):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda f: (f / "card.json").unlink(), "no xray_tf artifact"),
+        (lambda f: (f / "card.json").unlink(), "not an xray_tf artifact"),
         (lambda f: (f / "card.json").write_text("{"), "damaged"),
         (lambda f: (f / "card.json").write_text("[]"), "damaged"),
         (lambda f: (f / "weights.bin").write_bytes(b"12346"), "sha256"),
@@ -74,7 +74,7 @@ def _edit(folder, change):
         (lambda f: _edit(f, lambda raw: raw.update(kind="spell")), "spell"),
         (
             lambda f: _edit(f, lambda raw: raw.update(kind="detector")),
-            "Expected a classifier, such as `python -m xray_tf.train` makes",
+            "Expected a classifier, such as `xray-tf train` creates",
         ),
         (lambda f: _edit(f, lambda raw: raw.update(surprise=1)), "surprise"),
         (

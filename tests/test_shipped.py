@@ -73,20 +73,20 @@ def test_models_inside_the_package_come_first_and_a_stray_folder_in_site_package
         (
             None,
             False,
-            r"No model was named, and the shipped 'pneumonia-binary' is not here\. .*train "
+            r"No model was named, and the shipped 'pneumonia-binary' is missing\. .*train "
             r"--out.*looked in .*_saved_models and .*saved_models\)",
         ),
         (
             "pneumonia-binary",
             False,
-            r"pneumonia-binary is no xray_tf artifact: there is no such "
-            r"folder\. .*No shipped model is here either",
+            r"pneumonia-binary is not an xray_tf artifact: there is no such "
+            r"folder\. .*There is no shipped model either",
         ),
         (
             "pneumonia",
             True,
-            r"pneumonia is no xray_tf artifact: there is no such folder\. .*Shipped "
-            r"models: pneumonia-binary\.",
+            r"pneumonia is not an xray_tf artifact: there is no such folder\. .*Shipped "
+            r"models: pneumonia-binary\. Did you mean 'pneumonia-binary'\?",
         ),
         ("../saved_models", True, r"no such folder"),
     ],

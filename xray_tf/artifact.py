@@ -1,8 +1,8 @@
-"""A saved folder <-> its Card: written whole or not at all, checked on load, added to through the
-same atomic door.
+"""Read and write artifacts: folders that describe themselves by a card.
 
-The folder is complete before it gets its name (temporary sibling, then rename), so no half folder
-is ever seen and none is overwritten. Nothing in it is unpickled and no code in it is run.
+A folder is written completely under a temporary name beside its place and then renamed, so nobody
+ever sees an incomplete folder and none is overwritten. Every file is checked on load. Nothing is
+unpickled, and no code in the folder is run.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ KINDS = ("classifier", "detector")
 _MAKERS = {"classifier": "train", "detector": "detect fit"}  # the command that makes each
 CARD = "card.json"
 MANIFEST = "manifest.json"
-CHECKPOINT = "checkpoint.npz"  # of a run that is not an artifact yet
+CHECKPOINT = "checkpoint.npz"  # of a run that has not finished yet
 
 
 class ArtifactError(ValueError):
-    """The folder is no artifact, is damaged, or was made by a newer version."""
+    """The folder is not an artifact, is damaged, or was made by a newer version."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """What a saved folder says of itself (`card.json`).
+    """What a saved folder says about itself (`card.json`).
 
     Attributes:
         kind: `classifier` or `detector`.
-        name: of the folder when it was made.
+        name: name of the folder when it was made.
         task: a key of `registry.TASKS`; empty for a detector.
         class_names: in the order of the probabilities.
         preprocessing: `image_size`, `resize`, `decoding` (rule number) and `decoding_rule` (the
@@ -47,11 +47,11 @@ class Card:
         temperature: logits are divided by it before they become calibrated probabilities.
         operating_points: name -> how it decides: an `OperatingPoint` on calibrated probabilities,
             or a `DetectorPoint` on raw scores.
-        default_operating_point: the one used when none is named.
+        default_operating_point: the one that is used if none is named.
         metrics: headline numbers, name -> {`value`, `low`, `high`}, on `metrics_split` rows.
         split_by: `patient` or `image`.
         provenance: command line, options, seed, versions, commit, data fingerprint, time.
-        files: file name -> sha256, for every file beside the card.
+        files: file name -> sha256, for every other file.
         notes: caveats in full sentences, shown on every page.
     """
 
@@ -107,11 +107,11 @@ class Card:
 
 @contextmanager
 def new_folder(target: str | os.PathLike) -> Iterator[Path]:
-    """Give an empty temporary sibling of `target` that takes its name when the block ends without
-    an error.
+    """Yield an empty temporary folder beside `target`, which is renamed to `target` when the block
+    ends without an error.
 
     Raises:
-        FileExistsError: `target` is there already; nothing is ever overwritten.
+        FileExistsError: `target` exists already; nothing is ever overwritten.
     """
     target = Path(target)
     refuse_existing(target)
@@ -128,17 +128,17 @@ def new_folder(target: str | os.PathLike) -> Iterator[Path]:
 
 @contextmanager
 def renewed_folder(folder: str | os.PathLike) -> Iterator[Path]:
-    """Give a copy of a finished folder, a hidden sibling, that takes the folder's place when the
-    block ends without an error.
+    """Yield a hidden copy of a finished folder, which replaces the folder when the block ends
+    without an error.
 
-    Only for what is made anew from the folder itself, such as its pages; results are never
-    overwritten. The exchange is two renames: a reader sees the old folder or the new one whole, and
-    a kill between the two leaves both, hidden.
+    Use it only for what is computed from the folder itself, such as its pages; results are never
+    overwritten. The exchange is two renames: a reader sees the complete old folder or the complete
+    new one. A kill between the renames leaves both, hidden.
 
     Raises:
         FileNotFoundError: there is no such folder.
     """
-    folder = Path(folder).resolve()  # a link stays, what it points to is renewed
+    folder = Path(folder).resolve()  # a symbolic link stays; its target is renewed
     workshop = Path(tempfile.mkdtemp(prefix=f".{folder.name}.tmp-", dir=folder.parent))
     try:
         draft, before = workshop / "new", workshop / "old"
@@ -151,13 +151,13 @@ def renewed_folder(folder: str | os.PathLike) -> Iterator[Path]:
             os.rename(before, folder)
             raise
     finally:
-        # else an interrupt fell between the two renames, and the only copies are in there
+        # otherwise it was interrupted between the renames, and the only copies are in there
         if folder.exists():
             shutil.rmtree(workshop, ignore_errors=True)
 
 
 def refuse_existing(target: str | os.PathLike) -> None:
-    """Raise FileExistsError when `target` is there and is not an empty folder."""
+    """Raise FileExistsError if `target` exists and is not an empty folder."""
     target = Path(target)
     if (
         target.is_symlink()
@@ -166,12 +166,12 @@ def refuse_existing(target: str | os.PathLike) -> None:
     ):
         raise FileExistsError(
             f"{target} exists, and a finished result is never overwritten. "
-            "Remove it first, or name another place."
+            "Remove it first, or name another folder."
         )
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Write a whole text file through a temporary sibling and a rename."""
+    """Write a text file through a temporary file beside it and a rename."""
     path = Path(path)
     handle, draft = tempfile.mkstemp(prefix=f".{path.name}.tmp-", dir=path.parent)
     with os.fdopen(handle, "w", encoding="utf-8") as stream:
@@ -186,8 +186,8 @@ def write_json(path: str | os.PathLike, value: Any, **how: Any) -> None:
 
 
 def seal(folder: str | os.PathLike, card: Card) -> Card:
-    """Write `card.json` into a draft folder, with the sha256 of every file beside it (pieces have
-    their own), and return the completed card.
+    """Write `card.json` into a draft folder, with the sha256 of every other file (sub-folders have
+    manifests of their own), and return the completed card.
     """
     folder = Path(folder)
     card = replace(card, files=_checksums(folder))
@@ -197,8 +197,8 @@ def seal(folder: str | os.PathLike, card: Card) -> Card:
 
 @contextmanager
 def new_piece(folder: str | os.PathLike, piece: str) -> Iterator[Path]:
-    """Add the sub-folder `piece` to a finished artifact, whole or not at all; it carries its own
-    `manifest.json`.
+    """Add the sub-folder `piece`, with a `manifest.json` of its own, to a finished artifact,
+    completely or not at all.
     """
     read_card(folder)
     with new_folder(Path(folder) / piece) as draft:
@@ -211,18 +211,18 @@ def read_card(folder: str | os.PathLike, kind: str | None = None) -> Card:
 
     Args:
         folder: the artifact.
-        kind: when given, the only kind accepted.
+        kind: the only kind to accept; any if None.
 
     Raises:
-        ArtifactError: not an artifact, damaged, of another kind, or of a newer format; the message
-            says what to do.
+        ArtifactError: it is not an artifact, is damaged, or is of another kind or a newer format;
+            the message says what to do.
     """
     folder = Path(folder)
     path = folder / CARD
     if not path.is_file():
         raise ArtifactError(
-            f"{folder} is no xray_tf artifact: it has no {CARD}. Expected the "
-            "folder that `python -m xray_tf.train --out` made."
+            f"{folder} is not an xray_tf artifact: it has no {CARD}. Expected a "
+            "folder created by `xray-tf train --out`."
         )
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
@@ -230,7 +230,7 @@ def read_card(folder: str | os.PathLike, kind: str | None = None) -> Card:
     except (ValueError, KeyError, TypeError) as error:
         raise ArtifactError(
             f"{path} cannot be read as a card ({error}). The folder is damaged; "
-            "copy or train it again."
+            "copy it or train it again."
         ) from error
     if version != FORMAT_VERSION:
         raise ArtifactError(
@@ -255,9 +255,7 @@ def read_card(folder: str | os.PathLike, kind: str | None = None) -> Card:
         ) from error
     if card.kind not in KINDS or kind not in (None, card.kind):
         wanted = (
-            f"a {kind}, such as `python -m xray_tf.{_MAKERS[kind]}` makes"
-            if kind
-            else (f"one of {KINDS}")
+            f"a {kind}, such as `xray-tf {_MAKERS[kind]}` creates" if kind else (f"one of {KINDS}")
         )
         raise ArtifactError(f"{folder} holds a {card.kind!r} artifact. Expected {wanted}.")
     check_files(folder, card.files)
@@ -265,7 +263,7 @@ def read_card(folder: str | os.PathLike, kind: str | None = None) -> Card:
 
 
 def check_files(folder: Path, files: dict[str, str]) -> None:
-    """Raise ArtifactError unless every named file is below `folder` and has its sha256."""
+    """Raise ArtifactError unless every named file is inside `folder` and has its sha256."""
     for name, expected in files.items():
         path = folder / name
         if ".." in Path(name).parts or Path(name).is_absolute():
@@ -274,12 +272,12 @@ def check_files(folder: Path, files: dict[str, str]) -> None:
             )
         if not path.is_file():
             raise ArtifactError(
-                f"{folder} is incomplete: {name} is missing. Copy or train it again."
+                f"{folder} is incomplete: {name} is missing. Copy it or train it again."
             )
         if sha256_of(path) != expected:
             raise ArtifactError(
                 f"{path} is damaged or was changed: its sha256 is not the one on "
-                "the card. Copy or train it again."
+                "the card. Copy it or train it again."
             )
 
 
@@ -290,7 +288,7 @@ def sha256_of(path: str | os.PathLike) -> str:
 
 
 def _checksums(folder: Path) -> dict[str, str]:
-    # each has checksums of its own
+    # sub-folders have checksums of their own
     pieces = [p.parent for p in folder.rglob(MANIFEST) if p.parent != folder]
     paths = sorted(
         p

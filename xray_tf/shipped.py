@@ -1,8 +1,8 @@
-"""The models that come with the package, by name, from a clone and from an installed wheel alike.
+"""Find the models that come with the package by name, in a clone and in an installed wheel.
 
-In a clone (or an editable install) they lie in `saved_models/` beside the package; a wheel carries
-the same folders as `xray_tf/_saved_models/`, less their `saved_model/` twins (see setup.cfg), which
-`python -m xray_tf.export` makes again.
+In a clone (or an editable install) they are in `saved_models/` beside the package. A wheel has the
+same folders as `xray_tf/_saved_models/`, without their `saved_model/` (see setup.cfg), which
+`xray-tf export` creates again.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from pathlib import Path
 
 from xray_tf.artifact import CARD, ArtifactError
 from xray_tf.registry import DEFAULT_MODEL as DEFAULT
+from xray_tf.spelling import did_you_mean, meant
 
 _PACKAGE = Path(__file__).resolve().parent
 
 
 def shipped_models() -> dict[str, Path]:
-    """Return the shipped artifacts, name -> folder, by name; empty where none came along."""
+    """Return the shipped artifacts, {name: folder}; empty if there are none."""
     for place in _places():
         found = {card.parent.name: card.parent for card in sorted(place.glob(f"*/{CARD}"))}
         if found:
@@ -26,35 +27,36 @@ def shipped_models() -> dict[str, Path]:
 
 
 def find_model(model: str | os.PathLike | None = None) -> Path:
-    """Return the folder that is meant: one that is there, a shipped model by its name, or `DEFAULT`
-    when None.
+    """Return the folder of a model: a path that exists, the name of a shipped model in any
+    spelling, or None for `DEFAULT`.
 
     Raises:
-        ArtifactError: there is no such folder and no shipped model of that name.
+        ArtifactError: there is neither such a folder nor such a shipped model.
     """
     if model is not None and Path(model).exists():
         return Path(model)
-    shipped, name = shipped_models(), DEFAULT if model is None else os.fspath(model)
+    shipped = shipped_models()
+    name = DEFAULT if model is None else meant(os.fspath(model), shipped)
     if name in shipped:
         return shipped[name]
     what = (
-        f"No model was named, and the shipped {name!r} is not here"
+        f"No model was named, and the shipped {name!r} is missing"
         if model is None
-        else (f"{name} is no xray_tf artifact: there is no such folder")
+        else f"{name} is not an xray_tf artifact: there is no such folder"
     )
     names = (
         f"Shipped models: {', '.join(shipped)}."
         if shipped
-        else (f"No shipped model is here either (looked in {' and '.join(map(str, _places()))}).")
+        else f"There is no shipped model either (looked in {' and '.join(map(str, _places()))})."
     )
     raise ArtifactError(
-        f"{what}. Expected the folder that `python -m xray_tf.train --out` made, "
-        f"or the name of a shipped model. {names}"
+        f"{what}. Expected a folder created by `xray-tf train --out`, or the name of a shipped "
+        f"model. {names}{did_you_mean(name, shipped)}"
     )
 
 
 def _places() -> tuple[Path, ...]:
-    """Return where models may lie; the folder beside the package counts only in a clone, not in
+    """Return where models may be; the folder beside the package counts in a clone, but not in
     site-packages.
     """
     beside = (

@@ -150,7 +150,7 @@ def test_export_adds_a_saved_model_once_and_the_artifact_stays_valid(three_class
         (
             evaluate,
             ["--model", "EMPTY", "--data", "PHANTOMS", "--out", "OUT"],
-            "no xray_tf artifact",
+            "not an xray_tf artifact",
         ),
         (
             evaluate,
@@ -167,8 +167,8 @@ def test_export_adds_a_saved_model_once_and_the_artifact_stays_valid(three_class
             "lucky",
         ),
         (predict, ["--model", "MODEL", "--out", "OUT", "no_such_file.jpeg"], "no_such_file"),
-        (predict, ["--model", "EMPTY", "--out", "OUT", "README.md"], "no xray_tf artifact"),
-        (export, ["--model", "EMPTY"], "no xray_tf artifact"),
+        (predict, ["--model", "EMPTY", "--out", "OUT", "README.md"], "not an xray_tf artifact"),
+        (export, ["--model", "EMPTY"], "not an xray_tf artifact"),
         (audit, ["--data", "no/such/folder"], "does not exist"),
     ],
 )

@@ -46,8 +46,11 @@ def test_it_leaves_the_page_beside_the_predictions(binary, phantoms, tmp_path, c
         (["--report"], "--report needs --out"),
         (["--out", "x", "--data", "y"], "need --report"),
         (["--detector", "y"], "need --report"),
-        (["--out", "x", "--report", "--data", "none such"], "none such is no folder"),
-        (["--out", "x", "--report", "--detector", "none such"], "none such is no xray_tf artifact"),
+        (["--out", "x", "--report", "--data", "none such"], "none such is not a folder"),
+        (
+            ["--out", "x", "--report", "--detector", "none such"],
+            "none such is not an xray_tf artifact",
+        ),
     ],
 )
 def test_flags_that_do_not_fit_are_told_before_anything_is_written(

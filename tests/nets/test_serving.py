@@ -460,7 +460,7 @@ def test_the_graph_refuses_what_the_rule_refuses(graph_decode, data, message, re
     [
         (card_of(3), "1 logits.*viral"),
         (card_of(2, default_operating_point="none"), "default operating point must have.*'none'"),
-        (card_of(2, point={"offsets": [0, 0, 0]}), "one offset a class"),
+        (card_of(2, point={"offsets": [0, 0, 0]}), "one offset per class"),
         (card_of(2, preprocessing={}), "must name image_size 32.*Received: {}"),
         (
             card_of(

@@ -1,1 +1,1 @@
-"""The nets: the only room with TensorFlow and Keras."""
+"""Networks: the only room that uses TensorFlow and Keras."""

@@ -1,5 +1,5 @@
-"""The autoencoder: image -> features -> embedding (the code) -> reconstruction -> its error, stock
-layers, each point a layer of that name.
+"""Build and train the autoencoder: image -> features -> embedding (the code) -> reconstruction ->
+reconstruction_error. Each of these points is a stock Keras layer of that name.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ POINTS = (
     "squared_error",
     "reconstruction_error",
 )
-FILTERS = (16, 32, 64, 128)  # of the four blocks, each of which halves the side
+FILTERS = (16, 32, 64, 128)  # filters of the four blocks, each of which halves the side
 STEP = 2 ** len(FILTERS)
 
 
@@ -34,16 +34,16 @@ def build_autoencoder(options: DetectOptions) -> keras.Model:
     """Build an untrained convolutional autoencoder.
 
     Args:
-        options: image size, the factor it is reduced by first, length of the code, seed.
+        options: image size, the factor by which it is reduced first, length of the code, seed.
 
     Returns:
         Model from image (B, S, S, 1) float32 in [0, 255] to a dict of `embedding` (B, D), the code;
         `reconstruction` (B, S, S, 1) in [0, 255]; and `reconstruction_error` (B, 1), the mean over
-        pixels of (image / 255 - reconstruction / 255) ** 2. That square itself is the layer
+        pixels of (image / 255 - reconstruction / 255) ** 2. The square itself is the layer
         `squared_error`.
 
     Raises:
-        ValueError: the image size is no multiple of 16 times the factor.
+        ValueError: the image size is not a multiple of 16 times the factor.
     """
     side = options.image_size // options.reduce
     if options.image_size % (options.reduce * STEP):
@@ -70,7 +70,7 @@ def build_autoencoder(options: DetectOptions) -> keras.Model:
         x = layers.Dense(grid * grid * FILTERS[-1], name="decoder_dense")(code)
         x = layers.Reshape((grid, grid, FILTERS[-1]), name="decoder_grid")(x)
         for i, filters in enumerate((*FILTERS[-2::-1], FILTERS[0])):
-            # and a convolution: a transposed one leaves a chequered pattern in the error map
+            # not a transposed convolution, which leaves a checkerboard pattern in the error image
             x = layers.UpSampling2D(2, name=f"decoder{i}_up")(x)
             x = _block(
                 layers.Conv2D(filters, 3, 1, "same", use_bias=False, name=f"decoder{i}_conv")(x),
@@ -94,7 +94,7 @@ def build_autoencoder(options: DetectOptions) -> keras.Model:
 
 
 def encoder_of(model: keras.Model) -> keras.Model:
-    """Return the encoder alone, image -> code (B, D), on the same layers and weights."""
+    """Return the encoder alone, image -> code (B, D), sharing layers and weights."""
     return derive(model, "embedding")
 
 
@@ -108,9 +108,9 @@ def reconstruction_phase(
     """Return the phase that trains an autoencoder.
 
     Args:
-        model: as `build_autoencoder` made it.
+        model: a model from `build_autoencoder`.
         pixels: (N, S, S) uint8.
-        train: rows to learn from.
+        train: the rows to learn from.
         watched: rows of other patients, on which `val_loss` is measured after each epoch.
         options: loss, augmentation, batch size, epochs and rate.
     """
@@ -126,7 +126,7 @@ def reconstruction_phase(
             shuffle_key=(options.seed, epoch),
             drop_remainder=True,
         )
-        # the net gives the loss itself; `fit` wants a target all the same
+        # the network returns the loss itself, but `fit` needs a target
         return images.map(lambda x: (x, x[:, 0, 0]))
 
     def validate() -> dict[str, float]:
@@ -169,8 +169,8 @@ def differences(
     indices: Sequence[int] | None = None,
     batch_size: int = 64,
 ) -> np.ndarray:
-    """Return image less reconstruction (M, S, S) float32 of rows of a pixel array, intensities in
-    [0, 1]: positive where it is brighter than drawn.
+    """Return image minus reconstruction (M, S, S) float32 of rows of a pixel array, with
+    intensities in [0, 1]: positive where the image is brighter.
     """
     return forward(model, pixels, indices, ("difference",), batch_size)["difference"][..., 0]
 
@@ -187,8 +187,8 @@ def _loss_of(square, loss: str):
 
 
 def _loss_net(model: keras.Model, options: DetectOptions) -> keras.Model:
-    """Return image -> loss a row, with augmentation before `model`, which it shares and does not
-    change.
+    """Return a model image -> loss per row, with augmentation before `model`, whose weights it
+    shares.
     """
     image = keras.Input(model.input.shape[1:], name="image")
     x = RandomAugment(options.augment, options.seed, name="augment", dtype="float32")(image)

@@ -1,5 +1,5 @@
-"""The classifier: image -> features -> embedding -> logits -> probability, stock layers, each point
-a layer of that name.
+"""Build the classifier: image -> features -> embedding -> logits -> probability. Each of these
+points is a stock Keras layer of that name.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ POINTS = ("image", "features", "embedding", "logits", "probability")
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Draw initial weights and dropout seeds from `seed`, and leave Python's and NumPy's own random
-    streams as they were.
+    """Draw initial weights and dropout seeds from `seed`, and restore Python's and NumPy's random
+    states afterwards.
     """
     python, numpy = random.getstate(), np.random.get_state()
     keras.utils.set_random_seed(seed)
@@ -38,19 +38,19 @@ def build_classifier(
 
     Args:
         options: the trunk, its weights, the image size, adapter, standardisation and dropout.
-        class_names: two names give a one-logit sigmoid head, more a softmax head.
-        seed: of the initial weights and of dropout.
+        class_names: two names give a sigmoid head with one logit, more give a softmax head.
+        seed: seed of the initial weights and of dropout.
 
     Returns:
-        Model from image (B, S, S, 1) float32 in [0, 255] to probability: (B, 1), that of the last
-        class, or (B, K).
+        Model from image (B, S, S, 1) float32 in [0, 255] to probability: (B, 1), of the last class,
+        or (B, K).
 
     Raises:
         ValueError: an unknown trunk, or fewer than two classes.
     """
     if len(class_names) < 2:
         raise ValueError(
-            f"class_names must hold at least two classes. Received: class_names={class_names!r}"
+            f"class_names must have at least two entries. Received: class_names={class_names!r}"
         )
     one_logit = len(class_names) == 2
     with seeded(seed):
@@ -70,11 +70,11 @@ def build_classifier(
 
 
 def derive(model: keras.Model, *points: str) -> keras.Model:
-    """Return a model from the same input to the output of the layer named, or the list of them; the
-    one given is left as it was.
+    """Return a model from the same input to the output of a named layer, or to a list of them; the
+    given model is not changed.
 
     Raises:
-        ValueError: a layer of that name is not there; the message lists the named points that are.
+        ValueError: there is no layer of that name; the message lists the points that exist.
     """
     known = {layer.name for layer in model.layers}
     missing = [p for p in points if p not in known]
@@ -88,8 +88,6 @@ def derive(model: keras.Model, *points: str) -> keras.Model:
 
 
 def head_of(model: keras.Model) -> keras.Model:
-    """Return the model's own head, embedding (B, D) -> logits (B, L), on the same layers and
-    weights.
-    """
+    """Return the model's head, embedding (B, D) -> logits (B, L), sharing layers and weights."""
     embedding = keras.Input(model.get_layer("embedding").output.shape[1:], name="stored_embedding")
     return keras.Model(embedding, model.get_layer("logits")(model.get_layer("dropout")(embedding)))

@@ -1,6 +1,4 @@
-"""image -> embedding, derived from any classifier without touching it: flat, nested, or not made
-here at all.
-"""
+"""Derive a model image -> embedding from any classifier: flat, nested, or made elsewhere."""
 
 from __future__ import annotations
 
@@ -13,33 +11,33 @@ _PASSED_OVER = (keras.layers.Dropout, keras.layers.Activation, keras.layers.Iden
 
 
 def embedding_model(model: keras.Model) -> keras.Model:
-    """Return a model from the same input to the penultimate vector, on the same layers and weights.
+    """Return a model from the same input to the penultimate vector, sharing layers and weights.
 
-    That vector is the output of the layer named `embedding`, at the top or inside a nested model;
-    where there is none, what goes into the last Dense layer (before its dropout).
+    That vector is the output of the layer named `embedding`, at the top or inside a nested model.
+    If there is none, it is the input of the last Dense layer (before its dropout).
 
     Returns:
         Model image -> (B, D).
 
     Raises:
-        ValueError: there is no such layer and no Dense head, or what it gives is not one vector an
-            image.
+        ValueError: there is neither such a layer nor a Dense head, or the output is not one vector
+            per image.
     """
     tensor = _named(model)
     tensor = _before_head(model) if tensor is None else tensor
     if tensor is None or len(tensor.shape) != 2:
         found = "none" if tensor is None else f"a tensor of shape {tuple(tensor.shape)}"
         raise ValueError(
-            f"an embedding is the output (B, D) of a layer named {POINT!r}, or what "
-            f"the last Dense layer takes in. Received: {found}. "
+            f"an embedding is the output (B, D) of a layer named {POINT!r}, or the "
+            f"input of the last Dense layer. Received: {found}. "
             f"The model ends in: {[layer.name for layer in model.layers[-5:]]}"
         )
     return keras.Model(model.inputs[0] if len(model.inputs) == 1 else model.inputs, tensor)
 
 
 def with_embedding(model: keras.Model) -> keras.Model:
-    """Return a model with the layers `embedding` and, where it has it, `logits`, for
-    `inference.forward`: the model itself if it has both.
+    """Return a model with the layers `embedding` and, if it has logits, `logits`, for
+    `inference.forward`; the model itself if it has both.
     """
     if any(layer.name == POINT for layer in model.layers):
         return model
@@ -50,14 +48,14 @@ def with_embedding(model: keras.Model) -> keras.Model:
 
 
 def _steps(model: keras.Model) -> Iterator[tuple]:
-    """Walk the graph from the outputs back: (operation, the tensors it was called on, the tensor it
-    gave).
+    """Walk the graph backwards from the outputs, yielding (operation, its input tensors, its output
+    tensor).
     """
     pending, seen = list(model.outputs), set()
     ends = {id(t) for t in model.inputs}
     while pending:
         tensor = pending.pop(0)
-        # the one record of which call of a layer made a tensor
+        # the only record of which call of a layer made a tensor
         operation, node, _ = tensor._keras_history
         if id(tensor) in seen or id(tensor) in ends or operation is None:
             continue

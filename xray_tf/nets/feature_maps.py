@@ -1,9 +1,9 @@
-"""A radiograph to features, for detectors that learn the normal alone: frozen ImageNet maps at
-several depths, pooled and as patches, and its lungs' numbers.
+"""Extract features for detectors that learn from normals alone: frozen ImageNet feature maps at
+several depths, pooled and as patches, and numbers that describe the lungs.
 
-The trunk is never trained here. Each radiograph is standardised inside the graph, so that exposure
-does not count as a departure. What comes out is a stock Keras model with named points, which an
-artifact can save and reopen; `FeatureExtractor` runs it in batches.
+The backbone is never trained. Each radiograph is standardised inside the graph, so that exposure
+does not count as a departure. The model has stock Keras layers and named points, so an artifact can
+save and reopen it; `FeatureExtractor` runs it in batches.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from xray_tf.nets.trunks.backbones import build_features, trunk_layers
 POINTS = ("moments", "patches")
 FEATURES = ("lungs", "lung_maps", "pooled", "patches")
 _OF_POINT = {"moments": "pooled", "patches": "patches"}
-STRIDE = 16  # pixels a patch
-# the stages of these strides make the patches: deeper ones see pasted lesions less
+STRIDE = 16  # pixels per patch
+# the stages of these strides make the patches; deeper ones respond less to pasted lesions
 # (benchmarks/anomaly.py)
 PATCH_STRIDES = (8, 16)
-_PIECE = 128  # rows whose answers are in float32 at a time
+_PIECE = 128  # rows whose outputs are in float32 at a time
 
 
 def build_feature_model(
@@ -36,7 +36,7 @@ def build_feature_model(
     standardize: bool = True,
     seed: int = 0,
 ) -> keras.Model:
-    """Build the frozen net.
+    """Build the frozen network.
 
     Args:
         backbone, weights, seed: see `backbones.build_features`.
@@ -44,13 +44,13 @@ def build_feature_model(
         standardize: bring every image to mean 128 and standard deviation 50 first.
 
     Returns:
-        Model from image (B, S, S, 1) float32 in [0, 255] to two points. `moments` (B, D): the mean
-        over the map of every channel at the end of every stage from stride 4 on, then, in the same
-        order, the mean of its square. `patches` (B, S/16, S/16, C): the stages of strides 8 and 16
-        on one grid.
+        Model from image (B, S, S, 1) float32 in [0, 255] to two points. `moments` (B, D): the
+        spatial mean of every channel at the end of every stage from stride 4 on, followed by the
+        means of their squares. `patches` (B, S/16, S/16, C): the stages of strides 8 and 16 on one
+        grid.
 
     Raises:
-        ValueError: an image size that does not divide.
+        ValueError: the image size is not a multiple of 32.
     """
     if not isinstance(image_size, int) or image_size < 32 or image_size % 32:
         raise ValueError(
@@ -88,14 +88,13 @@ def build_feature_model(
 
 
 class FeatureExtractor:
-    """Radiographs to features, in batches: the pixels of a batch are let go of before the next is
-    read.
+    """Turn radiographs into features, one batch in memory at a time.
 
     Args:
-        model: has the points `moments` and `patches`: from `build_feature_model`, or reopened from
-            a `.keras` file. Made anew when None.
+        model: a model with the points `moments` and `patches`, from `build_feature_model` or
+            reopened from a `.keras` file; a new one if None.
         mirror: average over the radiograph and its mirror image (patches are mirrored back).
-        batch_size: rows a pass.
+        batch_size: rows per pass.
     """
 
     def __init__(
@@ -106,13 +105,13 @@ class FeatureExtractor:
         if missing:
             raise ValueError(
                 f"a feature model has the points {POINTS}. Missing: "
-                f"{sorted(missing)}; make it with build_feature_model."
+                f"{sorted(missing)}; use build_feature_model."
             )
         self.mirror, self.batch_size = mirror, batch_size
 
     @property
     def image_size(self) -> int:
-        """Side of the square it takes, pixels."""
+        """Side of the square that the model takes, in pixels."""
         return self.model.input.shape[1]
 
     def extract(
@@ -125,18 +124,17 @@ class FeatureExtractor:
         """Run over rows of a pixel array.
 
         Args:
-            pixels: (N, S, S) uint8 in [0, 255], most often memory-mapped; anything that has `shape`
-                and gives images for an array of indices.
-            indices: (M,) rows, in the order wanted; all of them when None.
-            features: which, of `FEATURES`.
+            pixels: (N, S, S) uint8 in [0, 255], usually memory-mapped; anything that has `shape`
+                and returns images for an array of indices.
+            indices: (M,) rows in the desired order; all if None.
+            features: the names to compute, from `FEATURES`.
             progress: called with the number of rows done after each piece.
 
         Returns:
-            `lungs` (M, L) float32: see `data.lung_numbers`, which needs no net; `lung_maps` (M, 2
-                C) float32: the mean of the patches over the left lung, then
-            over the right, as `data.lungs` estimates them; `pooled` (M, D) float32: mean and
-            standard deviation over the map of every channel of every stage; `patches` (M, h, w, C)
-            float16.
+            A dict of the features asked for. `lungs` (M, L) float32: see `data.chest.lung_numbers`,
+            which needs no network. `lung_maps` (M, 2 C) float32: mean of the patches over the
+            estimated left lung, then over the right one. `pooled` (M, D) float32: spatial mean and
+            standard deviation of every channel of every stage. `patches` (M, h, w, C) float16.
 
         Raises:
             ValueError: another image size, or an unknown feature.
@@ -187,10 +185,10 @@ class FeatureExtractor:
 
 
 def _over_lungs(patches: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Return the mean of patches (N, h, w, C) over the part of the masks (N, S, S) bool in the left
-    half of the grid, then in the right: (N, 2 C).
+    """Return the mean of patches (N, h, w, C) over the masks (N, S, S) bool in the left half of
+    the grid, then in the right half: (N, 2 C).
 
-    A lung that is not there leaves the mean over its half.
+    If a lung is missing, the mean is taken over its whole half.
     """
     n, height, width, _ = patches.shape
     weights = masks.reshape(
@@ -209,7 +207,7 @@ def _mean_and_deviation(moments: np.ndarray) -> np.ndarray:
 
 
 def _to_grid(end: keras.KerasTensor, image_size: int, number: int) -> keras.KerasTensor:
-    """Average a map (B, h, w, C) to one cell every `STRIDE` pixels."""
+    """Average a feature map (B, h, w, C) to one cell per `STRIDE` pixels."""
     stride = image_size // end.shape[1]
     return (
         layers.AveragePooling2D(STRIDE // stride, name=f"coarser_{number}")(end)

@@ -1,4 +1,4 @@
-"""From pixel rows to batches: tf.data, in an order that (seed, epoch) alone decides."""
+"""Read rows of pixels as tf.data batches, in an order that depends only on seed and epoch."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-# TensorFlow never lets go of a function given to tf.numpy_function, nor of what it closes over; so
-# that pixels do not pile up,
-# one function finds them here under a number, and the entry goes with its dataset.
+# TensorFlow never releases a function given to tf.numpy_function, nor what it closes over. So that
+# pixels do not pile up, one function looks them up here by number; the entry is removed with its
+# dataset.
 _SOURCES: dict[int, np.ndarray] = {}
 _NUMBERS = itertools.count()
 
@@ -21,8 +21,8 @@ def _gather(number: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
-    """Return the permutation (count,) int64 in which epoch number `epoch` of a run seeded `seed`
-    visits its rows.
+    """Return the permutation (count,) int64 in which an epoch of a run with this seed visits its
+    rows.
     """
     return np.random.default_rng(np.random.SeedSequence([seed, epoch])).permutation(count)
 
@@ -35,19 +35,18 @@ def batches(
     shuffle_key: tuple[int, int] | None = None,
     drop_remainder: bool = False,
 ) -> tf.data.Dataset:
-    """Read rows of a pixel array as batches, in parallel and ahead of the net.
+    """Read rows of a pixel array as batches, in parallel and ahead of the network.
 
     Args:
-        pixels: (N, H, W) uint8, most often memory-mapped; only the rows of a batch are ever in
-            memory.
-        indices: (M,) rows to visit.
+        pixels: (N, H, W) uint8, usually memory-mapped; only the rows of a batch are in memory.
+        indices: (M,) the rows to visit.
         targets: (M, T) float32, aligned with `indices`, or None.
-        batch_size: rows a batch; the last one is shorter unless `drop_remainder`.
+        batch_size: rows per batch; the last one may be shorter unless `drop_remainder`.
         shuffle_key: (seed, epoch), or None to keep the order given.
 
     Returns:
         Dataset of images (B, H, W, 1) float32 in [0, 255], or of ((images, targets), targets) as
-        `fit` wants them.
+        `fit` needs them.
     """
     indices = np.asarray(indices, np.int64)
     order = (

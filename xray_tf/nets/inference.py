@@ -1,5 +1,5 @@
-"""Forward passes over many rows: batches in, arrays of the named points out, in constant memory
-beside the results.
+"""Run forward passes over many rows, and return arrays of the named points. Apart from the results
+the memory use is constant.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from xray_tf.nets.images import batches
 
 Run = Callable[..., list[np.ndarray]]
 
-# What was compiled to look into a model; entries die with their model.
+# compiled functions per model; an entry is removed with its model
 _COMPILED: WeakKeyDictionary[keras.Model, dict[tuple[str, ...], Run]] = WeakKeyDictionary()
 
 
@@ -30,11 +30,11 @@ def forward(
     """Run a model over rows of a pixel array.
 
     Args:
-        model: has layers of the names in `points`.
-        pixels: (N, S, S) uint8, most often memory-mapped.
-        indices: (M,) rows, in the order wanted; all of them when None.
-        points: such as `logits`, `embedding`.
-        batch_size: rows a pass.
+        model: a model that has layers with these names.
+        pixels: (N, S, S) uint8, usually memory-mapped.
+        indices: (M,) rows in the desired order; all if None.
+        points: names of layers, such as `logits` or `embedding`.
+        batch_size: rows per pass.
         progress: called with the number of rows done after each batch.
 
     Returns:
@@ -65,8 +65,8 @@ def _compiled(model: keras.Model, points: tuple[str, ...]) -> Run:
 
 
 def _compile(inner: keras.Model) -> Run:
-    """Return images (B, H, W, 1) -> one array a point; under TensorFlow traced once, for any number
-    of rows and for good.
+    """Return a function images (B, H, W, 1) -> one array per point. Under TensorFlow it is traced
+    only once, for any number of rows.
     """
     if keras.backend.backend() != "tensorflow":
         return lambda images: _listed(inner.predict_on_batch(np.asarray(images)))

@@ -1,6 +1,4 @@
-"""A model <-> a `.keras` file: float32 and stock layers only on the way out, nothing but stock
-layers on the way in.
-"""
+"""Save and open `.keras` files: stock layers only, and float32 when saving."""
 
 from __future__ import annotations
 
@@ -27,8 +25,8 @@ _BRINGS_CODE = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLa
 
 
 def in_float32(model: keras.Model) -> keras.Model:
-    """Return the same net with the same weights, all of it computing in float32; a saved `.keras`
-    keeps its policy otherwise.
+    """Return the same network with the same weights, computing in float32 throughout; otherwise a
+    saved `.keras` would keep its mixed-precision policy.
     """
     if all(layer.dtype_policy.compute_dtype == "float32" for layer in model.layers):
         return model
@@ -46,10 +44,10 @@ def in_float32(model: keras.Model) -> keras.Model:
 
 
 def save_model(model: keras.Model, path: str | os.PathLike) -> None:
-    """Save as `.keras` in float32, after making sure that plain Keras can open it.
+    """Save as `.keras` in float32, after checking that plain Keras can open it.
 
     Raises:
-        ValueError: the model holds a layer that is not stock Keras.
+        ValueError: the model contains a layer that is not stock Keras.
     """
     model = in_float32(model)
     odd = sorted(
@@ -62,7 +60,7 @@ def save_model(model: keras.Model, path: str | os.PathLike) -> None:
     )
     if odd:
         raise ValueError(
-            "A saved model holds stock Keras layers only, so that plain Keras opens "
+            "A saved model has stock Keras layers only, so that plain Keras opens "
             f"it. Received: {odd}"
         )
     model.save(path)
@@ -72,7 +70,7 @@ def load_model(path: str | os.PathLike) -> keras.Model:
     """Open a `.keras` file after checking every class it names.
 
     Raises:
-        ArtifactError: not a `.keras` file, damaged, or made of anything but stock layers.
+        ArtifactError: it is not a `.keras` file, is damaged, or has other than stock layers.
     """
     path = Path(path)
     try:
@@ -81,13 +79,13 @@ def load_model(path: str | os.PathLike) -> keras.Model:
     except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
         raise ArtifactError(
             f"{path} cannot be opened as a Keras model of stock layers: {error} "
-            "Copy or train it again."
+            "Copy it or train it again."
         ) from error
 
 
 def refuse_foreign_classes(path: str | Path) -> None:
-    """Raise ValueError unless the `.keras` file names only stock Keras classes that bring no code
-    along; to be called before it is loaded.
+    """Raise ValueError unless the `.keras` file names only stock Keras classes without code of
+    their own; call this before loading it.
     """
     with zipfile.ZipFile(path) as archive:
         config = json.loads(archive.read("config.json"))
@@ -99,7 +97,7 @@ def refuse_foreign_classes(path: str | Path) -> None:
             if "class_name" in item and not _is_stock(item):
                 raise ValueError(
                     f"{path} names {item.get('module')}.{item['class_name']}, which "
-                    "is no stock Keras layer. It is refused."
+                    "is not a stock Keras layer. It is refused."
                 )
             pending += item.values()
         elif isinstance(item, list):

@@ -1,8 +1,7 @@
-"""The exported model: a TensorFlow SavedModel that a service loads with neither Keras nor xray_tf,
-bytes or pixels in, answers and heat maps out.
+"""Export a classifier as a TensorFlow SavedModel, which needs neither Keras nor xray_tf.
 
-The graph repeats the decoding rule of `data.decoding` step by step, so that a service sees what
-training saw.
+It takes bytes or pixels, and returns answers and heat maps. The graph repeats the decoding rule of
+`data.pixels.decoding` step by step, so a service sees the same pixels as training did.
 """
 
 from __future__ import annotations
@@ -33,47 +32,48 @@ from xray_tf.operating_point import OperatingPoint
 PIXELS_TOLERANCE = 1e-4
 ENCODED_TOLERANCE = 1e-2
 PARITY_BATCH = 16
-# output: how its difference is called in the record
+# output -> suffix of its difference in the record
 _COMPARED = {"probability": "", "embedding": "_embedding", "heatmap": "_heatmap"}
 
 
 class ParityError(ValueError):
-    """The exported graph does not answer as the Python path does."""
+    """The exported graph gives other answers than Python."""
 
 
 def export_serving(model: keras.Model, folder: str | os.PathLike, card: Card) -> None:
-    """Write a classifier as a TensorFlow SavedModel, its weights stored once, in float32.
+    """Write a classifier as a TensorFlow SavedModel, with its weights in float32, stored once.
 
-    Endpoints, each a signature and an attribute of what `tf.saved_model.load` returns (keep that
-    object in a variable: its functions do not keep the weights alive by themselves):
+    Each endpoint is a signature, and an attribute of the object that `tf.saved_model.load` returns
+    (keep that object in a variable, because the functions do not own the weights):
         encoded (also `serving_default`): (B,) string, bytes of JPEG or PNG files.
         pixels: (B, H, W) uint8 in [0, 255], grey, any size.
-        explain_encoded, explain_pixels: the same inputs; as attributes they take a second one,
-            `class_index`, () int64: the class to explain in all of them, by default -1, the one
+        explain_encoded, explain_pixels: the same inputs; the attributes take a second one,
+            `class_index`, () int64: the class to explain in all images, by default -1, the one
             decided.
-    All give, and give nothing for B = 0,
+    All of them return (with B = 0 too):
         probability: (B, K) float32, calibrated by the card's temperature, in the order of its class
             names.
         decision: (B,) int64, class index at the card's default operating point.
         logits: (B, L) float32, not calibrated; L is 1 or K.
         embedding: (B, D) float32.
-    and those that explain
+    Those that explain also return:
         heatmap: (B, S, S) float32 in [0, 1], Grad-CAM of the layer `features` over the square that
-            the model saw; all zero where nothing speaks for the class.
-        explained: (B,) int64, the class it is for.
+            the model saw; all zero if there is no evidence for the class.
+        explained: (B,) int64, the class that is explained.
 
     Args:
-        model: has the layers image, features, embedding and logits; one logit, or one a class.
-        folder: a new or an empty folder.
+        model: a model with the layers image, features, embedding and logits; one logit, or one per
+            class.
+        folder: a new or empty folder.
         card: class names, preprocessing, temperature and operating points.
 
     Raises:
-        RuntimeError: Keras runs on another backend than TensorFlow.
-        ValueError: the model and the card do not fit together.
+        RuntimeError: the Keras backend is not TensorFlow.
+        ValueError: the model and the card do not match.
     """
     if keras.backend.backend() != "tensorflow":
         raise RuntimeError(
-            "A SavedModel is TensorFlow's: set KERAS_BACKEND=tensorflow to "
+            "A SavedModel needs TensorFlow: set KERAS_BACKEND=tensorflow to "
             f"export. Received: {keras.backend.backend()!r}."
         )
     whole = in_float32(model)
@@ -87,8 +87,8 @@ def export_serving(model: keras.Model, folder: str | os.PathLike, card: Card) ->
     )
     decode_one, fit = _decoder(size, card.preprocessing["resize"])
 
-    # The module tracks the plain variables and never the Keras model, whose own tracking would
-    # store them a second time.
+    # The module tracks the plain variables but not the Keras model, whose own tracking would store
+    # them a second time.
     module = tf.Module(name="xray_tf")
     module.stored_weights = [weight.value for weight in network.weights]
     signatures = _add_endpoints(module, answer, decode_one, fit, size, len(card.class_names))
@@ -103,8 +103,8 @@ def _add_endpoints(
     size: int,
     classes: int,
 ) -> dict[str, Callable]:
-    """Give the module its functions and return its signatures; these know no optional input, so
-    they explain the class decided.
+    """Add the functions to the module and return its signatures. Signatures have no optional
+    inputs, so they explain the class that was decided.
     """
     files, grey = (
         tf.TensorSpec([None], tf.string, name="encoded"),
@@ -172,14 +172,14 @@ def _add_endpoints(
 def _answer(
     trunk: keras.Model, head: keras.Model, temperature: float, point: OperatingPoint
 ) -> Callable[..., dict[str, tf.Tensor]]:
-    """Return the function squares (B, S, S) float32, class_index () int64 or None -> outputs by
-    name, heat maps among them where a class is given.
+    """Return a function of squares (B, S, S) float32 and class_index () int64 or None, which
+    returns outputs by name, with heat maps if a class is given.
     """
 
     def answer(squares: tf.Tensor, class_index: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
         rows = tf.shape(squares)[0]
-        # Batch normalisation fails on no rows: an empty batch runs as one blank image, whose
-        # answers are cut off
+        # Batch normalisation fails without rows: an empty batch runs as one blank image, whose
+        # answers are dropped
         images = tf.pad(squares, [[0, tf.cast(rows == 0, tf.int32)], [0, 0], [0, 0]])[..., None]
         features = trunk(images, training=False)
         with tf.GradientTape() as tape:
@@ -216,11 +216,11 @@ def check_parity(
     files: Sequence[bytes | str | os.PathLike],
     pixels: np.ndarray,
 ) -> dict[str, Any]:
-    """Compare every endpoint of a SavedModel with the Python path.
+    """Compare every endpoint of a SavedModel with Python.
 
     Args:
-        folder: what `export_serving` wrote.
-        card: the one it was written with.
+        folder: the folder that `export_serving` wrote.
+        card: the card it was written with.
         python: (N, S, S) uint8 and the classes (N,) int64 to explain -> `probability` (N, K)
             calibrated, `embedding` (N, D), `heatmap` (N, S, S).
         files: JPEG or PNG files, as bytes or paths; decoded in Python for `python`, given as bytes
@@ -228,10 +228,10 @@ def check_parity(
         pixels: (N, S, S) uint8 at model size.
 
     Returns:
-        For the record: the largest absolute differences on `pixels` and `encoded` bytes, of the
-            probability and, as `pixels_embedding` and so on,
-        of the embedding (divided by its largest value where that is above 1) and the heat map; how
-        many rows and files were compared, and the two tolerances.
+        The record: the largest absolute differences in probability on `pixels` and on `encoded`
+        bytes; those of the embedding (divided by its largest value if that is above 1) and of the
+        heat map, as `pixels_embedding` and so on; the numbers of rows and files compared; and both
+        tolerances.
 
     Raises:
         ParityError: a difference exceeds its tolerance, 1e-4 on pixels or 1e-2 on encoded bytes.
@@ -239,7 +239,7 @@ def check_parity(
     """
     if not len(files) or not len(pixels):
         raise ValueError(
-            "parity is checked on at least one file and one row of pixels. "
+            "parity needs at least one file and one row of pixels. "
             f"Received: {len(files)} files, {len(pixels)} rows."
         )
     size, resize = card.preprocessing["image_size"], card.preprocessing["resize"]
@@ -284,7 +284,7 @@ def check_parity(
                 raise ParityError(
                     f"The SavedModel's {name} differs from Python's by "
                     f"{found[kind + suffix]:.3g} on {kind}; at most {tolerance:g} is allowed. "
-                    "It must not be served; export again, and report it if it stays."
+                    "Do not serve it; export again, and report the problem if it persists."
                 )
     return {
         **found,
@@ -304,7 +304,7 @@ def _check_card(card: Card, network: keras.Model) -> tuple[int, OperatingPoint]:
     )
     if logits != (1 if classes == 2 and logits == 1 else classes):
         raise ValueError(
-            "the head must have one logit a class, or one for two classes. "
+            "the head must have one logit per class, or one for two classes. "
             f"Received: {logits} logits, class names {card.class_names}."
         )
     preprocessing = card.preprocessing
@@ -316,14 +316,14 @@ def _check_card(card: Card, network: keras.Model) -> tuple[int, OperatingPoint]:
         raise ValueError(
             f"the card's preprocessing must name image_size {side}, a resize of "
             f"{RESIZE_MODES} and decoding rule {DECODING_RULE}. "
-            f"Received: {preprocessing!r}. A model of an older rule is exported by "
-            "the version that trained it."
+            f"Received: {preprocessing!r}. Export a model with an older rule with the "
+            "version that trained it."
         )
     point = card.operating_points.get(card.default_operating_point)
     if point is None or point.classes != classes:
         raise ValueError(
             "the card's default operating point must have a threshold (two classes) "
-            "or one offset a class. "
+            "or one offset per class. "
             f"Received: {card.default_operating_point!r} of {card.operating_points!r}."
         )
     return side, point
@@ -332,8 +332,8 @@ def _check_card(card: Card, network: keras.Model) -> tuple[int, OperatingPoint]:
 def _decide(
     logits: tf.Tensor, temperature: float, point: OperatingPoint
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return probabilities (B, K) float64 and decisions (B,) int64, in double precision as Python
-    has them.
+    """Return probabilities (B, K) float64 and decisions (B,) int64, computed in double precision
+    as in Python.
     """
     scaled = tf.cast(logits, tf.float64) / temperature
     probability = (
@@ -344,13 +344,13 @@ def _decide(
     return probability, tf.cast(point.rule(probability, keras.ops), tf.int64)
 
 
-@tf.function  # kept once in the graph, however often it is called
+@tf.function  # stored once in the graph, however often it is called
 def _area_weights(source: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
-    """Return (target, source) float32, each row the mean over its stretch of the source:
-    `tf.image.resize` is off by 0.005 grey levels, OpenCV by 0.00005.
+    """Return weights (target, source) float32; each row averages its part of the source. This is
+    accurate: `tf.image.resize` is off by 0.005 grey levels, OpenCV by 0.00005.
     """
     ends = tf.cast(tf.range(target + 1) * source, tf.float64) / tf.cast(target, tf.float64)
-    # how much of each source pixel lies before each end
+    # the part of each source pixel before each end
     covered = tf.clip_by_value(ends[:, None] - tf.cast(tf.range(source), tf.float64), 0, 1)
     return tf.cast((covered[1:] - covered[:-1]) * tf.cast(target / source, tf.float64), tf.float32)
 
@@ -358,8 +358,8 @@ def _area_weights(source: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
 def _decoder(
     size: int, resize: str
 ) -> tuple[Callable[[tf.Tensor], tf.Tensor], Callable[[tf.Tensor], tf.Tensor]]:
-    """Return the graph's twins of `data.decoding`: decode (bytes of one file) and resize_pixels
-    ((B, H, W)), both to float32 squares.
+    """Return the counterparts of `data.pixels.decoding` in the graph: one decodes the bytes of a
+    file, one resizes pixels (B, H, W); both return float32 squares.
     """
 
     def check(height: tf.Tensor, width: tf.Tensor) -> list[tf.Operation]:
@@ -424,7 +424,7 @@ def _decoder(
         return tf.clip_by_value(tf.floor(scaled + 0.5), 0.0, 255.0)
 
     def fit(images: tf.Tensor) -> tf.Tensor:  # (B, H, W) uint8 -> (B, S, S) float32
-        shape = tf.shape(images, tf.int64)  # int64: 2 * side * size may pass 2^31
+        shape = tf.shape(images, tf.int64)  # int64, because 2 * side * size may exceed 2^31
         height, width = shape[1], shape[2]
         if resize == "squash":
             squares = scale(images, size, size)

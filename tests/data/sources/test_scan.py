@@ -447,7 +447,7 @@ def test_a_file_given_twice_is_read_once(tmp_path):
             r"\*.png leads to no "
             r"image",
         ),
-        (["texts"], "texts leads to no image.*1 file.* with .txt passed over"),
+        (["texts"], "texts leads to no image.*1 file.* with .txt skipped"),
     ],
 )
 def test_nothing_to_predict_is_an_error(tmp_path, monkeypatch, given, message):
@@ -593,12 +593,12 @@ def test_medmnist_is_written_once(tmp_path):
             {"train_labels": np.array([[None]] * 5, object)},
             "pickled Python objects, which are never loaded",
         ),
-        ({"train_labels": np.zeros((5, 14), np.uint8)}, "one whole number an image"),
+        ({"train_labels": np.zeros((5, 14), np.uint8)}, "one integer per image"),
         (
             {"train_labels": np.full((5, 1), 2, np.uint8)},
-            r"must hold 0 \(normal\) and 1 \(pneumonia\)",
+            r"must contain 0 \(normal\) and 1 \(pneumonia\)",
         ),
-        ({"train_labels": np.zeros((5, 1), np.float32)}, "one whole number an image"),
+        ({"train_labels": np.zeros((5, 1), np.float32)}, "one integer per image"),
         (
             {"train_labels": np.zeros((4, 1), np.uint8)},
             "train_images has 5 images, train_labels 4 labels",
@@ -636,12 +636,13 @@ def test_a_false_size_is_refused_before_anything_is_written(tmp_path):
         np.save(labels, np.zeros((1, 1), np.uint8))
         archive.writestr("train_labels.npy", labels.getvalue())
         archive.writestr("train_images.npy", header.getvalue() + b"\0" * 10)
-    with pytest.raises(SourceError, match="declares shape .* which is not the size it has"):
+    with pytest.raises(SourceError, match="declares shape .* which is not its size"):
         scan(tmp_path / "bomb.npz", cache=tmp_path / "cache")
 
 
 @pytest.mark.parametrize(
-    "data, message", [(b"not a zip", "is damaged or no .npz"), (None, "is damaged or no .npz")]
+    "data, message",
+    [(b"not a zip", "is damaged or not a .npz"), (None, "is damaged or not a .npz")],
 )
 def test_a_damaged_npz_is_refused(tmp_path, data, message):
     path, _ = medmnist(tmp_path)
@@ -655,14 +656,14 @@ def test_an_npz_with_flipped_bytes_is_refused_and_leaves_nothing(tmp_path):
     data = bytearray(path.read_bytes())
     data[400:460] = bytes(255 - b for b in data[400:460])
     path.write_bytes(data)
-    with pytest.raises(SourceError, match="is damaged or no .npz"):
+    with pytest.raises(SourceError, match="is damaged or not a .npz"):
         scan(path, cache=tmp_path / "cache")
     assert not list((tmp_path / "cache").iterdir())
 
 
 def test_an_npz_of_other_arrays_is_refused(tmp_path):
     np.savez(tmp_path / "x.npz", a=np.zeros(3))
-    with pytest.raises(SourceError, match="is no MedMNIST file"):
+    with pytest.raises(SourceError, match="is not a MedMNIST file"):
         scan(tmp_path / "x.npz", cache=tmp_path / "cache")
 
 

@@ -189,7 +189,7 @@ def test_more_markers_and_leads_keep_those_there_are(images):
         ((np.zeros((2, 8, 8), np.uint8), "fog", 1), "name must be one of"),
         ((np.zeros((2, 8, 8)), "blur", 1), "uint8"),
         ((np.zeros((8, 8), np.uint8), "blur", 1), "shape"),
-        ((np.zeros((2, 8, 8), np.uint8), "blur", 1, 0, ["a"]), "one an image"),
+        ((np.zeros((2, 8, 8), np.uint8), "blur", 1, 0, ["a"]), "one entry per image"),
     ],
 )
 def test_what_cannot_be_changed_is_refused(arguments, message):

@@ -278,10 +278,10 @@ def with_last_layer(layer):
     [
         (
             lambda: GradCAM(two_block_net(), "conv5_out"),
-            "no feature map of this model.*Usable layers, the last 7 of 7: block0_conv, .*features",
+            "not a feature map of this model.*Usable layers, the last 7 of 7: block0_.*features",
         ),
         (lambda: GradCAM(two_block_net(), "block1_con"), "Did you mean block1_conv"),
-        (lambda: GradCAM(two_block_net(), "embedding"), "no feature map"),
+        (lambda: GradCAM(two_block_net(), "embedding"), "not a feature map"),
         (lambda: GradCAM(dense_net()), "no convolution"),
         (
             lambda: GradCAM(keras.Sequential([keras.layers.Dense(2)])),

@@ -386,7 +386,7 @@ def test_a_keras_file_with_foreign_classes_is_refused_before_it_is_loaded(change
         archive.writestr("config.json", json.dumps(config))
     with pytest.raises(
         ValueError,
-        match=f"foreign.keras names .*{change['class_name']}, which is no stock Keras layer",
+        match=f"foreign.keras names .*{change['class_name']}, which is not a stock Keras layer",
     ):
         load("resnet18", path)
 

@@ -221,7 +221,7 @@ def test_the_report_is_written_once_and_only_for_a_sound_artifact(folder, tmp_pa
     assert path.read_text(encoding="utf-8") == render_report(folder)
     with pytest.raises(FileExistsError, match="never overwritten"):
         write_report(folder)
-    with pytest.raises(ArtifactError, match=r"no xray_tf artifact"):
+    with pytest.raises(ArtifactError, match=r"not an xray_tf artifact"):
         render_report(tmp_path)
 
 

@@ -1,1 +1,1 @@
-"""What is known of the chest in a radiograph: lungs and regions."""
+"""Find the lungs and other regions of a chest radiograph, and describe them."""

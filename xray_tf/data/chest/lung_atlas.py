@@ -1,9 +1,9 @@
-"""How bright normal lungs are, place by place: a map of where a radiograph's lungs are brighter
-than normal lungs are there.
+"""Compare the brightness of lungs with that of normal lungs, place by place.
 
-Lungs of all sizes are brought into one frame, the box of the mean shape that `data.lungs` lays over
-them; there every place has a mean and a standard deviation over normals. Only brighter counts: an
-opacity is air that has become tissue. Outside the lungs as laid, nothing is said.
+Lungs of all sizes are brought into one frame: the box of the mean shape that `data.chest.lungs`
+lays over them. Every cell of the frame has a mean and a standard deviation over normal radiographs.
+Only brighter lungs count, because an opacity is air that has been replaced by tissue. Nothing is
+computed outside the estimated lungs.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 
 from xray_tf.data.chest.lungs import lung_fields, lung_shape
 
-SIDE = 64  # cells of the atlas, a side
-MARGIN = 0.08  # of the box, added on every side of it
-# of the image's side: standard deviation of the Gaussian that takes vessels and ribs away
+SIDE = 64  # cells of the atlas along each side
+MARGIN = 0.08  # added on every side of the box, as a share of it
+# standard deviation of the Gaussian that smooths vessels and ribs away, as a share of the side
 SMOOTHING = 1 / 40
 LEAST_DEVIATION = 0.05  # of standardised grey
 FEWEST = 2  # normals
@@ -36,7 +36,7 @@ class LungAtlas:
 
         Args:
             pixels: (N, S, S) uint8 in [0, 255], bone white, S at least 16.
-            rows: which of them; all when None.
+            rows: the rows to learn from; all if None.
 
         Raises:
             ValueError: fewer than two radiographs, or not square grey bytes.
@@ -44,7 +44,7 @@ class LungAtlas:
         rows = np.arange(len(pixels)) if rows is None else np.asarray(rows)
         if len(rows) < FEWEST:
             raise ValueError(
-                f"an atlas of lungs needs at least {FEWEST} normals. Received: {len(rows)}"
+                f"an atlas of the lungs needs at least {FEWEST} normals. Received: {len(rows)}"
             )
         total, squares = np.zeros((2, SIDE, SIDE))
         for start in range(0, len(rows), _CHUNK):
@@ -63,8 +63,8 @@ class LungAtlas:
         return self
 
     def unusual(self, pixels: np.ndarray, rows: Sequence[int] | None = None) -> np.ndarray:
-        """Return maps (M, S, S) float32 >= 0: standard deviations brighter than normal at that
-        place of the lungs, 0 where darker and outside them.
+        """Return heat maps (M, S, S) float32 >= 0: how many standard deviations a place of the
+        lungs is brighter than normal; 0 where it is darker, and outside the lungs.
         """
         rows = np.arange(len(pixels)) if rows is None else np.asarray(rows)
         side, lungs = pixels.shape[1], _lungs()
@@ -83,14 +83,14 @@ class LungAtlas:
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> LungAtlas:
-        """Return the atlas whose arrays these are."""
+        """Return the atlas that `to_arrays` described."""
         atlas = cls()
         atlas.mean_, atlas.deviation_ = arrays["mean"], arrays["deviation"]
         return atlas
 
     def _framed(self, images: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return of each image its lungs' standardised, smoothed grey (64, 64) and the matrix (2,
-        3) from the atlas to the image.
+        """Return, for each image, the standardised and smoothed grey of its lungs (64, 64), and
+        the matrix (2, 3) from the atlas to the image.
         """
         side, out = images.shape[1], []
         for image, place in zip(images, lung_fields(images).places, strict=True):

@@ -1,9 +1,9 @@
-"""What a radiograph's lungs look like, in a few dozen numbers: how dark, how textured at which
-scale, zone by zone, and how well they can be found.
+"""Describe the lungs of a radiograph by a few dozen numbers: brightness, texture at several scales,
+zone by zone, and how well the lungs could be found.
 
-They are written down, not learnt: what a reader of radiographs looks at (opacity, side against
-side, upper against lower, markings), of the lungs as `data.lungs` estimates them. A lung that has
-turned white is also found less well, or elsewhere, and the numbers say so.
+The numbers are defined, not learned. They follow what a radiologist looks at: opacity, left against
+right, upper against lower zones, markings. A lung that has turned white is also found less well, or
+in another place, and some of the numbers measure that.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ import numpy as np
 from xray_tf.data.chest.lungs import LungFields, lung_fields
 
 ZONES = ("upper", "middle", "lower")  # thirds of each lung's height range
-# pixels of an image of side 224: standard deviations of the Gaussians whose differences are the
-# bands of detail
+# standard deviations of the Gaussians whose differences are the bands of detail, in pixels of an
+# image of side 224
 SCALES = (1.0, 2.0, 4.0, 8.0, 16.0)
 _REFERENCE_SIDE = 224
-_FLOOR = 1e-3  # added to a band's deviation before its logarithm, standardised grey levels
-_FEWEST = 10  # pixels; a smaller zone takes the whole lungs' numbers
+_FLOOR = (
+    1e-3  # added to a band's deviation before taking its logarithm, in standardised grey levels
+)
+_FEWEST = 10  # pixels; a smaller zone gets the numbers of the whole lungs
 
 _OF_A_ZONE = ("grey", *(f"detail_{i}" for i in range(len(SCALES))), "coarse")
 NAMES = (
@@ -41,15 +43,15 @@ NAMES = (
 def lung_numbers(images: np.ndarray, found: LungFields | None = None) -> np.ndarray:
     """Describe the lungs of radiographs.
 
-    Grey is standardised over each image. `fit` and `area` (share of the image) say how well lungs
-    are found; of each zone, `grey` is the mean, `detail_i` the logarithm of the deviation of the
-    i-th band (fine to coarse), `coarse` the deviation of what is left; `middle_grey` is the mean
-    between the lungs, and `grey`, `grey_10`, `grey_90` are mean and percentiles of both. Left and
-    right are those of the image.
+    Grey levels are standardised over each image. `fit` and `area` (a share of the image) measure
+    how well the lungs were found. For each zone, `grey` is the mean, `detail_i` the logarithm of
+    the deviation in the i-th band (fine to coarse), and `coarse` the deviation of what remains.
+    `middle_grey` is the mean between the lungs; `grey`, `grey_10` and `grey_90` are mean and
+    percentiles of both lungs. Left and right are those of the image.
 
     Args:
         images: (N, S, S) uint8 in [0, 255], bone white, S at least 16.
-        found: their lungs, where they are known already; estimated when None.
+        found: their lungs, if they are known already; estimated if None.
 
     Returns:
         (N, len(NAMES)) float32, finite.

@@ -1,9 +1,9 @@
-"""Where the lungs lie in a frontal chest radiograph, estimated: a mean shape is laid where the
-picture is darkest inside it, then follows the dark.
+"""Estimate where the lungs are in a frontal chest radiograph.
 
-An estimate, not a segmentation: good enough to ask whether evidence lies in the lungs at all.
-`LIMITS` says what it gets wrong. Where no placement explains the picture the mean shape is returned
-at its usual place, and flagged so.
+A mean shape is placed where the image is darkest inside it; its outline then follows the dark
+region. This is an estimate, not a segmentation, but it is good enough to ask whether evidence lies
+in the lungs at all. `LIMITS` states what it gets wrong. If no placement explains the image, the
+mean shape is returned at its usual place, with a flag.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ import numpy as np
 from xray_tf.data.synthetic.phantom import draw_phantom
 
 LIMITS = (
-    "Estimated, not segmented: a mean shape drawn from phantoms, laid where the picture is "
-    "darkest inside it. A white lung (consolidation, fluid) is cut "
-    "short or has the mean shape's outline; lung behind the heart and the diaphragm is left "
-    "out; lateral and clearly turned views are not meant."
+    "Estimated, not segmented: a mean shape, computed from phantoms, is placed where the image is "
+    "darkest inside it. A white lung (consolidation, fluid) is cut short or has the outline of "
+    "the mean shape; lung behind the heart and the diaphragm is left out; lateral and clearly "
+    "rotated views are not supported."
 )
 FITTED, PLACED, TEMPLATE = FLAGS = ("fitted", "placed", "template")
-PLAUSIBLE_AREA = (0.6, 1.5)  # of the area of the shape that was laid
-# correlation of picture and placed shape, below which the placement is not believed
+PLAUSIBLE_AREA = (0.6, 1.5)  # relative to the area of the placed shape
+# a placement whose correlation with the image is lower is not believed
 LEAST_FIT = 0.30
-_CHUNK = 64  # radiographs placed at once
-_GRID = 48  # side of the pictures that the shape is placed on
+_CHUNK = 64  # radiographs per batch of placements
+_GRID = 48  # side of the reduced images on which the shape is placed
 _SHAPE_SIDE, _SHAPE_PHANTOMS = 96, 24
-_PRIOR = 0.6  # how much a placement one half of the side from the usual one must fit better
-# centre x, centre y, width, height of both lungs together, shares of the side
+_PRIOR = 0.6  # how much better a placement must fit that is half a side away from the usual one
+# centre x, centre y, width and height of both lungs together, as shares of the side
 _USUAL = (0.50, 0.49, 0.80, 0.66)
 # the best contrast lies a little inside the outline: measured on phantoms
 _OUTWARD = np.array([1, 1, 1.04, 1.04])
-_RING = 0.06  # width of the rim around the shape that must be brighter, share of the side
-_LEVEL = 0.7  # where between lung (0) and what is around it (1) a grey still is lung
-_REACH = 0.025  # how far the outline may follow the dark, share of the side
+_RING = 0.06  # width of the brighter rim around the shape, as a share of the side
+_LEVEL = 0.7  # the greys between lung (0) and surroundings (1) that still count as lung
+_REACH = 0.025  # how far the outline may follow the dark region, as a share of the side
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,12 @@ class LungFields:
 
     Attributes:
         masks: (N, S, S) bool.
-        fits: (N,) float32 correlation in [-1, 1] of each picture with the shape where it was laid.
-        flags: (N,) str: `fitted`, the outline follows the dark; `placed`, the mean shape where it
-            fits best, because what followed the dark was no pair of lungs; `template`, the mean
-            shape at its usual place, because nothing fits.
-        places: (N, 4) float64, where the mean shape was laid: centre x, centre y, width and height
-            of its box, shares of the side.
+        fits: (N,) float32 in [-1, 1], correlation of each image with the placed shape.
+        flags: (N,) str. `fitted`: the outline follows the dark region. `placed`: the mean shape
+            where it fits best, because the dark region was not a pair of lungs. `template`: the
+            mean shape at its usual place, because nothing fits.
+        places: (N, 4) float64, where the mean shape was placed: centre x, centre y, width and
+            height of its box, as shares of the side.
     """
 
     masks: np.ndarray
@@ -123,8 +123,8 @@ def overlap(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def lung_shape() -> np.ndarray:
-    """Return the mean shape (96, 96): how many phantoms' lungs, each stretched to its own bounding
-    box, cover each cell: float32 in [0, 1].
+    """Return the mean shape (96, 96) float32 in [0, 1]: the share of phantoms whose lungs cover
+    each cell, after each pair of lungs was stretched to its bounding box.
     """
     total = np.zeros((_SHAPE_SIDE, _SHAPE_SIDE), np.float32)
     for patient in range(_SHAPE_PHANTOMS):
@@ -139,8 +139,8 @@ def lung_shape() -> np.ndarray:
 
 
 def _laid(place: Sequence[float], side: int) -> np.ndarray:
-    """Lay the mean shape at (centre x, centre y, width, height), shares of the side: (side, side)
-    bool.
+    """Return the mean shape (side, side) bool at (centre x, centre y, width, height), as shares of
+    the side.
     """
     x, y, wide, high = (float(v) * side for v in place)
     matrix = np.array(
@@ -151,8 +151,8 @@ def _laid(place: Sequence[float], side: int) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _bank() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return placements (T, 4), patterns (T, G * G) float32 (+ on the rim, - inside, sum 0), their
-    supports, and the price of each.
+    """Return placements (T, 4), their patterns (T, G * G) float32 (positive on the rim, negative
+    inside, sum 0), their supports, and the penalty of each.
     """
     steps = (
         np.linspace(-0.12, 0.12, 7),
@@ -179,8 +179,8 @@ def _bank() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _placements(images: np.ndarray, fits: np.ndarray) -> np.ndarray:
-    """Find where the mean shape fits each image best: (B, 4); the correlations of pictures and
-    shape there are written to `fits` (B,).
+    """Return where the mean shape fits each image best (B, 4), and write its correlation with the
+    image into `fits` (B,).
     """
     places, patterns, supports, price = _bank()
     small = (
@@ -194,7 +194,7 @@ def _placements(images: np.ndarray, fits: np.ndarray) -> np.ndarray:
         ).astype(np.float32)
         / 255
     )
-    gap = small @ patterns.T  # (B, T) mean of the rim less mean of the inside
+    gap = small @ patterns.T  # (B, T) mean of the rim minus mean of the inside
     spread = np.sqrt(np.maximum((small * small) @ supports.T - (small @ supports.T) ** 2, 1e-6))
     inside = (supports * (patterns < 0)).sum(1)
     fit = gap / spread * np.sqrt(inside * (1 - inside))  # the point-biserial correlation
@@ -204,8 +204,8 @@ def _placements(images: np.ndarray, fits: np.ndarray) -> np.ndarray:
 
 
 def _followed(image: np.ndarray, mask: np.ndarray) -> np.ndarray | None:
-    """Let the outline follow the dark within `_REACH` of it; None where what comes out is no pair
-    of lungs.
+    """Let the outline follow the dark region within `_REACH` of it; return None if the result is
+    not a pair of lungs.
     """
     side = len(image)
     reach = max(1, round(_REACH * side))

@@ -1,9 +1,9 @@
-"""Regions of a radiograph that a shortcut may hide in, and radiographs without one of them, filled
-in several ways and made when they are read.
+"""Remove regions of a radiograph in which a shortcut may hide, and fill them in several ways.
 
-No fill carries anything of the pixels it replaces: each is made from the pixels that stay. What it
-does carry is the region's outline, and a sick lung's differs: hence `usual_lungs` and `lungs_box`.
-`displaced` takes away as much elsewhere.
+No fill contains anything of the pixels it replaces: each is computed from the remaining pixels. It
+does reveal the outline of the region, and the outline of a sick lung is different; `usual_lungs`
+and `lungs_box` have outlines that do not depend on the disease. `displaced` removes as many pixels
+elsewhere.
 """
 
 from __future__ import annotations
@@ -18,30 +18,29 @@ from xray_tf.data.chest.lungs import usual_lungs
 
 REGIONS = {
     "lungs": "the estimated lung fields and a rim of 3 % of the side around them",
-    "usual_lungs": "the mean shape and such a rim where lungs usually lie: an outline that is the "
-    "same for all",
+    "usual_lungs": "the mean shape and the same rim at the usual place: one outline for all",
     "lungs_box": "a rectangle around the estimated lungs and their usual place",
-    "outside": "everything but the lung fields and their rim",
+    "outside": "everything except the lung fields and their rim",
     "border": "a frame, 10 % of the side wide",
-    "inside_border": "everything but that frame",
-    "markers": "letters and other small bright things away from the lungs",
-    "displaced": "as much as the lungs, half the height further down: what losing so many pixels "
-    "costs",
+    "inside_border": "everything except that frame",
+    "markers": "letters and other small bright objects away from the lungs",
+    "displaced": "the same area as the lungs, half the height further down: the cost of losing so "
+    "many pixels",
 }
 FILLS = {
-    "mean": "the mean of the pixels that stay",
-    "smooth": "a smooth continuation of the pixels that stay",
-    "noise": "Gaussian noise of their mean and standard deviation",
+    "mean": "the mean of the remaining pixels",
+    "smooth": "a smooth continuation of the remaining pixels",
+    "noise": "Gaussian noise with their mean and standard deviation",
 }
 BORDER, RIM = 0.10, 0.03  # shares of the side
-_MARKER_SIZES = (0.012, 0.14)  # side of a burned-in letter, share of the image's side
-_STROKE = 0.022  # half the width that still is a stroke, share of the side
-# grey levels above what lies around it, and from a pixel's darkest neighbour to its brightest
+_MARKER_SIZES = (0.012, 0.14)  # side of a burned-in letter, as a share of the image's side
+_STROKE = 0.022  # half the width of the widest stroke, as a share of the side
+# in grey levels: above the surroundings, and from a pixel's darkest neighbour to its brightest
 _RAISED, _STEEP = 45, 70
 
 
 def region_masks(image: np.ndarray, lungs: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the region of each name in `REGIONS` (S, S) bool, for one radiograph.
+    """Return every region in `REGIONS` of one radiograph, {name: (S, S) bool}.
 
     Args:
         image: (S, S) uint8 in [0, 255], bone white.
@@ -68,12 +67,14 @@ def region_masks(image: np.ndarray, lungs: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def find_markers(image: np.ndarray, lungs: np.ndarray) -> np.ndarray:
-    """Find what was burned in or laid on: small, bright things with sharp edges outside the lungs;
-    (S, S) bool, a little grown.
+    """Find what was burned in or laid on: small bright objects with sharp edges outside the lungs.
 
-    Found by a white top-hat, the size of connected parts and the steepness of their edges (bones
-    are softer). What is faint, or lies on bright flesh, is missed; a sharp rib end in a dark
-    surround can be taken for a letter.
+    They are found by a white top-hat, the size of connected components and the steepness of their
+    edges (bones are softer). Faint objects, and objects on bright tissue, are missed. A sharp rib
+    end in dark surroundings may be mistaken for a letter.
+
+    Returns:
+        (S, S) bool, slightly dilated.
     """
     side = len(image)
     # wider than a stroke of a letter
@@ -103,13 +104,13 @@ def find_markers(image: np.ndarray, lungs: np.ndarray) -> np.ndarray:
 def without(
     image: np.ndarray, region: np.ndarray, fill: str, rng: np.random.Generator
 ) -> np.ndarray:
-    """Return a radiograph whose region is filled from what stays.
+    """Return a radiograph with one region filled from the remaining pixels.
 
     Args:
         image: (S, S) uint8.
-        region: (S, S) bool; where nothing stays, mid-grey takes the place of the pixels' mean.
+        region: (S, S) bool; if it covers everything, mid-grey replaces the mean.
         fill: a key of `FILLS`.
-        rng: of `noise`.
+        rng: the random generator of `noise`.
 
     Returns:
         (S, S) uint8, equal to the image outside the region.
@@ -132,11 +133,10 @@ def without(
 
 
 class MaskedGrid:
-    """Rows of a pixel array with many regions filled, one cell after the other, made when they are
-    read: nothing but the batch is in memory.
+    """Rows of a pixel array with many regions filled, computed when they are read.
 
-    It is indexed as an array of C x N images would be: the N rows under the first cell, then under
-    the second, and so on.
+    It is indexed like an array of C x N images: the N rows under the first cell, then under the
+    second, and so on. Only the batch that is read is in memory.
 
     Attributes:
         shape: (C * N, S, S).
@@ -151,15 +151,15 @@ class MaskedGrid:
         cells: Sequence[tuple[str, str] | None],
         seed: int = 0,
     ):
-        """Keep what is needed to make any row.
+        """Keep what is needed to compute any row.
 
         Args:
-            pixels: (M, S, S) uint8, most often memory-mapped.
-            rows: N rows of it.
+            pixels: (M, S, S) uint8, usually memory-mapped.
+            rows: N of its rows.
             lungs: (N, S, S) bool, of these rows.
-            keys: N texts that name them, for the noise.
-            cells: C pairs (region, fill), or None for the row as it is.
-            seed: of the noise.
+            keys: N strings that identify them, for the noise.
+            cells: C pairs (region, fill), or None for the unchanged row.
+            seed: seed of the noise.
         """
         self.pixels, self.rows, self.lungs, self.keys = (
             pixels,
@@ -195,19 +195,19 @@ class MaskedGrid:
 
 
 def _grown(mask: np.ndarray, by: float) -> np.ndarray:
-    """Dilate (S, S) bool by so many pixels."""
+    """Dilate a mask (S, S) bool by this many pixels."""
     brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * max(1, round(by)) + 1,) * 2)
     return cv2.dilate(mask.astype(np.uint8), brush).astype(bool)
 
 
 def _continued(image: np.ndarray, stays: np.ndarray, mean: float) -> np.ndarray:
-    """Continue what stays into the rest by normalised convolution (Knutsson and Westin 1993): ever
-    wider Gaussian means of what stays, the narrowest that reaches a pixel taken.
+    """Continue the remaining pixels into the region by normalised convolution (Knutsson and Westin
+    1993): wider and wider Gaussian means; each pixel takes the narrowest that reaches it.
     """
     weight = stays.astype(np.float32)
     result, reached = np.full(image.shape, mean, np.float32), np.zeros(image.shape, bool)
     for sigma in (share * len(image) for share in (0.02, 0.05, 0.12, 0.3)):
-        shrink = max(1, int(sigma // 3))  # a wide blur loses nothing on a smaller picture
+        shrink = max(1, int(sigma // 3))  # a wide blur loses nothing on a smaller image
         size = (-(-image.shape[1] // shrink), -(-image.shape[0] // shrink))
         small = [
             cv2.GaussianBlur(

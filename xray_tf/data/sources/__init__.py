@@ -1,1 +1,1 @@
-"""Who makes records: folders, lists of files, manifests, MedMNIST, phantoms."""
+"""Make records from folders, lists of files, manifests, MedMNIST files and phantoms."""

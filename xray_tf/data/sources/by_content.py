@@ -10,23 +10,23 @@ from xray_tf.artifact import sha256_of
 
 
 def find_by_sha256(folder: str | os.PathLike, wanted: Iterable[tuple[str, str]]) -> dict[str, Path]:
-    """Look for files by their bytes.
+    """Find files by their bytes.
 
     Args:
-        folder: searched with all its sub-folders.
-        wanted: (sha256, the path it once had); a file at that path or of that name is looked at
+        folder: the folder to search, with all its sub-folders.
+        wanted: (sha256, former path) of each file; files at that path or of that name are read
             first.
 
     Returns:
-        sha256 -> file, of those that are there.
+        {sha256: file}, of those that were found.
 
     Raises:
-        FileNotFoundError: no such folder.
+        FileNotFoundError: there is no such folder.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"{folder} is no folder. Expected one with the radiographs the reference was made from."
+            f"{folder} is not a folder. Expected the one with the radiographs of the reference."
         )
     missing, found = dict(wanted), {}
     named = {Path(path).name for path in missing.values()}

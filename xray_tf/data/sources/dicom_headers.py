@@ -1,11 +1,11 @@
-"""What the DICOM files of a data set say beside their pixels: a patient key that names nobody,
-burned-in text, missing windows.
+"""Read the headers of DICOM files: a patient key that identifies nobody, burned-in text, missing
+windows.
 
-The key is `dicom:` and the first 64 bits of HMAC-SHA256 over issuer and PatientID under a random
-key of 32 bytes, which is made once, lies as `dicom-key` in the cache folder, and is never written
-anywhere else. A plain hash would not do: hospital numbers are few enough to be tried out. Without
-the file nobody can, and nobody can tell the same patient by it either: copy it to have the same
-keys on another machine.
+The patient key is `dicom:` and the first 64 bits of HMAC-SHA256 over issuer and PatientID. The
+secret has 32 random bytes; it is created once, is kept as `dicom-key` in the cache folder, and is
+written nowhere else. A plain hash would not be enough, because there are few enough hospital
+numbers to try all of them. Without the secret nobody can do that, or recognise the same patient in
+another data set. Copy the file to get the same keys on another machine.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ PATIENT_ID, ISSUER, BURNED_IN = 0x00100020, 0x00100021, 0x00280301
 
 @dataclass(frozen=True)
 class Said:
-    """What one header says, and nothing that names a patient: the key (empty without PatientID),
-    burned-in text, a window of its own.
+    """What one header says, without anything that identifies a patient: the key (empty without
+    PatientID), burned-in text, and whether there is a window.
     """
 
     patient: str
@@ -42,17 +42,17 @@ class Said:
 
 
 def with_dicom_headers(scanned: Scan, directory: Path) -> Scan:
-    """Look into the headers of a table's DICOM files: patient keys where names and columns gave
-    none, and notes.
+    """Read the headers of a table's DICOM files, and add patient keys that names and columns did
+    not give, and notes.
 
     Args:
-        scanned: records and findings as their source gave them; a table without DICOM files comes
-            back as it is.
-        directory: the cache folder, where the key lies.
+        scanned: records and findings of a source; a table without DICOM files is returned
+            unchanged.
+        directory: the cache folder, which holds the secret.
 
     Raises:
         ImportError: there are DICOM files and pydicom is not installed.
-        CacheError: the key cannot be made or read.
+        CacheError: the secret cannot be created or read.
     """
     records, findings = scanned
     doubtful = [
@@ -83,9 +83,7 @@ def with_dicom_headers(scanned: Scan, directory: Path) -> Scan:
 
 
 def read_said(path: str | os.PathLike, key: bytes) -> Said | None:
-    """Read one header; None where it cannot be read, which the reader of its pixels then
-    reports.
-    """
+    """Read one header; return None if that fails, which the reader of its pixels will report."""
     try:
         with open(path, "rb") as stream:
             tags = read_tags(stream, more=(PATIENT_ID, ISSUER, BURNED_IN))
@@ -107,11 +105,11 @@ def patient_key(patient: bytes, issuer: bytes, key: bytes) -> str:
 
 
 def patient_secret(directory: Path) -> bytes:
-    """Return the 32 secret bytes of a cache folder, made on first use, readable by their owner
-    only.
+    """Return the 32 secret bytes of a cache folder. The file is created on first use, and only its
+    owner can read it.
 
     Raises:
-        CacheError: the file cannot be made, or is not what it should be.
+        CacheError: the file cannot be created, or has other contents.
     """
     path = directory / KEY_NAME
     try:
@@ -121,28 +119,27 @@ def patient_secret(directory: Path) -> bytes:
             try:
                 with os.fdopen(handle, "w", encoding="ascii") as stream:
                     stream.write(secrets.token_hex(32) + "\n")
-                with suppress(FileExistsError):  # another process was first: its key is the one
+                with suppress(FileExistsError):  # another process was first: use its secret
                     os.link(draft, path)
             finally:
                 os.unlink(draft)
         key = bytes.fromhex(path.read_text(encoding="ascii").strip())
     except (OSError, ValueError) as error:
         raise CacheError(
-            f"{path} must hold the 64 hex digits that patient keys of DICOM files "
-            f"are made with ({type(error).__name__}). "
-            "Name a writable folder with --cache DIR, or remove the file to have "
-            "another made."
+            f"{path} must contain 64 hex digits, the secret of the patient keys of DICOM files "
+            f"({type(error).__name__}). Name a writable folder with --cache DIR, or remove the "
+            "file to get a new one."
         ) from None
     if len(key) != 32:
         raise CacheError(
-            f"{path} must hold 64 hex digits. Received: {2 * len(key)}. Remove the "
-            "file to have another made."
+            f"{path} must contain 64 hex digits. Received: {2 * len(key)}. Remove the "
+            "file to get a new one."
         )
     return key
 
 
 def _without_stale(findings: Findings, rows: list, keyed: dict[str, str]) -> list[Finding]:
-    """Leave out what names and columns missed and headers then gave."""
+    """Drop the findings about patients that the headers have since supplied."""
     any_key = any(r.patient for r in rows)
     return [
         f
@@ -154,7 +151,7 @@ def _without_stale(findings: Findings, rows: list, keyed: dict[str, str]) -> lis
 
 
 def _notes(records: Records, said: dict[str, Said | None], keyed: dict[str, str]) -> list[Finding]:
-    """Say what a header says of one file (burned-in text) and of how many (no window, no PatientID,
+    """Return notes on single files (burned-in text) and on their number (no window, no PatientID,
     one PatientID for all).
     """
     read = {path: s for path, s in said.items() if s is not None}
@@ -164,9 +161,8 @@ def _notes(records: Records, said: dict[str, Said | None], keyed: dict[str, str]
             "burned-in-annotation",
             "warning",
             path,
-            "The DICOM says that text is "
-            "burned into its pixels: it may name the patient, and a net can "
-            "read it. It is kept; look at it, or leave it out.",
+            "The header says that text is burned into the pixels. It may name the patient, and a "
+            "network can read it. The file is kept: look at it, or leave it out.",
         )
         for path, s in read.items()
         if s.burned_in
@@ -178,10 +174,8 @@ def _notes(records: Records, said: dict[str, Said | None], keyed: dict[str, str]
                 "no-window",
                 "note",
                 "",
-                f"{missing} of {total} give no window of "
-                "grey values: those of 8 bits are shown as they are, "
-                "the others from the 0.5th to the 99.5th percentile of their "
-                "pixels.",
+                f"{missing} of {total} have no window of grey values: 8-bit files are used as they "
+                "are, others from the 0.5th to the 99.5th percentile of their pixels.",
             )
         )
     nameless = [
@@ -202,10 +196,8 @@ def _notes(records: Records, said: dict[str, Said | None], keyed: dict[str, str]
                 "one-patient-id",
                 "warning",
                 "",
-                f"All {len(keyed)} DICOM files "
-                "that have a PatientID have the same one. Where "
-                "de-identification wrote it, give a CSV manifest with a patient "
-                "column of your own.",
+                f"All {len(keyed)} DICOM files that have a PatientID have the same one. If "
+                "de-identification wrote it, use a CSV manifest with a patient column.",
             )
         )
     return findings

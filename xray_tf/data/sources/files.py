@@ -1,4 +1,4 @@
-"""Records of single files, folders and globs, without labels."""
+"""Make records of single files, folders and globs."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from xray_tf.data.sources.names import (
 )
 from xray_tf.progress import ProgressLine
 
-CHECK_SIZE = 64  # pixels: side of the square a file is decoded to only to see that it can be
+CHECK_SIZE = 64  # pixels: side of the square to which a file is decoded to check that this works
 
 
 def list_files(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> Records:
-    """List what `predict` shall read, as `find_files` does, without its notes."""
+    """List the files that `predict` reads, as `find_files` does, without its notes."""
     return find_files(paths).records
 
 
@@ -32,20 +32,20 @@ def find_files(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> Scan:
     """List files, folders (recursive, natural order) and globs, in the order given, labelled or
     not.
 
-    A file named outright is kept whatever its suffix. Labels come from folder names in
-    `CLASS_FOLDERS` where there are any (for a file: the folder it lies in); paths stay as given,
+    A file that is named directly is kept whatever its suffix. Labels come from folder names in
+    `CLASS_FOLDERS`, if there are any (for a file, from its own folder). Paths stay as given,
     relative to the working folder.
 
     Raises:
-        SourceError: nothing was given, or one of the paths leads to nothing.
+        SourceError: nothing was given, or a path leads to no image.
     """
     single = isinstance(paths, str | os.PathLike | bytes) or not isinstance(paths, Iterable)
     given = [paths] if single else list(paths)
     wrong = [type(item).__name__ for item in given if not isinstance(item, str | os.PathLike)]
     if wrong:
         raise SourceError(
-            "expected paths of files, folders or globs, or one array of grey "
-            f"pixels where arrays are taken. Received: {wrong[0]}."
+            "expected paths of files, folders or globs, or an array of grey "
+            f"pixels where arrays are accepted. Received: {wrong[0]}."
         )
     if not given:
         raise SourceError("no radiograph was given. Expected files, folders or globs.")
@@ -76,7 +76,7 @@ def find_files(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> Scan:
                     "named-twice",
                     "note",
                     "",
-                    f"{again} file(s) of {item} were given before; each is read once.",
+                    f"{again} file(s) of {item} were listed before; each is read once.",
                 )
             )
         elif len(found) == before[0]:
@@ -105,13 +105,13 @@ def _unlabelled_row(path: str, folders: Iterable[str]) -> Record:
 
 
 def fill_records(records: Records, workers: int | None = None, progress: bool = False) -> Scan:
-    """Read every file once, on threads, and fill in sha256, width, height and mode.
+    """Read every file once, in threads, and fill in sha256, width, height and mode.
 
-    The file is decoded too, small, so that what passes here passes in `build_cache` as well.
+    The file is also decoded to a small size, so what passes here passes in `build_cache` too.
 
     Returns:
-        (records, findings): a row whose file is missing, empty, damaged or no image is left out and
-            has an `error` finding.
+        (records, findings): a row whose file is missing, empty, damaged or not an image is left
+            out, and gets an `error` finding.
     """
     rows, findings = [], []
     with ProgressLine("Reading", len(records), progress) as line:

@@ -1,4 +1,4 @@
-"""Records of a folder whose sub-folders name parts and classes."""
+"""Make records of a folder whose sub-folders name parts and classes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _scan_folder(folder: Path, patient_key: str) -> Scan:
     files, findings = _walk(root)
     files, nested = _without_nested_copy(files)
     findings += nested
-    if (root / PHANTOM_MARK).is_file():  # the phantom's own truth, not radiographs
+    if (root / PHANTOM_MARK).is_file():  # the phantoms' ground truth, not radiographs
         files = [f for f in files if not f.startswith("masks/")]
         findings = [f for f in findings if f.kind != "not-an-image"]
     rows, stray = [], Counter()
@@ -45,9 +45,8 @@ def _scan_folder(folder: Path, patient_key: str) -> Scan:
             "unlabelled-file",
             "warning",
             "",
-            f"{count} image(s) directly in {where} "
-            "lie in no class folder and are left out; expected "
-            "a folder named NORMAL, PNEUMONIA, BACTERIA or VIRUS.",
+            f"{count} image(s) directly in {where} are in no class folder and are left out; "
+            "expected a folder named NORMAL, PNEUMONIA, BACTERIA or VIRUS.",
         )
         for where, count in sorted(stray.items())
     ]
@@ -63,8 +62,8 @@ def _scan_folder(folder: Path, patient_key: str) -> Scan:
 def _row(
     path: str, words: list[tuple[str, str]], split: str, patient_key: str
 ) -> tuple[Record, list[Finding]]:
-    """Make one record from its folders' words and its name; the folder's label wins, a
-    contradiction is reported.
+    """Make one record from the words of its folders and from its name; the folder's label wins,
+    and a contradiction is reported.
     """
     findings = []
     labels, subtypes = {label for label, _ in words}, {subtype for _, subtype in words if subtype}
@@ -75,7 +74,7 @@ def _row(
                 "label-contradiction",
                 "warning",
                 path,
-                f"Its folders name several classes; {label} is kept, from the innermost.",
+                f"Its folders name several classes; the innermost, {label}, is kept.",
             )
         )
     named = read_name(path, patient_key)
@@ -85,8 +84,8 @@ def _row(
                 "irregular-name",
                 "warning",
                 path,
-                "No naming rule fits, so its "
-                "patient (and a sub-type that no folder names) stays empty.",
+                "No naming rule fits, so its patient stays empty (and so does its sub-type, unless "
+                "a folder names it).",
             )
         )
         return Record(
@@ -99,9 +98,8 @@ def _row(
                 "label-contradiction",
                 "warning",
                 path,
-                "The folder says "
-                f"{subtype or label}, the name says {what}; "
-                f"{label} is kept from the folder and the sub-type is left empty.",
+                f"The folder says {subtype or label}, the name says {what}; {label} is kept, and "
+                "the sub-type stays empty.",
             )
         )
         return Record(path, label, "", named[2], split=split), findings
@@ -109,8 +107,8 @@ def _row(
 
 
 def _summarise_names(rows: list[Record], findings: list[Finding]) -> list[Finding]:
-    """Replace one finding a file by one for the whole where no name at all follows a rule; note a
-    lone class.
+    """Replace one finding per file by one for all if no name follows a rule; note a single
+    class.
     """
     irregular = sum(f.kind == "irregular-name" for f in findings)
     if irregular == len(rows):
@@ -120,9 +118,8 @@ def _summarise_names(rows: list[Record], findings: list[Finding]) -> list[Findin
                 "no-patient-key",
                 "warning",
                 "",
-                f"None of the {len(rows)} file "
-                "names follows a naming rule, so no patient is known; "
-                "such data can be split only with --split-by image.",
+                f"None of the {len(rows)} file names follows a naming rule, so no patient is "
+                "known; this data can only be split with --split-by image.",
             )
         )
     labels = {row.label for row in rows}
@@ -132,15 +129,15 @@ def _summarise_names(rows: list[Record], findings: list[Finding]) -> list[Findin
                 "one-class",
                 "warning",
                 "",
-                f"All {len(rows)} radiographs are "
-                f"{labels.pop()}; they can be scored, not trained on.",
+                f"All {len(rows)} radiographs are {labels.pop()}; they can be scored, but not "
+                "trained on.",
             )
         )
     return findings
 
 
 def _layout_root(folder: Path) -> Path:
-    """Return the folder that holds split or class folders: `folder`, its chest_xray, or the only
+    """Return the folder that has split or class folders: `folder`, its chest_xray, or the only
     folder in it.
     """
     here, seen = folder, []
@@ -155,7 +152,7 @@ def _layout_root(folder: Path) -> Path:
         here = here / below[0]
     files = sorted(e.name for e in os.scandir(here) if not _ignored(e.name) and e.is_file())
     hint = [n for n in files if n.lower().endswith((".csv", ".npz", ".zip"))]
-    hint = f" It holds {hint[0]}: is that what to give?" if hint else ""
+    hint = f" It contains {hint[0]}: did you mean that?" if hint else ""
     found = (
         f"the folders {seen[:5]}"
         if seen
@@ -167,8 +164,7 @@ def _layout_root(folder: Path) -> Path:
         f"{folder} is not in Kaggle's layout. Expected "
         "[train|val|test]/{NORMAL,PNEUMONIA} or {NORMAL,PNEUMONIA} in it, found "
         f"{found}.{hint} "
-        "For radiographs sorted otherwise, give a CSV manifest with the columns "
-        "path and label."
+        "For any other layout, use a CSV manifest with the columns path and label."
     )
 
 
@@ -177,10 +173,10 @@ def _ignored(name: str) -> bool:
 
 
 def _walk(root: Path) -> tuple[list[str], list[Finding]]:
-    """List the image files below `root` in natural order, with notes on what was passed over.
+    """List the image files below `root` in natural order, with notes on what was skipped.
 
-    Links are followed after every real folder has been seen, and no folder is entered twice, so
-    loops end and real paths win.
+    Links are followed after all real folders, and no folder is entered twice, so loops end and real
+    paths win.
     """
     files, ignored, other, repeated, seen = [], Counter(), Counter(), [], set()
     queue = deque([""])
@@ -212,9 +208,9 @@ def _walk(root: Path) -> tuple[list[str], list[Finding]]:
             elif entry.is_dir():
                 (queue.append if entry.is_symlink() else queue.appendleft)(path)
             elif suffix in (*IMAGE_SUFFIXES, *SUFFIXES) and (entry.is_file() or entry.is_symlink()):
-                # a link that leads nowhere stays in, to become a finding when it is read
+                # a broken link stays in; reading it gives a finding
                 files.append(path)
-            # exports often give them no suffix, or a UID's last number
+            # exported files often have no suffix, or the last number of a UID
             elif entry.name.upper() != "DICOMDIR" and is_dicom_file(entry.path):
                 files.append(path)
             else:
@@ -224,7 +220,7 @@ def _walk(root: Path) -> tuple[list[str], list[Finding]]:
             "ignored",
             "note",
             "",
-            f"{count} x {what} passed over: written by an operating system, not radiographs.",
+            f"{count} x {what} skipped: written by an operating system, not radiographs.",
         )
         for what, count in sorted(ignored.items())
     ]
@@ -233,7 +229,7 @@ def _walk(root: Path) -> tuple[list[str], list[Finding]]:
             "not-an-image",
             "note",
             "",
-            f"{count} file(s) with {what} passed over; "
+            f"{count} file(s) with {what} skipped; "
             f"images end in {', '.join(IMAGE_SUFFIXES)} or are DICOM.",
         )
         for what, count in sorted(other.items())
@@ -243,7 +239,7 @@ def _walk(root: Path) -> tuple[list[str], list[Finding]]:
             "repeated-folder",
             "note",
             "",
-            f"The link {path} leads to a folder that is already there; its files are counted once.",
+            f"The link {path} leads to a folder that was already read; its files count once.",
         )
         for path in sorted(repeated)
     ]
@@ -251,7 +247,7 @@ def _walk(root: Path) -> tuple[list[str], list[Finding]]:
 
 
 def _without_nested_copy(files: list[str]) -> tuple[list[str], list[Finding]]:
-    """Leave out chest_xray/ inside the layout: Kaggle's archive holds everything twice."""
+    """Leave out chest_xray/ inside the layout: Kaggle's archive contains everything twice."""
     nested = [f for f in files if f.split("/", 1)[0].lower() == "chest_xray"]
     if not nested:
         return files, []
@@ -260,8 +256,7 @@ def _without_nested_copy(files: list[str]) -> tuple[list[str], list[Finding]]:
     severity, but = (
         (
             "warning",
-            f", although {only_there} of its names are not outside it: move "
-            "those out if they are wanted",
+            f", although {only_there} of its names exist only there: move them out to keep them",
         )
         if only_there
         else ("note", "")

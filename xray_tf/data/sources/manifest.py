@@ -1,4 +1,4 @@
-"""A CSV manifest -> records."""
+"""Make records of a CSV manifest."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def scan_csv(path: Path) -> Scan:
     """Read a manifest: UTF-8 (a byte-order mark is fine), comma, semicolon or tab, paths relative
     to its folder.
 
-    Nothing is read from file names: what a column does not say stays empty. Backslashes in paths
-    become slashes.
+    Nothing is read from file names: what no column says stays empty. Backslashes in paths become
+    slashes.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -58,16 +58,15 @@ def scan_csv(path: Path) -> Scan:
         numbers[row.path] = reader.line_num
         rows.append(row)
     if not rows:
-        raise SourceError(f"{path} has a header and no rows. Expected one row a radiograph.")
+        raise SourceError(f"{path} has a header and no rows. Expected one row per radiograph.")
     if not any(r.patient for r in rows):
         findings.append(
             Finding(
                 "no-patient-key",
                 "warning",
                 "",
-                "The manifest has no patient "
-                "column, or an empty one; such data can be split only with "
-                "--split-by image.",
+                "The manifest has no patient column, or an empty one; this data can only be split "
+                "with --split-by image.",
             )
         )
     return Scan(Records(rows, path.parent), Findings(findings))

@@ -1,4 +1,4 @@
-"""A MedMNIST .npz -> PNG files, streamed once -> records."""
+"""Stream a MedMNIST .npz to PNG files once, and make records of them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,7 @@ from xray_tf.progress import ProgressLine
 
 
 def scan_medmnist(path: Path, cache: Path, progress: bool) -> Scan:
-    """Stream a .npz to PNG files in the cache, once; later scans read the records.csv written
-    beside them.
-    """
+    """Stream a .npz to PNG files in the cache; later scans read the records.csv beside them."""
     try:
         with zipfile.ZipFile(path) as archive:
             infos = {i.filename: i for i in archive.infolist()}
@@ -34,10 +32,10 @@ def scan_medmnist(path: Path, cache: Path, progress: bool) -> Scan:
             ]
             if not parts:
                 raise SourceError(
-                    f"{path} is no MedMNIST file. Expected the arrays train_images, "
+                    f"{path} is not a MedMNIST file. Expected the arrays train_images, "
                     f"train_labels (val_, test_), found {sorted(infos)[:8]}."
                 )
-            # the archive's own checksums name the content without reading it
+            # the archive's own checksums identify the content without reading it
             said = repr([(n, i.CRC, i.file_size) for n, i in sorted(infos.items())])
             folder = (
                 cache / f"medmnist-{path.stem}-{hashlib.sha256(said.encode()).hexdigest()[:16]}"
@@ -48,20 +46,20 @@ def scan_medmnist(path: Path, cache: Path, progress: bool) -> Scan:
                 )
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise SourceError(
-            f"{path} is damaged or no .npz file ({error}). Download it again."
+            f"{path} is damaged or not a .npz file ({error}). Download it again."
         ) from error
     findings = [
         Finding(
             "no-patient-key",
             "warning",
             "",
-            "MedMNIST has no patient key; it can be split only with --split-by image.",
+            "MedMNIST has no patient keys; it can only be split with --split-by image.",
         ),
         Finding(
             "medmnist-labels",
             "note",
             "",
-            "Label 0 is read as normal and 1 as pneumonia, as PneumoniaMNIST means them.",
+            "Label 0 is read as normal and 1 as pneumonia, as in PneumoniaMNIST.",
         ),
     ]
     return Scan(Records(Records.read_csv(folder / "records.csv").rows, folder), Findings(findings))
@@ -77,7 +75,7 @@ def _write_medmnist(
         if count != len(labels):
             raise SourceError(
                 f"{path}: {part}_images has {count} images, {part}_labels "
-                f"{len(labels)} labels. Expected as many."
+                f"{len(labels)} labels. Expected the same number."
             )
         for name in ("NORMAL", "PNEUMONIA"):
             (draft / part / name).mkdir(parents=True)
@@ -109,8 +107,8 @@ def _write_medmnist(
 def _open_array(
     path: Path, archive: zipfile.ZipFile, name: str
 ) -> tuple[Any, tuple[int, ...], np.dtype]:
-    """Open one member behind its .npy header; arrays of Python objects (pickles) are refused, and
-    so is a false size.
+    """Open one member after its .npy header; refuse arrays of Python objects (pickles) and a wrong
+    size.
     """
     stream = archive.open(name)
     try:
@@ -124,7 +122,7 @@ def _open_array(
         raise SourceError(f"{path}: {name} has no readable .npy header ({error}).") from error
     if dtype.hasobject:
         raise SourceError(
-            f"{path}: {name} holds pickled Python objects, which are never loaded. "
+            f"{path}: {name} contains pickled Python objects, which are never loaded. "
             "Expected plain uint8 arrays."
         )
     if fortran and len(shape) > 1 or not shape:
@@ -137,8 +135,7 @@ def _open_array(
         != int(np.prod(shape, dtype=object)) * dtype.itemsize
     ):
         raise SourceError(
-            f"{path}: {name} declares shape {shape}, which is not the size it has. "
-            "The file is damaged."
+            f"{path}: {name} declares shape {shape}, which is not its size. The file is damaged."
         )
     return stream, shape, dtype
 
@@ -148,13 +145,13 @@ def _read_labels(path: Path, archive: zipfile.ZipFile, name: str) -> list[int]:
     with closing(stream):
         if dtype.kind not in "iub" or shape[1:] not in ((), (1,)):
             raise SourceError(
-                f"{path}: {name} must hold one whole number an image. Received "
+                f"{path}: {name} must contain one integer per image. Received "
                 f"shape {shape}, dtype {dtype}."
             )
         labels = np.frombuffer(stream.read(), dtype).astype(np.int64)
     if not set(labels.tolist()) <= {0, 1}:
         raise SourceError(
-            f"{path}: {name} must hold 0 (normal) and 1 (pneumonia). Received the "
+            f"{path}: {name} must contain 0 (normal) and 1 (pneumonia). Received the "
             f"labels {sorted(set(labels.tolist()))[:10]}."
         )
     return labels.tolist()
@@ -163,8 +160,8 @@ def _read_labels(path: Path, archive: zipfile.ZipFile, name: str) -> list[int]:
 def _read_images(
     path: Path, archive: zipfile.ZipFile, name: str
 ) -> tuple[int, Iterator[np.ndarray]]:
-    """Return how many images there are and an iterator that holds one at a time: (H, W) or (H, W,
-    3) uint8.
+    """Return the number of images and an iterator over them, each (H, W) or (H, W, 3) uint8, with
+    one in memory at a time.
     """
     stream, shape, dtype = _open_array(path, archive, name)
     if (
@@ -191,8 +188,8 @@ def _read_images(
 
 
 def _write_once(folder: Path, write: Callable[[Path], Any]) -> None:
-    """Fill a new cache folder, whole or not at all; a twin process that finishes first is as
-    good.
+    """Fill a new cache folder, completely or not at all; if another process finishes first, its
+    folder is used.
     """
     try:
         with new_folder(folder) as draft:

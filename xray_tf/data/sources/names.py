@@ -1,6 +1,4 @@
-"""What file and folder names say: label, sub-type and patient by stated rules, and what every
-source answers with.
-"""
+"""Read label, sub-type and patient from file and folder names, by stated rules."""
 
 from __future__ import annotations
 
@@ -33,7 +31,8 @@ CLASS_FOLDERS = {
 
 @dataclass(frozen=True)
 class NameRule:
-    """One pattern of file names that says who and what, and the sentence that states it.
+    """One pattern of file names, what it says about patient and label, and a sentence that states
+    it.
 
     `namespaced` and `bare` are templates of the patient key; {word} is bacteria, virus or normal.
     """
@@ -49,15 +48,15 @@ NAME_RULES = (
         re.compile(r"person(?P<number>\d+)_(?P<word>bacteria|virus)_\d+(_\d+)?", re.I),
         "{word}:person{number}",
         "person{number}",
-        "person1000_bacteria_2931: child 1000 of the bacterial (or viral) numbering; a "
-        "further number (person447_virus_921_1) is a further image.",
+        "person1000_bacteria_2931: child 1000 in the bacterial (or viral) numbering; another "
+        "number (person447_virus_921_1) is another image.",
     ),
     NameRule(
         re.compile(r"(?P<series>NORMAL\d+-)?IM-(?P<number>\d+)(-\d+){1,2}", re.I),
         "{series}IM-{number}",
         "{series}IM-{number}",
-        "NORMAL2-IM-0501-0001 and IM-0125-0001-0002: a normal child; the numbers after the "
-        "first are images, the prefix NORMAL2- starts a new numbering.",
+        "NORMAL2-IM-0501-0001 and IM-0125-0001-0002: a normal child; numbers after the first are "
+        "images, and the prefix NORMAL2- starts a new numbering.",
     ),
     NameRule(
         re.compile(r"(?P<word>bacteria|virus|normal)-(?P<number>\d+)-\d+", re.I),
@@ -69,20 +68,18 @@ NAME_RULES = (
 
 
 class SourceError(ValueError):
-    """The data are not there or not in a form this package reads; the message says what was
-    expected.
-    """
+    """The data is missing or in a form that cannot be read; the message says what was expected."""
 
 
 class Scan(NamedTuple):
-    """What a source gave: `records, findings = scan(...)`."""
+    """What a source returns: `records, findings = scan(...)`."""
 
     records: Records
     findings: Findings
 
 
 def read_name(name: str, patient_key: str = "namespaced") -> tuple[str, str, str] | None:
-    """Read (label, sub-type, patient key) from a file name by `NAME_RULES`, None where no rule
+    """Read (label, sub-type, patient key) from a file name by `NAME_RULES`; None if no rule
     fits.
     """
     stem = name.rsplit("/", 1)[-1].rsplit(".", 1)[0]

@@ -1,4 +1,4 @@
-"""A data set of phantoms on disk, in Kaggle's layout, with the masks beside it."""
+"""Write a data set of phantoms in Kaggle's layout, with their masks beside it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from xray_tf.artifact import new_folder, write_text
 from xray_tf.data.synthetic.phantom import KINDS, PLAN, VERSION, draw_phantom, random_stream
 
-# of the radiographs, in the order of KINDS; about Kaggle's, with more normals
+# shares of the radiographs, in the order of KINDS: about Kaggle's, with more normals
 SHARES = (0.35, 0.40, 0.25)
 PARAMETERS = "phantom.json"
 
@@ -25,26 +25,25 @@ def write_phantoms(
     size: int = 256,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Write synthetic radiographs in Kaggle's folder layout, whole or not at all, one image in
-    memory at a time.
+    """Write synthetic radiographs in Kaggle's folder layout, completely or not at all.
 
-    The folder holds `train/{NORMAL,PNEUMONIA}/<name>.png`, `masks/<name>_lesion.png` and
-    `masks/<name>_lungs.png` (0 or 255), and `phantom.json` with the parameters. A folder that was
-    written with the same parameters is used again as it is.
+    One image is in memory at a time. The folder contains `train/{NORMAL,PNEUMONIA}/<name>.png`,
+    `masks/<name>_lesion.png` and `masks/<name>_lungs.png` (0 or 255), and `phantom.json` with the
+    parameters. A folder that was written with the same parameters is used again.
 
     Args:
-        directory: the folder to make.
-        patients: how many children, with one to three radiographs each, at least 3.
-        seed: of everything.
-        size: side in pixels of a square as large as a typical radiograph; sizes and aspect ratios
-            vary about it, at least 32.
-        progress: called with (radiographs written, radiographs in all) after each.
+        directory: the folder to create.
+        patients: the number of children, at least 3, with one to three radiographs each.
+        seed: seed of everything.
+        size: side in pixels, at least 32, of a square with the area of a typical radiograph; sizes
+            and aspect ratios vary around it.
+        progress: called with (radiographs written, total) after each.
 
     Returns:
         `directory` as a path.
 
     Raises:
-        FileExistsError: the folder exists and holds something else.
+        FileExistsError: the folder exists and contains something else.
         ValueError: an argument outside these ranges.
     """
     for word, value, least in (("patients", patients, 3), ("seed", seed, 0), ("size", size, 32)):
@@ -62,12 +61,12 @@ def write_phantoms(
         if found == parameters:
             return directory
         raise FileExistsError(
-            f"{directory} holds phantoms of other parameters. Expected "
+            f"{directory} contains phantoms with other parameters. Expected "
             f"{parameters}. Received: {found}. Name another folder, or remove it."
         )
     try:
         _write(directory, parameters, progress)
-    except OSError:  # another process may have drawn the same in the meantime
+    except OSError:  # another process may have drawn the same phantoms in the meantime
         if (
             not (directory / PARAMETERS).is_file()
             or _read_parameters(directory / PARAMETERS) != parameters
@@ -99,8 +98,8 @@ def _write(
 
 
 def _plan(patients: int, seed: int, size: int) -> Iterator[tuple[str, int, int, int, int]]:
-    """Yield (kind, patient, view, height, width); shares hold by count, sizes are drawn without
-    looking at the kind.
+    """Yield (kind, patient, view, height, width): shares are exact counts, and sizes do not depend
+    on the kind.
     """
     rng = random_stream(seed, 0, PLAN)
     kinds = np.repeat(
@@ -126,6 +125,5 @@ def _read_parameters(path: Path) -> object:
 
 
 def _write_png(path: Path, image: np.ndarray) -> None:
-    # imencode and bytes: cv2.imwrite reports a full disk by returning False and cannot write every
-    # path
+    # cv2.imwrite reports a full disk only by returning False, and cannot write every path
     path.write_bytes(cv2.imencode(".png", image, (cv2.IMWRITE_PNG_COMPRESSION, 1))[1].tobytes())

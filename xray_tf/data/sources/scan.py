@@ -1,10 +1,9 @@
-"""Who makes records: a folder in Kaggle's layout, a CSV manifest, a MedMNIST .npz, the phantom, the
-Kaggle download.
+"""Make records of any data set: a folder in Kaggle's layout, a CSV manifest, a MedMNIST .npz, the
+phantoms, or the Kaggle download.
 
-Scanning reads names only (of DICOM files the header too) and stays fast; the cache builder, the
-audit or `fill_records` then reads every file's bytes once. What a source does not say stays empty:
-a label, sub-type or patient is read by a rule stated in `NAME_RULES` or `CLASS_FOLDERS`, or it
-becomes a finding.
+Scanning is fast because it reads only names (and the headers of DICOM files). The cache, the audit
+or `fill_records` then read every file once. What a source does not say stays empty: label, sub-type
+and patient follow from a rule in `NAME_RULES` or `CLASS_FOLDERS`, or become a finding.
 """
 
 from __future__ import annotations
@@ -40,26 +39,25 @@ def scan(
     cache: str | os.PathLike | None = None,
     progress: bool = False,
 ) -> Scan:
-    """Make records of a data set from names alone; no radiograph is opened, but for the headers of
-    DICOM files.
+    """Make records of a data set from names alone; only the headers of DICOM files are opened.
 
     Args:
         data: a folder, a .csv manifest, a MedMNIST .npz, or the words `phantom[:PATIENTS[:SEED]]`
             or `kaggle`. The words win over a folder of the same name; write ./phantom for that.
-        source: a key of `registry.SOURCES`, or `auto` to look at `data`.
+        source: a key of `registry.SOURCES`, or `auto` to decide by looking at `data`.
         patient_key: `namespaced` (person1 of bacteria and of virus are two children) or `bare`
             (they are one).
-        cache: where .npz images and phantoms are written as PNG, once, and where the key of DICOM
-            patient keys lies; the user's cache folder if None.
+        cache: the folder in which .npz images and phantoms are written as PNG, and which holds
+            the secret of DICOM patient keys; the user's cache folder if None.
         progress: show a line while writing them.
 
     Returns:
         (records, findings); sha256, width, height and mode are still empty.
 
     Raises:
-        FileNotFoundError: `data` is not there.
+        FileNotFoundError: `data` does not exist.
         SourceError: it is empty, or not in the layout of `source`.
-        ImportError: it holds DICOM files and pydicom is not installed.
+        ImportError: it contains DICOM files, and pydicom is not installed.
     """
     directory = default_directory() if cache is None else Path(cache).expanduser()
     return with_dicom_headers(

@@ -1,1 +1,1 @@
-"""Synthetic radiographs, lesions and graded changes of real ones."""
+"""Draw synthetic radiographs and lesions, and change real radiographs by known amounts."""

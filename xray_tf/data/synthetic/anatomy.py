@@ -1,5 +1,5 @@
-"""The chest a phantom is drawn from: outlines in thorax units, one child's proportions, one
-exposure's pose, and the curves that join them.
+"""Draw the anatomy of a phantom: outlines in thorax units, the proportions of one child, the pose
+of one exposure, and the curves between them.
 
 x runs from -1 to 1 between the inner chest walls (negative = the child's right, left in the image),
 y from 0 at the lung apex downwards; the costophrenic angle lies near 1.5.
@@ -110,7 +110,7 @@ _CLAVICLE = np.array(
 
 
 class Anatomy:
-    """What a child brings to every view: proportions, and where vessels run."""
+    """What all views of one child share: proportions, and the course of vessels."""
 
     def __init__(self, rng: np.random.Generator):
         self.tall = rng.uniform(0.90, 1.08)
@@ -125,7 +125,7 @@ class Anatomy:
         self.spine_curve = rng.normal(0.0, 0.015)
         self.fat = rng.uniform(-0.02, 0.10)
         self.air = rng.uniform(0.46, 0.58)
-        # normal interstitium: what the viral pattern has to be told from
+        # normal interstitium, from which the viral pattern must be told apart
         self.markings = rng.uniform(0.03, 0.11)
         self.vessel_density = rng.uniform(0.16, 0.32)
         self.hilum = rng.uniform(0.16, 0.34)
@@ -159,8 +159,8 @@ class Anatomy:
 
 
 class View:
-    """What one exposure brings: position, breath, framing, tube and detector. Nothing here knows
-    the label.
+    """What one exposure adds: position, breath, framing, tube and detector. Nothing in it depends
+    on the label.
     """
 
     def __init__(self, rng: np.random.Generator):
@@ -185,7 +185,7 @@ class View:
 
 
 class Plane:
-    """The image plane: takes thorax units to pixels and draws there."""
+    """The image plane: converts thorax units to pixels, and draws."""
 
     def __init__(self, body: Anatomy, pose: View, height: int, width: int):
         self.shape = (height, width)
@@ -226,7 +226,7 @@ class Plane:
                 canvas, [outline], int(255 * weights[index]) if weights else 255, cv2.LINE_AA, 4
             )
         sigma = soft * self.unit
-        # one pass from bytes to blurred floats; all strokes of a picture cost as much as its noise
+        # one pass from bytes to blurred floats: all strokes of an image cost as much as its noise
         if 0.3 <= sigma < 5.0:
             kernel = cv2.getGaussianKernel(2 * int(np.ceil(2.5 * sigma)) + 1, sigma, cv2.CV_32F)
             return cv2.sepFilter2D(canvas, cv2.CV_32F, kernel, kernel * np.float32(1 / 255))
@@ -237,8 +237,8 @@ class Plane:
         return np.round((points @ self.linear.T + self.origin) * 16).astype(np.int32)
 
     def blur(self, field: np.ndarray, soft: float) -> np.ndarray:
-        """Blur by a Gaussian whose standard deviation is `soft` thorax units; wide ones on a
-        smaller copy, where nothing is lost.
+        """Blur by a Gaussian with a standard deviation of `soft` thorax units; a wide one on a
+        smaller copy, which loses nothing.
         """
         sigma = soft * self.unit
         if sigma < 0.3:
@@ -253,7 +253,7 @@ class Plane:
         )
 
     def texture(self, field: np.ndarray) -> np.ndarray:
-        """Return a square field that lies over [-1.2, 1.2] x [-0.3, 2.1] in the body, seen in the
+        """Return a square field over [-1.2, 1.2] x [-0.3, 2.1] in the body, as it appears in the
         image.
         """
         side = field.shape[0] / 2.4
@@ -269,10 +269,10 @@ class Plane:
         )
 
     def thickness(self, mask: np.ndarray, reach: float) -> np.ndarray:
-        """Return how thick a rounded body with this outline is, in [0, 1]; it is full `reach`
+        """Return the thickness in [0, 1] of a rounded body with this outline; it is full `reach`
         thorax units from its edge.
         """
-        # thickness changes slowly: half the pixels will do
+        # thickness changes slowly: half the resolution is enough
         half = cv2.resize(mask, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
         depth = cv2.distanceTransform((half > 0.5).astype(np.uint8), cv2.DIST_L2, 5)
         depth = np.minimum(depth * np.float32(2.0 / (reach * self.unit)), 1.0)
@@ -307,9 +307,10 @@ def heart_path(body: Anatomy, pose: View) -> np.ndarray:
 
 
 def leaned(body: Anatomy, pose: View, points: np.ndarray, depth: float = 1.0) -> np.ndarray:
-    """Shift points (..., 2) as a turn about the long axis does: most at the middle, not at the
-    chest wall, and to the other side behind (depth -1) than in front (depth 1); bend them with the
-    spine.
+    """Shift points (..., 2) as a rotation about the long axis does, and bend them with the spine.
+
+    The shift is largest in the middle and zero at the chest wall. At the back (depth -1) it goes to
+    the other side than at the front (depth 1).
     """
     x, y = points[..., 0], points[..., 1]
     return np.stack(
@@ -404,8 +405,8 @@ def clavicle_path(pose: View, side: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def arm_paths(pose: View) -> tuple[list[np.ndarray], list]:
-    """Return the outlines of both upper arms, and their bones as (path, widths) with the epiphysis
-    apart, as in children.
+    """Return the outlines of both upper arms, and their bones as (path, widths) with a
+    separate epiphysis, as in children.
     """
     outlines, bones = [], []
     direction = {"up": -58.0, "out": 20.0, "down": 68.0}[pose.arms]
@@ -439,7 +440,7 @@ def arm_paths(pose: View) -> tuple[list[np.ndarray], list]:
 
 def shell(plane: Plane, paths: np.ndarray, widths: np.ndarray, hollow: float) -> np.ndarray:
     """Return the coverage of hollow bones with paths (..., M, 2) and widths (..., M): dense at the
-    rim, less by 0.6 x `hollow` in the marrow.
+    rim, and less dense by 0.6 x `hollow` in the marrow.
     """
     outer = plane.fill(tube(paths, widths), 0.007)
     return outer - np.float32(0.6 * hollow) * plane.fill(tube(paths, widths * 0.62), 0.010)
@@ -466,7 +467,7 @@ def tube(path: np.ndarray, width: np.ndarray) -> np.ndarray:
 
 
 def smooth(points: np.ndarray, closed: bool = False) -> np.ndarray:
-    """Cut corners three times (Chaikin 1974): a smooth curve near the points."""
+    """Return a smooth curve near the points, by cutting corners three times (Chaikin 1974)."""
     for _ in range(3):
         after = np.roll(points, -1, axis=0) if closed else points[1:]
         before = points if closed else points[:-1]
@@ -478,14 +479,14 @@ def smooth(points: np.ndarray, closed: bool = False) -> np.ndarray:
 
 
 def step(field: np.ndarray) -> np.ndarray:
-    """Return the smooth step from 0 at 0 to 1 at 1, float32."""
+    """Return a smooth step from 0 at 0 to 1 at 1, float32."""
     t = np.clip(field, 0.0, 1.0)
     return (t * t * (3.0 - 2.0 * t)).astype(np.float32)
 
 
 def octaves(rng: np.random.Generator, cells: tuple[int, ...], side: int = 192) -> np.ndarray:
     """Return smooth noise (side, side) float32, mean near 0 and deviation near 0.5, each octave
-    half as strong as the one before.
+    half as strong as the previous one.
     """
     total = np.zeros((side, side), np.float32)
     for octave, count in enumerate(cells):
@@ -497,12 +498,12 @@ def octaves(rng: np.random.Generator, cells: tuple[int, ...], side: int = 192) -
 
 
 def vessel_tree(rng: np.random.Generator) -> list[tuple[np.ndarray, np.ndarray, float]]:
-    """Return both lungs' vessels, a generation each: (paths (K, 5, 2), widths (K, 5), density),
-    fanning out from the hila.
+    """Return the vessels of both lungs, fanning out from the hila, one entry per generation:
+    (paths (K, 5, 2), widths (K, 5), density).
     """
     side = np.repeat((-1.0, 1.0), 9)
     angle = np.deg2rad(np.tile(np.linspace(-78.0, 84.0, 9), 2) + rng.normal(0.0, 12.0, 18))
-    # the hilum is no point: upper branches leave it high, lower ones low
+    # the hilum is not a point: upper branches leave it high, lower ones low
     down = np.tile(np.linspace(0.0, 1.0, 9), 2)
     start = np.stack([0.20 + 0.10 * down, 0.44 + 0.44 * down], axis=-1) + rng.normal(
         0.0, 0.03, (18, 2)

@@ -1,10 +1,10 @@
-"""Synthetic paediatric chest radiographs with exact lesion and lung masks, drawn from numbers; no
-patient is behind them.
+"""Draw synthetic paediatric chest radiographs with exact lesion and lung masks.
 
-A phantom is a map of attenuation: soft tissue of some thickness, less the air of the lungs, plus
-bone. A lesion gives back part of the air (consolidation), so it is bounded by the lung, hides the
-border of the heart it touches, and never exceeds soft tissue. Attenuation becomes grey through one
-tone curve; exposure, markers, collimation and noise follow, blind to the label.
+They are drawn from random numbers; there is no patient behind them. A phantom is an image of
+attenuation: soft tissue of some thickness, minus the air in the lungs, plus bone. A lesion replaces
+part of the air (consolidation). So it is bounded by the lung, hides the border of the heart where
+it touches it, and is never denser than soft tissue. One tone curve turns attenuation into grey.
+Exposure, markers, collimation and noise are added last, independently of the label.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ from xray_tf.data.synthetic.anatomy import (
 )
 
 KINDS = ("normal", "bacterial", "viral")
-# grey levels: a lung pixel is lesion where the noise-free images with and without it differ by more
+# grey levels: a lung pixel belongs to the lesion where the noise-free images with and without it
+# differ by more
 LESION_THRESHOLD = 2.0
-# of the drawing; a written folder names it, so that a changed drawing is not taken for the old one
+# version of the drawing; folders record it, so that nobody mixes up an old and a new drawing
 VERSION = 2
 
-# contrast that ribs lose for each unit of attenuation they lie on: scatter from thick parts drowns
-# them
+# contrast that ribs lose per unit of attenuation around them, through scatter from thick parts
 _SCATTER = 0.85
 
-# Independent random streams: what each may decide is said where it is drawn.
+# Independent random streams; what each one decides is stated where it is drawn.
 _ANATOMY, _VIEW, _DECORATION, _NOISE, _LESION, PLAN = range(6)
 
-# Where a lobar consolidation sits: side, centre x and y, radii, and the fissure (a y the upper
-# lobes end at, or nothing)
+# Places of a lobar consolidation: side, centre x and y, radii, and the fissure (the y at which the
+# upper lobes end, or nothing)
 _LOBES = (
     (-1, 0.52, 0.36, 0.36, 0.30, 0.62),
     (-1, 0.45, 0.92, 0.34, 0.26, None),
@@ -63,17 +63,17 @@ _LOBES = (
 
 @dataclass(frozen=True)
 class Phantom:
-    """One synthetic radiograph and what is true of it.
+    """One synthetic radiograph with its ground truth.
 
     Attributes:
         image: (H, W) uint8 in [0, 255], bone white.
-        lungs: (H, W) bool, lung not hidden by heart, mediastinum or diaphragm.
+        lungs: (H, W) bool, lung that heart, mediastinum and diaphragm do not hide.
         lesion: (H, W) bool, the lung pixels that the lesion changes by more than `LESION_THRESHOLD`
             grey levels before noise.
         label: `normal` or `pneumonia`.
         subtype: `bacterial`, `viral` or empty.
-        patient: the patient key a folder source reads from `name`.
-        name: file stem in Kaggle's style.
+        patient: the patient key that a folder source reads from `name`.
+        name: file stem in the style of the Kaggle data set.
     """
 
     image: np.ndarray
@@ -90,9 +90,9 @@ def draw_phantom(
 ) -> Phantom:
     """Draw one synthetic radiograph; the same arguments give the same pixels in every process.
 
-    Anatomy follows from (seed, patient), rotation, exposure, inspiration, framing, markers and
-    noise from (seed, patient, view), both whatever the `kind`: a patient drawn as another kind
-    differs in the lesion alone.
+    Anatomy depends on (seed, patient); rotation, exposure, inspiration, framing, markers and noise
+    depend on (seed, patient, view). Neither depends on `kind`, so the same patient drawn as another
+    kind differs only in the lesion.
 
     Args:
         kind: `normal`, `bacterial` (focal consolidation) or `viral` (diffuse, bilateral,
@@ -169,12 +169,12 @@ def _air(plane: Plane, body: Anatomy, pose: View) -> tuple[np.ndarray, np.ndarra
     """
     field = plane.fill([lung_path(body, pose, side) for side in (-1, 1)])
     heart = plane.fill([heart_path(body, pose)], 0.008)
-    # out to where a border fades, so that a lesion has no rim of air
+    # includes the fading border, so that a lesion has no rim of air
     lungs = (field > 0.3) & (heart < 0.8)
     depth = plane.thickness(field, 0.34)
-    # Some lung remains behind the heart, so that ribs and vessels go on faintly through it
+    # Some lung remains behind the heart, so that ribs and vessels stay faintly visible through it
     share = plane.blur(field * (0.35 + 0.65 * depth), 0.010) * (1.0 - 0.74 * heart)
-    # the lung turned from the plate is darker
+    # the lung that is turned away from the plate is darker
     lean = 1.0 + 0.10 * np.float32(np.tanh(pose.turn)) * np.clip(plane.x, -1, 1)
     lean = lean * (0.90 + 0.10 * np.clip(plane.y, 0.0, 1.3))
     vessels = np.zeros(plane.shape, np.float32)
@@ -199,7 +199,7 @@ def _air(plane: Plane, body: Anatomy, pose: View) -> tuple[np.ndarray, np.ndarra
 
 
 def _flesh(plane: Plane, body: Anatomy, pose: View) -> np.ndarray:
-    """Return the attenuation of trunk, arms, jaw and belly, less windpipe and bowel gas."""
+    """Return the attenuation of trunk, arms, jaw and abdomen, minus trachea and bowel gas."""
     torso = np.concatenate([TORSO, TORSO[::-1] * (-1, 1)]) * (1.0 + body.fat, 1.0)
     arms, _ = arm_paths(pose)
     trunk = plane.blur(plane.thickness(plane.fill([smooth(torso, True)]), 0.75), 0.012)
@@ -251,13 +251,13 @@ def _bone(plane: Plane, body: Anatomy, pose: View) -> np.ndarray:
 
 
 def _sharpen(attenuation: np.ndarray, plane: Plane, pose: View) -> np.ndarray:
-    """Lift fine detail over the coarse, as the consoles of computed radiography do."""
+    """Enhance fine detail, as the consoles of computed radiography do."""
     return attenuation + np.float32(pose.sharpen) * (attenuation - plane.blur(attenuation, 0.035))
 
 
 def _tone(attenuation: np.ndarray, pose: View) -> np.ndarray:
-    """Turn attenuation into grey levels, (H, W) float32 in [0, 255]: the toe is air, the shoulder
-    bone.
+    """Turn attenuation into grey levels (H, W) float32 in [0, 255]; the toe of the curve is air,
+    its shoulder bone.
     """
     dose = np.maximum(attenuation + np.float32(pose.scatter), 0.0) * np.float32(1.0 / pose.exposure)
     grey = -np.expm1(-cv2.pow(dose.astype(np.float32), pose.contrast))
@@ -271,7 +271,7 @@ def _finish(
     rng: np.random.Generator,
     noise: np.random.Generator,
 ) -> np.ndarray:
-    """Add what the tube, the detector and the technician add; return (H, W) uint8."""
+    """Add the effects of tube, detector and technician; return (H, W) uint8."""
     height, width = plane.shape
     beam = (
         1.0
@@ -292,8 +292,8 @@ def _finish(
 
 
 def _consolidation(plane: Plane, rng: np.random.Generator, vessels: np.ndarray) -> np.ndarray:
-    """Return the share of air replaced (H, W) float32: one lobe, now and then two, fuzzy, sometimes
-    with bronchi still full of air.
+    """Return the share of air replaced (H, W) float32: one lobe or occasionally two, fuzzy,
+    sometimes with bronchi still full of air.
     """
     strength = 0.11 + 0.82 * rng.random() ** 0.65
     texture = plane.texture(octaves(rng, (10, 20, 40)))
@@ -324,8 +324,8 @@ def _consolidation(plane: Plane, rng: np.random.Generator, vessels: np.ndarray) 
 
 
 def _interstitial(plane: Plane, rng: np.random.Generator, vessels: np.ndarray) -> np.ndarray:
-    """Return the share of air replaced (H, W) float32: both lungs, a net of thickened septa, cuffed
-    bronchi and perihilar haze.
+    """Return the share of air replaced (H, W) float32: in both lungs, a net of thickened septa,
+    cuffed bronchi and perihilar haze.
     """
     strength = 0.18 + 0.87 * rng.random() ** 0.75
     haze, net, cuffs = rng.uniform(0.15, 0.55), rng.uniform(0.5, 1.2), rng.uniform(0.2, 0.9)
@@ -348,9 +348,7 @@ def _interstitial(plane: Plane, rng: np.random.Generator, vessels: np.ndarray) -
 
 
 def _ribs_seen(plane: Plane, body: Anatomy, pose: View) -> np.ndarray:
-    """Return the attenuation of the ribs, those behind and, fainter and hollower, those in
-    front.
-    """
+    """Return the attenuation of the posterior ribs and of the fainter, hollower anterior ones."""
     (back, back_widths), (front, front_widths) = rib_paths(body, pose)
     return body.rib_density * (
         shell(plane, back, back_widths, 0.45) + 0.75 * shell(plane, front, front_widths, 0.6)
@@ -358,7 +356,7 @@ def _ribs_seen(plane: Plane, body: Anatomy, pose: View) -> np.ndarray:
 
 
 def _collimator(plane: Plane, rng: np.random.Generator) -> np.ndarray:
-    """Return the factor (H, W) float32 of the collimator's blades: a slightly turned frame, dark
+    """Return the factor (H, W) float32 of the collimator: a slightly rotated frame, dark
     outside.
     """
     height, width = plane.shape
@@ -377,7 +375,7 @@ def _collimator(plane: Plane, rng: np.random.Generator) -> np.ndarray:
 
 def _burn_in(image: np.ndarray, plane: Plane, rng: np.random.Generator) -> None:
     """Write into the image what technicians and consoles write: side marker, technique, electrodes.
-    None of it knows the label.
+    None of it depends on the label.
     """
     height, width = image.shape
     base = min(height, width)

@@ -1,9 +1,9 @@
-"""Graded changes of a radiograph, one row of a table each, and splits along the acquisition shifts
-that are in the data already.
+"""Change radiographs in graded, named ways; each change is one row of a table.
 
-A stress changes one thing (exposure, sharpness, position, something burned in) by a named amount.
-Its chance depends on the seed, the stress and the radiograph's key alone: not on the severity (a
-stronger one is the same change, further), the batch or the order.
+A stress changes one property (exposure, sharpness, position, something burned in) by a stated
+amount. Its randomness depends only on the seed, the stress and the radiograph's key. It does not
+depend on the severity (a stronger change goes further in the same direction), the batch or the
+order.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 from xray_tf.spelling import pick, pick_several
 
-REFERENCE_SIDE = 224  # lengths given in pixels are pixels of an image of this side
+REFERENCE_SIDE = 224  # lengths in pixels refer to an image of this side
 MARKERS = ("R", "L", "AP", "PA", "SUPINE", "ERECT", "MOBILE", "R")
 
 
@@ -27,10 +27,10 @@ class Stress:
 
     Attributes:
         group: `intensity`, `detail`, `geometry` or `additions`.
-        unit: of the severities.
+        unit: unit of the severities.
         severities: from mild to strong.
         change: (image (H, W) uint8, severity, generator) -> (H, W) uint8.
-        what: it stands for, in a few words.
+        what: a few words on what is changed.
     """
 
     group: str
@@ -46,11 +46,11 @@ def apply_stress(
     """Change radiographs by one stress.
 
     Args:
-        images: (N, H, W) uint8 in [0, 255], left as they are.
-        name: a key of `STRESSES`.
-        severity: in the stress's unit; any value of its range, not only those of the table.
-        seed: of the stress's chance.
-        keys: N texts that name the radiographs, such as their sha256; their positions when None.
+        images: (N, H, W) uint8 in [0, 255]; not modified.
+        name: a key of `STRESSES`, in any spelling.
+        severity: in the stress's unit; any value in its range, not only those of the table.
+        seed: seed of the stress's randomness.
+        keys: N strings that identify the radiographs, such as their sha256; positions if None.
 
     Returns:
         (N, H, W) uint8.
@@ -67,7 +67,9 @@ def apply_stress(
         )
     keys = [str(i) for i in range(len(images))] if keys is None else keys
     if len(keys) != len(images):
-        raise ValueError(f"keys must be one an image, {len(images)}. Received: {len(keys)}")
+        raise ValueError(
+            f"keys must have one entry per image, {len(images)}. Received: {len(keys)}"
+        )
     out = np.empty_like(images)
     for i, (image, key) in enumerate(zip(images, keys, strict=True)):
         rng = np.random.default_rng(
@@ -78,11 +80,11 @@ def apply_stress(
 
 
 def choose_stresses(wanted: str = "all") -> list[str]:
-    """Return the stresses named: `all`, or names and groups separated by commas, in the table's
+    """Return the stresses that a list of names and groups, or `all`, stands for, in the table's
     order.
 
     Raises:
-        ValueError: a word is neither; the message lists what is there.
+        ValueError: a word is neither; the message lists the names and suggests the nearest.
     """
     groups = dict.fromkeys(stress.group for stress in STRESSES.values())
     words = set(pick_several("stresses", wanted, ("all", *groups, *STRESSES)))
@@ -90,11 +92,10 @@ def choose_stresses(wanted: str = "all") -> list[str]:
 
 
 class StressGrid:
-    """Rows of a pixel array under many stresses, one after the other, made when they are read:
-    nothing but the batch is in memory.
+    """Rows of a pixel array under many stresses, computed when they are read.
 
-    It is indexed as an array of C x N images would be: the N rows unchanged or under the first
-    cell, then under the second, and so on.
+    It is indexed like an array of C x N images: the N rows under the first cell, then under the
+    second, and so on. Only the batch that is read is in memory.
 
     Attributes:
         shape: (C * N, H, W).
@@ -108,14 +109,14 @@ class StressGrid:
         cells: Sequence[tuple[str, float] | None],
         seed: int = 0,
     ):
-        """Keep what is needed to make any row.
+        """Keep what is needed to compute any row.
 
         Args:
-            pixels: (M, H, W) uint8, most often memory-mapped.
-            rows: N rows of it.
-            keys: N texts that name them.
-            cells: C pairs (stress, severity), or None for the row as it is.
-            seed: of the stresses' chance.
+            pixels: (M, H, W) uint8, usually memory-mapped.
+            rows: N of its rows.
+            keys: N strings that identify them.
+            cells: C pairs (stress, severity), or None for the unchanged row.
+            seed: seed of the stresses' randomness.
         """
         self.pixels, self.rows, self.keys = (
             pixels,
@@ -142,7 +143,7 @@ class StressGrid:
 
 
 def _look_up(image: np.ndarray, curve: np.ndarray) -> np.ndarray:
-    """Send each grey level through `curve` (256,) in [0, 255], rounded and clipped."""
+    """Map each grey level through `curve` (256,) in [0, 255], rounded and clipped."""
     return cv2.LUT(image, _to_uint8(curve))
 
 
@@ -167,15 +168,15 @@ def _gamma(image, exponent, rng):
 
 
 def _steep_curve(image, slope, rng):
-    """The film's characteristic curve: a logistic with this slope at mid-grey, then scaled to keep
+    """Apply a film's characteristic curve: a logistic with this slope at mid-grey, scaled to keep
     black and white.
     """
     return _look_up(image, 255 * _logistic(_LEVELS / 255, slope))
 
 
 def _flat_curve(image, slope, rng):
-    """The inverse of `_steep_curve`: shadows and highlights are spread, the middle is pressed
-    together.
+    """Apply the inverse of `_steep_curve`: shadows and highlights are stretched, the mid-tones are
+    compressed.
     """
     low, high = _ends(slope)
     return _look_up(
@@ -202,8 +203,8 @@ def _clahe(image, limit, rng):
 
 
 def _uneven(image, levels, rng):
-    """A plane added: + levels at one edge of the disc, - levels opposite, in a random direction
-    (anode heel, a tilted grid).
+    """Add a plane: + levels at one edge of the disc, - levels at the opposite one, in a random
+    direction (anode heel, tilted grid).
     """
     angle = rng.uniform(0, 2 * np.pi)
     y, x = (np.linspace(-1, 1, n) for n in image.shape)
@@ -258,8 +259,8 @@ def _warp(
     shift_x: float = 0.0,
     shift_y: float = 0.0,
 ) -> np.ndarray:
-    """Resample about the centre: output pixel -> input pixel by rotation . scale, then a shift in
-    pixels; black beyond the image.
+    """Resample about the centre: rotation and scale take an output pixel to an input pixel, then a
+    shift in pixels; black beyond the image.
     """
     height, width = image.shape
     centre = np.array([(width - 1) / 2, (height - 1) / 2])
@@ -320,7 +321,7 @@ def _rotate(image, degrees, rng):
 
 
 def _marker_text(image, count, rng):
-    """Letters burned in near the corners; more of them are the same and others."""
+    """Burn letters in near the corners; a higher count adds more to the same ones."""
     height, width = image.shape
     out = image.copy()
     for corner in rng.permutation(4)[: int(count)]:
@@ -350,8 +351,8 @@ def _marker_text(image, count, rng):
 
 
 def _leads(image, count, rng):
-    """Monitoring leads: smooth bright lines from the upper edge to an electrode on the chest; more
-    are the same and others.
+    """Draw monitoring leads, smooth bright lines from the upper edge to an electrode on the chest;
+    a higher count adds more to the same ones.
     """
     height, width = image.shape
     drawn = np.zeros_like(image)
@@ -412,7 +413,7 @@ STRESSES: dict[str, Stress] = {
         "x contrast",
         (1.3, 1.7, 2.2),
         _contrast,
-        "grey levels pushed from the image's mean, then clipped",
+        "grey levels pushed away from the image's mean, then clipped",
     ),
     "darker": Stress(
         "intensity",
@@ -447,14 +448,14 @@ STRESSES: dict[str, Stress] = {
         "slope",
         (1.0, 1.5, 2.2),
         _steep_curve,
-        "a film's S-shaped curve: shadows and highlights pressed together",
+        "a film's S-shaped curve: shadows and highlights compressed",
     ),
     "flat-curve": Stress(
         "intensity",
         "slope",
         (1.0, 1.5, 2.2),
         _flat_curve,
-        "the inverse of that curve: middle greys pressed together",
+        "the inverse of that curve: middle greys compressed",
     ),
     "equalized": Stress(
         "intensity",
@@ -489,10 +490,10 @@ STRESSES: dict[str, Stress] = {
         "detail", "grey levels, sigma", (6, 12, 24), _noise, "independent Gaussian noise"
     ),
     "resolution": Stress(
-        "detail", "x coarser", (2, 3, 4), _resolution, "averaged down, interpolated up"
+        "detail", "x coarser", (2, 3, 4), _resolution, "reduced by averaging, interpolated up"
     ),
     "aliasing": Stress(
-        "detail", "x coarser", (2, 3, 4), _aliasing, "down by dropping pixels, interpolated up"
+        "detail", "x coarser", (2, 3, 4), _aliasing, "reduced by dropping pixels, interpolated up"
     ),
     "jpeg": Stress("detail", "quality", (40, 20, 10), _jpeg, "JPEG compression"),
     "crop": Stress(
@@ -503,7 +504,7 @@ STRESSES: dict[str, Stress] = {
         "a random square of the image, enlarged",
     ),
     "shrunk": Stress(
-        "geometry", "% of the side", (90, 80, 70), _shrink, "the image smaller, on black"
+        "geometry", "% of the side", (90, 80, 70), _shrink, "the image reduced, on black"
     ),
     "shifted": Stress(
         "geometry",
@@ -513,13 +514,17 @@ STRESSES: dict[str, Stress] = {
         "moved in a random direction, black behind",
     ),
     "taller": Stress(
-        "geometry", "x height", (1.1, 1.2, 1.35), _taller, "stretched in height, cut to the square"
+        "geometry",
+        "x height",
+        (1.1, 1.2, 1.35),
+        _taller,
+        "stretched in height, cropped to the square",
     ),
     "wider": Stress(
-        "geometry", "x width", (1.1, 1.2, 1.35), _wider, "stretched in width, cut to the square"
+        "geometry", "x width", (1.1, 1.2, 1.35), _wider, "stretched in width, cropped to the square"
     ),
     "rotated": Stress(
-        "geometry", "degrees", (5, 10, 18), _rotate, "turned to a random side, black behind"
+        "geometry", "degrees", (5, 10, 18), _rotate, "rotated to a random side, black behind"
     ),
     "markers": Stress(
         "additions", "markers", (1, 2, 4), _marker_text, "letters burned in near the corners"
@@ -532,7 +537,7 @@ STRESSES: dict[str, Stress] = {
         "% of the side",
         (10, 17, 25),
         _blank_corners,
-        "the corners, where markers are, blackened",
+        "the corners, where markers are, blacked out",
     ),
     "no-border": Stress("additions", "% of the side", (4, 8, 13), _blank_border, "a black frame"),
 }

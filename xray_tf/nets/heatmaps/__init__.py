@@ -1,1 +1,3 @@
-"""Heat maps: Grad-CAM, its sisters, and tests of them."""
+"""Compute heat maps by Grad-CAM and related methods, and test whether they depend on the
+weights.
+"""

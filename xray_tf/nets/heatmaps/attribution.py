@@ -1,14 +1,14 @@
-"""Grad-CAM's sister methods, one function each, all of the same signature; `METHODS` names them.
+"""Heat-map methods, one function each with the same signature; `METHODS` lists them by name.
 
 Every function takes (model, images, class_index=None, layer=None):
-    model: a functional or Sequential Keras model; or a `GradCAM` of it, which keeps what it
-        compiled for the next call.
+    model: a functional or Sequential Keras model, or a `GradCAM` of it, which keeps its compiled
+        functions for the next call.
     images: (N, H, W, C) or (N, H, W) raw pixels in [0, 255]: array, tensor or tf.data.Dataset of
         batches.
-    class_index: the class to explain, one for all or (N,); None explains the predicted one.
-    layer: a feature map, as in `GradCAM`; the methods on pixels do not use it.
-and returns (N, H, W) float32 in [0, 1], each map divided by its own maximum; a map without evidence
-is all zero. All raise what `GradCAM` raises.
+    class_index: the class to explain, one for all or (N,); the predicted one if None.
+    layer: a feature map, as in `GradCAM`; the methods on pixels ignore it.
+and returns (N, H, W) float32 in [0, 1]. Each heat map is divided by its own maximum; one without
+evidence is all zero. The functions raise the same errors as `GradCAM`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from keras import ops
 from xray_tf.nets.heatmaps.gradcam import GradCAM, grad_cam_weights, normalised
 
 Method = Callable[..., np.ndarray]
-OCCLUSION_PATCHES = 7  # to a side, when no patch size is given
+OCCLUSION_PATCHES = 7  # patches along the shorter side, if no patch size is given
 POWER_STEPS = 30
 
 
@@ -41,7 +41,7 @@ def grad_cam_plus_plus(
     """Explain by Grad-CAM++: w_k = sum_ij a_ij ReLU(dy/dA_ij) with a_ij = g^2 / (2 g^2 + g^3 sum_ab
     A_ab) (Chattopadhay et al. 2018, equation 19).
 
-    The paper takes exp(logit) as the score, so that higher derivatives become powers of the
+    As in the paper, the score is exp(logit), so that higher derivatives become powers of the
     gradient g; its factor cancels in a_ij and in the division by the maximum.
     """
     return _explainer(model, layer).weighted_map(images, class_index, _plus_plus_weights)
@@ -68,12 +68,12 @@ def hires_cam(
 def eigen_cam(
     model: Any, images: Any, class_index: Any = None, layer: str | None = None
 ) -> np.ndarray:
-    """Show by Eigen-CAM what stands out to the layer: A projected on its first right singular
-    vector (Muhammad and Yeasin 2020, arXiv 2008.00299).
+    """Show by Eigen-CAM what dominates a layer: A projected on its first right singular vector
+    (Muhammad and Yeasin 2020, arXiv 2008.00299).
 
-    It knows no class: `class_index` changes nothing, and it says nothing about why a class was
-    chosen. The sign, which the decomposition leaves open, is the one that makes the projections'
-    sum positive.
+    It does not depend on a class: `class_index` has no effect, and the heat map says nothing about
+    why a class was chosen. The decomposition leaves the sign open; the one is taken that makes the
+    sum of the projections positive.
     """
     return _explainer(model, layer).weighted_map(images, class_index, _first_singular_vector)
 
@@ -86,15 +86,14 @@ def occlusion(
     patch: int | None = None,
     stride: int | None = None,
 ) -> np.ndarray:
-    """Explain by occlusion: how much the score falls when a grey square covers a place, averaged
+    """Explain by occlusion: how much the score drops when a grey square covers a place, averaged
     over the squares (Zeiler and Fergus 2014, section 4.2).
 
     Args:
         model, images, class_index, layer: see the module.
-        patch: side of the square in pixels, a seventh of the shorter side when None; it is filled
-            with the image's mean.
-        stride: from square to square, half a patch when None. It costs a forward pass for each
-            position.
+        patch: side of the square in pixels, which is filled with the image's mean; a seventh of
+            the shorter side if None.
+        stride: distance between squares; half a patch if None. Each position costs a forward pass.
     """
     net = _explainer(model, layer)
 
@@ -133,8 +132,8 @@ def integrated_gradients(
 
     Args:
         model, images, class_index, layer: see the module.
-        steps: points on the path, taken in the middle of their intervals; each costs a forward and
-            a backward pass.
+        steps: points on the path, at the midpoints of equal intervals; each costs a forward and a
+            backward pass.
     """
     net = _explainer(model, layer)
     return net.pixel_map(
@@ -147,8 +146,8 @@ def integrated_gradients(
 def integrated_attributions(
     net: GradCAM, batch: np.ndarray, classes: np.ndarray, steps: int = 32
 ) -> np.ndarray:
-    """Return what each pixel adds to the score: (B, H, W) float64, whose sum is score(image) -
-    score(mean grey) as steps grow (completeness).
+    """Return the contribution of each pixel to the score, (B, H, W) float64; with many steps their
+    sum is score(image) - score(mean grey) (completeness).
 
     Args:
         net: an explainer.
@@ -168,11 +167,11 @@ def integrated_attributions(
 
 
 def flip_averaged(method: Method) -> Method:
-    """Return a method that averages the maps of a radiograph and of its mirror image, mirrored
-    back; both are for the same class.
+    """Return a method that averages the heat maps of a radiograph and of its mirror image
+    (mirrored back), both for the same class.
 
-    A heart on the other side is no chest the model has seen: this smooths a map, and it is not
-    meant for images whose side matters.
+    It smooths a heat map. Do not use it if the side matters: the model has seen no chest with the
+    heart on the other side.
     """
 
     def averaged(
@@ -189,7 +188,7 @@ def flip_averaged(method: Method) -> Method:
         return normalised(maps + mirrored)
 
     averaged.__name__ = f"flip_averaged_{method.__name__}"
-    averaged.__doc__ = f"{method.__doc__}\n\n    Averaged with the map of the mirror image."
+    averaged.__doc__ = f"{method.__doc__}\n\n    Averaged with the heat map of the mirror image."
     return averaged
 
 
@@ -211,7 +210,7 @@ def _explainer(model: Any, layer: str | None) -> GradCAM:
     if layer is not None and layer != model.layer and not model.layer.endswith(f"/{layer}"):
         raise ValueError(
             f"This GradCAM explains the layer {model.layer!r}. Received: "
-            f"layer={layer!r}. Make another one for it."
+            f"layer={layer!r}. Create another GradCAM for it."
         )
     return model
 
@@ -232,8 +231,8 @@ def _gradients_as_they_are(features, gradients):
 
 
 def _first_singular_vector(features, gradients):
-    """Find v_1 of (positions x channels) by the power method: a few matrix products, where a full
-    decomposition would cost a hundred times the net's head.
+    """Find v_1 of (positions x channels) by the power method: a few matrix products instead of a
+    full decomposition, which would cost a hundred times the network's head.
     """
     rows = ops.reshape(features, (ops.shape(features)[0], -1, features.shape[-1]))  # (B, P, C)
     rows = rows / ops.maximum(ops.max(ops.abs(rows), (1, 2), keepdims=True), 1e-30)
@@ -250,9 +249,7 @@ def _first_singular_vector(features, gradients):
 
 
 def _starts(length: int, side: int, step: int) -> list[int]:
-    """Return where squares begin so that every pixel is covered; the last one ends at the
-    border.
-    """
+    """Return the starts of squares that cover every pixel; the last one ends at the border."""
     return sorted({*range(0, length - side + 1, step), length - side})
 
 

@@ -1,5 +1,5 @@
-"""A model cut at a feature map: image -> features -> logits, through derived models that share its
-weights. Flat graphs and models within models alike.
+"""Cut a model at a feature map, image -> features -> logits, into derived models that share its
+weights. Flat and nested models are supported.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ CONVOLUTIONS = (
 
 @dataclass(frozen=True)
 class Cut:
-    """A model in two pieces, each a callable on tensors; neither trains, and both see weights that
-    change later.
+    """A model in two parts, each callable on tensors. Neither is trained, and both see weights
+    that change later.
 
     Attributes:
-        layer: the layer it is cut at, `model/layer` where it is nested.
-        usable_layers: every layer that it could be cut at, from input to output.
-        units: logits (B, units).
+        layer: the layer at which it is cut, `model/layer` if it is nested.
+        usable_layers: every layer at which it could be cut, from input to output.
+        units: the width of the logits (B, units).
         features: images (B, H, W, C) -> the layer's output (B, h, w, K).
-        logits: (features, images) -> logits (B, units); the images serve paths that lead around the
+        logits: (features, images) -> logits (B, units); the images are for paths that bypass the
             layer.
     """
 
@@ -46,10 +46,10 @@ def cut_at(model: keras.Model, layer: str | None = None) -> Cut:
     """Cut a functional or Sequential model at a feature map.
 
     Args:
-        model: image (B, H, W, C) -> logits or probabilities; its last layer (or one named `logits`)
-            tells what the logits are.
-        layer: a name of its own, or `model/layer`; None takes `features` where there is one, else
-            the last feature map of more than one position.
+        model: image (B, H, W, C) -> logits or probabilities; its last layer (or the one named
+            `logits`) determines the logits.
+        layer: the name of a layer, or `model/layer`; if None, `features` if there is one, else the
+            last feature map with more than one position.
 
     Raises:
         ValueError: a model without a convolution, an unknown layer (the message lists usable ones),
@@ -64,8 +64,8 @@ def cut_at(model: keras.Model, layer: str | None = None) -> Cut:
 
 @dataclass(frozen=True)
 class _Call:
-    """One call of a layer inside a model's graph; the layer may be called in other graphs too, so
-    its own `output` is not asked.
+    """One call of a layer inside a model's graph. The layer may be called in other graphs too, so
+    its own `output` is not used.
     """
 
     layer: Any
@@ -82,18 +82,18 @@ def _check_model(model: keras.Model) -> None:
             )
             if isinstance(model, keras.Model)
             else (
-                "Of an artifact, give the model inside: xray_tf.load(FOLDER).model; of a file, "
+                "For an artifact use xray_tf.load(FOLDER).model, for a file "
                 "keras.saving.load_model(FILE)."
             )
         )
         raise ValueError(
             "GradCAM needs a functional or a built Sequential Keras model, whose "
-            "layers can be looked at. "
+            "layers can be inspected. "
             f"Received: {type(model).__name__}. {advice}"
         )
     if len(model.inputs) != 1 or len(model.inputs[0].shape) != 4:
         raise ValueError(
-            "GradCAM needs a model of one image input (B, H, W, C). Received: "
+            "GradCAM needs a model with one image input (B, H, W, C). Received: "
             f"inputs {[tuple(t.shape) for t in model.inputs]}"
         )
 
@@ -107,7 +107,7 @@ def _is_graph(layer: Any) -> bool:
 
 
 def _calls(model: keras.Model, output: Any) -> list[_Call]:
-    """List the calls that lead to a tensor of the model's graph, each after those it depends on."""
+    """List the calls that lead to a tensor of the model's graph, each after its dependencies."""
     order, seen, pending = [], set(), [(output, False)]
     stops = {id(t) for t in model.inputs}
     while pending:
@@ -126,8 +126,8 @@ def _calls(model: keras.Model, output: Any) -> list[_Call]:
 
 
 def _root(model: keras.Model) -> _Call:
-    """Return the call that makes the logits: of the layer named `logits` if there is one, else of
-    the last layer.
+    """Return the call that computes the logits: that of the layer named `logits` if there is one,
+    else of the last layer.
     """
     calls = [call for output in model.outputs for call in _calls(model, output)]
     named = [call for call in calls if call.layer.name == "logits"]
@@ -146,16 +146,16 @@ def _root(model: keras.Model) -> _Call:
 
 
 def _feature_maps(model: keras.Model) -> dict[str, tuple[_Call, ...]]:
-    """Name every feature map on the way to the logits, from input to output: {name: the calls from
-    the outermost model to it}.
+    """Return every feature map on the way to the logits, from input to output: {name: the calls
+    from the outermost model to it}.
 
-    A feature map is an output (B, h, w, C), made by a convolution or from what one made.
+    A feature map is an output (B, h, w, C) of a convolution, or computed from one.
     """
     found, _ = _maps_within(model, _root(model).outputs[0], False)
     if not found:
         raise ValueError(
-            "The model has no convolution whose maps lead to the logits, so there is "
-            "nothing for Grad-CAM to weigh. "
+            "The model has no convolution whose feature maps lead to the logits, so there is "
+            "nothing for Grad-CAM to weight. "
             f"Received layers: {[type(layer).__name__ for layer in model.layers]}"
         )
     return found
@@ -176,7 +176,7 @@ def _maps_within(
         comes_from_one.update((id(t), made) for t in call.outputs)
         if made and len(call.outputs[0].shape) == 4:
             name = "/".join(c.layer.name for c in path)
-            found.pop(name, None)  # of a layer called twice, the last call is meant
+            found.pop(name, None)  # if a layer is called twice, the last call counts
             found[name] = path
     return found, made
 
@@ -188,7 +188,7 @@ def _chosen(paths: dict[str, tuple[_Call, ...]], layer: str | None) -> str:
         )
 
     if layer is None:
-        # one position tells no place from another
+        # a single position does not tell places apart
         places = [
             name for name, path in paths.items() if tuple(path[-1].outputs[0].shape[1:3]) != (1, 1)
         ]
@@ -198,7 +198,7 @@ def _chosen(paths: dict[str, tuple[_Call, ...]], layer: str | None) -> str:
     close = difflib.get_close_matches(str(layer), paths, n=3)
     listed = ", ".join(list(paths)[-SHOWN_LAYERS:])
     raise ValueError(
-        f"layer={layer!r} is no feature map of this model."
+        f"layer={layer!r} is not a feature map of this model."
         + (f" Did you mean {' or '.join(close)}?" if close else "")
         + f" Usable layers, the last {min(SHOWN_LAYERS, len(paths))} of "
         f"{len(paths)}: {listed}"
@@ -207,7 +207,7 @@ def _chosen(paths: dict[str, tuple[_Call, ...]], layer: str | None) -> str:
 
 def _split(model: keras.Model, path: tuple[_Call, ...], logits: bool) -> tuple[Callable, Callable]:
     """Cut a model at a layer into image -> features and (features, image) -> logits (or its own
-    output); the image serves paths that lead around the layer.
+    output); the image is for paths that bypass the layer.
     """
     call, inner, image = path[0], path[1:], model.inputs[0]
     before = _derived(image, call.inputs[0])
@@ -223,7 +223,7 @@ def _split(model: keras.Model, path: tuple[_Call, ...], logits: bool) -> tuple[C
 
 
 def _logits_at(root: _Call) -> tuple[Any, Callable]:
-    """Return a tensor of the model's graph and what is still to be done to it to have logits."""
+    """Return a tensor of the model's graph, and the function that turns it into logits."""
     layer = root.layer
     if _is_graph(layer):
         score, finish = _logits_at(_root(layer))
@@ -244,7 +244,7 @@ def _logits_at(root: _Call) -> tuple[Any, Callable]:
         )
     if isinstance(layer, keras.layers.Activation | keras.layers.Softmax):
         return root.inputs[0], _same
-    # its logits exist only inside it, so they are computed again from its own weights
+    # its logits exist only inside the layer, so they are computed again from its weights
     if isinstance(layer, keras.layers.Dense):
         return (
             root.inputs[0],
@@ -267,7 +267,7 @@ def _derived(source: Any, target: Any) -> Callable:
 
 
 def _rest(features: Any, image: Any, score: Any) -> Callable:
-    """Derive (features, image) -> score; the image is asked for only where a path leads around the
+    """Derive (features, image) -> score; the image is used only if a path bypasses the
     features.
     """
     if features is score:

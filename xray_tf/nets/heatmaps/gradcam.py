@@ -1,5 +1,5 @@
-"""Grad-CAM: a model split at a layer into derived models, and one compiled pass from pixels to
-maps. The sister methods run on it.
+"""Compute Grad-CAM heat maps: split a model at a layer, and go from pixels to heat maps in one
+compiled pass. The other methods on feature maps build on it.
 """
 
 from __future__ import annotations
@@ -13,32 +13,31 @@ import tensorflow as tf
 
 from xray_tf.nets.heatmaps.cutting import cut_at
 
-# a sum this small beside the terms it was made of is float32 rounding, not evidence
+# a sum this small relative to its terms is float32 rounding, not evidence
 ROUNDING = 1e-6
 
 Weights = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 class GradCAM:
-    """Explain a classifier by Grad-CAM (Selvaraju et al. 2017, equations 1 and 2), for any
-    functional or Sequential Keras model.
+    """Explain any functional or Sequential Keras classifier by Grad-CAM (Selvaraju et al. 2017,
+    equations 1 and 2).
 
-    With the feature maps A^k of a layer and the score y of a class: a_k = mean over positions of dy
-    / dA^k, and the map is ReLU(sum_k a_k A^k), resized bilinearly to the image and divided by its
-    own maximum. The score is the class's logit; with one logit (sigmoid), class 1 is explained by
-    the logit and class 0 by its negative. A layer may lie in a nested model (a trunk called as a
-    layer). The model is looked at through derived models that share its weights, and is itself left
-    as it was.
+    Let A^k be the feature maps of a layer and y the score of a class. With a_k = mean over
+    positions of dy / dA^k, the heat map is ReLU(sum_k a_k A^k), resized bilinearly to the image and
+    divided by its own maximum. The score is the logit of the class. With a single logit (sigmoid),
+    class 1 is explained by the logit and class 0 by its negative. The layer may be in a nested
+    model. The model itself is not changed: derived models share its weights.
 
-    Where nothing speaks for the class, the map is empty: it stays zero, and `empty` says so. It is
-    not stretched into noise.
+    If there is no evidence for the class, the heat map is empty: it stays zero instead of being
+    stretched into noise, and `empty` is true.
 
     Attributes:
-        layer: the layer explained, `model/layer` where it is nested.
-        usable_layers: every layer that could be.
-        classes: how many classes the head tells apart.
-        empty: (N,) bool, the maps of the last call that hold no evidence.
-        explained: (N,) int64, the class each map of the last call is for.
+        layer: the layer that is explained, `model/layer` if it is nested.
+        usable_layers: every layer that could be explained.
+        classes: the number of classes.
+        empty: (N,) bool, the heat maps of the last call that contain no evidence.
+        explained: (N,) int64, the class that each heat map of the last call explains.
     """
 
     def __init__(
@@ -51,12 +50,12 @@ class GradCAM:
         """Split the model; nothing is computed yet.
 
         Args:
-            model: image (B, H, W, C) -> logits or probabilities; its last layer (or one named
-                `logits`) tells what the logits are.
-            layer: a name in `usable_layers`; None takes `features` where there is one, else the
-                last feature map of more than one position.
-            batch_size: radiographs a pass.
-            value_range: what pixels the model expects; None to check nothing but NaN.
+            model: image (B, H, W, C) -> logits or probabilities; its last layer (or the one named
+                `logits`) determines the logits.
+            layer: a name in `usable_layers`; if None, `features` if there is one, else the last
+                feature map with more than one position.
+            batch_size: radiographs per pass.
+            value_range: the range of pixels that the model expects; None checks only for NaN.
 
         Raises:
             ValueError: a model without a convolution, an unknown layer (the message lists usable
@@ -79,11 +78,10 @@ class GradCAM:
             images: (N, H, W, C), or (N, H, W) for a model of one channel, numbers in `value_range`:
                 an array, a tensor, or a tf.data.Dataset of such batches (of tuples: the first
                 element is taken).
-            class_index: the class to explain: one for all, or (N,) of them; None explains what the
-                model predicts.
+            class_index: the class to explain, one for all or (N,); the predicted one if None.
 
         Returns:
-            (N, H, W) float32 in [0, 1]; the maximum of each map is 1, or 0 where it is empty.
+            (N, H, W) float32 in [0, 1]; the maximum of each heat map is 1, or 0 if it is empty.
 
         Raises:
             ValueError: pixels of another shape or range, NaN, no image, or a class out of range.
@@ -132,8 +130,8 @@ class GradCAM:
         return compiled(images, np.asarray(classes, np.int32)).numpy()
 
     def input_gradients(self, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
-        """Return the score's gradients by the pixels (B, H, W, C) float32, for images (B, H, W, C)
-        float32 and classes (B,) int.
+        """Return the gradients of the score with respect to the pixels (B, H, W, C) float32, for
+        images (B, H, W, C) float32 and classes (B,) int.
         """
         compiled = self._compile("input_gradients", self._gradients)
         return compiled(images, np.asarray(classes, np.int32)).numpy()
@@ -148,8 +146,8 @@ class GradCAM:
         return compiled(images, np.full(len(images), -1, np.int32)).numpy()
 
     def batches(self, images: Any) -> Iterator[np.ndarray]:
-        """Yield checked batches (B, H, W, C) float32, B <= `batch_size`, of whatever `__call__`
-        takes.
+        """Yield checked batches (B, H, W, C) float32, B <= `batch_size`, of any input of
+        `__call__`.
         """
         sources: Iterable = (images,)
         if isinstance(images, tf.data.Dataset):
@@ -190,8 +188,8 @@ class GradCAM:
                 tf.TensorSpec((None, *self._input), tf.float32),
                 tf.TensorSpec((None,), tf.int32),
             ]
-            # traced here and once: TensorFlow counts the traces of one line of code, and would warn
-            # a process that explains several models
+            # traced here, once: TensorFlow counts the traces of a line of code, and would warn a
+            # process that explains several models
             traced = tf.function(function, input_signature=signature).get_concrete_function()
             self._compiled[key] = lambda images, classes: traced(
                 tf.convert_to_tensor(images), tf.convert_to_tensor(classes)
@@ -208,8 +206,8 @@ class GradCAM:
             done += len(batch)
         if wanted.ndim and len(wanted) != done:
             raise ValueError(
-                f"class_index holds {len(wanted)} classes for {done} images. Give "
-                "one for all, or one each."
+                f"class_index has {len(wanted)} classes for {done} images. Give "
+                "one for all, or one per image."
             )
         result = np.concatenate(maps)
         self.empty, self.explained = ~result.any(axis=(1, 2)), np.concatenate(explained)
@@ -226,8 +224,8 @@ class GradCAM:
             or ((wanted < 0) | (wanted >= self.classes)).any()
         ):
             raise ValueError(
-                f"class_index must be whole numbers from 0 to {self.classes - 1}, "
-                f"one for all images or one each. Received: {class_index!r}"
+                f"class_index must be integers from 0 to {self.classes - 1}, "
+                f"one for all images or one per image. Received: {class_index!r}"
             )
         return wanted.astype(np.int32)
 
@@ -238,8 +236,8 @@ class GradCAM:
         part = wanted[start : start + count]
         if len(part) < count:
             raise ValueError(
-                f"class_index holds {len(wanted)} classes for more images. Give one "
-                "for all, or one each."
+                f"class_index has {len(wanted)} classes for more images. Give one "
+                "for all, or one per image."
             )
         return part
 
@@ -256,7 +254,7 @@ class GradCAM:
             raise ValueError(
                 f"images must have the shape (N, {height or 'H'}, {width or 'W'}, "
                 f"{channels}){short}. Received: shape {pixels.shape}. "
-                "One image needs an axis in front: image[None]."
+                "For a single image add an axis: image[None]."
             )
         return shaped
 
@@ -266,7 +264,7 @@ class GradCAM:
         odd = ~np.isfinite(batch).all(axis=(1, 2, 3))
         if odd.any():
             raise ValueError(
-                f"image {start + int(odd.argmax())} holds NaN or infinite pixels. "
+                f"image {start + int(odd.argmax())} contains NaN or infinite pixels. "
                 "Expected finite numbers."
             )
         if self.value_range is not None:
@@ -280,14 +278,14 @@ class GradCAM:
             if from_floats and high > 1.0 and 0.0 < most <= 1.0:
                 raise ValueError(
                     f"pixels look scaled to [0, 1] (the largest is {most:g}), but "
-                    f"the model eats raw ones in [{low:g}, {high:g}]: multiply them "
-                    "by 255. For a model that eats [0, 1], say value_range=(0, 1)."
+                    f"the model takes raw ones in [{low:g}, {high:g}]: multiply them "
+                    "by 255. For a model that takes [0, 1], use value_range=(0, 1)."
                 )
         return batch
 
 
 def grad_cam_weights(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
-    """Weigh each feature map by its mean gradient (Selvaraju et al. 2017, equation 1)."""
+    """Weight each feature map by its mean gradient (Selvaraju et al. 2017, equation 1)."""
     return tf.reduce_mean(gradients, (1, 2), keepdims=True)
 
 
@@ -307,14 +305,14 @@ def weighted_evidence(
 
 
 def normalised(maps: np.ndarray) -> np.ndarray:
-    """Divide maps (B, H, W) >= 0 by their own maximum; the empty stay zero."""
+    """Divide heat maps (B, H, W) >= 0 by their own maximum; empty ones stay zero."""
     most = maps.max(axis=(1, 2), keepdims=True)
     return np.divide(maps, most, out=np.zeros_like(maps), where=most > 0)
 
 
 def score_of(logits: tf.Tensor, classes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return the scores (B,) of the classes (B,), and these with every -1 replaced by the predicted
-    one.
+    """Return the scores (B,) of the classes (B,), and the classes with every -1 replaced by the
+    predicted class.
     """
     logits = tf.cast(logits, tf.float32)
     if logits.shape[-1] == 1:

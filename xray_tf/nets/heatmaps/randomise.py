@@ -1,5 +1,5 @@
-"""Cascading randomisation: a copy of a model whose weights are shuffled layer by layer from the
-top, to see whether maps depend on what was learnt.
+"""Shuffle the weights of a copy of a model layer by layer from the top (cascading randomisation),
+to test whether heat maps depend on what was learned.
 """
 
 from __future__ import annotations
@@ -9,20 +9,20 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
-# of one channel, kept together: a shuffled layer still normalises
+# the weights of one channel stay together, so that a shuffled layer still normalises
 JOINT = ("gamma", "beta", "moving_mean", "moving_variance")
 
 
 def copy_model(model: keras.Model) -> keras.Model:
-    """Return a model of the same layers and the same weights, with none shared."""
+    """Return a model with the same layers and the same weights, sharing none."""
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
     return copy
 
 
 def layers_from_the_top(model: keras.Model) -> list[keras.Layer]:
-    """List the layers that hold weights of their own, nested ones too, from the one nearest the
-    output to the one nearest the input.
+    """List the layers with weights of their own, including nested ones, from the output to the
+    input.
     """
     found: list[keras.Layer] = []
     for layer in reversed(model.layers):
@@ -37,8 +37,8 @@ def shuffle_layer(layer: keras.Layer, rng: np.random.Generator) -> None:
     """Permute the entries of each of a layer's weights; those that belong to channels (`JOINT`)
     move together.
 
-    Shuffling keeps each tensor's values, so activations stay of about the size they had; drawing
-    them anew (Adebayo et al. 2018) need not.
+    Shuffling keeps the values of each tensor, so activations keep about their size. Drawing new
+    values (Adebayo et al. 2018) may change it.
     """
     channels: dict[int, np.ndarray] = {}
     for variable in layer.weights:
@@ -46,19 +46,19 @@ def shuffle_layer(layer: keras.Layer, rng: np.random.Generator) -> None:
         if variable.name in JOINT and values.ndim == 1:
             order = channels.setdefault(len(values), rng.permutation(len(values)))
             variable.assign(values[order])
-        elif values.dtype.kind == "f":  # counters and seeds are not learnt
+        elif values.dtype.kind == "f":  # counters and seeds are not learned
             variable.assign(rng.permutation(values.ravel()).reshape(values.shape))
 
 
 def cascade(copy: keras.Model, steps: int = 8, seed: int = 0) -> Iterator[tuple[str, float]]:
-    """Shuffle a model from the top down, and stop `steps` times on the way to let it be looked at
-    (Adebayo et al. 2018, "Sanity checks", section 3.1).
+    """Shuffle a model from the top down, and stop `steps` times on the way for inspection (Adebayo
+    et al. 2018, "Sanity checks", section 3.1).
 
     Args:
-        copy: made by `copy_model`; it is changed.
-        steps: the first stop is after the top layer, the last after all; the others share the
-            layers between them evenly.
-        seed: of the permutations.
+        copy: a model from `copy_model`; it is changed.
+        steps: the number of stops: the first after the top layer, the last after all layers, the
+            others evenly spaced.
+        seed: seed of the permutations.
 
     Yields:
         (name of the last layer shuffled, share of the layers with weights that are shuffled).

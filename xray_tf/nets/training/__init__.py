@@ -1,1 +1,1 @@
-"""Training: the loop, the objective, augmentation, devices."""
+"""Train networks: the loop, the objective, augmentation, devices."""

@@ -1,4 +1,4 @@
-"""What the machine can do for a training: precision by measurement, XLA, several GPUs."""
+"""Choose how this machine trains: precision by measurement, XLA, several GPUs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from xray_tf.options import TrainOptions
 
 @contextmanager
 def policy(name: str) -> Iterator[None]:
-    """Build layers under a dtype policy, and restore the one that was set."""
+    """Build layers under a dtype policy, and restore the previous one afterwards."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
     try:
@@ -31,18 +31,18 @@ def choose_precision(
     """Time a few training steps under each candidate and return the fastest and every rate.
 
     Args:
-        candidates: policy name -> () -> (compiled net, batch); built and let go one at a time, so
-            that memory holds one.
-        seconds: stop timing a candidate after this long, or six steps; three are timed at least.
+        candidates: policy name -> a function that returns (compiled network, batch); they are
+            built and released one at a time.
+        seconds: stop timing a candidate after this time or six steps, but not before three steps.
 
     Returns:
-        The name, and {name: rows a second}.
+        The name, and {name: rows per second}.
     """
     rates = {}
     for name, build in candidates.items():
         net, batch = build()
         rows = len(batch[1])
-        net.train_on_batch(*batch)  # tracing is not counted
+        net.train_on_batch(*batch)  # tracing does not count
         times = []
         while len(times) < 3 or (sum(times) < seconds and len(times) < 6):
             start = time.perf_counter()
@@ -50,14 +50,12 @@ def choose_precision(
             times.append(time.perf_counter() - start)
         rates[name] = rows / float(np.median(times))
         del net, batch
-        gc.collect()  # a Keras net lies in reference cycles
+        gc.collect()  # a Keras model is part of reference cycles
     return max(rates, key=rates.get), rates
 
 
 def compiled_for_timing(model: keras.Model, options: TrainOptions, feed: Callable) -> tuple:
-    """Return (compiled training net, one batch) for `choose_precision`; its learning rate is
-    zero.
-    """
+    """Return (compiled training graph, one batch) for `choose_precision`, with learning rate 0."""
     logits = model.get_layer("logits").output.shape[-1]
     net = loss_net(model, options, (1.0,) * max(2, logits))
     net.compile(
@@ -69,8 +67,8 @@ def compiled_for_timing(model: keras.Model, options: TrainOptions, feed: Callabl
 
 
 def half_precision() -> str | None:
-    """Name the mixed policy worth measuring on this machine: bfloat16 on a GPU or on a CPU that has
-    it, else None.
+    """Return the mixed-precision policy worth measuring on this machine: bfloat16 on a GPU, or on a
+    CPU that supports it; else None.
     """
     if has_gpu():
         return "mixed_bfloat16"
@@ -82,8 +80,8 @@ def half_precision() -> str | None:
 
 
 def every_gpu():
-    """Return the scope in which a net is built and trained: mirrored over the GPUs where TensorFlow
-    sees several, else an empty one.
+    """Return the scope in which a network is built and trained: mirrored over the GPUs if there are
+    several, else an empty one.
     """
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
@@ -94,8 +92,8 @@ def every_gpu():
 
 
 def jit_compile(net: keras.Model) -> bool | str:
-    """XLA where it helps: not on a CPU under TensorFlow, where it was measured ten times slower;
-    else where every layer can.
+    """Tell whether to use XLA: not on a CPU under TensorFlow, where it was ten times slower;
+    elsewhere if every layer supports it.
     """
     return False if keras.backend.backend() == "tensorflow" and not has_gpu() else "auto"
 

@@ -1,1 +1,1 @@
-"""Trunks and their weights."""
+"""Build backbones and load their weights."""

@@ -1,5 +1,6 @@
-"""The trunks: a row of numbers or a keras.applications name -> one flat graph of stock layers, from
-grey pixels to `features`.
+"""Build a backbone, from grey pixels to `features`, as one flat graph of stock layers.
+
+A backbone is a row of the registry or the name of a model in keras.applications.
 """
 
 from __future__ import annotations
@@ -15,10 +16,9 @@ from xray_tf.nets.trunks import weights as trunk_weights
 from xray_tf.options import is_pretrained
 from xray_tf.registry import BACKBONES, Backbone
 
-# Builders of keras.applications by how their weights expect pixels (each family's
-# preprocess_input): `none` scales inside its own graph.
-# What is missing here (ConvNeXt, InceptionResNetV2, MobileNetV3) contains layers or operations of
-# its own that plain Keras would not open.
+# Builders in keras.applications by the preprocessing that their weights expect (preprocess_input of
+# each family); `none` scales inside its own graph. ConvNeXt, InceptionResNetV2 and MobileNetV3 are
+# missing because they contain layers or operations that plain Keras would not open.
 APPLICATIONS: dict[str, tuple[str, ...]] = {
     "caffe": ("ResNet50", "ResNet101", "ResNet152", "VGG16", "VGG19"),
     "tf": (
@@ -44,7 +44,7 @@ APPLICATIONS: dict[str, tuple[str, ...]] = {
         "EfficientNetV2L",
     ),
 }
-# layers before the trunk
+# layers before the backbone
 PREPARATION = (
     "image",
     "standardize",
@@ -54,16 +54,16 @@ PREPARATION = (
     "preprocess",
 )
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet, RGB in [0, 1]
-# standardised grey back to where a trunk's own scaling expects pixels
+# from standardised grey back to the range that a backbone's own scaling expects
 _STANDARD_SCALE, _STANDARD_OFFSET = 50.0, 128.0
 
 
 def describe(backbone: str) -> Backbone:
-    """Find a trunk's row: from the registry, or made up for any other keras.applications name (its
-    `embedding` is then 0, its `stages` empty).
+    """Return a backbone's row of the registry, or make one for another model in keras.applications
+    (with `embedding` 0 and no `stages`).
 
     Raises:
-        ValueError: no such trunk, or one that cannot be built from stock Keras layers.
+        ValueError: there is no such backbone, or it needs layers that are not stock Keras.
     """
     if backbone in BACKBONES:
         return BACKBONES[backbone]
@@ -84,7 +84,7 @@ def describe(backbone: str) -> Backbone:
     ]
     raise ValueError(
         f"Unknown backbone. Expected a row of the registry ({', '.join(BACKBONES)}) "
-        "or a trunk of keras.applications such as "
+        "or a model in keras.applications such as "
         f"{', '.join(close)}. Received: backbone={backbone!r}"
     )
 
@@ -97,25 +97,24 @@ def build_features(
     standardize: bool = False,
     seed: int = 0,
 ) -> keras.KerasTensor:
-    """Build the graph from raw grey pixels to the trunk's last feature map, named `features`.
+    """Build the graph from raw grey pixels to the backbone's last feature map, named `features`.
 
     Args:
         image: (B, H, W, 1) float32 in [0, 255], a keras.Input named `image`; H and W may be None.
-        backbone: a row of `registry.BACKBONES`, or the name of a keras.applications trunk.
+        backbone: a row of `registry.BACKBONES`, or the name of a model in keras.applications.
         weights: `imagenet`, None (random, by `seed`), or the path of a weights file (see
             `weights.load_trunk`).
-        adapter: make three channels from the grey one by a learnable 3 x 3 convolution that starts
-            as the exact copy.
-        standardize: give every image mean 128 and standard deviation 50 first.
-        seed: of the random weights.
+        adapter: make three channels from the grey one by a learnable 3 x 3 convolution, which is
+            initialised to copy it exactly.
+        standardize: first bring every image to mean 128 and standard deviation 50.
+        seed: seed of the random weights.
 
     Returns:
-        (B, h, w, C) float32, under mixed precision too.
+        (B, h, w, C) float32, also under mixed precision.
 
     Raises:
-        ValueError: unknown backbone, or a weights file of another architecture.
-        WeightsUnavailable: the ImageNet weights can be had neither from a file nor from the
-            network.
+        ValueError: the backbone is unknown, or the weights file is of another architecture.
+        WeightsUnavailable: the ImageNet weights are neither in a file nor can they be downloaded.
     """
     row = describe(backbone)
     x = _three_channels(image, adapter, standardize)
@@ -128,7 +127,7 @@ def build_features(
         )
     else:
         _draw_weights(trunk, seed)
-    # Grad-CAM and the head read this point: float32 whatever the policy.
+    # Grad-CAM and the head read this point, so it is float32 under every policy
     return layers.Identity(name="features", dtype="float32")(x)
 
 
@@ -156,8 +155,8 @@ def _three_channels(
 
 
 def _preprocess(x: keras.KerasTensor, mode: str) -> keras.KerasTensor:
-    """Scale (B, H, W, 3) pixels in [0, 255] as the trunk's weights expect; grey is equal in all
-    channels, so BGR only orders the offsets.
+    """Scale (B, H, W, 3) pixels in [0, 255] as the backbone's weights expect. All channels are
+    equal, so BGR only affects the order of the offsets.
     """
     if mode == "none":
         return x
@@ -169,10 +168,10 @@ def _preprocess(x: keras.KerasTensor, mode: str) -> keras.KerasTensor:
         ),
         "tf": (1 / 127.5, -1.0),
         "lite": (1 / 128, -127 / 128),
-        # EfficientNetB0-B7 divide by the deviation once too little (tensorflow issue 49930). With
-        # weights="imagenet" Keras adds a layer for it inside the
-        # graph; the same correction in front of the trunk leaves one graph for every kind of
-        # weights: (kx + 255m(1-k)) / 255 - m = k (x / 255 - m).
+        # EfficientNetB0-B7 lack a division by the deviation (tensorflow issue 49930). With
+        # weights="imagenet" Keras adds a layer for it inside the graph. The same correction before
+        # the backbone gives one graph for all weights:
+        # (kx + 255m(1-k)) / 255 - m = k (x / 255 - m).
         "efficientnet": (
             [s**-0.5 for s in _DEVIATION],
             [255 * m * (1 - s**-0.5) for m, s in zip(_MEAN, _DEVIATION, strict=True)],
@@ -190,7 +189,7 @@ def _trunk(x: keras.KerasTensor, row: Backbone) -> keras.KerasTensor:
 
 
 def _donor(row: Backbone, include_top: bool = False, weights: str | None = None) -> keras.Model:
-    """Build the trunk alone, as its weights files know it: (B, H, W, 3) preprocessed pixels in."""
+    """Build the backbone alone, as its weights files expect it, from preprocessed (B, H, W, 3)."""
     if row.family == "applications":
         shape = None if include_top else (224, 224, 3)
         return getattr(keras.applications, row.builder)(
@@ -203,8 +202,8 @@ def _donor(row: Backbone, include_top: bool = False, weights: str | None = None)
 def _efficientnet_lite(
     x: keras.KerasTensor, blocks: tuple[tuple[int, ...], ...]
 ) -> keras.KerasTensor:
-    """EfficientNet (Tan & Le 2019) without squeeze-and-excitation and with ReLU6; stem 32 and top
-    1280 filters whatever the blocks.
+    """Build EfficientNet (Tan & Le 2019) without squeeze-and-excitation and with ReLU6; the stem
+    has 32 and the top 1280 filters.
     """
     x = _conv_bn_relu6(x, "stem", 32, kernel=3, stride=2)
     for stage, (kernel, repeats, filters_in, filters_out, expansion, stride) in enumerate(
@@ -259,8 +258,8 @@ def _fan_out() -> keras.initializers.Initializer:
 
 
 def _resnet(x: keras.KerasTensor, blocks: tuple[tuple[int, ...], ...]) -> keras.KerasTensor:
-    """ResNet of basic blocks (He et al. 2016), padded and normalised as PyTorch's and keras-hub's,
-    whose weights fit it.
+    """Build a ResNet of basic blocks (He et al. 2016), padded and normalised as in PyTorch and
+    keras-hub, whose weights fit it.
     """
     x = layers.ZeroPadding2D(3, name="conv1_pad")(x)
     x = _conv_bn(x, "conv1", 64, kernel=7, stride=2)
@@ -286,8 +285,7 @@ def _resnet(x: keras.KerasTensor, blocks: tuple[tuple[int, ...], ...]) -> keras.
 def _conv_bn(
     x: keras.KerasTensor, name: str, filters: int, kernel: int, stride: int = 1
 ) -> keras.KerasTensor:
-    # With a stride, "same" pads TensorFlow's way (more at the end); the caller has padded both
-    # sides alike before.
+    # With a stride, "same" would pad more at the end; the caller has padded both sides equally.
     x = layers.Conv2D(
         filters,
         kernel,
@@ -301,8 +299,8 @@ def _conv_bn(
 
 
 def _draw_weights(trunk: list[keras.Layer], seed: int) -> None:
-    """Draw the random kernels again from `seed`; builders take none, and the global generator is
-    not ours to set.
+    """Draw the random kernels again from `seed`: builders take no seed, and the global generator
+    must not be set here.
     """
     kernels = (
         ("kernel", "kernel_initializer"),
@@ -333,14 +331,15 @@ def trunk_layers(model: keras.Model, backbone: str) -> list[list[keras.Layer]]:
     """Group the layers from `image` to `features` into stages, from input to output, so that
     fine-tuning can thaw the last ones.
 
-    A registry row names its stages by the prefix of their layers. Any other trunk is cut where it
-    halves the map: a layer's stage is the product of the strides before and in it. A layer of no
-    stage joins the one before it, and the layers before the trunk (scaling, adapter) the first; a
-    stage without weights joins its neighbour towards the input, or the next where it is the first.
+    A row of the registry names its stages by the prefix of their layers. Any other backbone is
+    divided where it halves the feature map: a layer's stage is the product of all strides up to it.
+    A layer without a stage joins the one before it, and the layers before the backbone (scaling,
+    adapter) join the first. A stage without weights joins its neighbour towards the input, or the
+    next one if it is the first.
 
     Args:
-        model: one that holds `features`; reloaded is as good as new.
-        backbone: what it was built from.
+        model: a model with the layer `features`, new or reloaded.
+        backbone: the name it was built from.
     """
     chain = keras.Model(model.inputs, model.get_layer("features").output).layers
     prefixes = describe(backbone).stages
