@@ -1,6 +1,8 @@
 """The laws of the house: who may import whom, what starts light, what every command promises."""
 
 import ast
+import inspect
+import re
 import subprocess
 import sys
 from functools import cache
@@ -150,6 +152,48 @@ def test_public_names_load_on_first_use_and_none_is_a_command():
         assert name not in COMMANDS and name in dir(xray_tf)
     with pytest.raises(AttributeError, match="no_such_name"):
         _ = xray_tf.no_such_name
+
+
+SHAPE = re.compile(r"\((?:[A-Z]\w*|\d+|[a-z])(?:[\s,/*+-]+(?:[A-Z]\w*|\d+|[a-z]))*,?\)")
+KIND = re.compile(r"\b(?:u?int\d*|float\d*|floats|numbers|bool|str)\b")
+
+
+def public_functions():
+    """Yield (name, function) of what a person calls: public names, and methods of what they
+    return.
+    """
+    from xray_tf.models.classifier import Classifier
+    from xray_tf.models.detector import Detector
+
+    public = {name: getattr(xray_tf, name) for name in xray_tf.__all__ if name != "__version__"}
+    for name, thing in {**public, "Classifier": Classifier, "Detector": Detector}.items():
+        if not inspect.isclass(thing):
+            yield name, thing
+            continue
+        for word, method in vars(thing).items():
+            if inspect.isfunction(method) and (word == "__call__" or not word.startswith("_")):
+                yield f"{name}.{word}", method
+
+
+def test_every_public_name_has_a_docstring_with_the_shape_and_dtype_of_every_array():
+    for name, function in public_functions():
+        text = inspect.getdoc(function)
+        assert text, f"{name} has no docstring"
+        signature = inspect.signature(function)
+        first = text.split("\n\n")[0]
+        told = {}
+        for word, parameter in signature.parameters.items():
+            entry = re.search(rf"^ *(?:\w+, )*{word}(?:, \w+)*: (.*(?:\n {{8}}.*)*)", text, re.M)
+            words = entry[1] if entry else first
+            if "ndarray" in str(parameter.annotation) or "array" in words:
+                told[word] = words
+        if "ndarray" in str(signature.return_annotation):
+            entry = re.search(r"^Returns:\n((?: +.*\n?)+)", text, re.M)
+            told["what it returns"] = entry[1] if entry else first
+        for word, words in told.items():
+            assert "as in `__call__`" in words or (SHAPE.search(words) and KIND.search(words)), (
+                f"{name}: {word} is an array without shape or dtype: {words!r}"
+            )
 
 
 def test_tensorflow_proper_stays_where_the_job_is_tensorflows():

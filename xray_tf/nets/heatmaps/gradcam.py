@@ -89,12 +89,15 @@ class GradCAM:
         return self.weighted_map(images, class_index, grad_cam_weights)
 
     def weighted_map(self, images: Any, class_index: Any, weights: Weights) -> np.ndarray:
-        """Compute ReLU(sum_k weights_k A^k), as `__call__` does, for any way to weigh feature maps.
+        """Compute ReLU(sum_k weights_k A^k) for any weights of the feature maps.
 
         Args:
             images, class_index: as in `__call__`.
-            weights: (features, gradients), each (B, h, w, C) float32 -> weights that broadcast to
-                them. It is compiled once for each function.
+            weights: a function of features and gradients, each (B, h, w, C) float32, that returns
+                weights which broadcast to them; it is compiled once.
+
+        Returns:
+            (N, H, W) float32 in [0, 1], as `__call__` does.
         """
         compiled = self._compile(
             weights, lambda images, classes: self._weighted(images, classes, weights)
@@ -107,11 +110,15 @@ class GradCAM:
         class_index: Any,
         evidence: Callable[[np.ndarray, np.ndarray], np.ndarray],
     ) -> np.ndarray:
-        """Compute maps from a method that works on pixels; its negative evidence is dropped.
+        """Compute heat maps by a method that works on pixels; negative evidence is dropped.
 
         Args:
             images, class_index: as in `__call__`.
-            evidence: images (B, H, W, C) float32, classes (B,) int32 -> (B, H, W).
+            evidence: a function of images (B, H, W, C) float32 and classes (B,) int32 that returns
+                (B, H, W).
+
+        Returns:
+            (N, H, W) float32 in [0, 1], as `__call__` does.
         """
 
         def work(batch: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -121,7 +128,7 @@ class GradCAM:
         return self._collect(images, class_index, work)
 
     def scores(self, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
-        """Return the score (B,) float32 that maps explain, for images (B, H, W, C) float32 and
+        """Return the score (B,) float32 that heat maps explain, for images (B, H, W, C) float32 and
         classes (B,) int.
         """
         compiled = self._compile(
