@@ -207,7 +207,7 @@ def test_a_nested_second_copy_and_system_files_are_left_out_with_a_note_each(tmp
 def test_a_nested_copy_that_holds_more_is_a_warning(tmp_path):
     findings = scan(fill(tmp_path, *KAGGLE, "chest_xray/train/NORMAL/IM-9-9.jpeg")).findings
     assert [(f.kind, f.severity) for f in findings] == [("nested-copy", "warning")] and (
-        "1 of its names are not outside it"
+        "1 of its names exist only there"
     ) in findings[0].detail
 
 
@@ -340,7 +340,7 @@ def one_image(path):
             SourceError,
             r"found 2 file\(s\) and no folders.*columns path and label",
         ),
-        (folder_with_a_manifest, {}, SourceError, "It holds manifest.csv"),
+        (folder_with_a_manifest, {}, SourceError, "It contains manifest.csv"),
         (folder_without_images, {}, SourceError, "has no image in its class folders"),
         (two_unknown_folders, {}, SourceError, r"found the folders \['cats', 'dogs'\]"),
         (an_archive, {}, SourceError, "Unpack it and give the folder"),
