@@ -1,7 +1,7 @@
 """A classifier learns: trained from nothing on phantoms, it recognises pneumonia in other phantoms.
 
-Everything between files and probabilities takes part, so a silent loss of quality fails here: labels
-in the wrong order, augmentation that destroys images, a learning rate of the wrong size.
+Everything between files and probabilities takes part, so that a silent loss of quality fails here:
+labels in the wrong order, augmentation that destroys images, a learning rate that is far off.
 """
 
 from xray_tf.data.sources.phantom_folder import write_phantoms
