@@ -39,10 +39,22 @@ BOUND = {
     "scipy": {"stats"},
     "matplotlib": {"pages"},
     "seaborn": {"pages"},
+    "jinja2": {"pages"},
+    "markupsafe": {"pages"},
     "cv2": {"data", "pages", "models", "jobs", "study"},
 }
 COMMANDS = [name.replace("-", "_") for name in find_commands()]
-HEAVY = {"tensorflow", "keras", "sklearn", "scipy", "matplotlib", "cv2", "pandas", "numpy"}
+HEAVY = {
+    "tensorflow",
+    "keras",
+    "sklearn",
+    "scipy",
+    "matplotlib",
+    "cv2",
+    "pandas",
+    "numpy",
+    "jinja2",
+}
 MOST_ENTRIES = 14
 MOST_ARGUMENTS = 7
 MODULES = {

@@ -16,6 +16,9 @@ from xray_tf.artifact import ArtifactError
 from xray_tf.models.load import load
 
 REPOSITORY = Path(__file__).parents[1]
+TEMPLATES = {
+    p.relative_to(REPOSITORY).as_posix() for p in (REPOSITORY / "xray_tf").rglob("templates/*")
+}
 BUILD = (
     "import os, sys; from setuptools import build_meta; os.chdir(sys.argv[1]); "
     "print(build_meta.build_{}(sys.argv[2]))"
@@ -188,6 +191,7 @@ def test_a_wheel_carries_every_room_and_the_models_and_answers_where_it_is_insta
         "NOTICE",
     }
     assert not [n for n in names if not n.startswith(("xray_tf/", "xray_tf-"))]
+    assert TEMPLATES and names >= TEMPLATES
     image = next((phantoms / "train" / "PNEUMONIA").iterdir())
     code = (
         "import sys, xray_tf; from xray_tf import predict\nassert "
@@ -225,5 +229,6 @@ def test_a_source_archive_carries_what_a_wheel_is_built_from(source, tmp_path):
         "xray_tf/nets/classifier.py",
         model + "model.keras",
         model + "card.json",
+        *TEMPLATES,
     } <= names
     assert model + "saved_model/saved_model.pb" not in names

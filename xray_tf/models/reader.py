@@ -18,7 +18,7 @@ from xray_tf.models.caveats import caveats_of
 from xray_tf.models.decided import predictions_of
 from xray_tf.models.queries import Query, read_query
 from xray_tf.models.reference import PIECE, NearestTable, thumbnails
-from xray_tf.pages.evidence.page import Anomaly, Evidence, Neighbors, render_evidence
+from xray_tf.pages.evidence.page import Anomaly, Evidence, EvidencePage, Neighbors
 from xray_tf.pages.kit.overlays import overlay
 
 PAGE = "evidence.html"
@@ -87,7 +87,7 @@ def write_evidence(
             unread.append((row.path, query.error))
         else:
             shown.append(reader.read(query))
-    write_text(out, render_evidence(shown, unread, len(found)))
+    write_text(out, EvidencePage(shown, unread, len(found)).render())
     return Path(out)
 
 

@@ -104,7 +104,7 @@ def test_metrics_of_validation_rows_say_that_thresholds_were_fitted_to_them(fini
             "ab" * 32,
             None,
             [
-                "Not recorded: the radiographs are no data set that xray_tf recognises",
+                "Not recorded: xray_tf does not recognise the data set",
                 "--attribution",
             ],
             ["Kermany", "CC BY"],

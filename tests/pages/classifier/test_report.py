@@ -8,14 +8,9 @@ import pytest
 
 from xray_tf.artifact import ArtifactError, Card
 from xray_tf.data.predictions import Predictions
-from xray_tf.pages.classifier.report import (
-    IMAGE_SPLIT,
-    NOTICE,
-    render_model_card,
-    render_report,
-    render_summary,
-    write_report,
-)
+from xray_tf.pages.classifier.model_card import render_model_card
+from xray_tf.pages.classifier.report import render_report, render_summary, write_report
+from xray_tf.pages.kit.words import IMAGE_SPLIT, NOTICE
 from xray_tf.stats.metrics import score
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}

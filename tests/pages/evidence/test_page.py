@@ -5,77 +5,25 @@ notebook's styles stay in their cell.
 import html.parser
 import re
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from inputs.evidence import CARD, make_evidence
 
-from xray_tf.artifact import Card
 from xray_tf.data.predictions import Prediction
 from xray_tf.operating_point import OperatingPoint
 from xray_tf.pages.evidence.page import (
-    Anomaly,
-    Caveat,
-    Evidence,
-    Neighbors,
+    EvidencePage,
     place_text,
-    render_evidence,
     scoped,
 )
 
-CARD = Card(
-    "classifier",
-    "lite0",
-    "binary",
-    ("normal", "pneumonia"),
-    {"image_size": 32, "resize": "crop"},
-    1.2,
-    {"balanced": OperatingPoint("balanced", "x", threshold=0.25)},
-    "balanced",
-)
 VOID = {"meta", "img", "br", "hr", "input", "link"}
-
-
-def neighbor(rank, **more):
-    return SimpleNamespace(
-        **{
-            "rank": rank,
-            "label": "pneumonia",
-            "subtype": "viral",
-            "distance": 0.1 * rank,
-            "patient": f"virus:person{rank}",
-            "path": f"train/PNEUMONIA/p{rank}.jpeg",
-            "sha256": str(rank),
-            **more,
-        }
-    )
 
 
 @pytest.fixture
 def evidence():
-    rng = np.random.default_rng(0)
-    heat = np.zeros((32, 32), np.float32)
-    heat[2:6, 26:30] = 1
-    pictures = {"1": rng.integers(0, 255, (16, 16), dtype=np.uint8)}
-    vote = Prediction("x", "", "", "", (0.4, 0.6), "pneumonia")
-    near = Neighbors(
-        (neighbor(1), neighbor(2)), vote, ("normal", "pneumonia"), 97.4, "2 nearest", pictures, True
-    )
-    return Evidence(
-        "folder/<b>&.jpeg",
-        CARD,
-        Prediction("x", "", "", "", (0.2, 0.8), "pneumonia"),
-        "balanced",
-        (0.75, 0.25),
-        rng.integers(0, 255, (32, 32), dtype=np.uint8),
-        heat,
-        near,
-        Anomaly("detector", True, 0.83, "<reason>", (("log_density", -3.0, 99.0),)),
-        (Caveat("unusual", "It is <odd>.", True), Caveat("colour", "It is in colour.", False)),
-        (640, 480),
-        "L",
-        "ab" * 32,
-    )
+    return make_evidence()
 
 
 class Checked(html.parser.HTMLParser):
@@ -104,10 +52,14 @@ class Checked(html.parser.HTMLParser):
         assert self.open.pop() == tag
 
 
+def render_evidence(*args, **more):
+    return EvidencePage(*args, **more).render()
+
+
 def test_one_page_holds_everything_and_nothing_comes_from_elsewhere(evidence):
     page = render_evidence([evidence])
     checked = Checked(page)
-    assert len(checked.pictures) == 4 and any("upper right" in alt for alt in checked.pictures)
+    assert len(checked.pictures) == 5 and any("upper right" in alt for alt in checked.pictures)
     assert (
         "not a medical device" in page
         and "default-src 'none'" in page
@@ -186,7 +138,9 @@ def test_what_is_missing_is_left_out_or_said(evidence):
         ]
     )
     assert (
-        "The map is empty" in page and "Nearest training" not in page and "That is no proof" in page
+        "The map is empty" in page
+        and "Nearest training" not in page
+        and "This does not prove" in page
     )
     assert len(Checked(page).pictures) == 1
     nobody = replace(evidence, neighbors=replace(evidence.neighbors, pictures={}, folder=False))

@@ -152,11 +152,13 @@ def _write_page(
     rule: OrRule,
     options: ScoreOptions,
 ) -> None:
-    from xray_tf.pages.detector.page import PAGE, render_scores
+    from xray_tf.pages.detector.page import PAGE, ScoresPage
+    from xray_tf.pages.detector.parts import MeasuredPart, StatisticsPart
 
     shown = _shown(detector, records, scores, options)
-    page = render_scores(detector.card, scores, shown, metrics, rule.bounds(), draft)
-    write_text(draft / PAGE, page)
+    statistics = StatisticsPart.of(draft, scores, rule.bounds())
+    page = ScoresPage(detector.card, scores, shown, MeasuredPart.of(metrics), statistics)
+    write_text(draft / PAGE, page.render())
 
 
 def _shown(detector: Detector, records: Records, scores: Scores, options: ScoreOptions) -> list:

@@ -24,7 +24,7 @@ from xray_tf.jobs.run import Options, Run, takes
 from xray_tf.models.classifier import Classifier
 from xray_tf.models.load import load
 from xray_tf.options import ExplainOptions
-from xray_tf.pages.heatmaps.page import Shown, render_explanations
+from xray_tf.pages.heatmaps.page import ExplanationsPage, Shown
 from xray_tf.pages.kit import overlays
 
 PAGE = "explanations.html"
@@ -219,12 +219,12 @@ class _Explaining:
             f"The pictures show what the model saw, {self.side} x {self.side} pixels.",
             f"Top region: the hottest {overlays.TOP_SHARE:.0%} of the pixels, inside the "
             "white line.",
-            f"{int(np.concatenate(self.empty).sum()):,} maps are empty.",
+            f"{int(np.concatenate(self.empty).sum()):,} heat maps are empty.",
         ]
         read = len(self.records) - len(self.errors)
-        return render_explanations(
-            card.name, facts, self.shown, read, self.errors, self._grid(), overlays.RULE
-        )
+        return ExplanationsPage(
+            card, facts, self.shown, read, self.errors, self._grid(), overlays.RULE
+        ).render()
 
     def _grid(self) -> np.ndarray | None:
         labels, predicted, probabilities = (

@@ -69,7 +69,7 @@ def measure_explanations(
         FileExistsError: `out` is there.
         ValueError: an unknown method or part, or no labelled radiograph.
     """
-    from xray_tf.pages.heatmaps.measures import render_examination
+    from xray_tf.pages.heatmaps.page import render_examination
 
     run, classifier = options[Run].at(out), load(model, kind="classifier")
     corpus = _corpus(classifier, data, options, options[DataOptions].split, part)
@@ -144,7 +144,7 @@ def _examine(
     operating_point: str | None,
 ) -> dict[str, Any]:
     """Measure the parts wanted, and write their files and pictures into a folder."""
-    from xray_tf.pages.heatmaps.measures import write_pictures
+    from xray_tf.pages.heatmaps.figures import write_pictures
 
     how, run, found = options[ExamineOptions], options[Run], {}
     wanted, name = _parts(how.parts), classifier.card.name

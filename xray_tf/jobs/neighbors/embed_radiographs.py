@@ -313,7 +313,7 @@ def _write_maps(
     from xray_tf.pages.kit.figures import to_png_bytes
     from xray_tf.pages.kit.words import SPLIT_NAMES, enumerate_text
     from xray_tf.pages.neighbors.figures import draw_map
-    from xray_tf.pages.neighbors.page import render_page
+    from xray_tf.pages.neighbors.page import AtlasPage
 
     rows, knn = maps["rows"], embedded.tables["knn"]
     decided = embedded.tables.get("head", knn)
@@ -329,8 +329,8 @@ def _write_maps(
         (draft / f"{name}.png").write_bytes(to_png_bytes(figure))
     pixels = embedded.corpus.pixels[embedded.corpus.rows[rows]]
     points = _points(embedded, maps)
-    page = render_page(embedded.classifier.card, metrics, points, pixels, titles, whose)
-    write_text(draft / "page.html", page)
+    page = AtlasPage(embedded.classifier.card, metrics, points, pixels, titles, whose)
+    write_text(draft / "page.html", page.render())
 
 
 def _points(embedded: _Embedded, maps: dict[str, Any]) -> list:

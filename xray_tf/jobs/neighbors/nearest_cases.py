@@ -15,7 +15,7 @@ from xray_tf.models.finder import NearestCaseFinder
 from xray_tf.models.load import load
 from xray_tf.models.reference import NearestTable
 from xray_tf.pages.neighbors.figures import draw_nearest
-from xray_tf.pages.neighbors.nearest import Query, render_nearest
+from xray_tf.pages.neighbors.nearest import NearestPage, Query
 
 SIDE = 224  # pixels of a thumbnail
 PICTURED = 23  # neighbours with a picture on the page; the table names all
@@ -76,14 +76,14 @@ def _page(
         known = record.sha256 in files_known, record.patient in patients_known
         near = table.of(record.path)
         queries.append(Query(row, list(near), _figure(record.path, near, files), *known))
-    return render_nearest(
+    return NearestPage(
         finder.classifier.card,
         finder.reference.class_names,
         finder.reference.cases.recipe.describe(),
         queries,
         "" if data is None else os.fspath(data),
         len({r.sha256 for r in pictured} - set(files)),
-    )
+    ).render()
 
 
 def _figure(path: str, near: NearestTable, files: dict[str, Path]) -> Any:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
 from xray_tf.artifact import Card
 from xray_tf.pages.kit.words import options_of
 from xray_tf.registry import BACKBONES
@@ -27,9 +29,9 @@ class Credit:
     link: str
     what: str
 
-    def sentence(self) -> str:
+    def sentence(self) -> Markup:
         """Write it as one line of Markdown."""
-        return (
+        return Markup(
             f"*{self.title}*, {self.by}, {self.where}; licence [{self.licence}]({self.link}). "
             f"{self.what}"
         )
@@ -75,9 +77,9 @@ def data_credit(card: Card) -> str:
     if stated_attribution(card):
         return "As stated by whoever trained it, and checked by nobody else."
     return (
-        "Not recorded: the radiographs are no data set that xray_tf recognises. Whoever "
-        "passes this model on must find out whose they are and under "
-        "which licence (`train --attribution` writes it here)."
+        "Not recorded: xray_tf does not recognise the data set. Whoever passes this model on must "
+        "find out whose radiographs they are and under which licence (train --attribution writes "
+        "it here)."
     )
 
 

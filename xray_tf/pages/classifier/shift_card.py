@@ -1,21 +1,38 @@
 """The shift card: what the shift bench found, as a picture, sentences and tables, for the report,
 the model card and a notebook.
 
-Everything here takes the dict of shift.json (`jobs.shift_bench` holds its layout).
+Everything here takes the dict of shift.json (`jobs.classifier.shift_bench` holds its layout).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from xray_tf.pages.kit.figures import CLASS_COLOURS, FAINT, INK, MUTED, Picture
+from xray_tf.pages.kit.canvas import CLASS_COLOURS, INK, canvas, dress
+from xray_tf.pages.kit.render import Part, Table
 from xray_tf.pages.kit.words import NAMES, SPLIT_NAMES, interval_kind, interval_text, value_text
 
 COLUMNS = 6
+
+
+@dataclass(frozen=True)
+class ShiftCard(Part):
+    """The shift card in Markdown: a sentence and two tables (head, rows)."""
+
+    template = "classifier/shift.md.jinja"
+    said: str
+    summary: Table
+    changes: Table
+
+
+def shift_markdown(result: dict[str, Any]) -> list[str]:
+    """Return the shift card as lines of Markdown, for a model card."""
+    said = shift_sentences(result)[0]
+    return ShiftCard(said, shift_summary(result), shift_table(result)).render().splitlines()
 
 
 def shift_curves(result: dict[str, Any]) -> Figure:
@@ -26,78 +43,25 @@ def shift_curves(result: dict[str, Any]) -> Figure:
     The panels share one axis, which ends at 0.5 so that small losses show; what lies below is
     written at its foot. Where more than a twentieth of the values lie there, it ends at 0.
     """
-    stresses, series = result["stresses"], _series(result)
+    stresses, series, floor = result["stresses"], _series(result), _floor(result)
     columns = min(COLUMNS, len(stresses))
     lines = -(-len(stresses) // columns)
-    figure = Picture(
-        figsize=(max(2.15 * columns, 4.5), 2.05 * lines + 0.55),
-        layout="constrained",
-        facecolor="white",
-    )
+    figure = canvas(max(2.15 * columns, 4.5), 2.05 * lines + 0.55, pad=0.04)
     panels = figure.subplots(lines, columns, squeeze=False, sharey=True)
-    values = [
-        c[m]["value"]
-        for s in stresses
-        for c in [result["clean"], *s["cells"]]
-        for m, _, _ in series
-        if c[m]["value"] is not None
-    ]
-    many_below = sum(v < 0.5 for v in values) > len(values) / 20
-    floor = 0.0 if many_below else np.clip(np.floor(10 * min(values, default=0.9)) / 10, 0.5, 0.9)
     for axes, stress in zip(panels.flat, stresses, strict=False):
         cells = [result["clean"], *stress["cells"]]
-        for shift, (metric, colour, marker) in zip(
-            np.linspace(-0.09, 0.09, len(series)), series, strict=True
-        ):
-            y, low, high = (
-                np.array([np.nan if c[metric][k] is None else c[metric][k] for c in cells])
-                for k in ("value", "low", "high")
-            )
-            x = np.arange(len(cells)) + shift
-            axes.vlines(x, low, high, color=colour, alpha=0.35, linewidth=1.6)
-            axes.plot(
-                x,
-                y,
-                color=colour,
-                linewidth=1.5,
-                marker=marker,
-                markersize=4,
-                label=metric_text(metric),
-                clip_on=bool((y < floor).any()),
-            )
-            for i in np.flatnonzero(y < floor):
-                axes.text(
-                    x[i],
-                    floor + 0.01,
-                    f"{y[i]:.2f}",
-                    color=colour,
-                    fontsize=8,
-                    ha="center",
-                    va="bottom",
-                )
-        axes.set_title(
-            stress["name"], loc="left", fontsize=9.5, fontweight="bold", color=INK, pad=4
-        )
+        dress(axes, stress["name"], stress["unit"], size=9.5)
+        axes.grid(visible=False, axis="x")
         axes.set_xticks(range(len(cells)), ["clean", *(f"{v:g}" for v in stress["severities"])])
-        axes.set_xlabel(stress["unit"], fontsize=7.5, color=MUTED, labelpad=1)
-        axes.set_xlim(-0.3, len(cells) - 0.7)
-        axes.set_ylim(floor, 1.003)
-        axes.tick_params(labelsize=7.5, colors=INK, color=FAINT)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.spines[["left", "bottom"]].set_color("#aab4bc")
-        axes.grid(axis="y", color=FAINT, linewidth=0.8)
-        axes.set_axisbelow(True)
+        axes.set(xlim=(-0.3, len(cells) - 0.7), ylim=(floor, 1.003))
+        shifts = np.linspace(-0.09, 0.09, len(series))
+        for shift, (metric, colour, marker) in zip(shifts, series, strict=True):
+            _draw_series(axes, [c[metric] for c in cells], shift, floor, metric, colour, marker)
     for axes in list(panels.flat)[len(stresses) :]:
         axes.set_axis_off()
-    handles, names = panels.flat[0].get_legend_handles_labels()
-    figure.legend(
-        handles,
-        names,
-        loc="outside upper left",
-        ncols=min(4, len(names)),
-        frameon=False,
-        fontsize=9.5,
-    )
+    names = panels.flat[0].get_legend_handles_labels()
+    style = {"ncols": min(4, len(series)), "frameon": False, "fontsize": 9.5}
+    figure.legend(*names, loc="outside upper left", **style)
     return figure
 
 
@@ -111,78 +75,54 @@ def shift_sentences(result: dict[str, Any]) -> list[str]:
     """Say what was measured, and what came of it."""
     rows = f"{result['rows']:,} {SPLIT_NAMES.get(result['split'], 'labelled')} radiographs"
     patients = f" of {result['patients']:,} patients" if result["patients"] else ""
-    cells = sum(len(s["cells"]) for s in result["stresses"])
-    out = [
+    settings = sum(len(s["cells"]) for s in result["stresses"])
+    first = (
         f"The same {rows}{patients} were scored unchanged and under {len(result['stresses'])} "
-        f"graded changes, {cells} settings in all, at the frozen "
-        f"operating point “{result['operating_point']}”. Intervals: {interval_kind(result)}."
-    ]
+        f"graded changes, {settings} settings in all, at the frozen operating point "
+        f"“{result['operating_point']}”. Intervals: {interval_kind(result)}."
+    )
     if result["operating_point"] == "steady" and result["split"] == "val":
-        out[0] += (
-            " That point was fitted on validation rows under these very changes, at their "
-            "middle severity, so this card flatters it."
+        first += (
+            " That point was fitted on validation rows under these very changes, at their middle "
+            "severity, so the numbers of this card are optimistic."
         )
+    out = [first]
     for metric in result["metrics"][:-2]:
         clean, mean, drop, worst = (result[k][metric] for k in ("clean", "mean", "drop", "worst"))
-        if mean["value"] is None or clean["value"] is None:
-            continue
-        text = (
-            f"{metric_text(metric)}: {value_text(clean)} unchanged, {interval_text(mean)} on "
-            f"average over the changes (drop {interval_text(drop)})"
-        )
-        out.append(f"{text}; lowest under {worst['stress']}, {value_text(worst)}.")
+        if mean["value"] is not None and clean["value"] is not None:
+            out.append(
+                f"{metric_text(metric)}: {value_text(clean)} unchanged, {interval_text(mean)} on "
+                f"average over the changes (drop {interval_text(drop)}); lowest under "
+                f"{worst['stress']}, {value_text(worst)}."
+            )
     return out
 
 
-def shift_summary(result: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+def shift_summary(result: dict[str, Any]) -> Table:
     """Return the summary table, (head, rows), one row a metric: clean, mean over the changes, drop,
     worst change.
     """
-    rows = [
-        [
-            metric_text(m),
-            interval_text(result["clean"][m]),
-            interval_text(result["mean"][m]),
-            interval_text(result["drop"][m]),
-            f"{value_text(result['worst'][m])} ({result['worst'][m]['stress']})"
-            if result["worst"][m]["stress"]
-            else "–",
-        ]
-        for m in result["metrics"]
-    ]
-    return [
-        "metric",
-        "unchanged",
-        "mean over the changes",
-        "drop",
-        "worst change, mean of its severities",
-    ], rows
+    rows = []
+    for metric in result["metrics"]:
+        worst = result["worst"][metric]
+        numbers = [interval_text(result[k][metric]) for k in ("clean", "mean", "drop")]
+        lowest = f"{value_text(worst)} ({worst['stress']})" if worst["stress"] else "–"
+        rows.append([metric_text(metric), *numbers, lowest])
+    head = "metric", "unchanged", "mean over the changes", "drop"
+    return [*head, "worst change, mean of its severities"], rows
 
 
-def shift_table(result: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+def shift_table(result: dict[str, Any]) -> Table:
     """Return the table of stresses, (head, rows), one row a stress: its severities, and each drawn
     metric at each of them.
     """
     metrics = [m for m, _, _ in _series(result)]
     rows = [["unchanged", "", "", *(value_text(result["clean"][m]) for m in metrics)]]
-    rows += [
-        [
-            s["name"],
-            s["what"],
-            f"{', '.join(f'{v:g}' for v in s['severities'])} {s['unit']}",
-            *(", ".join(value_text(c[m]) for c in s["cells"]) for m in metrics),
-        ]
-        for s in result["stresses"]
-    ]
+    for s in result["stresses"]:
+        severities = f"{', '.join(f'{v:g}' for v in s['severities'])} {s['unit']}"
+        values = [", ".join(value_text(c[m]) for c in s["cells"]) for m in metrics]
+        rows.append([s["name"], s["what"], severities, *values])
     return ["change", "what it is", "severities", *(metric_text(m) for m in metrics)], rows
-
-
-def shift_markdown(result: dict[str, Any]) -> list[str]:
-    """Return the shift card as lines of Markdown, for a model card."""
-    lines = ["## Shift card", "", shift_sentences(result)[0], ""]
-    for head, rows in (shift_summary(result), shift_table(result)):
-        lines += [_line(head), "| --- " * len(head) + "|", *map(_line, rows), ""]
-    return lines
 
 
 def shift_alt(result: dict[str, Any]) -> str:
@@ -198,14 +138,33 @@ def _series(result: dict[str, Any]) -> list[tuple[str, str, str]]:
     """Return (metric, colour, marker) of what is drawn: each recall in its class's colour, then
     AUROC.
     """
-    metrics = result["metrics"][:-2]
-    colours = (
-        [CLASS_COLOURS[1], CLASS_COLOURS[0]]
-        if len(result["class_names"]) == 2
-        else CLASS_COLOURS[: len(result["class_names"])]
-    )
+    metrics, count = result["metrics"][:-2], len(result["class_names"])
+    colours = CLASS_COLOURS[1::-1] if count == 2 else CLASS_COLOURS[:count]
     return list(zip(metrics, [*colours, INK], [*"os^Dvp"[: len(metrics) - 1], "."], strict=True))
 
 
-def _line(cells: Sequence[Any]) -> str:
-    return "| " + " | ".join(str(c).replace("|", "\\|") for c in cells) + " |"
+def _floor(result: dict[str, Any]) -> float:
+    """Return where the axis that all panels share ends."""
+    cells = [c for s in result["stresses"] for c in (result["clean"], *s["cells"])]
+    drawn = [c[m]["value"] for c in cells for m, _, _ in _series(result)]
+    values = [v for v in drawn if v is not None]
+    if sum(v < 0.5 for v in values) > len(values) / 20:
+        return 0.0
+    return float(np.clip(np.floor(10 * min(values, default=0.9)) / 10, 0.5, 0.9))
+
+
+def _draw_series(
+    axes, cells: list[dict], shift: float, floor: float, metric: str, colour: str, marker: str
+) -> None:
+    """Draw one metric over the severities; what lies below the axis is written at its foot."""
+    y, low, high = (
+        np.array([np.nan if c[k] is None else c[k] for c in cells])
+        for k in ("value", "low", "high")
+    )
+    x = np.arange(len(cells)) + shift
+    style = {"color": colour, "linewidth": 1.5, "marker": marker, "markersize": 4}
+    axes.vlines(x, low, high, color=colour, alpha=0.35, linewidth=1.6)
+    axes.plot(x, y, label=metric_text(metric), clip_on=bool((y < floor).any()), **style)
+    for i in np.flatnonzero(y < floor):
+        where = {"color": colour, "fontsize": 8, "ha": "center", "va": "bottom"}
+        axes.text(x[i], floor + 0.01, f"{y[i]:.2f}", **where)

@@ -1,10 +1,10 @@
 """Pictures of anomaly detection: histograms with the thresholds drawn in, the two scores against
-each other, and radiographs with their error maps.
+each other, and radiographs with their heat maps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.scores import Scores
 from xray_tf.pages.kit import overlays
-from xray_tf.pages.kit.figures import CLASS_COLOURS, INK, MUTED, canvas, dress
+from xray_tf.pages.kit.canvas import CLASS_COLOURS, INK, MUTED, canvas, dress
 from xray_tf.stats.detector.or_rule import HIGH_IS_ANOMALOUS
 
 GROUP_COLOURS = {
@@ -27,11 +27,12 @@ WORDS = {
     "log_density": "natural logarithm; higher = more normal",
 }
 CHOICE = (
-    "Of each outcome the radiographs whose anomaly score lies nearest to the median of "
-    "their group; positive means called anomalous; "
-    "ties go to the earlier file."
+    "Of each outcome the radiographs are shown whose anomaly score lies nearest to the median of "
+    "their group; positive means called anomalous; ties go to the earlier file."
 )
 _TAIL = 0.5  # percent of the rows at either end that share the outermost bins
+_THRESHOLD = {"color": INK, "linewidth": 1.4, "linestyle": (0, (4, 2))}
+_LEGEND = {"frameon": True, "framealpha": 0.9, "edgecolor": "none", "fontsize": 9}
 
 
 def score_histograms(scores: Scores, thresholds: dict[str, float], bins: int = 40) -> Figure:
@@ -47,41 +48,20 @@ def score_histograms(scores: Scores, thresholds: dict[str, float], bins: int = 4
     if not len(rows):
         raise ValueError("there is no scored row to draw. Expected at least one.")
     figure = canvas(max(3.9 * len(scores.names), 5.4), 3.9)
-    for k, (axes, name) in enumerate(
-        zip(figure.subplots(1, len(scores.names), squeeze=False)[0], scores.names, strict=True)
-    ):
-        values, bound = rows.values[:, k], thresholds[name]
-        low, high = np.percentile(values, [_TAIL, 100 - _TAIL])
-        low, high = min(low, bound), max(high, bound)
+    panels = figure.subplots(1, len(scores.names), squeeze=False)[0]
+    for k, (axes, name) in enumerate(zip(panels, scores.names, strict=True)):
+        low, high = _span(rows.values[:, k], thresholds[name])
         edges = np.linspace(low, high if high > low else low + 1, bins + 1)
-        for group, colour in GROUP_COLOURS.items():
-            inside = values[
-                (rows.labels if group != "not labelled" else np.where(rows.labels == "", group, ""))
-                == group
-            ]
-            if len(inside):
-                axes.hist(
-                    np.clip(inside, edges[0], edges[-1]),
-                    edges,
-                    weights=np.full(len(inside), 100 / len(inside)),
-                    color=colour,
-                    alpha=0.55,
-                    label=f"{group} ({len(inside):,})",
-                    edgecolor="white",
-                    linewidth=0.3,
-                )
-        axes.axvline(
-            bound, color=INK, linewidth=1.5, linestyle=(0, (4, 2)), label=f"threshold {bound:.4g}"
-        )
-        dress(
-            axes,
-            name.replace("_", " ").capitalize(),
-            WORDS.get(name, "higher = more normal"),
-            "% of the group",
-        )
-        # "best" is slow, and warns of it
-        corner = "upper right" if name in HIGH_IS_ANOMALOUS else "upper left"
-        axes.legend(frameon=True, framealpha=0.9, edgecolor="none", fontsize=9, loc=corner)
+        for group, colour, member in _groups(rows):
+            inside = np.clip(rows.values[member, k], edges[0], edges[-1])
+            shares, label = np.full(len(inside), 100 / len(inside)), f"{group} ({len(inside):,})"
+            style = {"color": colour, "alpha": 0.55, "edgecolor": "white", "linewidth": 0.3}
+            axes.hist(inside, edges, weights=shares, label=label, **style)
+        axes.axvline(thresholds[name], label=f"threshold {thresholds[name]:.4g}", **_THRESHOLD)
+        title, words = name.replace("_", " ").capitalize(), WORDS.get(name, "higher = more normal")
+        dress(axes, title, words, "% of the group")
+        side = "right" if name in HIGH_IS_ANOMALOUS else "left"
+        axes.legend(loc=f"upper {side}", **_LEGEND)
         axes.xaxis.set_major_locator(MaxNLocator(5))
     return figure
 
@@ -90,48 +70,25 @@ def score_scatter(scores: Scores, thresholds: dict[str, float]) -> Figure:
     """Draw the first two scores against each other; what lies outside the shaded corner is
     anomalous by one of them or both.
     """
-    rows = scores.where(scores.read)
-    (x_name, y_name), values = scores.names[:2], rows.values
+    rows, names = scores.where(scores.read), scores.names[:2]
+    bounds = [thresholds[n] for n in names]
     figure = canvas(5.4, 4.6)
-    axes = figure.subplots()
-    for group, colour in GROUP_COLOURS.items():
-        inside = (
-            rows.labels if group != "not labelled" else np.where(rows.labels == "", group, "")
-        ) == group
-        if inside.any():
-            axes.scatter(
-                values[inside, 0],
-                values[inside, 1],
-                s=float(np.clip(6000 / len(rows), 4, 26)),
-                color=colour,
-                alpha=0.6,
-                linewidths=0,
-                label=group,
-                rasterized=True,
-            )
-    lines = {"color": INK, "linewidth": 1.3, "linestyle": (0, (4, 2))}
-    limits = [np.percentile(values[:, k], [_TAIL, 100 - _TAIL]) for k in (0, 1)]
-    bounds = [thresholds[x_name], thresholds[y_name]]
-    spans = [(min(a, t), max(b, t)) for (a, b), t in zip(limits, bounds, strict=True)]
-    pads = [0.04 * (b - a) or 1.0 for a, b in spans]
-    axes.set(
-        xlim=(spans[0][0] - pads[0], spans[0][1] + pads[0]),
-        ylim=(spans[1][0] - pads[1], spans[1][1] + pads[1]),
-    )
-    axes.axvline(bounds[0], **lines)
-    axes.axhline(bounds[1], **lines, label="thresholds")
-    axes.fill_between(
-        [axes.get_xlim()[0], bounds[0]],
-        bounds[1],
-        axes.get_ylim()[1],
-        color=CLASS_COLOURS[0],
-        alpha=0.07,
-        linewidth=0,
-    )
-    dress(axes, "The rule", x_name.replace("_", " "), y_name.replace("_", " "))
-    axes.legend(
-        frameon=True, framealpha=0.85, edgecolor="none", fontsize=9, markerscale=2, loc="lower left"
-    )
+    axes, size = figure.subplots(), float(np.clip(6000 / len(rows), 4, 26))
+    for group, colour, member in _groups(rows):
+        style = {"color": colour, "alpha": 0.6, "linewidths": 0, "rasterized": True}
+        axes.scatter(*rows.values[member, :2].T, s=size, label=group, **style)
+    limits = []
+    for k, bound in enumerate(bounds):
+        low, high = _span(rows.values[:, k], bound)
+        pad = 0.04 * (high - low) or 1.0
+        limits.append((low - pad, high + pad))
+    axes.set(xlim=limits[0], ylim=limits[1])
+    axes.axvline(bounds[0], **_THRESHOLD)
+    axes.axhline(bounds[1], label="thresholds", **_THRESHOLD)
+    corner = {"color": CLASS_COLOURS[0], "alpha": 0.07, "linewidth": 0}
+    axes.fill_between([limits[0][0], bounds[0]], bounds[1], limits[1][1], **corner)
+    dress(axes, "The rule", *(n.replace("_", " ") for n in names))
+    axes.legend(loc="lower left", markerscale=2, **_LEGEND)
     return figure
 
 
@@ -141,16 +98,9 @@ def loss_curves(history: Iterable[dict[str, Any]]) -> Figure:
     """
     rows = list(history)
     figure = canvas(5.4, 3.6)
-    axes = figure.subplots()
-    epochs = np.arange(1, len(rows) + 1)
-    watched = np.array([float(r["val_loss"]) for r in rows])
-    axes.plot(
-        epochs,
-        [float(r["loss"]) for r in rows],
-        color=MUTED,
-        linewidth=1.8,
-        label="learnt from (augmented)",
-    )
+    axes, epochs = figure.subplots(), np.arange(1, len(rows) + 1)
+    learnt, watched = (np.array([float(r[k]) for r in rows]) for k in ("loss", "val_loss"))
+    axes.plot(epochs, learnt, color=MUTED, linewidth=1.8, label="learnt from (augmented)")
     axes.plot(epochs, watched, color=CLASS_COLOURS[0], linewidth=1.8, label="watched")
     axes.axvline(epochs[int(watched.argmin())], color=CLASS_COLOURS[4], linewidth=1.2, label="kept")
     axes.set_yscale("log")
@@ -161,8 +111,8 @@ def loss_curves(history: Iterable[dict[str, Any]]) -> Figure:
 
 
 def as_predictions(scores: Scores) -> Predictions:
-    """Return labelled scores as a table for the figures of classifiers: the anomaly score stands
-    where they have a probability; it is none.
+    """Return labelled scores as a table for the figures of classifiers; where those have a
+    probability stands the anomaly score, which is not one.
     """
     rows = scores.where(scores.read & (scores.labels != ""))
     return Predictions(
@@ -182,12 +132,8 @@ def choose_examples(scores: Scores, count: int) -> dict[str, np.ndarray]:
     """
     positions = np.flatnonzero(scores.read & (scores.labels != ""))
     table = as_predictions(scores)
-    return {
-        outcome: positions[rows]
-        for outcome, rows in overlays.choose_outcomes(
-            table.labels, table.predicted, table.probabilities, count
-        ).items()
-    }
+    chosen = overlays.choose_outcomes(table.labels, table.predicted, table.probabilities, count)
+    return {outcome: positions[rows] for outcome, rows in chosen.items()}
 
 
 def example_grid(
@@ -198,38 +144,26 @@ def example_grid(
     alpha: float = 0.5,
     colormap: str = "jet",
 ) -> np.ndarray:
-    """Draw radiographs beside their maps, one row a group.
+    """Draw radiographs beside their heat maps, one row a group.
 
     Args:
         images: radiographs (S, S) uint8, aligned with the groups' positions laid end to end.
-        maps: kind -> maps (S, S) in [0, 1], aligned alike.
+        maps: kind -> heat maps (S, S) in [0, 1], aligned alike.
         scores: the table the positions are of.
         groups: {title: positions}.
 
     Returns:
         (H, W, 3) uint8 RGB on white.
     """
-    lines, at = [], 0
-    for title, positions in groups.items():
-        cells = []
-        for i in positions:
-            cells.append(
-                score_panel(
-                    images[at],
-                    {kind: each[at] for kind, each in maps.items()},
-                    float(scores.anomaly[i]),
-                    alpha,
-                    colormap,
-                )
-            )
-            at += 1
-        nothing = np.full((8, 2 * np.asarray(images[0]).shape[1], 3), 255, np.uint8)
-        lines.append(
-            overlays.titled(overlays.beside(cells), title)
-            if cells
-            else overlays.titled(nothing, f"{title}: none")
-        )
-    return overlays.stacked(lines)
+    each = enumerate(images)
+
+    def panel(position: int) -> np.ndarray:
+        at, image = next(each)
+        heat = {kind: one[at] for kind, one in maps.items()}
+        return score_panel(image, heat, float(scores.anomaly[position]), alpha, colormap)
+
+    rows = {title: [panel(i) for i in positions] for title, positions in groups.items()}
+    return overlays.in_rows(rows, images[0])
 
 
 def score_panel(
@@ -240,15 +174,24 @@ def score_panel(
     colormap: str = "jet",
 ) -> np.ndarray:
     """Set a radiograph and its overlays side by side, the anomaly score above: (24 + S, 8 k + (k +
-    1) S, 3) uint8 RGB for k kinds of map (S, S) in [0, 1].
+    1) S, 3) uint8 RGB for k kinds of heat map (S, S) in [0, 1].
     """
-    plain = overlays.overlay(image, np.zeros_like(next(iter(maps.values()))))
-    return overlays.beside(
-        [
-            overlays.titled(plain, f"anomaly score {anomaly:.2f}"),
-            *(
-                overlays.titled(overlays.overlay(image, heat, alpha, colormap), kind)
-                for kind, heat in maps.items()
-            ),
-        ]
-    )
+    plain = overlays.overlay(image, np.zeros(image.shape[:2], np.float32))
+    pictures = {f"anomaly score {anomaly:.2f}": plain}
+    for kind, heat in maps.items():
+        pictures[kind] = overlays.overlay(image, heat, alpha, colormap)
+    return overlays.beside([overlays.titled(p, title) for title, p in pictures.items()])
+
+
+def _groups(rows: Scores) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Yield (group, colour, (N,) bool who belongs to it) of each group that has rows."""
+    labels = np.where(rows.labels == "", "not labelled", rows.labels)
+    for group, colour in GROUP_COLOURS.items():
+        if (labels == group).any():
+            yield group, colour, labels == group
+
+
+def _span(values: np.ndarray, bound: float) -> tuple[float, float]:
+    """Return the range of all but the outermost values, stretched to a threshold."""
+    low, high = np.percentile(values, [_TAIL, 100 - _TAIL])
+    return min(low, bound), max(high, bound)

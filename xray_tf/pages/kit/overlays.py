@@ -4,28 +4,24 @@ and misses. OpenCV and NumPy only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
 
-COLORMAPS = tuple(
-    sorted(
-        name.removeprefix("COLORMAP_").lower() for name in dir(cv2) if name.startswith("COLORMAP_")
-    )
-)
+_MAP = "COLORMAP_"
+COLORMAPS = tuple(sorted(n.removeprefix(_MAP).lower() for n in dir(cv2) if n.startswith(_MAP)))
 TOP_SHARE = 0.1
 OUTCOMES = ("true positive", "false positive", "true negative", "false negative")
 RULE = (
-    "Of each outcome the radiographs whose decision was nearest to typical: those whose "
-    "probability of an abnormal chest lies nearest to the "
-    "median of their group. Positive means decided as any class but the first; ties go to the "
-    "earlier file."
+    "Of each outcome the most typical radiographs are shown: those whose probability of an "
+    "abnormal chest lies nearest to the median of their group. Positive means decided as any class "
+    "but the first; ties go to the earlier file."
 )
 _ASPECT_TOLERANCE = 0.02
 _GAP, _BAR_WIDTH, _LABEL_WIDTH, _TITLE_HEIGHT = 8, 14, 34, 24  # pixels
 _CONTOUR = (255, 255, 255)
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_INK = (30, 30, 30)
 
 
 def overlay(
@@ -41,8 +37,8 @@ def overlay(
         colormap: a name in `COLORMAPS`.
 
     Returns:
-        (H, W, 3) uint8 RGB: (1 - alpha) image + alpha colours. An empty map (all zero) leaves the
-            radiograph as it is: there is nothing to show.
+        (H, W, 3) uint8 RGB: (1 - alpha) image + alpha colours. An empty heat map (all zero) leaves
+            the radiograph as it is: there is nothing to show.
 
     Raises:
         ValueError: shapes, ranges or names that do not fit.
@@ -50,12 +46,31 @@ def overlay(
     picture, heat = _rgb(image), _heat(image, heatmap)
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha must lie in [0, 1]. Received: alpha={alpha!r}")
-    colours = _colours(heat, colormap)
+    colours = heat_colours(heat, colormap)
     if not heat.any():
         return picture
-    return np.clip(
-        np.rint((1 - alpha) * picture + alpha * colours.astype(np.float64)), 0, 255
-    ).astype(np.uint8)
+    mixed = (1 - alpha) * picture + alpha * colours.astype(np.float64)
+    return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+
+
+def check_colormap(colormap: str) -> None:
+    """Raise ValueError unless it is one of `COLORMAPS`."""
+    if colormap not in COLORMAPS:
+        raise ValueError(
+            f"colormap must be one of {', '.join(COLORMAPS)}. Received: colormap={colormap!r}"
+        )
+
+
+def heat_colours(heatmap: np.ndarray, colormap: str = "jet") -> np.ndarray:
+    """Paint a heat map (H, W) of floats in [0, 1]: (H, W, 3) uint8 RGB.
+
+    Raises:
+        ValueError: no such colour map.
+    """
+    check_colormap(colormap)
+    levels = np.rint(np.asarray(heatmap) * 255).astype(np.uint8)
+    painted = cv2.applyColorMap(levels, getattr(cv2, _MAP + colormap.upper()))
+    return cv2.cvtColor(painted, cv2.COLOR_BGR2RGB)
 
 
 def contour(
@@ -65,7 +80,7 @@ def contour(
     colour: tuple[int, int, int] = _CONTOUR,
     thickness: int = 1,
 ) -> np.ndarray:
-    """Draw the border of a map's top region onto a copy of a picture.
+    """Draw the border of a heat map's top region onto a copy of a picture.
 
     Args:
         picture: (H, W) or (H, W, 3) in [0, 255].
@@ -77,16 +92,14 @@ def contour(
     Returns:
         (H, W, 3) uint8 RGB.
     """
-    picture, region = _rgb(picture), top_region(_heat(picture, heatmap), share)
-    outlines, _ = cv2.findContours(
-        region.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
-    )
+    picture, region = _rgb(picture), top_region(_heat(picture, heatmap), share).astype(np.uint8)
+    outlines, _ = cv2.findContours(region, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     return cv2.drawContours(np.ascontiguousarray(picture), outlines, -1, colour, thickness)
 
 
 def top_region(heatmap: np.ndarray, share: float = TOP_SHARE) -> np.ndarray:
-    """Return the hottest pixels (H, W) bool of a map: those at or above its (1 - share) quantile,
-    and above 0.
+    """Return the hottest pixels (H, W) bool of a heat map: those at or above its (1 - share)
+    quantile, and above 0.
     """
     if not 0 < share < 1:
         raise ValueError(f"share must lie between 0 and 1. Received: share={share!r}")
@@ -98,21 +111,11 @@ def color_bar(height: int, colormap: str = "jet") -> np.ndarray:
     white.
     """
     bar = np.full((height, _GAP + _BAR_WIDTH + _LABEL_WIDTH, 3), 255, np.uint8)
-    bar[:, _GAP : _GAP + _BAR_WIDTH] = _colours(
-        np.linspace(1, 0, height, dtype=np.float32)[:, None], colormap
-    )
+    levels = np.linspace(1, 0, height, dtype=np.float32)[:, None]
+    bar[:, _GAP : _GAP + _BAR_WIDTH] = heat_colours(levels, colormap)
     for value in (0.0, 0.5, 1.0) if height >= 60 else (0.0, 1.0):
         line = min(max(round((1 - value) * (height - 1)) + 4, 10), height - 2)
-        cv2.putText(
-            bar,
-            f"{value:g}",
-            (_GAP + _BAR_WIDTH + 4, line),
-            _FONT,
-            0.35,
-            (30, 30, 30),
-            1,
-            cv2.LINE_AA,
-        )
+        _write(bar, f"{value:g}", (_GAP + _BAR_WIDTH + 4, line), 0.35)
     return bar
 
 
@@ -122,30 +125,29 @@ def panel(
     alpha: float = 0.5,
     colormap: str = "jet",
     share: float = TOP_SHARE,
-    titles: Sequence[str] = ("radiograph", "map", "top region"),
+    titles: Sequence[str] = ("radiograph", "heat map", "top region"),
 ) -> np.ndarray:
-    """Set side by side the radiograph, the overlay and the radiograph with the top region's
-    contour, and a colour bar.
+    """Set side by side the radiograph, the overlay, the radiograph with the top region's contour,
+    and a colour bar.
 
     Args:
         image, heatmap, alpha, colormap: as in `overlay`.
         share: as in `contour`.
-        titles: three words above them; an empty map says so itself.
+        titles: three words above them; an empty heat map says so itself.
 
     Returns:
         (24 + H, 3 W + 3 * 8 + 48, 3) uint8 RGB on white.
     """
     empty = not np.any(heatmap)
-    pictures = [
-        _rgb(image),
+    plain = _rgb(image)
+    titles = (titles[0], f"{titles[1]}: empty" if empty else titles[1], titles[2], "")
+    pictures = (
+        plain,
         overlay(image, heatmap, alpha, colormap),
         contour(image, heatmap, share),
-    ]
-    titles = (titles[0], f"{titles[1]}: empty" if empty else titles[1], titles[2])
-    return beside(
-        [titled(p, t) for p, t in zip(pictures, titles, strict=True)]
-        + [titled(color_bar(pictures[0].shape[0], colormap), "")]
+        color_bar(len(plain), colormap),
     )
+    return beside([titled(p, t) for p, t in zip(pictures, titles, strict=True)])
 
 
 def titled(picture: np.ndarray, title: str) -> np.ndarray:
@@ -153,17 +155,8 @@ def titled(picture: np.ndarray, title: str) -> np.ndarray:
     smaller.
     """
     top = np.full((_TITLE_HEIGHT, picture.shape[1], 3), 255, np.uint8)
-    width = cv2.getTextSize(title, _FONT, 1.0, 1)[0][0]
-    cv2.putText(
-        top,
-        title,
-        (2, 17),
-        _FONT,
-        min(0.45, (picture.shape[1] - 4) / max(width, 1)),
-        (30, 30, 30),
-        1,
-        cv2.LINE_AA,
-    )
+    width = cv2.getTextSize(title, cv2.FONT_HERSHEY_SIMPLEX, 1.0, 1)[0][0]
+    _write(top, title, (2, 17), min(0.45, (picture.shape[1] - 4) / max(width, 1)))
     return np.vstack([top, picture])
 
 
@@ -196,25 +189,17 @@ def choose_outcomes(
         {outcome: rows, the most typical first}, in the order of `OUTCOMES`; a pneumonia taken for
         another kind of pneumonia is a true positive.
     """
-    labels, predicted, abnormal = (
-        np.asarray(labels),
-        np.asarray(predicted),
-        1 - np.asarray(probabilities, np.float64)[:, 0],
-    )
-    if count < 1 or not len(labels) == len(predicted) == len(abnormal):
+    labels, predicted = np.asarray(labels), np.asarray(predicted)
+    abnormal = 1 - np.asarray(probabilities, np.float64)[:, 0]
+    lengths = len(labels), len(predicted), len(abnormal)
+    if count < 1 or len(set(lengths)) > 1:
         raise ValueError(
-            "labels, predicted and probabilities must be of one length and count at "
-            "least 1. "
-            f"Received: {len(labels)}, {len(predicted)}, {len(abnormal)} and "
-            f"count={count!r}"
+            "labels, predicted and probabilities must be of one length and count at least 1. "
+            f"Received: lengths {lengths} and count={count!r}"
         )
     known = (labels >= 0) & (predicted >= 0)
-    members = (
-        (labels > 0) & (predicted > 0),
-        (labels == 0) & (predicted > 0),
-        (labels == 0) & (predicted == 0),
-        (labels > 0) & (predicted == 0),
-    )
+    sick, called = labels > 0, predicted > 0
+    members = (sick & called, ~sick & called, ~sick & ~called, sick & ~called)
     chosen = {}
     for outcome, member in zip(OUTCOMES, members, strict=True):
         rows = np.flatnonzero(member & known)
@@ -242,19 +227,23 @@ def outcome_grid(
     Returns:
         (H, W, 3) uint8 RGB on white; an outcome without a radiograph says none.
     """
-    nothing = np.full((_GAP, 2 * np.asarray(images[0]).shape[1], 3), 255, np.uint8)
+
+    def cell(i: int) -> np.ndarray:
+        shown = contour(overlay(images[i], maps[i], alpha, colormap), maps[i])
+        return titled(shown, f"p = {1 - probabilities[i][0]:.2f}")
+
+    return in_rows({outcome: map(cell, rows) for outcome, rows in chosen.items()}, images[0])
+
+
+def in_rows(groups: dict[str, Iterable[np.ndarray]], like: np.ndarray) -> np.ndarray:
+    """Draw pictures in rows, a row a group under its title; a group without any says none, across
+    two widths of the picture `like`.
+    """
+    nothing = np.full((_GAP, 2 * np.asarray(like).shape[1], 3), 255, np.uint8)
     lines = []
-    for outcome, rows in chosen.items():
-        cells = [
-            titled(
-                contour(overlay(images[i], maps[i], alpha, colormap), maps[i]),
-                f"p = {1 - probabilities[i][0]:.2f}",
-            )
-            for i in rows
-        ]
-        lines.append(
-            titled(beside(cells), outcome) if cells else titled(nothing, f"{outcome}: none")
-        )
+    for title, pictures in groups.items():
+        cells = list(pictures)
+        lines.append(titled(beside(cells), title) if cells else titled(nothing, f"{title}: none"))
     return stacked(lines)
 
 
@@ -272,75 +261,45 @@ def _joined(pictures: list[np.ndarray], axis: int) -> np.ndarray:
     return np.concatenate(parts, axis)
 
 
+def _write(picture: np.ndarray, text: str, place: tuple[int, int], scale: float) -> None:
+    font = cv2.FONT_HERSHEY_SIMPLEX
+    cv2.putText(picture, text, place, font, scale, _INK, 1, cv2.LINE_AA)
+
+
 def _rgb(image: np.ndarray) -> np.ndarray:
     """Return a copy (H, W, 3) uint8 of a grey or RGB picture."""
     image = np.asarray(image)
     grey = image[..., 0] if image.ndim == 3 and image.shape[-1] == 1 else image
-    if (
-        grey.ndim not in (2, 3)
-        or grey.ndim == 3
-        and grey.shape[-1] != 3
-        or grey.dtype.kind not in "uif"
-        or not grey.size
-    ):
+    fits = grey.ndim == 2 or grey.ndim == 3 and grey.shape[-1] == 3
+    if not fits or grey.dtype.kind not in "uif" or not grey.size:
         raise ValueError(
             "image must be grey (H, W) or (H, W, 1), or RGB (H, W, 3). Received: "
             f"shape {image.shape}, {image.dtype}"
         )
-    if (
-        not np.isfinite(grey).all()
-        or grey.min() < 0
-        or grey.max() > 255
-        or (grey.dtype.kind == "f" and 0 < grey.max() <= 1)
-    ):
+    fraction = grey.dtype.kind == "f" and 0 < grey.max() <= 1
+    if not np.isfinite(grey).all() or grey.min() < 0 or grey.max() > 255 or fraction:
         raise ValueError(
-            f"pixels must lie in [0, 255]. Received: [{grey.min():g}, "
-            f"{grey.max():g}], {grey.dtype}"
-            + (": multiply them by 255" if grey.dtype.kind == "f" and 0 < grey.max() <= 1 else "")
+            f"pixels must lie in [0, 255]. Received: [{grey.min():g}, {grey.max():g}], {grey.dtype}"
+            + (": multiply them by 255" if fraction else "")
         )
     grey = np.rint(grey).astype(np.uint8)
     return np.repeat(grey[..., None], 3, -1) if grey.ndim == 2 else grey.copy()
 
 
 def _heat(image: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
-    """Check a map (h, w) and return it at the image's size, (H, W) float32 in [0, 1]."""
+    """Check a heat map (h, w) and return it at the image's size, (H, W) float32 in [0, 1]."""
     heat, (height, width) = np.asarray(heatmap, np.float32), np.asarray(image).shape[:2]
-    if (
-        heat.ndim != 2
-        or not heat.size
-        or not np.isfinite(heat).all()
-        or heat.min() < 0
-        or heat.max() > 1
-    ):
+    if heat.ndim != 2 or not heat.size or not (np.isfinite(heat) & (heat >= 0) & (heat <= 1)).all():
         raise ValueError(
-            "heatmap must be (h, w) finite numbers in [0, 1]. "
-            f"Received: shape {heat.shape}"
+            f"heatmap must be (h, w) finite numbers in [0, 1]. Received: shape {heat.shape}"
             + (f", [{heat.min():g}, {heat.max():g}]" if heat.size else "")
         )
     if abs(heat.shape[0] / heat.shape[1] * width / height - 1) > _ASPECT_TOLERANCE:
         raise ValueError(
             f"heatmap {heat.shape} and image {(height, width)} have different aspect "
-            "ratios: the map is of another crop of the radiograph. "
+            "ratios: the heat map is of another crop of the radiograph. "
             "Show it on the pixels it was made from."
         )
-    return (
-        heat
-        if heat.shape == (height, width)
-        else cv2.resize(heat, (width, height), interpolation=cv2.INTER_LINEAR)
-    )
-
-
-def check_colormap(colormap: str) -> None:
-    """Raise ValueError unless it is one of `COLORMAPS`."""
-    if colormap not in COLORMAPS:
-        raise ValueError(
-            f"colormap must be one of {', '.join(COLORMAPS)}. Received: colormap={colormap!r}"
-        )
-
-
-def _colours(heat: np.ndarray, colormap: str) -> np.ndarray:
-    check_colormap(colormap)
-    levels = np.rint(heat * 255).astype(np.uint8)
-    return cv2.cvtColor(
-        cv2.applyColorMap(levels, getattr(cv2, f"COLORMAP_{colormap.upper()}")), cv2.COLOR_BGR2RGB
-    )
+    if heat.shape == (height, width):
+        return heat
+    return cv2.resize(heat, (width, height), interpolation=cv2.INTER_LINEAR)

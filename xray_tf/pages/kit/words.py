@@ -12,14 +12,12 @@ NOTICE = (
     "the care of a patient."
 )
 IMAGE_SPLIT = (
-    "Split by image, not by patient: one child's radiographs may lie on both sides, so "
-    "the numbers can be far too good. "
-    "They say little about new patients."
+    "Split by image, not by patient: radiographs of one child may lie on both sides, so the "
+    "numbers can be far too good. They say little about new patients."
 )
 WITHOUT_TEST = (
-    "There were no test rows: the numbers are of the validation rows to which the "
-    "temperature and the thresholds were fitted, "
-    "and flatter the model."
+    "There were no test rows. The numbers come from the validation rows, to which the temperature "
+    "and the thresholds were fitted, so they are optimistic."
 )
 NAMES = {
     "accuracy": "Accuracy",
@@ -43,6 +41,10 @@ SCORE_MEANINGS = {
     "features": "how near the numbers that describe its lungs, and a frozen net's "
     "features of them, are to those of normals",
 }
+HEADLINE = {
+    2: ("auroc", "balanced_accuracy", "sensitivity", "specificity"),
+    3: ("auroc", "balanced_accuracy", "accuracy", "f1"),
+}
 SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
 
 
@@ -53,11 +55,9 @@ def value_text(cell: dict[str, Any]) -> str:
 
 def range_text(cell: dict[str, Any]) -> str:
     """Write a metric's interval, or why there is none."""
-    return (
-        cell.get("reason", "no interval")
-        if cell["low"] is None
-        else (f"[{cell['low']:.3f}, {cell['high']:.3f}]")
-    )
+    if cell["low"] is None:
+        return cell.get("reason", "no interval")
+    return f"[{cell['low']:.3f}, {cell['high']:.3f}]"
 
 
 def interval_text(cell: dict[str, Any]) -> str:
@@ -70,11 +70,9 @@ def interval_kind(result: dict[str, Any]) -> str:
     (rule of three, Hanley & Lippman-Hand 1983).
     """
     kind = result["interval"]["kind"]
-    return (
-        f"{kind} ([1.000, 1.000]: no row was wrong, which among n rows leaves up to about 3 / n)"
-        if _shrunk(result)
-        else kind
-    )
+    if not _shrunk(result):
+        return kind
+    return f"{kind} ([1.000, 1.000]: no row was wrong, which among n rows leaves up to about 3 / n)"
 
 
 def _shrunk(value: Any) -> bool:
@@ -87,31 +85,21 @@ def _shrunk(value: Any) -> bool:
 
 def meanings_text(scores: Sequence[str]) -> str:
     """Say what a detector's scores mean, those that are known."""
-    return "; ".join(
-        f"{name.replace('_', ' ')}: {SCORE_MEANINGS[name]}"
-        for name in scores
-        if name in SCORE_MEANINGS
-    ).capitalize()
+    known = (n for n in scores if n in SCORE_MEANINGS)
+    return "; ".join(f"{n.replace('_', ' ')}: {SCORE_MEANINGS[n]}" for n in known).capitalize()
 
 
 def data_facts(card: Card) -> list[str]:
     """List what the card says of the data."""
     data, options = card.provenance.get("data", {}), options_of(card, "DataOptions")
-    facts = (
-        [f"{data['radiographs']:,} radiographs"] if isinstance(data.get("radiographs"), int) else []
-    )
+    facts = []
+    if isinstance(data.get("radiographs"), int):
+        facts.append(f"{data['radiographs']:,} radiographs")
     if data.get("fingerprint"):
         facts.append(f"fingerprint {str(data['fingerprint'])[:16]}")
-    facts += [
-        f"{k.replace('_', ' ')} {options[k]}"
-        for k in ("source", "patient_key")
-        if options.get(k) is not None
-    ]
-    if options.get("split"):
-        return [*facts, "divided as in an earlier run's split.csv"]
-    return facts + [
-        f"{k} {options[k]}" for k in ("validation", "test") if options.get(k) is not None
-    ]
+    told = ["source", "patient_key", *([] if options.get("split") else ["validation", "test"])]
+    facts += [f"{k.replace('_', ' ')} {options[k]}" for k in told if options.get(k) is not None]
+    return facts + ["divided as in an earlier run's split.csv"] * bool(options.get("split"))
 
 
 def options_of(card: Card, name: str) -> dict[str, Any]:
@@ -123,17 +111,11 @@ def origin(card: Card) -> str:
     """Say when, with what and from which commit a card's folder was made."""
     known = card.provenance.get("versions", {})
     # the same before and after card.json
-    versions = ", ".join(
-        f"{k} {known[k]}" for k in sorted(known, key=lambda k: (k != "xray_tf", k))
-    )
+    names = sorted(known, key=lambda k: (k != "xray_tf", k))
+    versions = f" with {', '.join(f'{k} {known[k]}' for k in names)}" if names else ""
     commit = card.provenance.get("commit", "")
     when = card.provenance.get("time") or "at an unknown time"
-    return (
-        f"Made {when}"
-        + (f" with {versions}" if versions else "")
-        + (f", commit {commit[:12]}" if commit else "")
-        + "."
-    )
+    return f"Made {when}{versions}{f', commit {commit[:12]}' if commit else ''}."
 
 
 def rows_text(metrics: dict[str, Any]) -> str:
@@ -141,6 +123,28 @@ def rows_text(metrics: dict[str, Any]) -> str:
     split = SPLIT_NAMES.get(metrics.get("split"), "labelled")
     patients = f" of {metrics['patients']:,} patients" if metrics.get("patients") else ""
     return f"{metrics['rows']:,} {split} rows{patients}"
+
+
+def metric_name(name: str, class_names: Sequence[str]) -> str:
+    """Name a metric for a person."""
+    return ("Macro " if len(class_names) > 2 and name in ("auroc", "f1") else "") + NAMES[name]
+
+
+def headline(metrics: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Return the metrics of a classifier that matter most, each with its name."""
+    classes = metrics["class_names"]
+    names = HEADLINE[2 if len(classes) == 2 else 3]
+    return [(metric_name(n, classes), metrics["metrics"][n]) for n in names]
+
+
+def matrix_text(matrix: Sequence[Sequence[int]], class_names: Sequence[str]) -> str:
+    """Write a confusion matrix, rows the true class, as a sentence for those who cannot see it."""
+    rows = (
+        f"true {name}: "
+        + ", ".join(f"{c} decided {m}" for m, c in zip(class_names, row, strict=True))
+        for name, row in zip(class_names, matrix, strict=True)
+    )
+    return "; ".join(rows) + "."
 
 
 def rule_text(card: Card) -> str:
@@ -152,13 +156,7 @@ def rule_text(card: Card) -> str:
 def enumerate_text(names: Sequence[str]) -> str:
     """Join words with commas and a last and."""
     names = [str(n) for n in names]
-    return (
-        names[0]
-        if len(names) == 1
-        else ", ".join(names[:-1]) + " and " + names[-1]
-        if names
-        else ""
-    )
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
 
 
 def count_text(value: int | None) -> str:

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from xray_tf.pages.kit.figures import CLASS_COLOURS, INK, MUTED, Picture, contact_sheet
+from xray_tf.pages.kit.canvas import CLASS_COLOURS, INK, MUTED, canvas
+from xray_tf.pages.kit.figures import contact_sheet
 
 UNKNOWN = "#b8c0c6"
 NEAREST_COLUMNS = 6  # more radiographs a line are too small to see
@@ -35,61 +36,33 @@ def draw_map(
         decided_by: whose decisions they are.
     """
     points, labels, decided = np.asarray(points, float), np.asarray(labels), np.asarray(decided)
-    if (
-        points.ndim != 2
-        or points.shape[1] != 2
-        or labels.shape != points.shape[:1]
-        or decided.shape != labels.shape
-    ):
+    count = points.shape[:1]
+    if points.shape != (*count, 2) or labels.shape != count or decided.shape != count:
         raise ValueError(
             "points must be (N, 2), with one label and one decision each. Received: "
             f"shapes {points.shape}, {labels.shape}, {decided.shape}"
         )
-    figure = Picture(figsize=(13.2, 4.9), layout="constrained", facecolor="white")
+    figure = canvas(13.2, 4.9, pad=0.04)
     panels = figure.subplots(1, 3)
     figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, color=MUTED)
     # or the last class drawn would hide the others
     order = np.random.default_rng(0).permutation(len(points))
     size = float(np.clip(9000 / max(len(points), 1), 5, 36))
-    for axes, values, words in (
-        (panels[0], labels, "true class"),
-        (panels[1], decided, f"decided by {decided_by}"),
-    ):
+    dots, keys = {"s": size, "linewidths": 0, "rasterized": True}, _keys_of(class_names)
+    titles = {"true class": labels, f"decided by {decided_by}": decided}
+    for axes, (words, values) in zip(panels, titles.items(), strict=False):
         colours = np.array([*CLASS_COLOURS[: len(class_names)], UNKNOWN])
-        axes.scatter(
-            *points[order].T,
-            s=size,
-            c=colours[values[order]],
-            linewidths=0,
-            alpha=0.75,
-            rasterized=True,
-        )
-        _keys(
-            axes,
-            [(name, CLASS_COLOURS[c]) for c, name in enumerate(class_names)]
-            + ([("not known", UNKNOWN)] if (values < 0).any() else []),
-        )
-        _bare(axes, words)
+        axes.scatter(*points[order].T, c=colours[values[order]], alpha=0.75, **dots)
+        unknown = {"not known": UNKNOWN} if (values < 0).any() else {}
+        _finish(axes, words, {**keys, **unknown})
     known = (labels >= 0) & (decided >= 0)
     wrong = known & (labels != decided)
-    panels[2].scatter(
-        *points[~wrong].T, s=size, c="#cfd6db", linewidths=0, alpha=0.7, rasterized=True
-    )
+    panels[2].scatter(*points[~wrong].T, c="#cfd6db", alpha=0.7, **dots)
+    cross = {"s": 2.2 * size + 8, "marker": "X", "edgecolors": "white", "linewidths": 0.5}
     for c in range(len(class_names)):
-        panels[2].scatter(
-            *points[wrong & (labels == c)].T,
-            s=2.2 * size + 8,
-            c=CLASS_COLOURS[c],
-            marker="X",
-            edgecolors="white",
-            linewidths=0.5,
-        )
-    _keys(
-        panels[2],
-        [(f"{name}, called otherwise", CLASS_COLOURS[c]) for c, name in enumerate(class_names)],
-        "X",
-    )
-    _bare(panels[2], f"errors: {int(wrong.sum()):,} of {int(known.sum()):,}")
+        panels[2].scatter(*points[wrong & (labels == c)].T, c=CLASS_COLOURS[c], **cross)
+    words = f"errors: {int(wrong.sum()):,} of {int(known.sum()):,}"
+    _finish(panels[2], words, {f"{n}, called otherwise": c for n, c in keys.items()}, "X")
     return figure
 
 
@@ -112,36 +85,21 @@ def draw_nearest(
     empty = np.full((side, side), 235, np.uint8)
     shown = [empty if i is None else i for i in (query, *images)]
     missing = ["" if i is not None else "\n(no picture)" for i in (query, *images)]
-    return contact_sheet(
-        np.stack(shown),
-        [t + m for t, m in zip([query_title, *titles], missing, strict=True)],
-        columns=NEAREST_COLUMNS,
-    )
+    words = [t + m for t, m in zip([query_title, *titles], missing, strict=True)]
+    return contact_sheet(np.stack(shown), words, columns=NEAREST_COLUMNS)
 
 
-def _keys(axes, entries: Sequence[tuple[str, str]], marker: str = "o") -> None:
-    for name, colour in entries:
-        axes.plot(
-            [],
-            [],
-            marker,
-            color=colour,
-            markersize=6.5,
-            label=name,
-            markeredgecolor="white",
-            markeredgewidth=0.4,
-        )
-    axes.legend(
-        loc="upper center",
-        bbox_to_anchor=(0.5, -0.01),
-        ncols=min(2, len(entries)),
-        frameon=False,
-        fontsize=8.5,
-    )
+def _keys_of(class_names: Sequence[str]) -> dict[str, str]:
+    return dict(zip(class_names, CLASS_COLOURS, strict=False))
 
 
-def _bare(axes, title: str) -> None:
+def _finish(axes, title: str, keys: dict[str, str], marker: str = "o") -> None:
+    """Write what the colours are below a panel, and its title above."""
+    for name, colour in keys.items():
+        style = {"color": colour, "markeredgecolor": "white", "markeredgewidth": 0.4}
+        axes.plot([], [], marker, markersize=6.5, label=name, **style)
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.01), "frameon": False}
+    axes.legend(ncols=min(2, len(keys)), fontsize=8.5, **below)
     axes.set_title(title, loc="left", fontsize=11.5, fontweight="bold", color=INK)
-    axes.set_xticks([])
-    axes.set_yticks([])
+    axes.set(xticks=[], yticks=[])
     axes.spines[:].set_color("#d5dce1")

@@ -6,44 +6,20 @@ Parts go by topic, and within a topic by classifier, so that models stand beside
 
 from __future__ import annotations
 
-import json
 import os
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xray_tf.data.records import Findings
-from xray_tf.pages.classifier import sections
-from xray_tf.pages.classifier.sections import Contents, read_contents, tiles
-from xray_tf.pages.kit.html import escape, flat, lay_out, table
-from xray_tf.pages.kit.shell import html_page
-from xray_tf.pages.kit.words import IMAGE_SPLIT, NOTICE, range_text, rows_text, value_text
-from xray_tf.pages.study.parts import (
-    anomaly_part,
-    explain_part,
-    faithfulness_part,
-    neighbours_part,
-    shortcut_part,
-)
+from xray_tf.pages.classifier import parts as classifier
+from xray_tf.pages.classifier.contents import Contents, read_contents
+from xray_tf.pages.heatmaps.parts import examination_parts
+from xray_tf.pages.kit.parts import ProvenancePart, Several, without_command
+from xray_tf.pages.kit.render import Page, Part, Section, read_json, sections
+from xray_tf.pages.study import parts
 
-STYLE = """
-.results ol { padding-left: 1.4rem; }
-sup { line-height: 0; }
-.gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(24rem, 100%), 1fr)); gap: 0.9rem; }
-.gallery figure { margin: 0; }
-figcaption { color: #1f2933; font-size: 0.87rem; padding: 0.3rem 0.2rem 0; overflow-wrap: anywhere; }
-.missing { color: var(--muted); }
-.model + .model { border-top: 1px solid var(--line); margin-top: 1.6rem; padding-top: 0.4rem; }
-@media print { h4 { break-after: avoid; } details:not([open]) { display: none; } }
-"""
-READERS = {
-    "head": "{task}, classifier",
-    "knn": "{task}, nearest neighbours",
-    "detector": "anomaly detector",
-    "maps": "heat maps",
-}
+_WEIGHTS = {"imagenet": "", "none": ", random weights"}
 
 
 @dataclass(frozen=True)
@@ -57,9 +33,26 @@ class StudyFolder:
     stages: dict[str, list[dict[str, Any]]]
     models: dict[str, Contents]
 
-    def contents(self, stage: dict[str, Any]) -> Contents:
-        """Return what the folder of a stage's classifier holds."""
-        return self.models[stage["model"]]
+
+@dataclass(frozen=True)
+class StudyPage(Page):
+    """The page about a study.
+
+    Attributes:
+        about: the layout of study.json.
+        models: title and contents of each finished classifier that was measured.
+        results: our figures beside published ones.
+        sections: the parts that were run.
+        missing: titles of those that were not.
+    """
+
+    template = "study/page.html.jinja"
+    styles = ("study/study.css",)
+    about: dict[str, Any]
+    models: list[tuple[str, Contents]]
+    results: parts.ResultsPart
+    sections: tuple[Section, ...]
+    missing: list[str]
 
 
 def read_study(folder: str | os.PathLike) -> StudyFolder:
@@ -69,24 +62,15 @@ def read_study(folder: str | os.PathLike) -> StudyFolder:
         FileNotFoundError: there is no study.json.
     """
     folder = Path(folder)
-    about = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    about = _read(folder / "study.json")
     stages: dict[str, list[dict[str, Any]]] = {}
     for stage in about["stages"]:
-        record = folder / "stages" / f"{stage['name']}.json"
-        if (
-            record.is_file()
-            and (made := json.loads(record.read_text(encoding="utf-8")))["finished"]
-            and (folder / stage["folder"]).is_dir()
-        ):
-            stages.setdefault(stage["kind"], []).append(
-                {**stage, "finished": made["finished"], "seconds": made["seconds"]}
-            )
-    return StudyFolder(
-        folder,
-        about,
-        stages,
-        {s["model"]: read_contents(folder / s["folder"]) for s in stages.get("train", [])},
-    )
+        made = read_json(folder / "stages" / f"{stage['name']}.json") or {"finished": ""}
+        if made["finished"] and (folder / stage["folder"]).is_dir():
+            stages.setdefault(stage["kind"], []).append({**stage, **made})
+    trained = stages.get("train", [])
+    models = {s["model"]: read_contents(folder / s["folder"]) for s in trained}
+    return StudyFolder(folder, about, stages, models)
 
 
 def render_study(folder: str | os.PathLike) -> str:
@@ -100,343 +84,107 @@ def render_study(folder: str | os.PathLike) -> str:
         FileNotFoundError: there is no study.json or no results.json.
     """
     study = read_study(folder)
-    results = json.loads((study.folder / "results.json").read_text(encoding="utf-8"))
-    parts = [(key, title, body(study)) for key, title, body in PARTS]
-    missing = [title for _, title, body in parts if not body]
-    said = "".join(
-        f'<p class="missing small">{escape(title)}: not run in this study.</p>' for title in missing
-    )
-    content = f"{_summary(study, results)}\n{lay_out(parts)}\n{said}"
-    return html_page(
-        f"Study of {study.about['data']['used']:,} chest radiographs", content, NOTICE, STYLE
-    )
+    shown = [(key, title, make(study)) for key, title, make in PARTS]
+    trained = [(_title(s), study.models[s["model"]]) for s in study.stages.get("train", [])]
+    return StudyPage(
+        study.about,
+        [(title, contents) for title, contents in trained if contents.metrics],
+        parts.ResultsPart(_read(study.folder / "results.json")),
+        sections(shown),
+        [title for _, title, part in shown if part is None],
+    ).render()
 
 
-def _summary(study: StudyFolder, results: list[dict[str, Any]]) -> str:
-    data, about = study.about["data"], study.about
-    lead = (
-        f"Preset “{about['preset']}”: {about['words']}. {data['used']:,} radiographs"
-        + (f" of {data['radiographs']:,}" if data["limited"] else "")
-        + ", test rows "
-        f"{data['test_part']}."
-    )
-    notes = [*about["notes"], *([IMAGE_SPLIT] if about["split_by"] == "image" else [])]
-    out = [
-        '<header><p class="eyebrow">xray_tf study '
-        f"report</p><h1>{escape('Pneumonia on chest radiographs: the whole study')}</h1>"
-        f'<p class="lead">{escape(lead)}</p></header><p class="notice">{escape(NOTICE)}</p>'
-    ]
-    out += [f'<p class="warning" role="note">{escape(n)}</p>' for n in notes]
-    for stage in study.stages.get("train", []):
-        contents = study.contents(stage)
-        if contents.metrics:
-            own = "".join(
-                f'<p class="warning" role="note">{escape(n)}</p>'
-                for n in contents.card.notes
-                if n not in about["notes"] and "random weights" in n
-            )
-            out.append(
-                f"<h2>{escape(_model_title(stage))}</h2>{own}{tiles(contents.metrics)}<p "
-                f'class="small">On {escape(rows_text(contents.metrics))}; '
-                f"in brackets {escape(contents.metrics['interval']['kind'])}. Always "
-                f"saying {escape(contents.metrics['chance']['class'])} has an "
-                f"accuracy of {contents.metrics['chance']['accuracy']:.3f}.</p>"
-            )
-    out.append("<h2>Beside the report and the best published figures</h2>" + results_table(results))
-    return "\n".join(out)
+def _read(path: Path) -> Any:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not there. Expected the folder of a study.")
+    return read_json(path)
 
 
-def results_table(results: list[dict[str, Any]]) -> str:
-    """Lay the rows of results.json out, with the published figures' sources as notes; what was not
-    run stays empty.
-    """
-    rows, sources = [], []
-    for r in results:
-        source, best = f"{r['by']}; {r['protocol']}.", ""
-        if r["best"] is not None:
-            sources += [source] * (source not in sources)
-            best = (
-                f'<span class="number">{r["best"]:g}</span> <sup>{sources.index(source) + 1}</sup>'
-            )
-        cell = {k: r[k] for k in ("value", "low", "high")}
-        ours = (
-            ""
-            if r["value"] is None
-            else (
-                f'<span class="number">{value_text(cell)}</span> '
-                f'<span class="small whole">{escape(range_text(cell))}</span>'
-            )
-        )
-        where = (
-            ""
-            if r["value"] is None
-            else (f'<span class="small">{escape(r["model"])}; {escape(r["kind"])}</span>')
-        )
-        rows.append(
-            [
-                escape(READERS[r["reader"]].format(task=r["task"])),
-                escape(r["words"]),
-                ours,
-                escape(r["report"]),
-                best,
-                where,
-            ]
-        )
-    note = (
-        "“The report” is the course report whose study this is. Figures on different rows do "
-        "not compare: the published ones' are in the notes below, "
-        "ours in the last column. Empty: not run, or not published."
-    )
-    return (
-        f'<p class="small">{escape(note)}</p><div class="results">'
-        + table(
-            [
-                "task",
-                "figure",
-                "this study, 95 % interval",
-                "the report",
-                "best published",
-                "this study's model and rows",
-            ],
-            rows,
-            "The report's, the best published and this study's figures",
-            raw=True,
-            wide=True,
-        )
-        + '<ol class="small">'
-        + "".join(f"<li>{escape(s)}</li>" for s in sources)
-        + "</ol></div>"
-    )
-
-
-def _model_title(stage: dict[str, Any]) -> str:
-    weights = (
-        ""
-        if stage["weights"] == "imagenet"
-        else ", random weights"
-        if stage["weights"] == "none"
-        else (", weights from a file")
-    )
+def _title(stage: dict[str, Any]) -> str:
+    weights = _WEIGHTS.get(stage["weights"], ", weights from a file")
     return f"{stage['task'].capitalize()}, {stage['backbone']}{weights}"
 
 
 def _each_model(
-    kind: str, body: Callable[[StudyFolder, dict[str, Any]], str]
-) -> Callable[[StudyFolder], str]:
-    """Make a part of one body a finished stage of a kind, under the model's name."""
+    kind: str, make: Callable[[StudyFolder, dict[str, Any]], Part | None]
+) -> Callable[[StudyFolder], Part | None]:
+    """Make a part of one for each finished stage of a kind, under the model's name."""
 
-    def part(study: StudyFolder) -> str:
-        bodies = [
-            (stage, html) for stage in study.stages.get(kind, []) if (html := body(study, stage))
-        ]
-        lacking = [
-            s
-            for s in study.about["stages"]
-            if s["kind"] == kind and s["name"] not in {stage["name"] for stage, _ in bodies}
-        ]
+    def part(study: StudyFolder) -> parts.ModelsPart | None:
+        made = {s["name"]: (_title(s), make(study, s)) for s in study.stages.get(kind, [])}
+        there = {name: pair for name, pair in made.items() if pair[1] is not None}
+        lacking = [s for s in study.about["stages"] if s["kind"] == kind and s["name"] not in there]
         return (
-            "\n".join(
-                [
-                    *(
-                        f'<div class="model"><h3>{escape(_model_title(stage))}</h3>\n{html}</div>'
-                        for stage, html in bodies
-                    ),
-                    *(
-                        f'<p class="missing small">{escape(_model_title(s))}: not run.</p>'
-                        for s in lacking
-                    ),
-                ]
-            )
-            if bodies
-            else ""
+            parts.ModelsPart(dict(there.values()), [_title(s) for s in lacking]) if there else None
         )
 
     return part
 
 
-def _audit(study: StudyFolder) -> str:
-    if "audit" not in study.stages:
-        return ""
-    folder = study.folder / "audit"
-    s = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    out = [
-        f"<p>{s['files']:,} radiographs (read as {escape(s['source'])}); {s['usable']:,} can "
-        "be used.</p>"
-    ]
-    columns = list(next(iter(s["classes"].values()), {}))
-    out.append(
-        table(
-            ["part as given", *columns],
-            [[part, *(f"{n:,}" for n in counts.values())] for part, counts in s["classes"].items()],
-            "Classes",
-        )
-    )
-    patients = [
-        [
-            key,
-            f"{p['patients']:,}",
-            f"{p['with_several']:,}",
-            f"{p['images_of_those']:,}",
-            f"{p['without_key']:,}",
-        ]
-        for key, p in s["patients"].items()
-    ]
-    out.append(
-        table(
-            [
-                "patient key",
-                "patients",
-                "with several images",
-                "images of those",
-                "images without key",
-            ],
-            patients,
-            "Patient keys",
-            wide=True,
-        )
-    )
-    kinds = ("groups", "files", "across_labels", "across_patients", "across_splits")
-    duplicates = [
-        [words, *(f"{s['duplicates'][k][c]:,}" for c in kinds)]
-        for k, words in (("exact", "byte for byte"), ("near", "same picture, other bytes"))
-    ]
-    out.append(
-        table(
-            [
-                "duplicates",
-                "groups",
-                "files",
-                "different labels",
-                "different patients",
-                "different parts",
-            ],
-            duplicates,
-            "Duplicates",
-            wide=True,
-        )
-    )
-    sizes = [
-        [
-            name,
-            *(f"{v.get(c, float('nan')):.4g}" for c in ("normal", "pneumonia")),
-            "" if v["auroc"] is None else f"{v['auroc']:.3f}",
-        ]
-        for name, v in s["sizes"].items()
-    ]
-    out.append(
-        "<p>How well size alone tells the classes apart (AUROC 0.5: not at all):</p>"
-        + table(["", "median normal", "median pneumonia", "AUROC"], sizes, "Leaks of size")
-    )
-    findings = Findings.read_csv(folder / "audit.csv")
-    counts = Counter((f.severity, f.kind) for f in findings)
-    out.append(
-        table(
-            ["severity", "finding", "how many"],
-            [[*k, f"{n:,}"] for k, n in counts.items()],
-            "Findings by kind",
-        )
-        if counts
-        else "<p>Nothing was found that needs attention.</p>"
-    )
-    return "\n".join(out)
+def _of_model(make: Callable[[Contents], Part | None]) -> Callable[[StudyFolder], Part | None]:
+    """The same from what a finished classifier's folder holds."""
+    return _each_model("train", lambda study, stage: make(study.models[stage["model"]]))
 
 
-def _training(study: StudyFolder, stage: dict[str, Any]) -> str:
-    return sections.training_part(study.contents(stage))
+def _of_folder(kind: str, make: Callable[[Path], Part | None]):
+    """The same from the folder of the stage."""
+    return _each_model(kind, lambda study, stage: make(study.folder / stage["folder"]))
 
 
-def _provenance(study: StudyFolder) -> str:
-    origin = dict(study.about["provenance"])
-    command = str(origin.pop("command_line", "")).strip()
-    out = (
-        [f'<p>Made by this command:</p><pre tabindex="0">{escape(command)}</pre>']
-        if command
-        else []
+def _audit(study: StudyFolder) -> Part | None:
+    return parts.AuditPart.of(study.folder / "audit") if "audit" in study.stages else None
+
+
+def _detectors(study: StudyFolder) -> Part | None:
+    stages = study.stages.get("detector", [])
+    return (
+        Several([parts.DetectorPart.of(study.folder / s["folder"]) for s in stages])
+        if stages
+        else None
     )
-    rows = [
+
+
+def _faithfulness(folder: Path) -> Part | None:
+    found = examination_parts(folder)
+    there = [p for k in ("faithfulness", "randomisation") if (p := found[k]) is not None]
+    return Several(there) if there else None
+
+
+def _provenance(study: StudyFolder) -> Part:
+    command, rows = without_command({**study.about["provenance"], "data": study.about["data"]})
+    stages = [
         [s["name"], s["finished"], "" if s["seconds"] is None else f"{s['seconds']:,.0f} s"]
         for kind in study.stages.values()
         for s in kind
     ]
-    out.append(
-        table(["stage", "finished", "took"], sorted(rows, key=lambda r: r[1]), "Stages", wide=True)
-    )
-    out.append(
-        "<details><summary>Every option and version</summary>"
-        + table(["what", "value"], flat({**origin, "data": study.about["data"]}), "Provenance")
-        + "</details>"
-    )
-    return "\n".join(out)
+    tables = [
+        ("Stages", (["stage", "finished", "took"], sorted(stages, key=lambda r: r[1]))),
+        ("Provenance", (["what", "value"], rows)),
+    ]
+    return ProvenancePart(command, "", "Every stage, option and version", tables)
 
 
-PARTS: tuple[tuple[str, str, Callable[[StudyFolder], str]], ...] = (
+PARTS: tuple[tuple[str, str, Callable[[StudyFolder], Part | None]], ...] = (
     ("audit", "Data and audit", _audit),
-    (
-        "split",
-        "Split",
-        _each_model("train", lambda study, stage: sections.data_part(study.contents(stage))),
-    ),
-    ("training", "Training", _each_model("train", _training)),
-    (
-        "metrics",
-        "Metrics",
-        _each_model(
-            "train", lambda study, stage: sections.metrics_part(study.contents(stage), "h4")
-        ),
-    ),
-    (
-        "decisions",
-        "Decisions",
-        _each_model(
-            "train",
-            lambda study, stage: sections.decisions_part(study.contents(stage), mistakes=False),
-        ),
-    ),
-    (
-        "curves",
-        "Ranking and calibration",
-        _each_model("train", lambda study, stage: sections.curves_part(study.contents(stage))),
-    ),
+    ("split", "Split", _of_model(classifier.DataPart.of)),
+    ("training", "Training", _of_model(classifier.TrainingPart.of)),
+    ("metrics", "Metrics", _of_model(lambda c: classifier.MetricsPart.of(c, level=4))),
+    ("decisions", "Decisions", _of_model(lambda c: classifier.DecisionsPart.of(c, listed=False))),
+    ("curves", "Ranking and calibration", _of_model(classifier.CurvesPart.of)),
     (
         "shift",
         "Under changes",
-        _each_model(
-            "shift",
-            lambda study, stage: sections.shift_part(
-                json.loads(
-                    (study.folder / stage["folder"] / "shift.json").read_text(encoding="utf-8")
-                )
-            ),
-        ),
+        _of_folder("shift", lambda f: classifier.ShiftPart.of(read_json(f / "shift.json"))),
     ),
-    (
-        "neighbours",
-        "Nearest neighbours and t-SNE",
-        _each_model("embed", lambda study, stage: neighbours_part(study.folder / stage["folder"])),
-    ),
-    (
-        "anomaly",
-        "Anomalies",
-        lambda study: "".join(
-            anomaly_part(study.folder / s["folder"]) for s in study.stages.get("detector", [])
-        ),
-    ),
-    (
-        "explanations",
-        "Heat maps",
-        _each_model("explain", lambda study, stage: explain_part(study.folder / stage["folder"])),
-    ),
-    (
-        "faithfulness",
-        "How faithful the maps are",
-        _each_model(
-            "examine", lambda study, stage: faithfulness_part(study.folder / stage["folder"])
-        ),
-    ),
+    ("neighbours", "Nearest neighbours and t-SNE", _of_folder("embed", parts.NeighboursPart.of)),
+    ("anomaly", "Anomalies", _detectors),
+    ("explanations", "Heat maps", _of_folder("explain", parts.GalleryPart.of)),
+    ("faithfulness", "How faithful the heat maps are", _of_folder("examine", _faithfulness)),
     (
         "shortcuts",
         "Shortcuts",
-        _each_model("examine", lambda study, stage: shortcut_part(study.folder / stage["folder"])),
+        _of_folder("examine", lambda f: examination_parts(f)["shortcuts"]),
     ),
     ("provenance", "Provenance", _provenance),
 )

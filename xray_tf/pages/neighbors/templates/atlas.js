@@ -1,37 +1,3 @@
-"""The script and the extra styles of the embedding page; its data come as JSON in the page, and
-text is only ever set as text.
-"""
-
-STYLE = """
-#controls { display: flex; flex-wrap: wrap; gap: 0.5rem 1.2rem; align-items: flex-end; }
-fieldset { border: 0; padding: 0; margin: 0; min-width: 0; }
-legend, .find { color: var(--muted); font-size: 0.84rem; font-weight: 600; padding: 0; }
-fieldset label { margin-right: 0.7rem; white-space: nowrap; }
-.find { display: grid; }
-input[type=search] { font: inherit; font-weight: 400; padding: 0.2rem 0.5rem; border: 1px solid var(--line); border-radius: 0.4rem;
-  background: var(--ground); color: var(--ink); width: 15rem; max-width: 100%; }
-.atlas { display: grid; grid-template-columns: minmax(0, 1fr) 19rem; gap: 1.1rem; align-items: start; }
-#map { display: block; width: 100%; height: 34rem; max-height: 75vh; background: var(--ground); border: 1px solid var(--line); border-radius: 0.5rem;
-  cursor: crosshair; touch-action: manipulation; }
-.legend { display: flex; flex-wrap: wrap; gap: 0.2rem 1.1rem; font-size: 0.9rem; }
-.legend i, .dot i { display: inline-block; width: 0.75rem; height: 0.75rem; border-radius: 50%; margin-right: 0.35rem; vertical-align: -0.05rem; }
-.dot { min-height: 34rem; font-size: 0.93rem; overflow-wrap: anywhere; }
-.dot canvas { display: block; width: 12rem; height: 12rem; background: #000; border-radius: 0.4rem; }
-.dot h3 { margin: 0.6rem 0 0.2rem; font-size: 1rem; }
-.dot dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 0.1rem 0.8rem; margin: 0.4rem 0; }
-.dot dt { color: var(--muted); }
-.dot dd { margin: 0; font-variant-numeric: tabular-nums; }
-.dot .wrong { color: var(--warn-line); font-weight: 600; }
-.dot ol { list-style: none; margin: 0.3rem 0; padding: 0; display: grid; gap: 0.3rem; }
-.dot button, .dot .absent { display: grid; grid-template-columns: 3rem minmax(0, 1fr); gap: 0.6rem; align-items: center; width: 100%; text-align: left;
-  font: inherit; font-size: 0.85rem; line-height: 1.3; padding: 0.2rem; color: inherit; background: var(--soft); border: 0; border-radius: 0.35rem; }
-.dot button { cursor: pointer; }
-.dot button canvas { width: 3rem; height: 3rem; }
-.dot .absent { grid-template-columns: minmax(0, 1fr); padding: 0.4rem 0.6rem; }
-@media (max-width: 56rem) { .atlas { grid-template-columns: minmax(0, 1fr); } .dot { min-height: 0; } #map { height: 22rem; } }
-"""
-
-SCRIPT = r"""
 "use strict";
 const D = JSON.parse(document.getElementById("data").textContent);
 const P = D.points, PART = ["training", "validation", "test", "new"], GREY = "#98a2aa";
@@ -259,4 +225,3 @@ document.getElementById("find").addEventListener("keydown", (event) => {
 new ResizeObserver(() => lay()).observe(map.parentElement);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 lay(); legend(); show(-1);
-"""

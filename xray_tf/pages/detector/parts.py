@@ -1,0 +1,157 @@
+"""The parts of an anomaly detector's pages: its rule, what was measured, scores, training."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from matplotlib.figure import Figure
+
+from xray_tf.artifact import Card
+from xray_tf.data.scores import Scores
+from xray_tf.operating_point import DetectorPoint
+from xray_tf.pages.detector import figures
+from xray_tf.pages.kit.curves import roc
+from xray_tf.pages.kit.render import Part
+from xray_tf.pages.kit.words import NAMES, data_facts
+from xray_tf.stats.detector.or_rule import Statistics
+
+STATISTICS = "statistics.csv"
+HEADLINE = ("auroc", "sensitivity", "false_alarms", "auprc")
+Number = tuple[str, dict[str, Any], str]  # name, value with its interval, what chance would reach
+
+
+@dataclass(frozen=True)
+class RulePart(Part):
+    """The rule of a detector's operating `point`, and the promise of its thresholds."""
+
+    template = "detector/rule.html.jinja"
+    point: DetectorPoint
+
+    @property
+    def promise(self) -> str:
+        """What is promised of the rate of false alarms."""
+        if self.point.budget is None:
+            return "The thresholds were set by hand; no false-alarm rate is promised."
+        return (
+            f"The thresholds come from {self.point.calibration_patients:,} held-out normal "
+            "patients, one radiograph each, by one false-alarm budget for all scores: if these and "
+            "a new normal patient are exchangeable, the new one is called anomalous with a "
+            f"probability of at most {self.point.budget:.3g}, over the draw of both."
+        )
+
+    @property
+    def rows(self) -> list[tuple[str, str, str]]:
+        """Score, when it is anomalous, and how many of the calibration normals are."""
+        shares, p = self.point.calibration_false_alarms, self.point
+        rows = [(n, f"{p.side(n)} {t:.5g}", f"{shares[n]:.2%}") for n, t in p.thresholds.items()]
+        return [*rows, ("any of them", "", f"{shares['any']:.2%}")]
+
+
+@dataclass(frozen=True)
+class MeasuredPart(Part):
+    """What was measured: the layout of metrics.json."""
+
+    template = "detector/measured.html.jinja"
+    metrics: dict[str, Any]
+
+    @classmethod
+    def of(cls, metrics: dict[str, Any] | None) -> MeasuredPart | None:
+        """Return the part, None where nothing is labelled."""
+        return cls(metrics) if metrics else None
+
+    @property
+    def numbers(self) -> dict[str, Number]:
+        """Every metric by its key: its name, its value, and what chance would reach."""
+        chance = self.metrics["chance"]
+        cells = {"false_alarms": self.metrics["false_alarms"], **self.metrics["metrics"]}
+        names = {**NAMES, "false_alarms": "False alarms among normals"}
+        return {key: (names.get(key, key), c, _chance(key, chance)) for key, c in cells.items()}
+
+    @property
+    def headline(self) -> list[tuple[str, dict[str, Any]]]:
+        """The metrics that matter most, each with its name."""
+        return [self.numbers[key][:2] for key in HEADLINE]
+
+
+@dataclass(frozen=True)
+class StatisticsPart(Part):
+    """Scores of batches, and the pictures of all scores: each figure with what it shows."""
+
+    template = "detector/statistics.html.jinja"
+    batches: list[Any]
+    histograms: Figure
+    others: list[tuple[Figure, str]]
+
+    @classmethod
+    def of(
+        cls, folder: Path, scores: Scores, thresholds: dict[str, float]
+    ) -> StatisticsPart | None:
+        """Return the part about the test rows, or about all where none is of that part; None where
+        no file could be scored.
+        """
+        if not scores.read.any():
+            return None
+        test = scores.splits == "test"
+        tested = scores.where(test) if test.any() else scores
+        others = []
+        if len(scores.names) > 1:
+            words = "The first two scores against each other, with both thresholds"
+            others.append((figures.score_scatter(tested, thresholds), words))
+        labelled = figures.as_predictions(tested)
+        if len(set(labelled.labels.tolist())) == 2:
+            others.append((roc(labelled), "ROC curve of the anomaly score"))
+        there = (folder / STATISTICS).is_file()
+        batches = list(Statistics.read_csv(folder / STATISTICS)) if there else []
+        return cls(batches, figures.score_histograms(tested, thresholds), others)
+
+
+@dataclass(frozen=True)
+class ExamplesPart(Part):
+    """Radiographs of each outcome with their heat maps: one picture (H, W, 3) uint8 RGB, and the
+    rule they were chosen by.
+    """
+
+    template = "detector/examples.html.jinja"
+    picture: np.ndarray
+    choice: str = figures.CHOICE
+
+    @classmethod
+    def of(cls, path: Path) -> ExamplesPart | None:
+        """Return the part, None where the picture is not there."""
+        if not path.is_file():
+            return None
+        return cls(cv2.cvtColor(cv2.imread(os.fspath(path)), cv2.COLOR_BGR2RGB))
+
+
+@dataclass(frozen=True)
+class TrainingPart(Part):
+    """What it was made of: facts on the data, radiographs of each part, the loss by epoch, None
+    where there was no training.
+    """
+
+    template = "detector/training.html.jinja"
+    facts: list[str]
+    radiographs: dict[str, int]
+    losses: Figure | None
+
+    @classmethod
+    def of(cls, card: Card, history: list[dict[str, str]]) -> TrainingPart:
+        """Return the part from the card and the rows of history.csv."""
+        radiographs = card.point().radiographs
+        return cls(data_facts(card), radiographs, figures.loss_curves(history) if history else None)
+
+
+def _chance(key: str, chance: dict[str, Any]) -> str:
+    """Say what no knowledge at all would reach."""
+    return {
+        "f1": f"{chance['f1_always_pneumonia']:.3f} (always pneumonia)",
+        "accuracy": f"{chance['accuracy']:.3f} (always {chance['class']})",
+        "auroc": f"{chance['auroc']:.3f}",
+        "auprc": f"{chance['auprc']:.3f}",
+        "balanced_accuracy": "0.500",
+    }.get(key, "")

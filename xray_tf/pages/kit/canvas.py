@@ -1,0 +1,65 @@
+"""The paper that every figure is drawn on: a matplotlib Figure without pyplot and without global
+state, the house's colours, titles and grid.
+
+A class has the same colour in every figure (Okabe & Ito's palette, told apart by colour-blind
+readers too); figures bring their own white ground, so they read the same on light and dark pages.
+"""
+
+from __future__ import annotations
+
+import io
+
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+CLASS_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+INK, MUTED, FAINT = "#1f2933", "#5b6770", "#dfe4e8"
+DASHED = (0, (4, 4))
+
+
+class Picture(Figure):
+    """A matplotlib Figure that a notebook shows as PNG whether or not pyplot was ever imported."""
+
+    def _repr_png_(self) -> bytes:
+        return to_png_bytes(self)
+
+
+def to_png_bytes(figure: Figure, dpi: int = 150) -> bytes:
+    """Return the figure as PNG."""
+    stream = io.BytesIO()
+    FigureCanvasAgg(figure)
+    figure.savefig(stream, format="png", dpi=dpi, metadata={"Software": None})
+    return stream.getvalue()
+
+
+def to_svg(figure: Figure) -> str:
+    """Return the figure as SVG, text as outlines; the same drawing gives the same bytes."""
+    stream = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": "xray_tf"}):
+        figure.savefig(stream, format="svg", metadata={"Date": None})
+    return stream.getvalue()
+
+
+def canvas(width: float, height: float, pad: float = 0.1) -> Figure:
+    """Make an empty figure of the house, inches."""
+    figure = Picture(figsize=(width, height), layout="constrained", facecolor="white")
+    figure.get_layout_engine().set(w_pad=pad, h_pad=pad)
+    return figure
+
+
+def dress(
+    axes, title: str, x_label: str = "", y_label: str = "", grid: bool = True, size: float = 12.5
+) -> None:
+    """Give axes the house's title, labels, spines and grid; `size` is the title's, in points, and
+    the other texts follow it.
+    """
+    axes.set_title(title, loc="left", fontsize=size, fontweight="bold", color=INK, pad=0.72 * size)
+    axes.set_xlabel(x_label, color=MUTED, fontsize=0.8 * size)
+    axes.set_ylabel(y_label, color=MUTED, fontsize=0.8 * size)
+    axes.tick_params(colors=INK, labelsize=0.76 * size, color=FAINT)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("#aab4bc")
+    axes.set_axisbelow(True)
+    if grid:
+        axes.grid(color=FAINT, linewidth=0.8)

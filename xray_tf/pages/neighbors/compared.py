@@ -1,0 +1,53 @@
+"""The part of a page that sets nearest neighbours beside the network's head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from xray_tf.pages.kit.figures import confusion_matrix
+from xray_tf.pages.kit.render import Part
+
+SHOWN = ("accuracy", "balanced_accuracy", "f1", "auroc", "auprc", "ece")
+SIDES = {"knn": "nearest neighbours", "head": "the network's head"}
+
+
+@dataclass(frozen=True)
+class ComparedPart(Part):
+    """Both readers on the same rows.
+
+    Attributes:
+        sides: whose numbers they are -> the layout of metrics.json.
+        notes: what to bear in mind.
+        shown: the metrics to show.
+    """
+
+    template = "neighbors/compared.html.jinja"
+    sides: dict[str, dict[str, Any]]
+    notes: list[str]
+    shown: tuple[str, ...] = SHOWN
+
+    @classmethod
+    def of(cls, metrics: dict[str, Any]) -> ComparedPart | None:
+        """Return the part from the layout of `embed_radiographs`' metrics.json, None where neither
+        was measured.
+        """
+        sides = {words: metrics[key] for key, words in SIDES.items() if metrics[key]}
+        return cls(sides, metrics.get("notes", [])) if sides else None
+
+    @property
+    def first(self) -> dict[str, Any]:
+        """One side; the rows are those of both."""
+        return next(iter(self.sides.values()))
+
+    @property
+    def matrices(self) -> dict[str, Figure]:
+        """The confusion matrix of each side."""
+        return {
+            words: confusion_matrix(
+                side["confusion_matrix"], side["class_names"], words[0].upper() + words[1:]
+            )
+            for words, side in self.sides.items()
+        }
