@@ -262,11 +262,11 @@ def test_without_test_rows_the_validation_rows_are_scored_and_every_page_says_so
     phantoms, cache, tmp_path
 ):
     made = train(phantoms, cache, tmp_path / "out", data=DataOptions(cache=str(cache), test=0.0))
-    assert made.card.metrics_split == "val" and "flatter" in made.card.notes[-1]
+    assert made.card.metrics_split == "val" and "optimistic" in made.card.notes[-1]
     assert json.loads((made.folder / "metrics.json").read_text())["split"] == "val"
     assert (
-        "flatter" in (made.folder / "report.html").read_text()
-        and "flatter" in (made.folder / "README.md").read_text()
+        "optimistic" in (made.folder / "report.html").read_text()
+        and "optimistic" in (made.folder / "README.md").read_text()
     )
 
 

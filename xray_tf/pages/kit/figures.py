@@ -112,7 +112,9 @@ def probability_histograms(
     if point is not None and point.threshold is not None:
         at, style = point.threshold, {"color": INK, "linewidth": 1.4, "linestyle": (0, (3, 2))}
         panels[0].axvline(at, label=f"threshold {at:.3f}", **style)
-    panels[0].legend(loc="upper center", framealpha=0.8, edgecolor="none", fontsize=9.5)
+    names = panels[0].get_legend_handles_labels()
+    style = {"ncols": min(3, len(names[1])), "frameon": False, "fontsize": 9}
+    figure.legend(*names, loc="outside lower center", **style)
     return figure
 
 
