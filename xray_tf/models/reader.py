@@ -100,7 +100,7 @@ class Reader:
 
     Raises:
         ArtifactError: the model, its reference or the detector cannot be opened.
-        FileNotFoundError: `data` is no folder.
+        FileNotFoundError: `data` is not a folder.
         ValueError: an unknown operating point, or no neighbour asked for.
     """
 
@@ -119,7 +119,7 @@ class Reader:
             )
         if data is not None and not Path(data).is_dir():
             raise FileNotFoundError(
-                f"{os.fspath(data)} is no folder. Expected one with the "
+                f"{os.fspath(data)} is not a folder. Expected one with the "
                 "radiographs the model was trained on."
             )
         self.classifier = classifier
