@@ -19,7 +19,7 @@ from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Record, Records
 from xray_tf.data.sources.files import list_files
 from xray_tf.models.decided import predictions_of
-from xray_tf.models.queries import array_batches, check_batch_size
+from xray_tf.models.queries import array_batches, check_batch_size, read_query
 
 if TYPE_CHECKING:
     from xray_tf.models.finder import NearestCaseFinder
@@ -134,19 +134,21 @@ class Classifier:
             ValueError: the radiograph cannot be read, or an argument does not fit.
         """
         from xray_tf.models.load import load
-        from xray_tf.models.reader import read_radiograph
+        from xray_tf.models.reader import Reader
 
         if detector is not None:
             detector = load(detector, kind="detector")
-
-        return read_radiograph(
+        reader = Reader(
             self,
-            image,
             data=data,
             detector=detector,
             neighbors=neighbors,
             operating_point=operating_point,
         )
+        query = read_query(image, self.card)
+        if query.pixels is None:
+            raise ValueError(f"{query.record.path} cannot be read ({query.error}).")
+        return reader.read(query)
 
     def stream(
         self, records: Records, batch_size: int = 64, operating_point: str | None = None

@@ -12,7 +12,7 @@ from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Record
 from xray_tf.data.sources.files import list_files
 from xray_tf.models.queries import grey_stack, read_query
-from xray_tf.models.reference import PIECE, NearestTable, Reference, _check_count
+from xray_tf.models.reference import PIECE, NearestTable, Reference, check_count
 
 
 class NearestCaseFinder:
@@ -60,7 +60,7 @@ class NearestCaseFinder:
             ValueError: k is below 1, no file was found, or one cannot be read; the message names
                 it.
         """
-        _check_count(k)
+        check_count(k)
         records, pixels = self.read(images)
         found = self.reference.ask(self.embed(pixels), records, k)
         return self.reference.table(found, records), self.reference.predictions(found, records)

@@ -25,40 +25,6 @@ PAGE = "evidence.html"
 PAGE_ROWS = 60  # radiographs on one page
 
 
-def read_radiograph(
-    classifier: Any,
-    image: Any,
-    *,
-    data: str | os.PathLike | None = None,
-    detector: Any = None,
-    neighbors: int = 5,
-    operating_point: str | None = None,
-    name: str = "",
-) -> Evidence:
-    """Gather all there is to say of one radiograph.
-
-    Args:
-        classifier: opened, see `xray_tf.models.load`.
-        image: a path, the bytes of a file, or an array (H, W) uint8 of grey pixels in [0, 255].
-        data, detector, neighbors, operating_point: see `Classifier.read`.
-        name: what to call it; its path when empty.
-
-    Raises:
-        ValueError: the radiograph cannot be read, or an argument does not fit.
-    """
-    reader = Reader(
-        classifier,
-        data=data,
-        detector=detector,
-        neighbors=neighbors,
-        operating_point=operating_point,
-    )
-    query = read_query(image, reader.classifier.card, name)
-    if query.pixels is None:
-        raise ValueError(f"{query.record.path} cannot be read ({query.error}).")
-    return reader.read(query)
-
-
 def write_evidence(
     reader: Reader,
     files: Iterable[str | os.PathLike],
@@ -95,8 +61,9 @@ class Reader:
     """A classifier with all that can be asked beside it, opened once for many radiographs.
 
     Args:
-        classifier, data, detector, neighbors, operating_point: as in `read_radiograph`; the
-            detector is opened too.
+        classifier: opened, see `xray_tf.models.load`.
+        data, neighbors, operating_point: see `Classifier.read`.
+        detector: opened; none is asked when None.
 
     Raises:
         ArtifactError: the model, its reference or the detector cannot be opened.

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from xray_tf.artifact import MANIFEST, ArtifactError, Card, check_files, write_text
+from xray_tf.artifact import MANIFEST, ArtifactError, Card, check_files, write_json
 from xray_tf.data.pixels.reading import read_file
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Record, Records, class_index
@@ -129,7 +129,7 @@ class Reference:
             [*self.rows.column("sha256"), *(r.sha256 for r in records)],
         )
         cases, voters = self.cases.with_kin(groups[: len(self.rows)]), self.cases.recipe.k
-        _check_count(k)
+        check_count(k)
         distances, indices = cases.kneighbors(
             embeddings, max(k or 1, voters), groups[len(self.rows) :]
         )
@@ -195,7 +195,7 @@ class Reference:
         np.savez_compressed(
             folder / ARRAYS, **self.cases.to_arrays(), **{f"row_{c}": v for c, v in columns.items()}
         )
-        write_text(folder / ABOUT, json.dumps(self.about, indent=1, allow_nan=False) + "\n")
+        write_json(folder / ABOUT, self.about)
 
     @classmethod
     def read(cls, folder: str | os.PathLike, card: Card | None = None) -> Reference:
@@ -209,33 +209,14 @@ class Reference:
         Raises:
             ArtifactError: missing, damaged, or made with another model.
         """
-        from xray_tf.stats.neighbors import NearestCases
-
         folder = Path(folder)
         if not (folder / ARRAYS).is_file() or not (folder / ABOUT).is_file():
             raise ArtifactError(
-                f"{folder} holds no reference: {ARRAYS} and {ABOUT} are expected. "
-                "Make it with "
-                "python -m xray_tf.embed --model DIR --data DIR --out DIR "
-                "--add-reference."
+                f"{folder} holds no reference: {ARRAYS} and {ABOUT} are expected. Make it with "
+                "python -m xray_tf.embed --model DIR --data DIR --out DIR --add-reference."
             )
         try:
-            if (folder / MANIFEST).is_file():
-                check_files(
-                    folder, json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
-                )
-            about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-            with np.load(folder / ARRAYS, allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in stored.files}
-            columns = [
-                [v.decode("utf-8", "surrogateescape") for v in arrays.pop(f"row_{c}").tolist()]
-                for c in COLUMNS
-            ]
-            cases = NearestCases.from_arrays(arrays)
-            rows = Records(
-                Record(path=p, patient=q, sha256=s, label=x, subtype=t, split="train")
-                for p, q, s, x, t in zip(*columns, strict=True)
-            )
+            cases, rows, about = _read_files(folder)
             made_with = about["model_sha256"]
         except ArtifactError:
             raise
@@ -258,7 +239,28 @@ class Reference:
         return cls(cases, rows, about)
 
 
-def _check_count(k: int | None) -> None:
+def _read_files(folder: Path) -> tuple[Any, Records, dict[str, Any]]:
+    from xray_tf.stats.neighbors import NearestCases
+
+    if (folder / MANIFEST).is_file():
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        check_files(folder, manifest["files"])
+    about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+    with np.load(folder / ARRAYS, allow_pickle=False) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    columns = [
+        [v.decode("utf-8", "surrogateescape") for v in arrays.pop(f"row_{c}").tolist()]
+        for c in COLUMNS
+    ]
+    rows = Records(
+        Record(**dict(zip(COLUMNS, values, strict=True)), split="train")
+        for values in zip(*columns, strict=True)
+    )
+    return NearestCases.from_arrays(arrays), rows, about
+
+
+def check_count(k: int | None) -> None:
+    """Raise ValueError unless one neighbour is asked for at least; None asks for all that vote."""
     if k is not None and k < 1:
         raise ValueError(
             f"k, how many neighbours to name, must be a whole number above 0. Received: k={k!r}"

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from xray_tf.artifact import sha256_of
+from xray_tf.jobs.run import UNRECORDED
 from xray_tf.options import (
     ExplainOptions,
     TrainOptions,
 )
 from xray_tf.study import runs
 from xray_tf.study.presets import Recipe, Study
-
-UNRECORDED = ("cache", "strict")  # options that do not change a result
 
 
 @dataclass(frozen=True)
@@ -44,61 +44,40 @@ class Stage:
 
 def stages_of(study: Study) -> list[Stage]:
     """Return a study's stages in the order in which they run."""
-    seed = study.options.seed
-    data = _recorded(study.data_options)
-    stages = [
-        Stage(
-            "audit",
-            "audit",
-            "audit",
-            lambda: runs.run_audit(study),
-            {k: data[k] for k in ("source", "patient_key")},
-        ),
-        Stage(
-            "split",
-            "split",
-            "split",
-            lambda: runs.run_split(study),
-            {
-                **data,
-                "seed": seed,
-                "rows": study.options.rows if study.limited else 0,
-                "tasks": sorted({r.train.task for r in study.preset.recipes}),
-            },
-        ),
-    ]
-    for recipe in study.preset.recipes:
-        weights = recipe.model.weights
-        digest = (
-            {"weights_sha256": sha256_of(weights)}
-            if weights not in (None, "none", "imagenet") and Path(weights).is_file()
-            else {}
-        )
-        stages.append(
-            Stage(
-                f"train-{recipe.name}",
-                "train",
-                f"models/{recipe.name}",
-                lambda r=recipe: runs.run_train(study, r),
-                {**_recorded(recipe.model, recipe.train, study.evaluate_options), **digest}
-                | _unused(recipe.train),
-                ("split",),
-                recipe,
-            )
-        )
-    stages.append(
+    data, preset = _recorded(study.data_options), study.preset
+    split = {
+        **data,
+        "seed": study.options.seed,
+        "rows": study.options.rows if study.limited else 0,
+        "tasks": sorted({r.train.task for r in preset.recipes}),
+    }
+    seen = {k: data[k] for k in ("source", "patient_key")}
+    detector = _recorded(preset.detect, study.evaluate_options)
+    return [
+        Stage("audit", "audit", "audit", partial(runs.run_audit, study), seen),
+        Stage("split", "split", "split", partial(runs.run_split, study), split),
+        *(_training(study, recipe) for recipe in preset.recipes),
         Stage(
             "detector",
             "detector",
             "detector",
-            lambda: runs.run_detector(study),
-            _recorded(study.preset.detect, study.evaluate_options),
+            partial(runs.run_detector, study),
+            detector,
             ("split",),
-        )
-    )
-    for recipe in study.preset.recipes:
-        stages += _about(study, recipe)
-    return stages
+        ),
+        *(stage for recipe in preset.recipes for stage in _about(study, recipe)),
+    ]
+
+
+def _training(study: Study, recipe: Recipe) -> Stage:
+    options = _recorded(recipe.model, recipe.train, study.evaluate_options)
+    weights = recipe.model.weights
+    if weights not in (None, "none", "imagenet") and Path(weights).is_file():
+        options["weights_sha256"] = sha256_of(weights)
+    options |= _unused(recipe.train)
+    run = partial(runs.run_train, study, recipe)
+    folder = f"models/{recipe.name}"
+    return Stage(f"train-{recipe.name}", "train", folder, run, options, ("split",), recipe)
 
 
 def _unused(train: TrainOptions) -> dict[str, None]:
@@ -110,48 +89,25 @@ def _unused(train: TrainOptions) -> dict[str, None]:
 
 def _about(study: Study, recipe: Recipe) -> list[Stage]:
     """What is asked of one trained classifier."""
-    name, preset, after = recipe.name, study.preset, (f"train-{recipe.name}",)
+    name, preset = recipe.name, study.preset
+    drawn = {"explained": preset.explained, "seed": study.options.seed}
+    rows = (
+        ("embed", "embeddings", runs.run_embed, _recorded(preset.embed, study.evaluate_options)),
+        ("shift", "shift", runs.run_shift, _recorded(preset.shift, study.evaluate_options)),
+        ("explain", "explanations", runs.run_explain, _recorded(ExplainOptions()) | drawn),
+        ("examine", "examinations", runs.run_examine, _recorded(preset.examine)),
+    )
     return [
         Stage(
-            f"embed-{name}",
-            "embed",
-            f"embeddings/{name}",
-            lambda: runs.run_embed(study, recipe),
-            _recorded(preset.embed, study.evaluate_options),
-            after,
+            f"{kind}-{name}",
+            kind,
+            f"{folder}/{name}",
+            partial(run, study, recipe),
+            options,
+            (f"train-{name}",),
             recipe,
-        ),
-        Stage(
-            f"shift-{name}",
-            "shift",
-            f"shift/{name}",
-            lambda: runs.run_shift(study, recipe),
-            _recorded(preset.shift, study.evaluate_options),
-            after,
-            recipe,
-        ),
-        Stage(
-            f"explain-{name}",
-            "explain",
-            f"explanations/{name}",
-            lambda: runs.run_explain(study, recipe),
-            {
-                **_recorded(ExplainOptions()),
-                "explained": preset.explained,
-                "seed": study.options.seed,
-            },
-            after,
-            recipe,
-        ),
-        Stage(
-            f"examine-{name}",
-            "examine",
-            f"examinations/{name}",
-            lambda: runs.run_examine(study, recipe),
-            _recorded(preset.examine),
-            after,
-            recipe,
-        ),
+        )
+        for kind, folder, run, options in rows
     ]
 
 

@@ -4,6 +4,8 @@ sensitivity and false alarms, chance, and batch statistics.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -48,46 +50,21 @@ def report_on(
         pneumonia; `scores`: {score: AUROC and AUPRC of that score alone}, `anomaly_score` for all
         together.
     """
-    bounds = np.array([thresholds[n] for n in scores.names])
     good = scores.where(scores.read)
-    parts = np.where(
-        (good.splits == "val"), "calibration ", np.where(good.splits == "test", "test ", "")
-    )
-    groups = [f"{p}{label}" if label else "" for p, label in zip(parts, good.labels, strict=True)]
-    statistics = score_statistics(good.names, good.values, groups, bounds)
+    statistics = _statistics(good, np.array([thresholds[n] for n in good.names]))
     tested = good.where((good.labels != "") & ((good.splits == part) | (part == "all")))
     if not len(tested):
         return None, statistics
-    labels = np.array([TASKS[TASK].index(label) for label in tested.labels], np.int64)
-    flagged = (tested.verdicts == "anomalous").astype(np.int64)
-
-    def numbers(unusual: np.ndarray) -> dict[str, Any]:
-        # any rising function gives the same areas
-        ranks = np.unique(unusual, return_inverse=True)[1] / max(len(unusual) - 1, 1)
-        return score(
-            np.stack([1 - ranks, ranks], axis=1),
-            labels,
-            flagged,
-            list(tested.patients),
-            TASKS[TASK],
-            options.bootstrap,
-            options.bootstrap_seed,
-            operating_point=operating_point,
-            split=part if part != "all" else ALL_ROWS,
-            split_by=split_by,
-        )
-
-    metrics = numbers(tested.anomaly)
+    about = {
+        "operating_point": operating_point,
+        "split": ALL_ROWS if part == "all" else part,
+        "split_by": split_by,
+    }
+    metrics = _numbers(tested, tested.anomaly, options, about)
     for group in (metrics["metrics"], metrics["definitions"]):
         for name in ("brier", "ece"):
             group.pop(name)
-    specificity = metrics["metrics"]["specificity"]
-    metrics["false_alarms"] = {
-        "value": _less(specificity["value"]),
-        "low": _less(specificity["high"]),
-        "high": _less(specificity["low"]),
-        **({"reason": specificity["reason"]} if "reason" in specificity else {}),
-    }
+    metrics["false_alarms"] = _one_less(metrics["metrics"]["specificity"])
     share = metrics["class_counts"]["pneumonia"] / metrics["rows"]
     metrics["chance"] |= {
         "f1_always_pneumonia": 2 * share / (1 + share),
@@ -95,32 +72,51 @@ def report_on(
         "auroc": 0.5,
         "auprc": share,
     }
-    unusual = turned(tested.values, tested.names)
-    metrics["scores"] = {
-        name: {m: numbers(column)["metrics"][m] for m in ("auroc", "auprc")}
-        for name, column in zip(
-            (*tested.names, "anomaly_score"), (*unusual.T, tested.anomaly), strict=True
-        )
-    }
+    columns = (*turned(tested.values, tested.names).T, tested.anomaly)
+    metrics["scores"] = {}
+    for name, unusual in zip((*tested.names, "anomaly_score"), columns, strict=True):
+        found = _numbers(tested, unusual, options, about)["metrics"]
+        metrics["scores"][name] = {m: found[m] for m in ("auroc", "auprc")}
     metrics["reasons"] = {
-        label: _reasons(tested.where(tested.labels == label))
+        label: _counted(rows.reasons[rows.verdicts == "anomalous"])
         for label in TASKS[TASK]
-        if (tested.labels == label).any()
+        if len(rows := tested.where(tested.labels == label))
     }
     return metrics, statistics
 
 
-def _less(value: float | None) -> float | None:
-    return None if value is None else 1 - value
+def _statistics(scores: Scores, bounds: np.ndarray) -> Statistics:
+    parts = {"val": "calibration ", "test": "test "}
+    groups = [
+        f"{parts.get(split, '')}{label}" if label else ""
+        for split, label in zip(scores.splits, scores.labels, strict=True)
+    ]
+    return score_statistics(scores.names, scores.values, groups, bounds)
 
 
-def _reasons(scores: Scores) -> dict[str, int]:
-    return {
-        str(r): int(n)
-        for r, n in zip(
-            *np.unique(
-                scores.reasons[scores.verdicts == "anomalous"].astype(str), return_counts=True
-            ),
-            strict=True,
-        )
-    }
+def _numbers(
+    scores: Scores, unusual: np.ndarray, options: EvaluateOptions, about: dict[str, str]
+) -> dict[str, Any]:
+    """Score the verdicts, and one number a row by which rows are ranked."""
+    # any rising function gives the same areas
+    ranks = np.unique(unusual, return_inverse=True)[1] / max(len(unusual) - 1, 1)
+    return score(
+        np.stack([1 - ranks, ranks], axis=1),
+        np.array([TASKS[TASK].index(label) for label in scores.labels], np.int64),
+        (scores.verdicts == "anomalous").astype(np.int64),
+        list(scores.patients),
+        TASKS[TASK],
+        options.bootstrap,
+        options.bootstrap_seed,
+        **about,
+    )
+
+
+def _counted(texts: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(Counter(map(str, texts)).items()))
+
+
+def _one_less(cell: dict[str, Any]) -> dict[str, Any]:
+    """Return one less a share, with its interval."""
+    less = {k: None if cell[k] is None else 1 - cell[k] for k in ("value", "low", "high")}
+    return {**cell, **less, "low": less["high"], "high": less["low"]}
