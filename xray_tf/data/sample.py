@@ -7,6 +7,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from xray_tf.data.records import Record
+
+
+def draw_records(
+    records: Sequence[Record], labels: np.ndarray, limit: int, seed: int
+) -> np.ndarray:
+    """Choose records by their patients, as in `draw_rows`; one without a key is a patient of its
+    own.
+    """
+    return draw_rows(labels, [r.patient or r.path for r in records], limit, seed)
+
 
 def draw_rows(labels: np.ndarray, patients: Sequence[str], limit: int, seed: int) -> np.ndarray:
     """Choose rows whose class is known, as many of each class as can be, at most `limit` in all (0:

@@ -133,29 +133,20 @@ def takes(*groups: type) -> Callable[[Callable], Callable]:
     The job itself has a parameter `options`, which holds one instance of each group.
     """
     groups = (*groups, Run)
-    group_of = {f.name: group for group in groups for f in fields(group) if f.name != "out"}
 
     def wrap(job: Callable) -> Callable:
         own = [p for p in inspect.signature(job).parameters.values() if p.name != "options"]
-        free = set(group_of) - {p.name for p in own}
+        names = {p.name for p in own}
+        free = {f.name for group in groups for f in fields(group)} - names - {"out"}
 
         @functools.wraps(job)
         def call(*args, **named):
             given = [v for v in (*args, *named.values()) if isinstance(v, groups)]
-            options = {type(v): v for v in given}
-            if len(options) < len(given):
-                raise TypeError(f"{job.__name__}() was given options of one kind twice: {given}")
             args = [v for v in args if not isinstance(v, groups)]
             named = {k: v for k, v in named.items() if not isinstance(v, groups)}
+            _refuse_unknown(job, named, free | names)
             single = {k: named.pop(k) for k in free & set(named)}
-            _refuse_unknown(job, named, {*free, *(p.name for p in own)})
-            options = {
-                group: replace(
-                    options.get(group) or group(),
-                    **{k: v for k, v in single.items() if group_of[k] is group},
-                )
-                for group in groups
-            }
+            options = _filled(job, groups, given, single)
             with shown(options[Run].progress):
                 return job(*args, options=options, **named)
 
@@ -163,6 +154,20 @@ def takes(*groups: type) -> Callable[[Callable], Callable]:
         return call
 
     return wrap
+
+
+def _filled(
+    job: Callable, groups: tuple[type, ...], given: list[Any], single: dict[str, Any]
+) -> Options:
+    """Return an instance of each group: the one given or the default, with single options in it."""
+    kinds = {type(v): v for v in given}
+    if len(kinds) < len(given):
+        raise TypeError(f"{job.__name__}() was given options of one kind twice: {given}")
+    options = {}
+    for group in groups:
+        mine = {f.name: single[f.name] for f in fields(group) if f.name in single}
+        options[group] = replace(kinds.get(group) or group(), **mine)
+    return options
 
 
 def _refuse_unknown(job: Callable, named: dict[str, Any], known: set[str]) -> None:

@@ -7,19 +7,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from xray_tf.artifact import Card
-from xray_tf.data.pixels.reading import stream_pixels
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Record, Records
 from xray_tf.data.sources.files import list_files
 from xray_tf.models.decided import predictions_of
-from xray_tf.models.queries import array_batches, check_batch_size, read_query
+from xray_tf.models.queries import array_batches, read_query, record_batches
 
 if TYPE_CHECKING:
     from xray_tf.models.finder import NearestCaseFinder
@@ -156,15 +154,8 @@ class Classifier:
         """Predict files batch by batch, in order, in constant memory; what cannot be read becomes a
         row with `error`.
         """
-        check_batch_size(batch_size)
-        prep = self.card.preprocessing
-        files = (records.file(r) for r in records)
-        pixels = iter(stream_pixels(files, prep["image_size"], prep["resize"]))
-        rows = iter(records)
-        while batch := list(islice(rows, batch_size)):
-            yield self.decided(
-                batch, [result for _, result in islice(pixels, len(batch))], operating_point
-            )
+        for batch, results in record_batches(records, self.card, batch_size):
+            yield self.decided(batch, results, operating_point)
 
     def probabilities_of(self, logits: np.ndarray) -> np.ndarray:
         """Return calibrated probabilities (N, K) float64 of logits (N, L)."""

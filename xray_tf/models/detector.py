@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,11 @@ import numpy as np
 
 from xray_tf.artifact import Card
 from xray_tf.data.chest.lung_atlas import LungAtlas
-from xray_tf.data.pixels.reading import stream_pixels
 from xray_tf.data.records import Record, Records
 from xray_tf.data.scores import VERDICTS, Scores
 from xray_tf.data.sources.files import list_files
 from xray_tf.models.features import FeatureScores, load_features
-from xray_tf.models.queries import array_batches, check_batch_size, unless_constant
+from xray_tf.models.queries import array_batches, record_batches, unless_constant
 from xray_tf.stats.detector.density import Density
 from xray_tf.stats.detector.or_rule import OrRule
 
@@ -238,16 +236,8 @@ class Detector:
         """Score files batch by batch, in order, in constant memory; yields (scores, pixels (n, S,
         S) uint8 of the rows without an error).
         """
-        check_batch_size(batch_size)
-        prep = self.card.preprocessing
-        pixels = iter(
-            stream_pixels((records.file(r) for r in records), prep["image_size"], prep["resize"])
-        )
-        rows = iter(records)
-        while batch := list(islice(rows, batch_size)):
-            yield self._judged(
-                batch, [result for _, result in islice(pixels, len(batch))], rule, batch_size
-            )
+        for batch, results in record_batches(records, self.card, batch_size):
+            yield self._judged(batch, results, rule, batch_size)
 
     @property
     def map_kinds(self) -> tuple[str, ...]:

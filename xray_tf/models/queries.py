@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,8 @@ import numpy as np
 from xray_tf.artifact import Card
 from xray_tf.data.pixels.decoding import decode, read_header, refuse_constant, resize_pixels
 from xray_tf.data.pixels.header import DecodeError
-from xray_tf.data.pixels.reading import Reading, read_file
-from xray_tf.data.records import Finding, Record
+from xray_tf.data.pixels.reading import Reading, read_file, stream_pixels
+from xray_tf.data.records import Finding, Record, Records
 from xray_tf.data.sources.files import list_files
 
 
@@ -66,6 +67,26 @@ def array_batches(
             [Record(f"image {start + i}") for i in range(len(part))],
             [resize_pixels(image, prep["image_size"], prep["resize"]) for image in part],
         )
+
+
+def record_batches(
+    records: Records, card: Card, batch_size: int
+) -> Iterator[tuple[list[Record], list[np.ndarray | Finding]]]:
+    """Yield files batch by batch, in order and in constant memory: their records, and pixels (S,
+    S) uint8 as the model of `card` sees them, or why there are none.
+    """
+    check_batch_size(batch_size)
+    prep, rows = card.preprocessing, iter(records)
+    files = (records.file(r) for r in records)
+    pixels = iter(stream_pixels(files, prep["image_size"], prep["resize"]))
+    while batch := list(islice(rows, batch_size)):
+        yield batch, [result for _, result in islice(pixels, len(batch))]
+
+
+def pixels_of(records: Records, rows: Iterable[int], card: Card) -> np.ndarray:
+    """Return the pixels (n, S, S) uint8 of some records that can be read, one or more."""
+    prep, files = card.preprocessing, [records.file(records[int(i)]) for i in rows]
+    return np.stack([p for _, p in stream_pixels(files, prep["image_size"], prep["resize"])])
 
 
 def unless_constant(square: np.ndarray) -> np.ndarray | Finding:

@@ -28,7 +28,7 @@ from xray_tf.artifact import (
 from xray_tf.data.pixels.reading import stream_pixels
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Record, Records, class_index
-from xray_tf.data.sample import draw_rows
+from xray_tf.data.sample import draw_records
 from xray_tf.data.split import read_split, write_split
 from xray_tf.data.tables import csv_line
 from xray_tf.jobs.audit_data import audit_records
@@ -103,10 +103,7 @@ def limit(records: Records, rows: int, seed: int) -> Records:
         [c if (c := class_index(r, "three-class")) >= 0 else 3 if r.label else -1 for r in records],
         np.int64,
     )
-    return records.with_rows(
-        records[int(i)]
-        for i in draw_rows(labels, [r.patient or r.path for r in records], rows, seed)
-    )
+    return records.with_rows(records[int(i)] for i in draw_records(records, labels, rows, seed))
 
 
 def write_manifest(records: Records, path: Path) -> None:
@@ -264,9 +261,7 @@ def sample_of_test(study: Study, task: str, count: int) -> Records:
     )
     rows = corpus.of_split("test")
     records = [corpus.records[int(i)] for i in rows]
-    drawn = draw_rows(
-        corpus.labels[rows], [r.patient or r.path for r in records], count, study.options.seed
-    )
+    drawn = draw_records(records, corpus.labels[rows], count, study.options.seed)
     return corpus.records.with_rows(records[int(i)] for i in drawn)
 
 

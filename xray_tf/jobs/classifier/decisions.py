@@ -11,7 +11,7 @@ import numpy as np
 
 from xray_tf.artifact import Card
 from xray_tf.data.predictions import Predictions
-from xray_tf.data.sample import draw_rows
+from xray_tf.data.sample import draw_records
 from xray_tf.data.synthetic.stresses import STRESSES, StressGrid
 from xray_tf.jobs.corpus import Corpus
 from xray_tf.jobs.run import Run
@@ -63,7 +63,8 @@ def fit_decisions(
     points = fit_operating_points(probabilities[val], labels, parts, card.class_names)
     default = "balanced"
     if steady_rows:
-        rows = _drawn(corpus, positions[val], steady_rows, seed)
+        known = [r for r in records if r.split == "val"]
+        rows = positions[val][draw_records(known, labels, steady_rows, seed)]
         grid, changes = _changed(corpus, rows, seed)
         with run.line("Evaluating under changes", len(grid)) as line:
             logits = forward(grid, np.arange(len(grid)), progress=line.step)["logits"]
@@ -76,11 +77,6 @@ def fit_decisions(
         card, temperature=temperature, operating_points=points, default_operating_point=default
     )
     return card, predictions_of(card, records, probabilities)
-
-
-def _drawn(corpus: Corpus, positions: np.ndarray, limit: int, seed: int) -> np.ndarray:
-    patients = [corpus.records[i].patient or corpus.records[i].path for i in positions]
-    return positions[draw_rows(corpus.labels[positions], patients, limit, seed)]
 
 
 def _changed(corpus: Corpus, positions: np.ndarray, seed: int) -> tuple[StressGrid, int]:

@@ -31,7 +31,7 @@ import numpy as np
 
 from xray_tf.artifact import write_json
 from xray_tf.data.records import common_part
-from xray_tf.data.sample import draw_rows
+from xray_tf.data.sample import draw_records
 from xray_tf.data.synthetic.stresses import STRESSES, StressGrid, choose_stresses
 from xray_tf.jobs.corpus import Corpus
 from xray_tf.jobs.run import Run
@@ -81,8 +81,7 @@ def measure_shift(
     run, card = run or Run(progress=False), classifier.card
     names, point = choose_stresses(options.stresses), card.point(operating_point)
     labels = np.array(corpus.records.class_indices(card.task), np.int64)
-    patients = [r.patient or r.path for r in corpus.records]
-    keep = draw_rows(labels, patients, options.shift_rows, options.shift_seed)
+    keep = draw_records(corpus.records, labels, options.shift_rows, options.shift_seed)
     if not len(keep):
         raise ValueError(
             "There is no labelled radiograph to put under stress among "

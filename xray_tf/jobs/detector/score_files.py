@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from xray_tf.artifact import write_json, write_text
-from xray_tf.data.pixels.reading import stream_pixels
 from xray_tf.data.records import Findings, Records
 from xray_tf.data.scores import Scores
 from xray_tf.data.sources.files import find_files
@@ -26,6 +25,7 @@ from xray_tf.jobs.known_rows import known_notes
 from xray_tf.jobs.run import Options, Run, takes
 from xray_tf.models.detector import Detector
 from xray_tf.models.load import load
+from xray_tf.models.queries import pixels_of
 from xray_tf.options import DataOptions, EvaluateOptions, ScoreOptions
 from xray_tf.pages.kit import overlays
 from xray_tf.stats.detector.or_rule import OrRule, read_thresholds
@@ -172,9 +172,7 @@ def _shown(detector: Detector, records: Records, scores: Scores, options: ScoreO
     rows = good[np.argsort(-scores.anomaly[good], kind="stable")][: options.page_rows]
     if not len(rows):
         return []
-    prep = detector.card.preprocessing
-    files = [records.file(records[int(i)]) for i in rows]
-    images = np.stack([p for _, p in stream_pixels(files, prep["image_size"], prep["resize"])])
+    images = pixels_of(records, rows, detector.card)
     maps = {kind: detector.maps(images, kind) for kind in detector.map_kinds}
     shown = []
     for at, (i, image) in enumerate(zip(rows, images, strict=True)):

@@ -8,13 +8,11 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from xray_tf.artifact import write_text
-from xray_tf.data.pixels.reading import stream_pixels
 from xray_tf.data.predictions import Predictions, PredictionWriter
 from xray_tf.data.records import Records
 from xray_tf.data.sources.files import list_files
@@ -23,6 +21,7 @@ from xray_tf.jobs.heatmap_file import MAPS, PICTURES, MapsFile, picture_path, wr
 from xray_tf.jobs.run import Options, Run, takes
 from xray_tf.models.classifier import Classifier
 from xray_tf.models.load import load
+from xray_tf.models.queries import pixels_of, record_batches
 from xray_tf.options import ExplainOptions
 from xray_tf.pages.heatmaps.page import ExplanationsPage, Shown
 from xray_tf.pages.kit import overlays
@@ -135,10 +134,8 @@ class _Explaining:
 
     def batches(self, draft: Path) -> Iterator[tuple[Predictions, np.ndarray]]:
         """Yield (predictions, maps (B, S, S) float32) batch by batch, and write the overlays."""
-        rows, done = iter(self.records), 0
-        pixels = self._stream(self.records)
-        while batch := list(islice(rows, self.options.map_batch_size)):
-            results = list(islice(pixels, len(batch)))
+        card, size, done = self.classifier.card, self.options.map_batch_size, 0
+        for batch, results in record_batches(self.records, card, size):
             predictions = self.classifier.decided(batch, results, self.operating_point)
             if self.strict:
                 refuse_unread(predictions)
@@ -151,12 +148,6 @@ class _Explaining:
                 self._draw(path, predictions[int(i)], image, maps[i], int(self.explained[-1][i]))
             done += len(batch)
             yield predictions, maps
-
-    def _stream(self, records: Iterable) -> Iterator:
-        """Yield the pixels (S, S) uint8 of records, or why there are none."""
-        prep = self.classifier.card.preprocessing
-        files = (self.records.file(r) for r in records)
-        return (result for _, result in stream_pixels(files, prep["image_size"], prep["resize"]))
 
     def _explain(
         self, predictions: Predictions, images: list[np.ndarray], good: np.ndarray
@@ -239,7 +230,7 @@ class _Explaining:
         rows = np.unique(np.concatenate(list(chosen.values())))
         if not len(rows):
             return None
-        images = np.stack(list(self._stream(self.records[int(i)] for i in rows)))
+        images = pixels_of(self.records, rows, self.classifier.card)
         maps = self._maps(images, np.concatenate(self.explained)[rows])
         places = {outcome: np.searchsorted(rows, members) for outcome, members in chosen.items()}
         return overlays.outcome_grid(images, maps, places, probabilities[rows], *self._colours)

@@ -14,7 +14,7 @@ import numpy as np
 
 from xray_tf.artifact import write_text
 from xray_tf.data.records import Record
-from xray_tf.data.sample import draw_rows
+from xray_tf.data.sample import draw_records
 from xray_tf.jobs.add_to_artifact import add_to_artifact, own_part, refuse_other_split
 from xray_tf.jobs.corpus import Corpus, choose_part, read_for
 from xray_tf.jobs.heatmap_file import write_picture
@@ -181,8 +181,7 @@ def _examine(
 
 def _some(corpus: Corpus, limit: int, seed: int) -> tuple[np.ndarray, list[Record], np.ndarray]:
     """Return pixels (n, S, S), records and labels (n,) of labelled rows, at most `limit`."""
-    patients = [r.patient or r.path for r in corpus.records]
-    rows = draw_rows(corpus.labels, patients, limit, seed)
+    rows = draw_records(corpus.records, corpus.labels, limit, seed)
     pixels = np.asarray(corpus.pixels[corpus.rows[rows]])
     return pixels, [corpus.records[int(i)] for i in rows], corpus.labels[rows]
 
