@@ -149,7 +149,7 @@ def test_thumbnails_are_found_by_their_bytes_under_other_names(remembered, phant
     assert find_by_sha256(tmp_path, [(r.sha256, r.path) for r in rows]) == {
         rows[0].sha256: tmp_path / "deep" / "renamed.png"
     }
-    with pytest.raises(FileNotFoundError, match="no folder"):
+    with pytest.raises(FileNotFoundError, match="is not a folder"):
         find_by_sha256(tmp_path / "none", [])
 
 
@@ -212,7 +212,7 @@ def test_references_that_are_missing_damaged_or_of_another_model_are_refused(
         stream.seek(200)
         stream.write(b"XXXX")
     with pytest.raises(ArtifactError, match="sha256"):
-        NearestCaseFinder(copy)
+        NearestCaseFinder(load(copy))
     broken = shutil.copytree(out, tmp_path / "broken")
     (broken / "reference.npz").write_bytes(b"PK no archive")
     with pytest.raises(ArtifactError, match="cannot be read as a reference"):

@@ -9,7 +9,7 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -61,17 +61,6 @@ class _Embedded:
     found: Neighborhood
     tables: dict[str, Predictions]
     fitted: bool
-
-    @property
-    def reported(self) -> np.ndarray:
-        """(N,) bool: test rows, or validation rows where there are none; where the reference came
-        from elsewhere, every row that is in neither of its parts.
-        """
-        splits = self.records.column("split")
-        part = "test" if "test" in splits else "val"
-        return np.array(
-            [s == part if self.fitted else s not in ("train", "val") for s in splits], bool
-        )
 
 
 @takes(DataOptions, EmbedOptions, EvaluateOptions)
@@ -125,7 +114,9 @@ def embed_radiographs(
     embedded = _embed(classifier, corpus, records, task, options, seconds)
     metrics = _measured(embedded, task, options[EvaluateOptions])
     metrics["seconds"] = {k: round(v, 3) for k, v in seconds.items()}
-    metrics["notes"] = _notes(metrics, embedded)
+    reported = _reported(records, embedded.fitted)
+    rows = [r for r, kept in zip(records, reported, strict=True) if kept]
+    metrics["notes"] = _notes(metrics, rows, classifier)
     maps = _maps(records, embedded.embeddings, how, run)
     metrics["maps"] = maps["about"] if maps else None
     with run.folder() as draft:
@@ -223,7 +214,7 @@ def _measured(embedded: _Embedded, task: str, options: EvaluateOptions) -> dict[
 
 
 def _scores(embedded: _Embedded, options: EvaluateOptions) -> dict[str, Any]:
-    card, reported = embedded.classifier.card, embedded.reported
+    card, reported = embedded.classifier.card, _reported(embedded.records, embedded.fitted)
     points = {"knn": "balanced", "head": card.default_operating_point}
     out: dict[str, Any] = {"knn": None, "head": None, "difference": None}
     for name, table in embedded.tables.items():
@@ -240,7 +231,16 @@ def _scores(embedded: _Embedded, options: EvaluateOptions) -> dict[str, Any]:
     return out
 
 
-def _notes(metrics: dict[str, Any], embedded: _Embedded) -> list[str]:
+def _reported(records: Sequence[Record], fitted: bool) -> np.ndarray:
+    """Return (N,) bool: test rows, or validation rows where there are none; where the reference
+    came from elsewhere, every row that is in neither of its parts.
+    """
+    splits = [r.split for r in records]
+    part = "test" if "test" in splits else "val"
+    return np.array([s == part if fitted else s not in ("train", "val") for s in splits], bool)
+
+
+def _notes(metrics: dict[str, Any], rows: Sequence[Record], classifier: Classifier) -> list[str]:
     """Say what a reader of the scores must know: rows that were fitted on, patients that are not
     new, and decisions that follow different rules.
     """
@@ -253,8 +253,7 @@ def _notes(metrics: dict[str, Any], embedded: _Embedded) -> list[str]:
             "There are no test rows: these are the validation rows, on which temperature "
             "and operating points were fitted, so the figures flatter."
         )
-    rows = [r for r, kept in zip(embedded.records, embedded.reported, strict=True) if kept]
-    notes += fitted_on_notes(rows, embedded.classifier)
+    notes += fitted_on_notes(rows, classifier)
     points = [side["operating_point"] for side in sides]
     if len(set(points)) > 1:
         notes.append(
