@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from xray_tf.options import DetectOptions
+from xray_tf.progress import LOG
 from xray_tf.spelling import pick, pick_several
 from xray_tf.stats.detector.committee import CHOSEN, DETECTORS, Committee
 
@@ -135,7 +136,6 @@ def fit_features(
     rows: np.ndarray,
     patients: Sequence[str],
     options: DetectOptions,
-    say: Callable,
 ) -> FeatureScores | None:
     """Fit the detectors that the options name to normals' features; None where they name none.
 
@@ -150,7 +150,7 @@ def fit_features(
     names, locate = detectors_of(options.detectors), locator_of(options.locate)
     if not names:
         return None
-    say(f"Learning normals' features: {', '.join(names)} on {options.backbone}")
+    LOG.info(f"Learning normals' features: {', '.join(names)} on {options.backbone}")
     model = build_feature_model(
         options.backbone, options.weights, options.image_size, seed=options.seed
     )

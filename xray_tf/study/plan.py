@@ -18,7 +18,7 @@ from xray_tf.study.stages import Stage
 STUDY, RECORDS, REPORT = "study.json", "stages", "report"
 
 
-class _Plan:
+class Plan:
     """Which stages are done, which are to be run, and their records on disk."""
 
     def __init__(self, out: Path, stages: list[Stage], data: str | None):

@@ -23,7 +23,7 @@ from xray_tf.jobs.corpus import read_corpus
 from xray_tf.jobs.provenance import fingerprint, provenance
 from xray_tf.jobs.run import Options, Run, takes
 from xray_tf.options import DataOptions, ReproduceOptions, is_pretrained
-from xray_tf.study.plan import REPORT, STUDY, _Plan
+from xray_tf.study.plan import REPORT, STUDY, Plan
 from xray_tf.study.presets import Recipe, Study, make_preset
 from xray_tf.study.results import collect_results, write_results
 from xray_tf.study.stages import Stage, stages_of
@@ -79,7 +79,7 @@ def reproduce_study(
     records, study = _look_at(study, dry_run)
     stages = stages_of(study)
     wanted = _wanted(stages, only)
-    plan = _Plan(out, stages, None if dry_run else fingerprint(records))
+    plan = Plan(out, stages, None if dry_run else fingerprint(records))
     plan.choose(wanted, force, bool(only))
     if dry_run:
         from xray_tf.study.estimates import describe_plan

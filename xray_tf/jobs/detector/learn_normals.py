@@ -54,7 +54,7 @@ def learn_normals(
         f"bandwidth {density.bandwidth_:.3g}"
     )
     mean, deviation = _typical_differences(model, corpus.pixels, rows, batch_size)
-    features = fit_features(corpus.pixels, rows, patients, options, run.say)
+    features = fit_features(corpus.pixels, rows, patients, options)
     atlas = LungAtlas().fit(corpus.pixels, rows)
     return NormalChest(model, density, mean, deviation, features, atlas), codes
 
