@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 
 from xray_tf.options import DetectOptions
-from xray_tf.progress import LOG
 from xray_tf.spelling import pick, pick_several
 from xray_tf.stats.detector.committee import CHOSEN, DETECTORS, Committee
 
@@ -136,6 +135,7 @@ def fit_features(
     rows: np.ndarray,
     patients: Sequence[str],
     options: DetectOptions,
+    progress: Callable[[int], None] | None = None,
 ) -> FeatureScores | None:
     """Fit the detectors that the options name to normals' features; None where they name none.
 
@@ -144,17 +144,18 @@ def fit_features(
         rows: (n,) of the fit normals.
         patients: n keys, for the cross-fitting that brings the detectors' scores to one scale.
         options: detectors, trunk and its weights, folds.
+        progress: called with the number of rows done.
     """
     from xray_tf.nets.feature_maps import FeatureExtractor, build_feature_model
 
     names, locate = detectors_of(options.detectors), locator_of(options.locate)
     if not names:
         return None
-    LOG.info(f"Learning normals' features: {', '.join(names)} on {options.backbone}")
     model = build_feature_model(
         options.backbone, options.weights, options.image_size, seed=options.seed
     )
-    features = FeatureExtractor(model).extract(pixels, rows, eaten_by((*names, *locate)))
+    eaten = eaten_by((*names, *locate))
+    features = FeatureExtractor(model).extract(pixels, rows, eaten, progress)
     keys = [p or f"row {i}" for i, p in enumerate(patients)]
     locator = DETECTORS[locate[0]].build().fit(features[PATCHES], keys) if locate else None
     return FeatureScores(model, Committee(names).fit(features, keys, folds=options.folds), locator)

@@ -16,7 +16,7 @@ from xray_tf.models.detector import (
     NormalChest,
     smoothed_differences,
 )
-from xray_tf.models.features import fit_features
+from xray_tf.models.features import detectors_of, fit_features
 from xray_tf.options import DetectOptions
 from xray_tf.stats.detector.density import Density
 from xray_tf.stats.detector.or_rule import OrRule
@@ -54,7 +54,11 @@ def learn_normals(
         f"bandwidth {density.bandwidth_:.3g}"
     )
     mean, deviation = _typical_differences(model, corpus.pixels, rows, batch_size)
-    features = fit_features(corpus.pixels, rows, patients, options)
+    names, features = detectors_of(options.detectors), None
+    if names:
+        run.say(f"Learning normals' features: {', '.join(names)} on {options.backbone}")
+        with run.line("Reading features", len(rows)) as line:
+            features = fit_features(corpus.pixels, rows, patients, options, line.step)
     atlas = LungAtlas().fit(corpus.pixels, rows)
     return NormalChest(model, density, mean, deviation, features, atlas), codes
 
