@@ -16,6 +16,7 @@ from xray_tf.models.caveats import caveats_of, differ, edge_share, looks_inverte
 from xray_tf.models.load import load
 from xray_tf.models.queries import read_query
 from xray_tf.models.reader import Reader, write_evidence
+from xray_tf.operating_point import OperatingPoint
 from xray_tf.options import DataOptions, EmbedOptions, EvaluateOptions
 from xray_tf.pages.evidence.page import Anomaly
 
@@ -41,10 +42,15 @@ def remembered(binary, phantoms, cache, tmp_path_factory):
     ]
 
 
+HALF = OperatingPoint("half", threshold=0.5)
+
+
 class EveryoneIsOdd:
     """A detector whose answer is known."""
 
-    card = SimpleNamespace(name="odd", preprocessing={"image_size": 48, "resize": "pad"})
+    card = SimpleNamespace(
+        kind="detector", name="odd", preprocessing={"image_size": 48, "resize": "pad"}
+    )
 
     def __init__(self, anomaly=0.9):
         self.anomaly, self.seen = anomaly, None
@@ -236,9 +242,8 @@ def told(image, heat=None, probability=0.99, anomaly=None, resize="squash", **ca
     query = read_query(image, card)
     heat = np.pad(np.ones((16, 16), np.float32), 24) if heat is None else heat
     prediction = SimpleNamespace(predicted="normal", probabilities=(probability, 1 - probability))
-    return {
-        c.kind for c in caveats_of(card, query, prediction, {"threshold": 0.5}, heat, None, anomaly)
-    } - {"not compared"}
+    found = caveats_of(card, query, prediction, HALF, heat, None, anomaly)
+    return {c.kind for c in found} - {"not compared"}
 
 
 def test_a_plain_radiograph_raises_no_caveat_and_each_defect_its_own():
