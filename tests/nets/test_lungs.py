@@ -1,4 +1,4 @@
-"""The lung segmenter: folding changes nothing, ignored pixels cost nothing, any image size comes back at its size."""
+"""The lung segmenter: folding changes no answer, ignored pixels cost nothing, any size is served."""
 
 from __future__ import annotations
 

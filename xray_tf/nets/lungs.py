@@ -1,10 +1,13 @@
-"""Find the lungs in a frontal chest radiograph: a small U-Net of stock layers, its loss, and its use on images of any size.
+"""Find the lungs in a frontal chest radiograph: a small U-Net of stock layers, its loss, its use.
 
 The points, each a layer of that name:
-    image (B, S, S, 1) float32 in [0, 255] -> lungs (B, S, S, 1) float32 in [0, 1], and chest (B, 1) float32 in [0, 1],
-    how sure the net is that two upright lungs are in the picture. `lung_logits` and `chest_logit` lie before the sigmoids.
+    image   (B, S, S, 1) float32 in [0, 255]
+    lungs   (B, S, S, 1) float32 in [0, 1], the sigmoid of `lung_logits`
+    chest   (B, 1) float32 in [0, 1], the sigmoid of `chest_logit`: how sure the net is that two
+            upright lungs are in the picture
 
-The net works at `SIDE` = 112 pixels whatever S is: the image is averaged down, the logits are interpolated up.
+The net works at `SIDE` = 112 pixels whatever S is: the image is averaged down, the logits are
+interpolated up.
 """
 
 from __future__ import annotations
@@ -54,10 +57,11 @@ def build_lung_net(
         image_size: S, a multiple of `SIDE`.
         options: the shape; the shipped one when None.
         seed: of the initial weights.
-        folded: convolutions with a bias in place of each convolution and batch normalisation (see `fold_batch_norms`).
+        folded: convolutions have a bias and no batch normalisation (see `fold_batch_norms`).
 
     Returns:
-        Model from image (B, S, S, 1) float32 in [0, 255] to {"lungs": (B, S, S, 1), "chest": (B, 1)}, float32 in [0, 1].
+        Model from image (B, S, S, 1) float32 in [0, 255] to {"lungs": (B, S, S, 1), "chest": (B, 1)},
+        float32 in [0, 1].
 
     Raises:
         ValueError: S is not a multiple of `SIDE`.
@@ -94,9 +98,10 @@ def build_lung_net(
 
 
 class BatchNorm(layers.BatchNormalization):
-    """Batch normalisation that trains with TensorFlow's fused kernel, three times as fast on a CPU as Keras's chain of operations.
+    """Batch normalisation that trains with TensorFlow's fused kernel.
 
-    Only nets in training hold it: a finished one is folded.
+    Keras's chain of operations takes four times as long on a CPU: half of this net's training step.
+    Only nets in training hold this layer; a finished one is folded.
     """
 
     def call(self, inputs, training=None, mask=None):
@@ -113,7 +118,7 @@ class BatchNorm(layers.BatchNormalization):
 
 
 class _Units:
-    """Makes the convolutional units of one net, numbered: seeds in order, batch normalisation or a bias."""
+    """Makes the numbered convolutional units of one net, with batch normalisation or with a bias."""
 
     def __init__(self, seed: int, folded: bool):
         self.seed, self.folded, self.number = seed * 1000, folded, 0
@@ -151,7 +156,7 @@ class _Units:
         return layers.ReLU()(layers.Add()([x, y]))
 
     def inverted(self, x, expansion: int, kernel: int):
-        """Inverted residual (Sandler et al. 2018): wide depthwise between two 1 x 1 convolutions."""
+        """Inverted residual (Sandler et al. 2018): a wide depthwise convolution inside."""
         y = self.conv(x, expansion * x.shape[-1], 1)
         return layers.Add()([x, self.conv(self.depthwise(y, kernel), x.shape[-1], 1, relu=False)])
 
@@ -196,7 +201,7 @@ def _chest_logit(unit: _Units, x):
 def fold_batch_norms(
     net: keras.Model, image_size: int = 224, options: LungNetOptions | None = None
 ) -> keras.Model:
-    """Return the net with every batch normalisation folded into the convolution before it: stock layers, the same answers.
+    """Return a net of stock layers with the same answers: its batch normalisations are folded.
 
     Args:
         net: a trained net of `build_lung_net`, at any image size.
@@ -225,8 +230,8 @@ def lung_loss(targets, logits):
     """Return cross-entropy + soft Dice loss (B,) of lung logits (B, H, W, 1).
 
     Args:
-        targets: (B, H, W, 2) float32: share of lung in [0, 1], and 1 where it is known, else 0. Pictures of which nothing is
-            known cost nothing.
+        targets: (B, H, W, 2) float32: share of lung in [0, 1], and 1 where it is known,
+            else 0. Pictures of which nothing is known cost nothing.
     """
     lung, known = targets[..., :1], targets[..., 1:]
     count = ops.sum(known, (1, 2, 3))
@@ -276,7 +281,10 @@ def segment(
 
 
 def fit_to(image: np.ndarray, side: int) -> np.ndarray:
-    """Squash a grey image (H, W) uint8 to (side, side) float32: averaged where it shrinks, interpolated where it grows."""
+    """Squash a grey image (H, W) uint8 to (side, side) float32.
+
+    It is averaged where it shrinks and interpolated where it grows.
+    """
     height, width = (min(n, side) for n in image.shape)
     small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     return cv2.resize(small, (side, side), interpolation=cv2.INTER_LINEAR).astype(np.float32)

@@ -1,6 +1,6 @@
-"""Change a radiograph and its lung mask together, for the training of the lung segmenter; and make pictures that are not upright chests.
+"""Change a radiograph and its lung mask together, for the training of the lung segmenter.
 
-Everything here is drawn from one generator a picture, so that a run that goes on draws what it would have drawn.
+Every choice comes from one generator a picture, so a resumed run draws what it would have drawn.
 """
 
 from __future__ import annotations
@@ -85,7 +85,10 @@ def bends(
 
 
 def resample(image, mask, matrix, bend, rng) -> tuple[np.ndarray, np.ndarray]:
-    """Read both through an affine matrix, then a bend; beyond the image lies black, now and then grey or the border's own grey."""
+    """Read both through an affine matrix and a bend.
+
+    Beyond the image lies black, now and then grey, or the border's own grey.
+    """
     chance = rng.random()
     border = cv2.BORDER_REPLICATE if chance < 0.12 else cv2.BORDER_CONSTANT
     grey = int(rng.integers(0, 256)) if 0.12 <= chance < 0.22 else int(rng.integers(0, 12))
@@ -148,7 +151,10 @@ _LEVELS = np.arange(256, dtype=np.float64)
 
 
 def light(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Change exposure: gamma, contrast, brightness, film curve as one look-up; equalised, CLAHE or an uneven field now and then."""
+    """Change exposure: gamma, contrast, brightness and film curve as one look-up.
+
+    Now and then the image is equalised too, or gets CLAHE or an uneven field.
+    """
     curve = _LEVELS / 255
     if rng.random() < 0.5:
         curve = curve ** np.exp(rng.uniform(-0.95, 0.85))

@@ -1,10 +1,13 @@
 """Read lung masks that people drew, and divide them by patient.
 
 The rule of division, written before any net was trained:
-    held out    masks of patients who are validation rows of the shipped classifiers (`saved_models/pneumonia-three-class/split.csv`,
-                split == val; namespaced patient keys). They are looked at for final figures only.
-    selection   of the other patients those whose sha256 of the patient key is divisible by 8: they choose recipe and epoch.
-    training    the rest. The shipped net is trained on training and selection together, by the recipe that was chosen.
+    held out    masks of patients who are validation rows of the shipped classifiers
+                (`saved_models/pneumonia-three-class/split.csv`, split == val, namespaced patient keys).
+                They are looked at for final figures only.
+    selection   of the other patients those whose sha256 of the patient key is divisible by 8.
+                They choose the recipe and the number of epochs.
+    training    the rest. The shipped net is trained on training and selection together, by the
+                recipe that was chosen.
 """
 
 from __future__ import annotations
@@ -45,13 +48,14 @@ def read_mask(path: str | Path, side: int | None = None) -> np.ndarray:
     greys = set(np.unique(mask).tolist())
     if not greys <= {0, IGNORE, LUNG}:
         raise ValueError(
-            f"{path}: a mask holds the greys 0, {IGNORE} (ignore) and {LUNG} (lung) only. Received: {sorted(greys)[:12]}"
+            f"{path}: a mask holds the greys 0, {IGNORE} (ignore) and {LUNG} (lung) only. "
+            f"Received: {sorted(greys)[:12]}"
         )
     return mask if side is None or mask.shape == (side, side) else resize_mask(mask, (side, side))
 
 
 def resize_mask(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Resize a mask (H, W) uint8 to (h, w): lung by area and a half, ignore wherever some of it was."""
+    """Resize a mask (H, W) uint8 to (h, w): half a pixel of lung is lung, a quarter of ignore is ignore."""
     size = shape[::-1]
     shrinks = shape[0] < mask.shape[0] or shape[1] < mask.shape[1]
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
@@ -61,7 +65,10 @@ def resize_mask(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def intersection_over_union(lungs: np.ndarray, mask: np.ndarray, threshold: float = 0.5) -> float:
-    """Return IoU in [0, 1] of lungs (H, W) float in [0, 1] with a mask (H, W) uint8, pixels to ignore left out; 1 where both are empty."""
+    """Return the IoU of lungs (H, W) float in [0, 1] with a mask (H, W) uint8, in [0, 1].
+
+    Pixels to ignore are left out. Two empty masks agree: 1.
+    """
     known = mask != IGNORE
     found, true = (lungs >= threshold) & known, (mask == LUNG) & known
     either = np.count_nonzero(found | true)

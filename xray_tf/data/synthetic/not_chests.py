@@ -1,7 +1,7 @@
 """Make pictures that do not show two upright lungs, to teach and to test the score that says so.
 
-Two families: real or phantom chests shown wrongly (`TURNED`), and drawings of other things (`DRAWN`). None of them is a file of
-anybody: text pages, screenshots, hands, side views, textures and scenes are drawn here.
+Two families: real or phantom chests shown wrongly (`TURNED`), and drawings of other things
+(`DRAWN`): text pages, screenshots, hands, side views, textures and scenes.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def _plot(image, rng, ink):
 
 
 def _scene(side, rng):
-    """Ellipses, boxes and polygons of any grey on a texture, blurred a little: things in general."""
+    """Ellipses, boxes and polygons of any grey on a texture, blurred a little."""
     image = _texture(side, rng) if rng.random() < 0.6 else _blank(side, rng)
     for _ in range(int(rng.integers(2, 14))):
         grey, centre = int(rng.integers(0, 256)), tuple(int(v) for v in rng.uniform(0, side, 2))
@@ -213,7 +213,7 @@ def _limb(flesh, bone, joints, thick, rng):
 
 
 def _lateral(side, rng):
-    """A chest from the side, roughly: one clear oval, the spine's steps behind, the breast bone in front, arms and belly."""
+    """A chest from the side, roughly: one clear oval, spine behind, breast bone in front, belly."""
     y, x = np.mgrid[0:side, 0:side].astype(np.float32) / side
     lean = rng.normal(0, 0.08)
     x = x - 0.5 - lean * (y - 0.5)
