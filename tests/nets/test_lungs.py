@@ -1,4 +1,4 @@
-"""The lung segmenter: folding changes no answer, ignored pixels cost nothing, any size is served."""
+"""The lung segmenter: folding changes no answer, ignored pixels cost nothing, any size works."""
 
 from __future__ import annotations
 

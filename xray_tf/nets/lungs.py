@@ -60,8 +60,8 @@ def build_lung_net(
         folded: convolutions have a bias and no batch normalisation (see `fold_batch_norms`).
 
     Returns:
-        Model from image (B, S, S, 1) float32 in [0, 255] to {"lungs": (B, S, S, 1), "chest": (B, 1)},
-        float32 in [0, 1].
+        Model from image (B, S, S, 1) float32 in [0, 255] to a dict of float32 in [0, 1]: `lungs`
+        (B, S, S, 1) and `chest` (B, 1).
 
     Raises:
         ValueError: S is not a multiple of `SIDE`.
@@ -118,7 +118,7 @@ class BatchNorm(layers.BatchNormalization):
 
 
 class _Units:
-    """Makes the numbered convolutional units of one net, with batch normalisation or with a bias."""
+    """Makes the numbered convolutional units of one net, with batch normalisation or a bias."""
 
     def __init__(self, seed: int, folded: bool):
         self.seed, self.folded, self.number = seed * 1000, folded, 0

@@ -2,7 +2,7 @@
 
 The rule of division, written before any net was trained:
     held out    masks of patients who are validation rows of the shipped classifiers
-                (`saved_models/pneumonia-three-class/split.csv`, split == val, namespaced patient keys).
+                (`saved_models/pneumonia-three-class/split.csv`, split == val, namespaced keys).
                 They are looked at for final figures only.
     selection   of the other patients those whose sha256 of the patient key is divisible by 8.
                 They choose the recipe and the number of epochs.
@@ -55,7 +55,10 @@ def read_mask(path: str | Path, side: int | None = None) -> np.ndarray:
 
 
 def resize_mask(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Resize a mask (H, W) uint8 to (h, w): half a pixel of lung is lung, a quarter of ignore is ignore."""
+    """Resize a mask (H, W) uint8 to (h, w).
+
+    A pixel is lung where half of it was, and to be ignored where a quarter of it was.
+    """
     size = shape[::-1]
     shrinks = shape[0] < mask.shape[0] or shape[1] < mask.shape[1]
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
