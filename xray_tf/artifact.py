@@ -22,8 +22,9 @@ from xray_tf.operating_point import DetectorPoint, OperatingPoint
 from xray_tf.spelling import did_you_mean, meant
 
 FORMAT_VERSION = 1
-KINDS = ("classifier", "detector")
-_MAKERS = {"classifier": "train", "detector": "detect fit"}  # the command that makes each
+KINDS = ("classifier", "detector", "lungs")
+# the command that makes each
+_MAKERS = {"classifier": "train", "detector": "detect fit", "lungs": "train-lungs"}
 CARD = "card.json"
 MANIFEST = "manifest.json"
 CHECKPOINT = "checkpoint.npz"  # of a run that has not finished yet
@@ -38,9 +39,9 @@ class Card:
     """What a saved folder says about itself (`card.json`).
 
     Attributes:
-        kind: `classifier` or `detector`.
+        kind: `classifier`, `detector` or `lungs`.
         name: name of the folder when it was made.
-        task: a key of `registry.TASKS`; empty for a detector.
+        task: a key of `registry.TASKS`; empty for other kinds.
         class_names: in the order of the probabilities.
         preprocessing: `image_size`, `resize`, `decoding` (rule number) and `decoding_rule` (the
             rule in words).

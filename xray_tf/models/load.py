@@ -13,6 +13,7 @@ from xray_tf.shipped import find_model
 KINDS = {
     "classifier": ("xray_tf.models.classifier", "Classifier"),
     "detector": ("xray_tf.models.detector", "Detector"),
+    "lungs": ("xray_tf.models.lungs", "LungSegmenter"),
 }
 
 
@@ -26,7 +27,7 @@ def load(model: Any = None, kind: str | None = None) -> Any:
         kind: a key of `KINDS` that it must be; any when None.
 
     Returns:
-        A `Classifier` or a `Detector`.
+        A `Classifier`, a `Detector` or a `LungSegmenter`.
 
     Raises:
         ArtifactError: not an artifact, damaged, of another kind, or of a newer format; no model

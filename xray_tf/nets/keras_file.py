@@ -21,6 +21,8 @@ _STOCK_OTHERS = {
     ("keras.src.models.functional", "Functional"),
     (None, "__keras_tensor__"),
 }
+# Keras 3.15 writes these with the value they have anyway, and versions down to 3.10 refuse them
+_NEWER_KEYS = ("input_axes", "output_axes", "quantization_config", "ragged")
 _BRINGS_CODE = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
 
 
@@ -64,6 +66,31 @@ def save_model(model: keras.Model, path: str | os.PathLike) -> None:
             f"it. Received: {odd}"
         )
     model.save(path)
+
+
+def save_packed(model: keras.Model, path: str | os.PathLike) -> None:
+    """Save as `save_model` does, compressed, and so that Keras from 3.10 on opens it."""
+    path = Path(path)
+    save_model(model, path)
+    draft = path.with_name(f".{path.name}.tmp")
+    with (
+        zipfile.ZipFile(path) as written,
+        zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed,
+    ):
+        for name in written.namelist():
+            content = written.read(name)
+            if name == "config.json":
+                content = json.dumps(_without_newer_keys(json.loads(content))).encode()
+            packed.writestr(name, content)
+    os.replace(draft, path)
+
+
+def _without_newer_keys(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {
+            k: _without_newer_keys(v) for k, v in node.items() if v or k not in _NEWER_KEYS
+        }
+    return [_without_newer_keys(v) for v in node] if isinstance(node, list) else node
 
 
 def load_model(path: str | os.PathLike) -> keras.Model:

@@ -13,6 +13,7 @@ from xray_tf.options.data import PARTS, DataOptions
 from xray_tf.options.declare import add_flags, from_flags, one_of, option, provenance
 from xray_tf.options.detector import DetectOptions, ScoreOptions
 from xray_tf.options.heatmaps import ExamineOptions, ExplainOptions
+from xray_tf.options.lungs import TrainLungsOptions
 from xray_tf.options.neighbors import EmbedOptions
 from xray_tf.options.study import ReproduceOptions
 
@@ -29,6 +30,7 @@ __all__ = [
     "ReproduceOptions",
     "ScoreOptions",
     "ShiftOptions",
+    "TrainLungsOptions",
     "TrainOptions",
     "add_flags",
     "from_flags",

@@ -1,6 +1,6 @@
 """Change a radiograph and its lung mask together, for the training of the lung segmenter.
 
-Every choice comes from one generator a picture, so a resumed run draws what it would have drawn.
+Every choice comes from one generator per picture, so a resumed run draws what it would have drawn.
 """
 
 from __future__ import annotations
@@ -11,23 +11,8 @@ import cv2
 import numpy as np
 
 SIDE = 224  # pixels: lengths below are pixels of an image of this side
-WORDS = (
-    "R",
-    "L",
-    "AP",
-    "PA",
-    "A-P",
-    "SUPINE",
-    "ERECT",
-    "MOBILE",
-    "KV55",
-    "mAs 2.0",
-    "10:42:07",
-    "PORTABLE",
-    "D",
-    "G",
-    "17/03",
-)
+_BURNED_IN = "R L AP PA A-P SUPINE ERECT MOBILE KV55 10:42:07 PORTABLE D G 17/03"
+WORDS = (*_BURNED_IN.split(), "mAs 2.0")
 
 
 def augment(

@@ -76,3 +76,18 @@ def intersection_over_union(lungs: np.ndarray, mask: np.ndarray, threshold: floa
     found, true = (lungs >= threshold) & known, (mask == LUNG) & known
     either = np.count_nonzero(found | true)
     return np.count_nonzero(found & true) / either if either else 1.0
+
+
+def fit_to(image: np.ndarray, side: int) -> np.ndarray:
+    """Squash a grey image (H, W) uint8 to (side, side) float32.
+
+    It is averaged where it shrinks and interpolated where it grows.
+    """
+    height, width = (min(n, side) for n in image.shape)
+    small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    return cv2.resize(small, (side, side), interpolation=cv2.INTER_LINEAR).astype(np.float32)
+
+
+def resize_lungs(lungs: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Resize lungs (h, w) float32 in [0, 1] to `shape`."""
+    return cv2.resize(lungs, shape[::-1], interpolation=cv2.INTER_LINEAR)

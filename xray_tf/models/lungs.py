@@ -1,0 +1,129 @@
+"""A lung segmenter, opened; and `segment_lungs`, which asks the shipped one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xray_tf.artifact import Card
+from xray_tf.data.chest.lung_table import INSIDE, lung_box
+
+__all__ = ["LungSegmenter", "Lungs", "lung_box", "segment_lungs", "shipped_segmenter"]
+NAME = "lungs"  # of the shipped artifact, and the kind of all of them
+POINT = "two upright lungs"
+
+
+class Lungs(NamedTuple):
+    """The lungs of one image.
+
+    Attributes:
+        mask: (H, W) float32 in [0, 1], lung from 0.5 on.
+        chest: how sure the net is that two upright lungs are there, in [0, 1].
+    """
+
+    mask: np.ndarray
+    chest: float
+
+
+class LungSegmenter:
+    """A trained lung segmenter with its card.
+
+    Attributes:
+        folder: where it lies.
+        card: what it says of itself; see `xray_tf.artifact.Card`.
+        model: the Keras model, image (B, S, S, 1) float32 in [0, 255] -> lungs (B, S, S, 1) and
+            chest (B, 1), both in [0, 1].
+    """
+
+    def __init__(self, folder: Path, card: Card):
+        self.folder, self.card = folder, card
+
+    @cached_property
+    def model(self):
+        from xray_tf.nets.keras_file import load_model
+
+        return load_model(self.folder / "model.keras")
+
+    @property
+    def threshold(self) -> float:
+        """A score below it says that there are no two upright lungs in the picture."""
+        return float(self.card.operating_points[POINT]["threshold"])
+
+    def segment(self, images: Any, batch_size: int = 32) -> np.ndarray:
+        """Find the lungs of images.
+
+        Args:
+            images: (N, H, W) uint8 of grey pixels in [0, 255], or one (H, W); any size, bone white.
+            batch_size: images a forward pass.
+
+        Returns:
+            (N, H, W) float32 in [0, 1], lung from 0.5 on.
+
+        Raises:
+            ValueError: images of another type or shape.
+        """
+        images = _checked(images)
+        lungs = np.empty(images.shape, np.float32)
+        for i, found in enumerate(self.stream(images, batch_size)):
+            lungs[i] = found.mask
+        return lungs
+
+    def stream(self, images: Iterable[np.ndarray], batch_size: int = 32) -> Iterator[Lungs]:
+        """Yield the lungs of images (H, W) uint8, each of any size, in memory for one batch."""
+        from xray_tf.nets.lungs import segment
+
+        for mask, chest in segment(self.model, images, batch_size):
+            yield Lungs(mask, chest)
+
+    def fields(self, images: np.ndarray, batch_size: int = 64) -> tuple[np.ndarray, np.ndarray]:
+        """Return lungs (N, H, W) bool and scores (N,) float64 of images (N, H, W) uint8."""
+        images = _checked(images)
+        masks, scores = np.empty(images.shape, bool), np.empty(len(images))
+        for i, found in enumerate(self.stream(images, batch_size)):
+            masks[i], scores[i] = found.mask >= INSIDE, found.chest
+        return masks, scores
+
+    def __repr__(self) -> str:
+        iou = self.card.metrics["iou_mean"]["value"]
+        return f"LungSegmenter({self.card.name!r}, mean IoU {iou:.3f})"
+
+
+def segment_lungs(images: Any, batch_size: int = 32) -> np.ndarray:
+    """Find the lungs in frontal chest radiographs with the shipped segmenter.
+
+    Args:
+        images: (N, H, W) uint8 of grey pixels in [0, 255], or one (H, W); any size, bone white.
+        batch_size: images a forward pass.
+
+    Returns:
+        (N, H, W) float32 in [0, 1] at the size given, lung from 0.5 on; N is 1 for one image.
+
+    Raises:
+        ValueError: images of another type or shape.
+        ArtifactError: the shipped segmenter is not here.
+    """
+    return shipped_segmenter().segment(images, batch_size)
+
+
+@lru_cache(maxsize=1)
+def shipped_segmenter() -> LungSegmenter:
+    """Open the shipped segmenter, once."""
+    from xray_tf.models.load import load
+
+    return load(NAME, kind=NAME)
+
+
+def _checked(images: Any) -> np.ndarray:
+    images = np.asarray(images)
+    if images.ndim == 2:
+        images = images[None]
+    if images.ndim != 3 or images.dtype != np.uint8 or 0 in images.shape[1:]:
+        raise ValueError(
+            "images must be (N, H, W) or (H, W) uint8 in [0, 255], one grey channel. Received: "
+            f"shape {images.shape}, {images.dtype}"
+        )
+    return images
