@@ -41,9 +41,9 @@ def main(args: Sequence[str] | None = None) -> int:
     given = parser.parse_args(args)
 
     def job() -> None:
-        from xray_tf.jobs.lungs.train_lungs import train_lungs
+        from xray_tf.jobs.lungs.train_segmenter import train_segmenter
 
-        segmenter = train_lungs(
+        segmenter = train_segmenter(
             given.data,
             given.masks,
             given.out,

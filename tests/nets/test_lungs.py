@@ -1,4 +1,4 @@
-"""The lung segmenter: folding changes no answer, ignored pixels cost nothing, any size works."""
+"""The lung segmenter: folding changes no answer, any size works, a classifier can hold it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 
 from xray_tf.nets.lungs import (
-    LungNetOptions,
+    POINTS,
+    LungNetShape,
     build_lung_net,
-    fit_to,
-    fold_batch_norms,
-    lung_loss,
+    copy_weights,
+    fold_norms,
+    lung_points,
     segment,
 )
+from xray_tf.nets.training.lung_loop import norm_of
 
-SMALL = LungNetOptions(widths=(4, 6, 8, 10), depths=(1, 1, 1, 1))
+SMALL = LungNetShape(widths=(4, 6, 8, 10), depths=(1, 1, 1, 1))
 
 
 def with_lived_in_norms(net: keras.Model) -> keras.Model:
@@ -28,8 +30,8 @@ def with_lived_in_norms(net: keras.Model) -> keras.Model:
 
 
 def test_folding_the_batch_norms_changes_no_answer():
-    net = with_lived_in_norms(build_lung_net(112, SMALL))
-    folded = fold_batch_norms(net, 112, SMALL)
+    net = with_lived_in_norms(build_lung_net(112, SMALL, 0, norm_of))
+    folded = fold_norms(net, 112, SMALL)
     images = np.random.default_rng(1).uniform(0, 255, (3, 112, 112, 1)).astype(np.float32)
     before, after = net.predict_on_batch(images), folded.predict_on_batch(images)
     for point in ("lungs", "chest"):
@@ -38,7 +40,7 @@ def test_folding_the_batch_norms_changes_no_answer():
 
 
 def test_a_finished_net_holds_stock_layers_only_and_opens_with_plain_keras(tmp_path):
-    folded = fold_batch_norms(build_lung_net(112, SMALL), 224, SMALL)
+    folded = fold_norms(build_lung_net(112, SMALL, 0, norm_of), 224, SMALL)
     assert all(
         type(layer) is getattr(keras.layers, type(layer).__name__) for layer in folded.layers
     )
@@ -57,22 +59,6 @@ def test_the_net_does_not_see_exposure_and_contrast():
     assert np.abs(plain["lungs"] - changed["lungs"]).max() < 1e-3
 
 
-def test_ignored_pixels_and_pictures_cost_nothing():
-    rng = np.random.default_rng(3)
-    logits = rng.normal(size=(2, 8, 8, 1)).astype(np.float32)
-    lung, known = (
-        (rng.random((2, 8, 8, 1)) < 0.5).astype(np.float32),
-        np.ones((2, 8, 8, 1), np.float32),
-    )
-    known[0, :4], known[1] = 0, 0
-    costs = np.asarray(lung_loss(np.concatenate([lung, known], -1), logits))
-    wrong_where_ignored = logits.copy()
-    wrong_where_ignored[0, :4] += 50
-    again = np.asarray(lung_loss(np.concatenate([lung, known], -1), wrong_where_ignored))
-    assert costs[0] > 0.1 and costs[1] == 0
-    assert np.allclose(costs, again)
-
-
 @pytest.mark.parametrize("shape", [(224, 224), (90, 300), (600, 450), (1, 1)])
 def test_masks_come_back_at_the_size_of_the_image(shape):
     net = build_lung_net(112, SMALL)
@@ -82,11 +68,20 @@ def test_masks_come_back_at_the_size_of_the_image(shape):
     assert 0 <= mask.min() <= mask.max() <= 1 and 0 <= chest <= 1
 
 
-def test_images_that_shrink_are_averaged():
-    stripes = np.tile(np.array([[0, 200]], np.uint8), (448, 224))
-    assert np.all(fit_to(stripes, 224) == 100)
-
-
 def test_a_size_that_is_no_multiple_is_refused():
     with pytest.raises(ValueError, match="multiple of 112"):
         build_lung_net(200)
+
+
+def test_a_classifier_holds_the_net_in_its_own_graph():
+    net = build_lung_net(224, SMALL, seed=5)
+    image = keras.Input((224, 224, 1), name="image")
+    points = lung_points(image, SMALL, prefix="lungs_")
+    share = keras.layers.GlobalAveragePooling2D()(points["lungs"])
+    model = keras.Model(image, {**points, "share": share})
+    copy_weights(net, model, "lungs_")
+    assert tuple(points) == POINTS and points["lung_logits_coarse"].shape == (None, 56, 56, 1)
+    images = np.random.default_rng(6).uniform(0, 255, (2, 224, 224, 1)).astype(np.float32)
+    alone, inside = net.predict_on_batch(images), model.predict_on_batch(images)
+    for point in ("lungs", "chest"):
+        assert np.abs(alone[point] - inside[point]).max() < 1e-5

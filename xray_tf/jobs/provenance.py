@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import subprocess
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -26,7 +27,12 @@ def fingerprint(records: Records) -> str:
     """Return the sha256 over the sorted sha256 of the files: the same for the same radiographs,
     whatever they are called.
     """
-    return hashlib.sha256("".join(sorted(r.sha256 for r in records)).encode()).hexdigest()
+    return hash_of_hashes(r.sha256 for r in records)
+
+
+def hash_of_hashes(hashes: Iterable[str]) -> str:
+    """Return the sha256 over sorted sha256."""
+    return hashlib.sha256("".join(sorted(hashes)).encode()).hexdigest()
 
 
 def provenance(command_line: str, records: Records, *options: Any) -> dict[str, Any]:

@@ -87,9 +87,7 @@ def save_packed(model: keras.Model, path: str | os.PathLike) -> None:
 
 def _without_newer_keys(node: Any) -> Any:
     if isinstance(node, dict):
-        return {
-            k: _without_newer_keys(v) for k, v in node.items() if v or k not in _NEWER_KEYS
-        }
+        return {k: _without_newer_keys(v) for k, v in node.items() if v or k not in _NEWER_KEYS}
     return [_without_newer_keys(v) for v in node] if isinstance(node, list) else node
 
 

@@ -106,9 +106,7 @@ def lung_box(lungs: np.ndarray, threshold: float = INSIDE) -> LungBox | None:
     if not kept:
         return None
     x, y, width, height, _ = facts[kept].T
-    return LungBox(
-        int(x.min()), int(y.min()), int((x + width).max()), int((y + height).max())
-    )
+    return LungBox(int(x.min()), int(y.min()), int((x + width).max()), int((y + height).max()))
 
 
 def side_areas(lungs: np.ndarray, threshold: float = INSIDE) -> tuple[float, float]:

@@ -12,9 +12,7 @@ from xray_tf.data.synthetic.not_chests import Change, Draw
 
 
 def _stretched(part: np.ndarray, image: np.ndarray) -> np.ndarray:
-    return cv2.resize(
-        np.ascontiguousarray(part), image.shape[::-1], interpolation=cv2.INTER_LINEAR
-    )
+    return cv2.resize(np.ascontiguousarray(part), image.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def _half(image, rng):

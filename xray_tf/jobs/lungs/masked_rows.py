@@ -15,11 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
+from xray_tf.artifact import sha256_of
 from xray_tf.data.chest.lung_masks import HELD_OUT, SELECTION, divide, read_mask
 from xray_tf.data.pixels.cache import build_cache
 from xray_tf.data.records import Finding, Findings, Records
 from xray_tf.data.sources.scan import scan
 from xray_tf.data.split import read_split
+from xray_tf.jobs.provenance import fingerprint, hash_of_hashes
 from xray_tf.options.lungs import TrainLungsOptions
 from xray_tf.shipped import find_model
 
@@ -36,6 +38,7 @@ class MaskedRows:
         rows: (N,) int64, each record's row in `pixels`.
         masks: (K, 224, 224) uint8 of the first K records: 255 lung, 127 ignore, 0 the rest.
         findings: what was set aside.
+        sources: fingerprints of all radiographs that were there, and of all masks.
     """
 
     records: Records
@@ -43,6 +46,7 @@ class MaskedRows:
     rows: np.ndarray
     masks: np.ndarray
     findings: Findings
+    sources: dict[str, str]
 
     def of_split(self, *splits: str) -> np.ndarray:
         """Return the positions (n,) of the records of these parts."""
@@ -68,7 +72,7 @@ def read_masked_rows(
 
     Args:
         data: what `--data` takes.
-        masks: a folder with NAME.png for some radiographs NAME.*.
+        masks: a folder with NAME.png, or NAME_lungs.png, for some radiographs NAME.*.
         options: which patients are held out.
         progress: show a line.
 
@@ -97,6 +101,10 @@ def read_masked_rows(
         np.array([position[r.path] for r in chosen], np.int64),
         np.stack([read_mask(files[r.path], SIDE) for r, _ in used]),
         found.findings + cache.findings + findings,
+        {
+            "radiographs": fingerprint(cache.records),
+            "masks": hash_of_hashes(map(sha256_of, files.values())),
+        },
     )
 
 
@@ -106,7 +114,7 @@ def mask_files(records: list, masks: str | os.PathLike) -> dict[str, Path]:
     Raises:
         ValueError: none has, one mask fits two radiographs, or a radiograph has no patient key.
     """
-    there = {p.stem: p for p in Path(masks).glob("*.png")}
+    there = {p.stem.removesuffix("_lungs"): p for p in sorted(Path(masks).glob("*.png"))}
     files, taken = {}, {}
     for record in records:
         stem = Path(record.path).stem

@@ -118,9 +118,7 @@ class LungTraining:
             warmup_target=how.learning_rate,
             warmup_steps=self.steps,
         )
-        return keras.optimizers.AdamW(
-            rate, weight_decay=how.weight_decay, clipnorm=GRADIENT_NORM
-        )
+        return keras.optimizers.AdamW(rate, weight_decay=how.weight_decay, clipnorm=GRADIENT_NORM)
 
     def run(self, epoch_of: Callable[[int], Iterator[Lesson]]) -> keras.Model:
         """Run the epochs that are left, and return the finished net for images of 224 pixels."""

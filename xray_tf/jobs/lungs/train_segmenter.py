@@ -28,7 +28,7 @@ from xray_tf.options.lungs import TrainLungsOptions
 PHANTOM_SEED = 9100
 
 
-def train_lungs(
+def train_segmenter(
     data: str,
     masks: str | os.PathLike,
     out: str | os.PathLike,
@@ -66,6 +66,8 @@ def train_lungs(
     rows = read_masked_rows(data, masks, options, progress)
     _announce(rows, say)
     origin = provenance(command_line, rows.records, options)
+    origin["data"]["source_fingerprint"] = rows.sources["radiographs"]
+    origin["masks"] = {"fingerprint": rows.sources["masks"], "masks": len(rows.masks)}
     open_workshop(workshop, resume, {"data": fingerprint(rows.records), **origin["options"]})
     try:
         net, history = _train(rows, options, workshop, say)
@@ -193,7 +195,9 @@ def _parts(positions: np.ndarray, size: int = 256) -> list[np.ndarray]:
 def _table(find, rows: MaskedRows, ious: np.ndarray, threshold: float) -> LungRows:
     test = rows.of_split("test")
     found = zip(rows.column("path", test), *find(rows.images(test)), ious, strict=True)
-    return LungRows(lung_row(path, lungs, score, threshold, iou=i) for path, lungs, score, i in found)
+    return LungRows(
+        lung_row(path, lungs, score, threshold, iou=i) for path, lungs, score, i in found
+    )
 
 
 def _notes(rows: MaskedRows) -> tuple[str, ...]:

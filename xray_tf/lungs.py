@@ -1,0 +1,78 @@
+"""xray-tf lungs FILES... --out DIR [options]
+
+Find the lungs in frontal chest radiographs.
+
+FILES are radiographs: files, folders or globs. The new folder --out holds masks/NAME.png, a grey
+picture of the radiograph's size (lung from 128 on), and lungs.csv: the share of the radiograph that
+is lung, on each side, the box around the lungs, and how sure the net is that two upright lungs are
+in the picture; a warning where it is not. Research software, not a medical device.
+
+Examples:
+  xray-tf lungs scan.jpeg --out runs/lungs
+  xray-tf lungs scans/ 'more/*.dcm' --out runs/lungs --model runs/my-segmenter
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xray_tf.commands import CommandParser, add_out_argument, run
+
+SHOWN = 10
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Parse, find lungs, and print the first rows."""
+    parser = CommandParser(__doc__)
+    parser.add_argument("files", nargs="+", metavar="FILES", help="files, folders or globs")
+    add_out_argument(parser)
+    parser.add_argument(
+        "--model",
+        default="lungs",
+        metavar="MODEL",
+        help="the folder that train-lungs created, or the name of a shipped segmenter "
+        "(default: lungs)",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        default=32,
+        metavar="N",
+        help="radiographs per forward pass (default: 32)",
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="stop at the first file that cannot be read"
+    )
+    given = parser.parse_args(args)
+
+    def job() -> int:
+        from xray_tf.jobs.lungs.find_lungs import find_lungs
+
+        rows = find_lungs(
+            given.files,
+            given.out,
+            given.model,
+            batch_size=given.batch_size,
+            strict=given.strict,
+        )
+        for row in list(rows)[:SHOWN]:
+            path = row.path.encode("utf-8", "backslashreplace").decode()
+            said = f"{row.area:.1%} of it is lung" + (f" ({row.warning})" if row.warning else "")
+            print(f"  {path}: {row.error or said}")
+        if len(rows) > SHOWN:
+            print(f"  ... and {len(rows) - SHOWN} more")
+        failed = sum(bool(row.error) for row in rows)
+        doubtful = sum(bool(row.warning) for row in rows)
+        print(
+            f"Finished: {len(rows)} radiograph{'s' * (len(rows) != 1)}"
+            + (f", {doubtful} without two upright lungs" if doubtful else "")
+            + (f", {failed} could not be read" if failed else "")
+            + f", in {given.out}/lungs.csv"
+        )
+        return 1 if failed == len(rows) else 0
+
+    return run(job)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

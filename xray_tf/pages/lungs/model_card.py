@@ -1,0 +1,101 @@
+"""The lung segmenter's README.md: what it is, whose masks and radiographs made it, how well it
+finds lungs, and where it fails.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from xray_tf.artifact import Card
+from xray_tf.pages.classifier.credits import data_credit
+from xray_tf.pages.kit.render import Part, Table
+from xray_tf.pages.kit.words import range_text, value_text
+
+MASK_SETS = {
+    "5653c565b911f103e5e086c2eafe6f86957a32188f637e07d9da19bc5780be6f": "*COVID-19 X-ray dataset*, V7 Labs, 2020, "
+    "<https://github.com/v7labs/covid-19-xray-dataset>; licence "
+    "[CC BY 4.0](https://creativecommons.org/licenses/by/4.0/). Drawn with a semi-automatic tool "
+    "and reviewed by people. Changed: matched to the file names of the radiographs, reduced to "
+    "224 x 224.",
+}
+STATISTICS = {"mean": "mean", "median": "median", "fifth_percentile": "5th percentile"}
+
+
+@dataclass(frozen=True)
+class LungCard(Part):
+    """The card in Markdown.
+
+    Attributes:
+        card: of the artifact.
+        metrics: the layout of its metrics.json.
+    """
+
+    template = "lungs/model_card.md.jinja"
+    card: Card
+    metrics: dict[str, Any]
+
+    @property
+    def credits(self) -> dict[str, str]:
+        """Whose works the segmenter is made of."""
+        from markupsafe import Markup
+
+        masks = self.card.provenance.get("masks", {}).get("fingerprint", "")
+        unknown = "Not recorded: no set of masks that xray_tf recognises."
+        return {
+            "Radiographs": Markup(data_credit(self.card)),
+            "Masks": Markup(MASK_SETS.get(masks, unknown)),
+            "Weights it started from": "random ones",
+        }
+
+    @property
+    def overlaps(self) -> Table:
+        """IoU of all rows and of each class."""
+        groups = {"all": {**self.metrics, **self.metrics["iou"]}, **self.metrics["classes"]}
+        rows = [
+            [
+                name,
+                group["rows"],
+                group["patients"],
+                *(f"{value_text(group[k])} {range_text(group[k])}" for k in STATISTICS),
+            ]
+            for name, group in groups.items()
+        ]
+        return ["radiographs", "number", "patients", *STATISTICS.values()], rows
+
+    @property
+    def stressed(self) -> Table:
+        """Mean IoU under each change, by severity, and the share refused under the strongest."""
+        rows = [
+            [
+                s["name"],
+                s["what"],
+                *(f"{cell['mean']:.3f}" for cell in s["cells"]),
+                f"{s['cells'][-1]['fifth_percentile']:.3f}",
+                f"{s['cells'][-1]['refused']:.1%}",
+            ]
+            for s in self.metrics["stresses"]
+        ]
+        head = ["change", "what", "weak", "middle", "strong", "5th percentile, strong"]
+        return [*head, "refused, strong"], rows
+
+    @property
+    def not_chests(self) -> Table:
+        """What the score says of pictures that are no chest."""
+        rows = [
+            [
+                kind["kind"],
+                "yes" if kind["trained_on"] else "no",
+                kind["pictures"],
+                f"{kind['median']:.3f}",
+                f"{kind['highest']:.3f}",
+                f"{kind['taken_for_chests']:.1%}",
+            ]
+            for kind in self.metrics["score"]["not_chests"]
+        ]
+        return ["picture", "trained on", "number", "median", "highest", "taken for a chest"], rows
+
+
+def render_lung_card(card: Card, metrics: dict[str, Any]) -> str:
+    """Return the README.md of a lung segmenter."""
+    return LungCard(card, metrics).render()
