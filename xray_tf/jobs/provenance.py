@@ -17,8 +17,8 @@ from xray_tf import __version__
 from xray_tf.artifact import CARD, read_card
 from xray_tf.data.pixels.decoding import DECODING_RULE, describe_rule
 from xray_tf.data.records import Records
-from xray_tf.options import DetectOptions, ModelOptions, weights_files
 from xray_tf.options import provenance as options_of
+from xray_tf.options import weights_files
 
 LIBRARIES = ("tensorflow", "keras", "scikit-learn", "numpy", "opencv-python-headless")
 
@@ -52,11 +52,11 @@ def provenance(command_line: str, records: Records, *options: Any) -> dict[str, 
     }
 
 
-def preprocessing(options: ModelOptions | DetectOptions) -> dict[str, Any]:
+def preprocessing(image_size: int, resize: str) -> dict[str, Any]:
     """Say for the card what becomes of a radiograph before the net sees it."""
     return {
-        "image_size": options.image_size,
-        "resize": options.resize,
+        "image_size": image_size,
+        "resize": resize,
         "decoding": DECODING_RULE,
         "decoding_rule": describe_rule(),
         "channels": 1,

@@ -22,7 +22,7 @@ from xray_tf.options import provenance as options_by_name
 from xray_tf.progress import LOG, ProgressLine, shown
 from xray_tf.spelling import did_you_mean
 
-UNRECORDED = ("strict", "cache")  # data options that change no result
+UNRECORDED = ("strict", "cache")  # options that change no result
 
 Options = dict[type, Any]  # dataclass -> its instance
 
@@ -92,9 +92,12 @@ class Run:
             ValueError: the unfinished run was started with another plan; the message names what
                 differs.
         """
-        plan = {"data": fingerprint(records), **options_by_name(*recorded(options))}
-        plan["DataOptions"] = {k: v for k, v in plan["DataOptions"].items() if k not in UNRECORDED}
-        plan = json.loads(json.dumps(plan))
+        named = options_by_name(*recorded(options))
+        plan = {
+            name: {k: v for k, v in group.items() if k not in UNRECORDED}
+            for name, group in named.items()
+        }
+        plan = json.loads(json.dumps({"data": fingerprint(records), **plan}))
         path = self.workshop / "plan.json"
         if self.resume and path.is_file():
             self._refuse_other(plan, json.loads(path.read_text(encoding="utf-8")))

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xray_tf.artifact import Card
-from xray_tf.data.chest.lung_table import INSIDE, lung_box
+from xray_tf.artifact import ArtifactError, Card
+from xray_tf.data.chest.lung_fields import LungFields, places_of
+from xray_tf.data.chest.lung_table import INSIDE, NO_LUNGS, lung_box
 
 __all__ = ["LungSegmenter", "Lungs", "lung_box", "segment_lungs", "shipped_segmenter"]
 NAME = "lungs"  # of the shipped artifact, and the kind of all of them
@@ -51,7 +52,7 @@ class LungSegmenter:
     @property
     def threshold(self) -> float:
         """A score below it says that there are no two upright lungs in the picture."""
-        return float(self.card.operating_points[POINT]["threshold"])
+        return float(self.card.point(POINT).threshold)
 
     def segment(self, images: Any, batch_size: int = 32) -> np.ndarray:
         """Find the lungs of images.
@@ -79,13 +80,22 @@ class LungSegmenter:
         for mask, chest in segment(self.model, images, batch_size):
             yield Lungs(mask, chest)
 
-    def fields(self, images: np.ndarray, batch_size: int = 64) -> tuple[np.ndarray, np.ndarray]:
-        """Return lungs (N, H, W) bool and scores (N,) float64 of images (N, H, W) uint8."""
+    def fields(self, images: np.ndarray, batch_size: int = 64) -> LungFields:
+        """Find the lungs of square images (N, S, S) uint8 as masks.
+
+        How well they were found is the mean of what the net says inside them, in [0.5, 1].
+        """
         images = _checked(images)
-        masks, scores = np.empty(images.shape, bool), np.empty(len(images))
+        masks, fits = np.empty(images.shape, bool), np.zeros(len(images), np.float32)
         for i, found in enumerate(self.stream(images, batch_size)):
-            masks[i], scores[i] = found.mask >= INSIDE, found.chest
-        return masks, scores
+            masks[i] = found.mask >= INSIDE
+            fits[i] = found.mask[masks[i]].mean() if masks[i].any() else INSIDE
+        return LungFields(masks, fits, places_of(masks))
+
+    def warnings(self, images: Iterable[np.ndarray], batch_size: int = 64) -> list[str]:
+        """Return one text an image (H, W) uint8: empty, or that no two upright lungs are there."""
+        found = self.stream(images, batch_size)
+        return ["" if lungs.chest >= self.threshold else NO_LUNGS for lungs in found]
 
     def __repr__(self) -> str:
         iou = self.card.metrics["iou_mean"]["value"]
@@ -115,6 +125,23 @@ def shipped_segmenter() -> LungSegmenter:
     from xray_tf.models.load import load
 
     return load(NAME, kind=NAME)
+
+
+def find_fields(images: np.ndarray) -> LungFields:
+    """Find the lungs of square images (N, S, S) uint8 with the shipped segmenter."""
+    return shipped_segmenter().fields(images)
+
+
+def lung_warnings(images: Iterable[np.ndarray]) -> list[str]:
+    """Return the shipped segmenter's warning on each image (H, W) uint8, empty where there is
+    none; all are empty where it did not come along.
+    """
+    images = list(images)
+    try:
+        segmenter = shipped_segmenter()
+    except ArtifactError:
+        return [""] * len(images)
+    return segmenter.warnings(images)
 
 
 def _checked(images: Any) -> np.ndarray:

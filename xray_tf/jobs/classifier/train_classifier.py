@@ -139,7 +139,7 @@ def _card(run: Run, corpus: Corpus, options: Options, notes: tuple[str, ...]) ->
         task=task,
         class_names=TASKS[task],
         split_by=corpus.records.split_by,
-        preprocessing=preprocessing(net),
+        preprocessing=preprocessing(net.image_size, net.resize),
         provenance={**origin, "started_from": started_from(net.weights)},
         notes=notes,
     )

@@ -216,7 +216,7 @@ def _card(
         split_by=corpus.records.split_by,
         operating_points={point.name: point},
         default_operating_point=point.name,
-        preprocessing=preprocessing(options),
+        preprocessing=preprocessing(options.image_size, options.resize),
         provenance=origin,
         notes=(*trained.notes, *([NO_PROMISE] if point.budget is None else [])),
     )

@@ -2,41 +2,37 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from xray_tf.artifact import CHECKPOINT, Card, new_folder, refuse_existing, seal, write_text
+from xray_tf.artifact import Card, seal, write_json, write_text
 from xray_tf.data.chest.lung_lessons import Lessons, draw_phantoms
 from xray_tf.data.chest.lung_table import LungRows, lung_row
-from xray_tf.data.pixels.decoding import DECODING_RULE, describe_rule
 from xray_tf.data.split import write_split
 from xray_tf.jobs.lungs.masked_rows import SIDE, MaskedRows, read_masked_rows
 from xray_tf.jobs.lungs.measure_lungs import choose_threshold, measure_lungs
-from xray_tf.jobs.provenance import fingerprint, provenance
-from xray_tf.jobs.workshop import open_workshop, workshop_of, write_history
+from xray_tf.jobs.provenance import preprocessing, provenance
+from xray_tf.jobs.run import Options, Run, recorded, takes
+from xray_tf.jobs.training import epoch_text, write_history
 from xray_tf.models.load import load
 from xray_tf.models.lungs import POINT, LungSegmenter
-from xray_tf.options.lungs import TrainLungsOptions
+from xray_tf.operating_point import OperatingPoint
+from xray_tf.options import TrainLungsOptions
 
 PHANTOM_SEED = 9100
+PARTS = {
+    "train": "radiographs with a mask, learnt from",
+    "val": "radiographs without a mask, for the threshold of the score",
+    "test": "radiographs with a mask, held out",
+}
 
 
+@takes(TrainLungsOptions)
 def train_segmenter(
-    data: str,
-    masks: str | os.PathLike,
-    out: str | os.PathLike,
-    options: TrainLungsOptions = TrainLungsOptions(),
-    *,
-    resume: bool = False,
-    command_line: str = "",
-    progress: bool = True,
+    data: str, masks: str | os.PathLike, out: str | os.PathLike, *, options: Options
 ) -> LungSegmenter:
     """Train, measure and save a lung segmenter.
 
@@ -47,10 +43,8 @@ def train_segmenter(
         data: a folder, CSV manifest or `phantom`, as `train` takes it.
         masks: a folder with NAME.png for some radiographs NAME.*: 255 lung, 127 ignore, 0 the rest.
         out: the folder to make.
-        options: see `xray_tf.options.lungs`.
-        resume: go on with an unfinished run of the same options.
-        command_line: kept on the card.
-        progress: say what is going on.
+        options: `TrainLungsOptions` and `xray_tf.jobs.run.Run` in any order, or single options by
+            name, such as `epochs=5` or `resume=True`.
 
     Returns:
         The finished artifact, opened.
@@ -59,39 +53,26 @@ def train_segmenter(
         FileExistsError: `out` is there, or an unfinished run of it is and `resume` is false.
         ValueError: the data cannot be divided, or no mask fits it; the message says which.
     """
-    say = partial(print, flush=True) if progress else (lambda *_: None)
-    out = Path(out)
-    refuse_existing(out)
-    workshop = workshop_of(out, resume)
-    rows = read_masked_rows(data, masks, options, progress)
-    _announce(rows, say)
-    origin = provenance(command_line, rows.records, options)
+    run, how = options[Run].at(out), options[TrainLungsOptions]
+    rows = read_masked_rows(data, masks, how, run.progress)
+    _announce(rows, run)
+    origin = provenance(run.command_line, rows.records, *recorded(options))
     origin["data"]["source_fingerprint"] = rows.sources["radiographs"]
     origin["masks"] = {"fingerprint": rows.sources["masks"], "masks": len(rows.masks)}
-    open_workshop(workshop, resume, {"data": fingerprint(rows.records), **origin["options"]})
-    try:
-        net, history = _train(rows, options, workshop, say)
-    except BaseException:
-        if not (workshop / CHECKPOINT).exists():
-            shutil.rmtree(workshop)
-        raise
-    with new_folder(out) as draft:
-        _write(draft, out.name, net, history, rows, options, origin, say)
-    shutil.rmtree(workshop)
-    say(f"Finished: {out}/ holds the segmenter, its split and its figures")
-    return load(out)
+    with run.training(rows.records, options) as workshop:
+        net, history = _train(rows, how, workshop, run)
+        with run.folder() as draft:
+            metrics = _write(draft, net, rows, how, history, run)
+            _write_card(draft, rows, how, run, origin, metrics)
+    run.say(f"Finished: {run.out}/ holds the segmenter, its split and its figures")
+    return load(run.out)
 
 
-def _announce(rows: MaskedRows, say: Callable) -> None:
-    what = {
-        "train": "radiographs with a mask, learnt from",
-        "val": "radiographs without a mask, for the threshold of the score",
-        "test": "radiographs with a mask, held out",
-    }
-    for split, words in what.items():
+def _announce(rows: MaskedRows, run: Run) -> None:
+    for split, words in PARTS.items():
         here = rows.of_split(split)
         patients = len(set(rows.column("patient", here)))
-        say(f"  {split:5} {len(here):6} {words}; {patients} patients")
+        run.say(f"  {split:5} {len(here):6} {words}; {patients} patients")
     for split in ("train", "test"):
         if not len(rows.of_split(split)):
             raise ValueError(
@@ -101,89 +82,80 @@ def _announce(rows: MaskedRows, say: Callable) -> None:
 
 
 def _train(
-    rows: MaskedRows, options: TrainLungsOptions, workshop: Path, say: Callable
+    rows: MaskedRows, how: TrainLungsOptions, workshop: Path, run: Run
 ) -> tuple[Any, list[dict]]:
-    from xray_tf.nets.lungs import COARSE, SIDE as NET_SIDE
+    from xray_tf.nets import lungs
     from xray_tf.nets.training.lung_loop import LungTraining
 
     train = rows.of_split("train")
     lessons = Lessons(
         rows.images(train),
         rows.masks[train],
-        draw_phantoms(options.phantoms, PHANTOM_SEED, SIDE),
-        options.batch_size,
-        NET_SIDE,
-        COARSE,
-        options.seed,
+        draw_phantoms(how.phantoms, PHANTOM_SEED, SIDE),
+        how.batch_size,
+        lungs.SIDE,
+        lungs.COARSE,
+        how.seed,
     )
-
-    def report(row: dict) -> None:
-        say(
-            f"  epoch {row['epoch']:3}  loss {row['loss']:.4f}  rate "
-            f"{row['learning_rate']:.1e}  {row['seconds']:.1f} s"
-        )
-
-    training = LungTraining(options, lessons.steps, workshop, report)
+    training = LungTraining(how, lessons.steps, workshop, lambda row: run.say(epoch_text(row)))
     return training.run(lessons.epoch), training.history
 
 
 def _write(
-    draft: Path,
-    name: str,
-    net: Any,
-    history: list[dict],
-    rows: MaskedRows,
-    options: TrainLungsOptions,
-    origin: dict[str, Any],
-    say: Callable,
-) -> None:
+    draft: Path, net: Any, rows: MaskedRows, how: TrainLungsOptions, history: list[dict], run: Run
+) -> dict[str, Any]:
+    """Measure the net and write all but the card and the README; return the metrics."""
     from xray_tf.nets.keras_file import save_packed
     from xray_tf.nets.lungs import segment
-    from xray_tf.pages.lungs.model_card import render_lung_card
 
     def find(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         found = list(segment(net, images, 64))
         return np.stack([lungs for lungs, _ in found]), np.array([score for _, score in found])
 
-    say("  the threshold of the score")
+    run.say("  the threshold of the score")
     others = rows.of_split("val")
     scores = np.concatenate([[], *(find(rows.images(part))[1] for part in _parts(others))])
-    trained = rows.of_split("train")
-    threshold = choose_threshold(
-        scores if len(scores) else find(rows.images(trained))[1], options.refused
-    )
-    metrics, ious = measure_lungs(find, rows, threshold, scores, options, say)
+    known = scores if len(scores) else find(rows.images(rows.of_split("train")))[1]
+    threshold = choose_threshold(known, how.refused)
+    metrics, ious = measure_lungs(find, rows, threshold, scores, how, run.say)
     save_packed(net, draft / "model.keras")
     write_split(rows.records, draft / "split.csv")
     write_history(history, draft / "history.csv")
     rows.findings.write_csv(draft / "audit.csv")
     _table(find, rows, ious, threshold).write_csv(draft / "lungs.csv")
-    write_text(draft / "metrics.json", json.dumps(metrics, indent=1, allow_nan=False) + "\n")
+    write_json(draft / "metrics.json", metrics)
+    return metrics
+
+
+def _write_card(
+    draft: Path,
+    rows: MaskedRows,
+    how: TrainLungsOptions,
+    run: Run,
+    origin: dict[str, Any],
+    metrics: dict[str, Any],
+) -> None:
+    from xray_tf.pages.lungs.model_card import render_lung_card
+
+    chests = len(rows.of_split("val"))
+    point = OperatingPoint(
+        POINT,
+        f"at most {how.refused:.0%} of {chests:,} chests that were not trained on lie below",
+        metrics["score"]["threshold"],
+        fitted_on="val" if chests else "train",
+        rows=chests or len(rows.of_split("train")),
+    )
     card = Card(
         kind="lungs",
-        name=name,
-        preprocessing={
-            "image_size": SIDE,
-            "resize": "squash",
-            "decoding": DECODING_RULE,
-            "decoding_rule": describe_rule(),
-            "channels": 1,
-            "pixel_range": [0, 255],
-        },
-        operating_points={
-            POINT: {
-                "threshold": threshold,
-                "criterion": f"at most {options.refused:.0%} of {len(others):,} chests that were "
-                "not trained on lie below",
-            }
-        },
+        name=run.out.name,
+        preprocessing=preprocessing(SIDE, "squash"),
+        operating_points={POINT: point},
         default_operating_point=POINT,
         metrics={f"iou_{k}": v for k, v in metrics["iou"].items()},
         metrics_split="test",
         provenance=origin,
         notes=_notes(rows),
     )
-    seal(draft, card)
     write_text(draft / "README.md", render_lung_card(card, metrics))
     seal(draft, card)
 
