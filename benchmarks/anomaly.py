@@ -124,6 +124,7 @@ def fitted_scores(train: dict, patients, names, *others: dict) -> tuple[dict, li
 def choose(options) -> dict:
     """Score every detector and committee on what may be looked at; return the table."""
     from xray_tf.data.synthetic.lesions import LESIONS, SEVERITIES, LesionGrid
+    from xray_tf.models.lungs import find_fields
     from xray_tf.stats.detector.committee import DETECTORS
 
     corpus, features = corpus_of(options.data), Features(options.cache)
@@ -136,7 +137,8 @@ def choose(options) -> dict:
     }
     drawn = sorted(np.random.default_rng(0).permutation(len(parts["val"]))[:LESION_ROWS])
     rows = [parts["val"][i] for i in drawn]
-    grid = LesionGrid(corpus.pixels, corpus.rows[rows], [records[i].sha256 for i in rows])
+    lungs = find_fields(corpus.pixels[corpus.rows[rows]]).masks
+    grid = LesionGrid(corpus.pixels, corpus.rows[rows], [records[i].sha256 for i in rows], lungs)
     lesions = features.of("lesions", grid)
     about = [grid.about(i) for i in range(len(grid))]
     kinds, severities = np.array([a[1] for a in about]), np.array([a[2] for a in about])
@@ -267,6 +269,7 @@ def nested(manifest: str, folder: Path, seed: int) -> dict[str, dict[str, float]
     from xray_tf.jobs.detector.fit_detector import fit_detector
     from xray_tf.jobs.detector.normals import parts_of, read_normals
     from xray_tf.models.detector import NAMES
+    from xray_tf.models.lungs import find_fields
     from xray_tf.options import DataOptions, DetectOptions
     from xray_tf.stats.detector.or_rule import calibrate
 
@@ -282,6 +285,7 @@ def nested(manifest: str, folder: Path, seed: int) -> dict[str, dict[str, float]
         corpus.pixels,
         rows[: 2 * LESION_ROWS],
         [corpus.records[i].sha256 for i in parts.test[: 2 * LESION_ROWS]],
+        find_fields(corpus.pixels[rows[: 2 * LESION_ROWS]]).masks,
         seed=seed,
     )
     kinds = np.array([grid.about(i)[1] for i in range(len(grid))])

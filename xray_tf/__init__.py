@@ -17,7 +17,6 @@ _PUBLIC = {
     "audit_records": "xray_tf.jobs.audit_data",
     "build_cache": "xray_tf.data.pixels.cache",
     "draw_phantom": "xray_tf.data.synthetic.phantom",
-    "lung_field": "xray_tf.data.chest.lungs",
     "lung_box": "xray_tf.models.lungs",
     "segment_lungs": "xray_tf.models.lungs",
     "train_segmenter": "xray_tf.jobs.lungs.train_segmenter",

@@ -7,11 +7,21 @@ import numpy as np
 import pytest
 
 from xray_tf.data.chest.lung_numbers import NAMES, lung_numbers
-from xray_tf.data.chest.lungs import lung_fields
+from xray_tf.data.chest.lung_fields import LungFields, places_of, usual_lungs
 from xray_tf.data.synthetic.phantom import draw_phantom
 from xray_tf.nets.feature_maps import FEATURES, FeatureExtractor, build_feature_model
 
 SIZE = 64
+
+
+def find_lungs(images):
+    """Stands in for a segmenter: usual lungs, shifted by how bright the image is."""
+    masks = np.stack([np.roll(usual_lungs(len(i)), int(i.mean()) % 5, 0) for i in images])
+    return LungFields(masks, masks.mean((1, 2)), places_of(masks), np.ones(len(masks), bool))
+
+
+def extractor_of(model, **how):
+    return FeatureExtractor(model, find_lungs=find_lungs, **how)
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +35,7 @@ def model():
 
 
 def test_features_are_the_moments_and_the_averaged_maps_of_the_trunks_stages(model, pixels):
-    found = FeatureExtractor(model).extract(pixels)
+    found = extractor_of(model).extract(pixels)
     stages = (
         "stage2_block2_add",
         "stage3_block2_add",
@@ -46,8 +56,8 @@ def test_features_are_the_moments_and_the_averaged_maps_of_the_trunks_stages(mod
     grid = np.concatenate([fine, maps[2], maps[3]], axis=-1)
     assert found["patches"].dtype == np.float16
     np.testing.assert_allclose(found["patches"], grid, rtol=2e-3, atol=1e-3)
-    np.testing.assert_array_equal(found["lungs"], lung_numbers(pixels))
-    masks = lung_fields(pixels).masks
+    np.testing.assert_array_equal(found["lungs"], lung_numbers(pixels, find_lungs(pixels)))
+    masks = find_lungs(pixels).masks
     left = [
         np.average(
             grid[i, :, :2].reshape(8, -1),
@@ -60,12 +70,12 @@ def test_features_are_the_moments_and_the_averaged_maps_of_the_trunks_stages(mod
 
 
 def test_a_row_has_the_same_features_in_any_batch_and_order(model, pixels):
-    whole = FeatureExtractor(model).extract(pixels)
-    parts = FeatureExtractor(model, batch_size=2).extract(pixels, [4, 0])
+    whole = extractor_of(model).extract(pixels)
+    parts = extractor_of(model, batch_size=2).extract(pixels, [4, 0])
     assert tuple(sorted(whole)) == tuple(sorted(FEATURES))
     for name in FEATURES:
         np.testing.assert_allclose(parts[name], whole[name][[4, 0]], rtol=1e-3, atol=1e-3)
-    assert set(FeatureExtractor(model).extract(pixels, features=("lungs",))) == {"lungs"}
+    assert set(extractor_of(model).extract(pixels, features=("lungs",))) == {"lungs"}
 
 
 def test_a_brighter_exposure_is_no_departure(model, pixels):
@@ -74,7 +84,7 @@ def test_a_brighter_exposure_is_no_departure(model, pixels):
     """
     dark = pixels // 2
     one, other = (
-        FeatureExtractor(model).extract(p, features=("pooled", "lungs"))
+        extractor_of(model).extract(p, features=("pooled", "lungs"))
         for p in (dark, dark + np.uint8(60))
     )
     for name in one:
@@ -82,7 +92,7 @@ def test_a_brighter_exposure_is_no_departure(model, pixels):
 
 
 def test_a_mirrored_pair_scores_the_same_when_mirrored(model, pixels):
-    extractor = FeatureExtractor(model, mirror=True)
+    extractor = extractor_of(model, mirror=True)
     one, other = (
         extractor.extract(pixels, features=("pooled", "patches")),
         extractor.extract(pixels[:, :, ::-1], features=("pooled", "patches")),
@@ -95,8 +105,8 @@ def test_the_model_reopens_from_a_file_with_stock_layers_only(model, pixels, tmp
     model.save(tmp_path / "features.keras")
     again = keras.saving.load_model(tmp_path / "features.keras", compile=False, safe_mode=True)
     assert all(type(layer).__module__.startswith("keras.src") for layer in again.layers)
-    for name, values in FeatureExtractor(again).extract(pixels).items():
-        np.testing.assert_array_equal(values, FeatureExtractor(model).extract(pixels)[name])
+    for name, values in extractor_of(again).extract(pixels).items():
+        np.testing.assert_array_equal(values, extractor_of(model).extract(pixels)[name])
 
 
 def test_opacity_in_one_lung_moves_that_lungs_numbers():

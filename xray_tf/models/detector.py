@@ -18,7 +18,9 @@ from xray_tf.data.chest.lung_atlas import LungAtlas
 from xray_tf.data.records import Record, Records
 from xray_tf.data.scores import VERDICTS, Scores
 from xray_tf.data.sources.files import list_files
+from xray_tf.models.estimated_lungs import atlas_lungs, estimated_fields
 from xray_tf.models.features import FeatureScores, load_features
+from xray_tf.models.lungs import find_fields
 from xray_tf.models.queries import array_batches, record_batches, unless_constant
 from xray_tf.stats.detector.density import Density
 from xray_tf.stats.detector.or_rule import OrRule
@@ -182,7 +184,10 @@ class Detector:
     @cached_property
     def normal_chest(self) -> NormalChest:
         """What turns pixels into raw scores and maps."""
-        features = None
+        atlas, find, features = _under(ATLAS, self.arrays), find_fields, None
+        if "lungs" not in atlas:  # fitted before there was a segmenter, to lungs as estimated
+            find = estimated_fields
+            atlas |= {"lungs": atlas_lungs()} if atlas else {}
         if (self.folder / FEATURE_MODEL).is_file():
             from xray_tf.nets.keras_file import load_model
 
@@ -190,15 +195,15 @@ class Detector:
                 load_model(self.folder / FEATURE_MODEL),
                 _under(FEATURES, self.arrays),
                 _under(LOCATOR, self.arrays),
+                find,
             )
-        atlas = _under(ATLAS, self.arrays)
         return NormalChest(
             self.model,
             Density.from_arrays(_under("density", self.arrays)),
             self.arrays["mean_map"],
             self.arrays["deviation_map"],
             features,
-            LungAtlas.from_arrays(atlas) if atlas else None,
+            LungAtlas.from_arrays(atlas, find) if atlas else None,
         )
 
     @cached_property
@@ -250,7 +255,7 @@ class Detector:
 
         `reconstruction`: how far the smoothed difference of image and reconstruction is from the
         normals' at the same pixel. `features`: how unusual each patch's features are. `lungs`: how
-        much brighter the lungs, as estimated, are than normal lungs at the same place. 0 stands for
+        much brighter the lungs are than normal lungs at the same place. 0 stands for
         the median pixel of calibration normals and 1 for what one in a thousand of theirs exceeds,
         so colours compare between radiographs.
 

@@ -12,6 +12,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from xray_tf.data.chest.lung_fields import FindLungs
+from xray_tf.models.lungs import find_fields
 from xray_tf.options import DetectOptions
 from xray_tf.spelling import pick, pick_several
 from xray_tf.stats.detector.committee import CHOSEN, DETECTORS, Committee
@@ -29,12 +31,14 @@ class FeatureScores:
     Attributes:
         model: of `nets.feature_maps`.
         committee: fitted on the fit normals.
+        find_lungs: finds the lungs that some of the features are of.
         locator: a detector on patches that says where, and has no part in the scores; None where
             none was asked for.
     """
 
     model: Any
     committee: Committee
+    find_lungs: FindLungs
     locator: Any = None
 
     def scores(
@@ -79,7 +83,9 @@ class FeatureScores:
     ) -> Iterator[dict[str, np.ndarray]]:
         from xray_tf.nets.feature_maps import FeatureExtractor
 
-        extractor = FeatureExtractor(self.model, batch_size=batch_size)
+        extractor = FeatureExtractor(
+            self.model, batch_size=batch_size, find_lungs=self.find_lungs
+        )
         indices = np.arange(len(pixels)) if indices is None else np.asarray(indices)
         for start in range(0, len(indices), _ROWS):
             yield extractor.extract(pixels, indices[start : start + _ROWS], wanted)
@@ -111,10 +117,10 @@ def locator_of(text: str) -> tuple[str, ...]:
 
 
 def load_features(
-    model: Any, arrays: dict[str, np.ndarray], locator: dict[str, np.ndarray]
+    model: Any, arrays: dict[str, np.ndarray], locator: dict[str, np.ndarray], find_lungs: FindLungs
 ) -> FeatureScores:
-    """Return what `fit_features` made, from its model and the arrays of its committee and its
-    locator (none: no arrays).
+    """Return what `fit_features` made, from its model, the arrays of its committee and its locator
+    (none: no arrays), and what found the lungs that it was fitted to.
     """
     kinds = {row.kind.__name__: row.kind for row in DETECTORS.values() if row.maps}
     opened = (
@@ -122,7 +128,7 @@ def load_features(
         if locator
         else None
     )
-    return FeatureScores(model, Committee.from_arrays(arrays), opened)
+    return FeatureScores(model, Committee.from_arrays(arrays), find_lungs, opened)
 
 
 def eaten_by(names: Sequence[str]) -> tuple[str, ...]:
@@ -155,7 +161,9 @@ def fit_features(
         options.backbone, options.weights, options.image_size, seed=options.seed
     )
     eaten = eaten_by((*names, *locate))
-    features = FeatureExtractor(model).extract(pixels, rows, eaten, progress)
+    extractor = FeatureExtractor(model, find_lungs=find_fields)
+    features = extractor.extract(pixels, rows, eaten, progress)
     keys = [p or f"row {i}" for i, p in enumerate(patients)]
     locator = DETECTORS[locate[0]].build().fit(features[PATCHES], keys) if locate else None
-    return FeatureScores(model, Committee(names).fit(features, keys, folds=options.folds), locator)
+    committee = Committee(names).fit(features, keys, folds=options.folds)
+    return FeatureScores(model, committee, find_fields, locator)

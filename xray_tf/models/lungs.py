@@ -86,11 +86,13 @@ class LungSegmenter:
         How well they were found is the mean of what the net says inside them, in [0.5, 1].
         """
         images = _checked(images)
-        masks, fits = np.empty(images.shape, bool), np.zeros(len(images), np.float32)
+        masks, fits = np.empty(images.shape, bool), np.full(len(images), INSIDE, np.float32)
+        sure = np.empty(len(images), bool)
         for i, found in enumerate(self.stream(images, batch_size)):
-            masks[i] = found.mask >= INSIDE
-            fits[i] = found.mask[masks[i]].mean() if masks[i].any() else INSIDE
-        return LungFields(masks, fits, places_of(masks))
+            masks[i], sure[i] = found.mask >= INSIDE, found.chest >= self.threshold
+            if masks[i].any():
+                fits[i] = found.mask[masks[i]].mean()
+        return LungFields(masks, fits, places_of(masks), sure)
 
     def warnings(self, images: Iterable[np.ndarray], batch_size: int = 64) -> list[str]:
         """Return one text an image (H, W) uint8: empty, or that no two upright lungs are there."""

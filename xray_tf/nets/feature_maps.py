@@ -14,8 +14,8 @@ import keras
 import numpy as np
 from keras import layers
 
+from xray_tf.data.chest.lung_fields import FindLungs
 from xray_tf.data.chest.lung_numbers import lung_numbers
-from xray_tf.data.chest.lungs import lung_fields
 from xray_tf.nets.inference import forward
 from xray_tf.nets.trunks.backbones import build_features, trunk_layers
 
@@ -95,10 +95,15 @@ class FeatureExtractor:
             reopened from a `.keras` file; a new one if None.
         mirror: average over the radiograph and its mirror image (patches are mirrored back).
         batch_size: rows per pass.
+        find_lungs: finds the lungs of images; needed for `lungs` and `lung_maps`.
     """
 
     def __init__(
-        self, model: keras.Model | None = None, mirror: bool = False, batch_size: int = 64
+        self,
+        model: keras.Model | None = None,
+        mirror: bool = False,
+        batch_size: int = 64,
+        find_lungs: FindLungs | None = None,
     ):
         self.model = build_feature_model() if model is None else model
         missing = set(POINTS) - {layer.name for layer in self.model.layers}
@@ -107,7 +112,7 @@ class FeatureExtractor:
                 f"a feature model has the points {POINTS}. Missing: "
                 f"{sorted(missing)}; use build_feature_model."
             )
-        self.mirror, self.batch_size = mirror, batch_size
+        self.mirror, self.batch_size, self.find_lungs = mirror, batch_size, find_lungs
 
     @property
     def image_size(self) -> int:
@@ -133,11 +138,11 @@ class FeatureExtractor:
         Returns:
             A dict of the features asked for. `lungs` (M, L) float32: see `data.chest.lung_numbers`,
             which needs no network. `lung_maps` (M, 2 C) float32: mean of the patches over the
-            estimated left lung, then over the right one. `pooled` (M, D) float32: spatial mean and
+            left lung, then over the right one. `pooled` (M, D) float32: spatial mean and
             standard deviation of every channel of every stage. `patches` (M, h, w, C) float16.
 
         Raises:
-            ValueError: another image size, or an unknown feature.
+            ValueError: another image size, an unknown feature, or one of lungs that nothing finds.
         """
         indices = np.arange(pixels.shape[0]) if indices is None else np.asarray(indices, np.int64)
         if tuple(pixels.shape[1:]) != (self.image_size,) * 2:
@@ -148,6 +153,12 @@ class FeatureExtractor:
         unknown = set(features) - set(FEATURES)
         if unknown or not features:
             raise ValueError(f"features must be some of {FEATURES}. Received: {tuple(features)}")
+        of_lungs = bool({"lungs", "lung_maps"} & set(features))
+        if of_lungs and self.find_lungs is None:
+            raise ValueError(
+                "features of the lungs need what finds them. Expected find_lungs, such as "
+                "models.lungs.find_fields."
+            )
         wanted = {*features, *(["patches"] if "lung_maps" in features else [])}
         points = tuple(point for point, name in _OF_POINT.items() if name in wanted)
         out: dict[str, np.ndarray] = {}
@@ -155,7 +166,7 @@ class FeatureExtractor:
             rows = indices[start : start + _PIECE]
             piece = self._piece(pixels, rows, points) if points else {}
             images = np.asarray(pixels[rows])
-            found = lung_fields(images) if {"lungs", "lung_maps"} & wanted else None
+            found = self.find_lungs(images) if of_lungs else None
             if "lungs" in wanted:
                 piece["lungs"] = lung_numbers(images, found)
             if "lung_maps" in wanted:

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from xray_tf.data.chest.lungs import usual_lungs
+from xray_tf.data.chest.lung_fields import usual_lungs
 from xray_tf.data.chest.regions import (
     FILLS,
     REGIONS,

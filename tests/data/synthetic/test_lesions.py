@@ -39,7 +39,7 @@ def test_a_lesion_lies_in_the_lungs_and_grows_with_its_severity(kind, normal):
 
 def test_nothing_is_pasted_at_severity_zero(normal):
     for kind in LESIONS:
-        lesion = paste_lesion(normal.image, kind, 0)
+        lesion = paste_lesion(normal.image, kind, 0, lungs=normal.lungs)
         np.testing.assert_array_equal(lesion.image, normal.image)
         assert not lesion.mask.any()
 
@@ -63,11 +63,13 @@ def test_the_place_is_the_keys_and_the_seeds_and_nothing_elses(normal):
 
 
 def test_a_grid_is_the_single_lesions_in_order_and_each_kind_meets_every_severity(normal):
-    pixels = np.stack([draw_phantom("normal", 3, p, height=64, width=64).image for p in range(4)])
+    drawn = [draw_phantom("normal", 3, p, height=64, width=64) for p in range(4)]
+    pixels, lungs = np.stack([p.image for p in drawn]), np.stack([p.lungs for p in drawn])
     grid = LesionGrid(
         pixels,
         [3, 1, 0],
         ["x", "y", "z"],
+        lungs[[3, 1, 0]],
         kinds=("lobar", "diffuse"),
         severities=(0.2, 0.5, 0.8),
         seed=5,
@@ -83,9 +85,9 @@ def test_a_grid_is_the_single_lesions_in_order_and_each_kind_meets_every_severit
         (2, "diffuse", 0.2),
     ]
     for i, (row, kind, severity) in enumerate(map(grid.about, range(6))):
-        np.testing.assert_array_equal(
-            images[i], paste_lesion(pixels[[3, 1, 0][row]], kind, severity, 5, "xyz"[row]).image
-        )
+        at = [3, 1, 0][row]
+        alone = paste_lesion(pixels[at], kind, severity, 5, "xyz"[row], lungs=lungs[at])
+        np.testing.assert_array_equal(images[i], alone.image)
 
 
 @pytest.mark.parametrize(
@@ -99,4 +101,12 @@ def test_a_grid_is_the_single_lesions_in_order_and_each_kind_meets_every_severit
 )
 def test_bad_arguments_are_refused(change, message, normal):
     with pytest.raises(ValueError, match=message):
-        paste_lesion(**{"image": normal.image, "kind": "opacity", "severity": 0.5, **change})
+        paste_lesion(
+            **{
+                "image": normal.image,
+                "kind": "opacity",
+                "severity": 0.5,
+                "lungs": normal.lungs,
+                **change,
+            }
+        )

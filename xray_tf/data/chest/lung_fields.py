@@ -35,11 +35,13 @@ class LungFields:
         fits: (N,) float32, how well they were found; what is higher was found better.
         places: (N, 4) float64, the box around them: centre x, centre y, width and height, shares of
             the side.
+        sure: (N,) bool, false where there seem not to be two upright lungs.
     """
 
     masks: np.ndarray
     fits: np.ndarray
     places: np.ndarray
+    sure: np.ndarray
 
 
 FindLungs = Callable[[np.ndarray], LungFields]

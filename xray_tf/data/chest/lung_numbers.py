@@ -11,7 +11,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from xray_tf.data.chest.lungs import LungFields, lung_fields
+from xray_tf.data.chest.lung_fields import LungFields
 
 ZONES = ("upper", "middle", "lower")  # thirds of each lung's height range
 # standard deviations of the Gaussians whose differences are the bands of detail, in pixels of an
@@ -40,7 +40,7 @@ NAMES = (
 )
 
 
-def lung_numbers(images: np.ndarray, found: LungFields | None = None) -> np.ndarray:
+def lung_numbers(images: np.ndarray, found: LungFields) -> np.ndarray:
     """Describe the lungs of radiographs.
 
     Grey levels are standardised over each image. `fit` and `area` (a share of the image) measure
@@ -51,7 +51,7 @@ def lung_numbers(images: np.ndarray, found: LungFields | None = None) -> np.ndar
 
     Args:
         images: (N, S, S) uint8 in [0, 255], bone white, S at least 16.
-        found: their lungs, if they are known already; estimated if None.
+        found: their lungs.
 
     Returns:
         (N, len(NAMES)) float32, finite.
@@ -60,7 +60,6 @@ def lung_numbers(images: np.ndarray, found: LungFields | None = None) -> np.ndar
         ValueError: not square grey bytes.
     """
     images = np.asarray(images)
-    found = lung_fields(images) if found is None else found
     rows = [
         _numbers(image, mask, float(fit))
         for image, mask, fit in zip(images, found.masks, found.fits, strict=True)

@@ -14,13 +14,13 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from xray_tf.data.chest.lungs import usual_lungs
+from xray_tf.data.chest.lung_fields import usual_lungs
 
 REGIONS = {
-    "lungs": "the estimated lung fields and a rim of 3 % of the side around them",
-    "usual_lungs": "the mean shape and the same rim at the usual place: one outline for all",
-    "lungs_box": "a rectangle around the estimated lungs and their usual place",
-    "outside": "everything except the lung fields and their rim",
+    "lungs": "the lungs that the segmenter finds and a rim of 3 % of the side around them",
+    "usual_lungs": "where most drawn lungs lie, with the same rim: one outline for all",
+    "lungs_box": "a rectangle around the lungs and their usual place",
+    "outside": "everything except the lungs and their rim",
     "border": "a frame, 10 % of the side wide",
     "inside_border": "everything except that frame",
     "markers": "letters and other small bright objects away from the lungs",
@@ -44,7 +44,7 @@ def region_masks(image: np.ndarray, lungs: np.ndarray) -> dict[str, np.ndarray]:
 
     Args:
         image: (S, S) uint8 in [0, 255], bone white.
-        lungs: (S, S) bool, such as `lungs.lung_field` gives.
+        lungs: (S, S) bool, such as `models.lungs.find_fields` gives.
     """
     side = len(image)
     wide, usual = _grown(lungs, RIM * side), _grown(usual_lungs(side), RIM * side)

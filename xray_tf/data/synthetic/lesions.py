@@ -2,8 +2,8 @@
 detectors of anomalies.
 
 A lesion gives the lung's air back as soft tissue: grey moves towards the tissue beside the lungs,
-never past it, and what is finer than the lesion (ribs, grain) stays, weakened. Where the lungs lie
-is estimated by `data.lungs`; nothing is learnt from any sick radiograph.
+never past it, and what is finer than the lesion (ribs, grain) stays, weakened. Nothing is
+learnt from any sick radiograph.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from xray_tf.data.chest.lungs import lung_field, lung_fields
 from xray_tf.data.synthetic.anatomy import octaves, step
 
 SEVERITIES = (0.35, 0.6, 0.9)
@@ -43,7 +42,8 @@ def paste_lesion(
     severity: float,
     seed: int = 0,
     key: str = "",
-    lungs: np.ndarray | None = None,
+    *,
+    lungs: np.ndarray,
 ) -> Lesion:
     """Paste one lesion into one radiograph; the same arguments give the same pixels in every
     process.
@@ -57,7 +57,7 @@ def paste_lesion(
         severity: share of the air given back where the lesion is densest, in [0, 1].
         seed: an integer >= 0.
         key: names the radiograph, such as its sha256.
-        lungs: (S, S) bool, where they lie; estimated when None.
+        lungs: (S, S) bool, where they lie.
 
     Raises:
         ValueError: an argument outside these.
@@ -80,7 +80,6 @@ def paste_lesion(
     rng = np.random.default_rng(
         [int(seed), zlib.crc32(kind.encode()), zlib.crc32(key.encode("utf-8", "surrogateescape"))]
     )
-    lungs = lung_field(image)[0] if lungs is None else lungs
     grey, lungs = image.astype(np.float32), _blur(lungs.astype(np.float32), 0.012)
     tissue, coarse = _tissue(grey, lungs), _blur(grey, 0.03)
     share = (
@@ -102,6 +101,7 @@ class LesionGrid:
         pixels: (M, S, S) uint8, most often memory-mapped.
         rows: N rows of it.
         keys: N texts that name them.
+        lungs: (N, S, S) bool, where the lungs of these rows lie.
         kinds: K keys of `LESIONS`.
         severities: of the lesions in turn, so that each kind and each row meets all of them.
         seed: of the lesions' chance.
@@ -112,6 +112,7 @@ class LesionGrid:
         pixels: np.ndarray,
         rows: Sequence[int],
         keys: Sequence[str],
+        lungs: np.ndarray,
         kinds: Sequence[str] | None = None,
         severities: Sequence[float] = SEVERITIES,
         seed: int = 0,
@@ -123,12 +124,7 @@ class LesionGrid:
             seed,
         )
         self.shape = (len(self.kinds) * len(self.rows), *pixels.shape[1:])
-        self.lungs = np.concatenate(
-            [
-                lung_fields(np.asarray(pixels[self.rows[i : i + 64]])).masks
-                for i in range(0, len(self.rows), 64)
-            ]
-        )
+        self.lungs = lungs
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -147,7 +143,7 @@ class LesionGrid:
             severity,
             self.seed,
             self.keys[row],
-            self.lungs[row],
+            lungs=self.lungs[row],
         )
 
     def __getitem__(self, index) -> np.ndarray:

@@ -17,6 +17,7 @@ from xray_tf.models.detector import (
     smoothed_differences,
 )
 from xray_tf.models.features import detectors_of, fit_features
+from xray_tf.models.lungs import find_fields
 from xray_tf.options import DetectOptions
 from xray_tf.stats.detector.density import Density
 from xray_tf.stats.detector.or_rule import OrRule
@@ -59,7 +60,7 @@ def learn_normals(
         run.say(f"Learning normals' features: {', '.join(names)} on {options.backbone}")
         with run.line("Reading features", len(rows)) as line:
             features = fit_features(corpus.pixels, rows, patients, options, line.step)
-    atlas = LungAtlas().fit(corpus.pixels, rows)
+    atlas = LungAtlas(find_fields).fit(corpus.pixels, rows)
     return NormalChest(model, density, mean, deviation, features, atlas), codes
 
 

@@ -49,7 +49,7 @@ def measure_explanations(
     all.
 
     The folder holds `faithfulness.json`, `.csv`, `.npz`, `shortcuts.json`, `.csv`, their pictures,
-    `lungs.png` (the estimated lungs of the first rows, for the eye) and `examination.html`.
+    `lungs.png` (the lungs of the first rows, for the eye) and `examination.html`.
 
     Args:
         model: an artifact folder, or one already opened; nothing is fitted, and its weights are

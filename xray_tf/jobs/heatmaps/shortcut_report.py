@@ -6,9 +6,8 @@ The result is one JSON-able dict, the layout of `shortcuts.json`:
     {"rows": 300, "patients": 214, "class_names": [...], "class_counts": {...}, "split",
      "operating_point", "split_by", "seed", "interval": {...},
      "metrics": ["auroc", "sensitivity", ...],      for more than two classes recall/<name> as well
-     "lungs": {"flags": {"fitted": 290, ...},       of the estimate
-               "share": 0.21,                       of the image, on average
-               "limits": "..."},
+     "lungs": {"share": 0.31,                       of the image, on average
+               "unsure": 0},                        radiographs without two upright lungs
      "regions": {name: {"what",
                         "share",                    of the image, on average
                         "rows"}},                   in which there is something to take away
@@ -30,7 +29,6 @@ from __future__ import annotations
 
 import csv
 import os
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,11 +36,12 @@ from typing import Any
 import numpy as np
 
 from xray_tf.artifact import write_json
-from xray_tf.data.chest.lungs import LIMITS, LungFields, lung_fields
+from xray_tf.data.chest.lung_fields import LungFields
 from xray_tf.data.chest.regions import FILLS, REGIONS, MaskedGrid, find_markers, region_masks
 from xray_tf.data.records import Record, common_part
 from xray_tf.jobs.run import Run
 from xray_tf.models.classifier import Classifier
+from xray_tf.models.lungs import find_fields
 from xray_tf.options import ExamineOptions
 from xray_tf.stats.heatmaps.faithfulness import control_maps, inside, paired_bootstrap
 from xray_tf.stats.paired import Conditions, paired_scores
@@ -57,6 +56,7 @@ FACTS = (
     "operating_point",
     "split_by",
 )
+UNSURE = "unsure"  # whether two upright lungs are there
 TARGET = "the class decided at the operating point"
 
 
@@ -85,7 +85,7 @@ def measure_shortcuts(
         (the layout in the module's docstring, one dict a radiograph).
     """
     run, card = run or Run(progress=False), classifier.card
-    point, lungs = card.point(operating_point), lung_fields(images)
+    point, lungs = card.point(operating_point), find_fields(images)
     cells = [None, *((region, fill) for region in REGIONS for fill in FILLS)]
     keys = [r.sha256 or r.path for r in records]
     grid = MaskedGrid(images, range(len(images)), lungs.masks, keys, cells, options.seed)
@@ -104,9 +104,8 @@ def measure_shortcuts(
     masks = {k: np.stack([one[k] for one in found]) for k in REGIONS}
     result = _scores(conditions, cells, options, about) | {
         "lungs": {
-            "flags": dict(Counter(lungs.flags.tolist())),
             "share": float(lungs.masks.mean()),
-            "limits": LIMITS,
+            "unsure": int((~lungs.sure).sum()),
         },
         "regions": {
             k: {"what": REGIONS[k], "share": float(m.mean()), "rows": int(m.any(axis=(1, 2)).sum())}
@@ -224,7 +223,7 @@ def _table(
             "split": record.split,
             "label": names[conditions.labels[i]],
             "decided": names[conditions.decided[0, i]],
-            "lungs": lungs.flags[i],
+            "lungs": "found" if lungs.sure[i] else UNSURE,
             "lungs_fit": f"{lungs.fits[i]:.3f}",
             **{k: f"{v[i]:.4f}" for k, v in figures.items()},
         }
@@ -236,16 +235,16 @@ def _table(
 
 
 def contact_sheet(images: np.ndarray, columns: int = 8) -> np.ndarray:
-    """Draw the estimated lungs and markers of radiographs (N, S, S) uint8 as outlines, for the eye:
+    """Draw the lungs and markers of radiographs (N, S, S) uint8 as outlines, for the eye:
     one (H, W, 3) uint8 RGB picture.
     """
     from xray_tf.pages.kit.overlays import beside, contour, stacked, titled
 
-    found, pictures = lung_fields(images), []
-    for image, mask, flag in zip(images, found.masks, found.flags, strict=True):
+    found, pictures = find_fields(images), []
+    for image, mask, sure in zip(images, found.masks, found.sure, strict=True):
         picture = contour(image, mask.astype(np.float32), colour=(255, 220, 0))
         picture = contour(
             picture, find_markers(image, mask).astype(np.float32), colour=(255, 60, 60)
         )
-        pictures.append(titled(picture, flag))
+        pictures.append(picture if sure else titled(picture, UNSURE))
     return stacked([beside(pictures[i : i + columns]) for i in range(0, len(pictures), columns)])

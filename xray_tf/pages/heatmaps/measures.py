@@ -89,12 +89,9 @@ def faithfulness_markdown(result: dict[str, Any]) -> list[str]:
 
 def shortcut_sentences(result: dict[str, Any]) -> list[str]:
     """Say on what shortcuts were looked for, and what survives."""
-    lungs = result["lungs"]
-    flags = ", ".join(f"{n:,} {flag}" for flag, n in lungs["flags"].items())
     out = [
         f"{_rows(result)}, operating point “{result['operating_point']}”; "
-        f"{result['interval']['kind']}. Lung fields are estimated ({flags}; {lungs['share']:.0%} "
-        f"of the image). {lungs['limits']}"
+        f"{result['interval']['kind']}. {_how_lungs_were_found(result['lungs'])}"
     ]
     for region, words in _TAKEN.items():
         cells = [c for c in result["cells"] if c["region"] == region]
@@ -105,6 +102,14 @@ def shortcut_sentences(result: dict[str, Any]) -> list[str]:
         )
         out.append(f"{words}: {'; '.join(kept)}.")
     return out + _lungs_sentence(result["maps"])
+
+
+def _how_lungs_were_found(lungs: dict[str, Any]) -> str:
+    share = f"{lungs['share']:.0%} of the image"
+    if "flags" in lungs:  # measured before there was a segmenter
+        flags = ", ".join(f"{n:,} {flag}" for flag, n in lungs["flags"].items())
+        return f"Lung fields are estimated ({flags}; {share}). {lungs['limits']}"
+    return f"Lungs are segmented ({share}; {lungs['unsure']:,} without two upright lungs)."
 
 
 def _lungs_sentence(maps: dict[str, Any]) -> list[str]:

@@ -22,7 +22,7 @@ class ShortcutPart(Part):
         sentences: what was found.
         figure: what survives each region.
         survives, where: tables, (head, rows).
-        lungs: radiographs with the lungs estimated on them, a picture file, None where it is not
+        lungs: radiographs with the lungs outlined on them, a picture file, None where it is not
             there.
     """
 

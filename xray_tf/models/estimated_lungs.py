@@ -1,29 +1,24 @@
-"""Estimate where the lungs are in a frontal chest radiograph.
+"""The estimate of lungs that detectors were fitted with before there was a segmenter.
+
+Only `models.detector` uses it, and only for such detectors: their scores and their atlas are right
+for these lungs and wrong for better ones. It goes when the last of them is fitted again.
 
 A mean shape is placed where the image is darkest inside it; its outline then follows the dark
-region. This is an estimate, not a segmentation, but it is good enough to ask whether evidence lies
-in the lungs at all. `LIMITS` states what it gets wrong. If no placement explains the image, the
-mean shape is returned at its usual place, with a flag.
+region. If no placement explains the image, the mean shape is returned at its usual place.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 import cv2
 import numpy as np
 
+from xray_tf.data.chest.lung_atlas import MARGIN, SIDE, soft_edged
+from xray_tf.data.chest.lung_fields import LungFields
 from xray_tf.data.synthetic.phantom import draw_phantom
 
-LIMITS = (
-    "Estimated, not segmented: a mean shape, computed from phantoms, is placed where the image is "
-    "darkest inside it. A white lung (consolidation, fluid) is cut short or has the outline of "
-    "the mean shape; lung behind the heart and the diaphragm is left out; lateral and clearly "
-    "rotated views are not supported."
-)
-FITTED, PLACED, TEMPLATE = FLAGS = ("fitted", "placed", "template")
 PLAUSIBLE_AREA = (0.6, 1.5)  # relative to the area of the placed shape
 # a placement whose correlation with the image is lower is not believed
 LEAST_FIT = 0.30
@@ -40,44 +35,19 @@ _LEVEL = 0.7  # the greys between lung (0) and surroundings (1) that still count
 _REACH = 0.025  # how far the outline may follow the dark region, as a share of the side
 
 
-@dataclass(frozen=True)
-class LungFields:
-    """Estimated lungs of N radiographs.
-
-    Attributes:
-        masks: (N, S, S) bool.
-        fits: (N,) float32 in [-1, 1], correlation of each image with the placed shape.
-        flags: (N,) str. `fitted`: the outline follows the dark region. `placed`: the mean shape
-            where it fits best, because the dark region was not a pair of lungs. `template`: the
-            mean shape at its usual place, because nothing fits.
-        places: (N, 4) float64, where the mean shape was placed: centre x, centre y, width and
-            height of its box, as shares of the side.
-    """
-
-    masks: np.ndarray
-    fits: np.ndarray
-    flags: np.ndarray
-    places: np.ndarray
-
-
-def lung_field(image: np.ndarray) -> tuple[np.ndarray, str]:
-    """Estimate the lungs of one radiograph.
+def estimated_fields(images: Sequence[np.ndarray] | np.ndarray) -> LungFields:
+    """Estimate the lungs of radiographs.
 
     Args:
-        image: (S, S) uint8 in [0, 255], bone white.
+        images: (N, S, S) uint8 in [0, 255], bone white.
 
     Returns:
-        (mask (S, S) bool, its flag as in `LungFields`).
+        Their lungs; `fits` is the correlation of each image with the placed shape, in [-1, 1], and
+        `places` where that was placed.
 
     Raises:
-        ValueError: not a square of grey bytes.
+        ValueError: not squares of grey bytes.
     """
-    found = lung_fields(np.asarray(image)[None])
-    return found.masks[0], str(found.flags[0])
-
-
-def lung_fields(images: Sequence[np.ndarray] | np.ndarray) -> LungFields:
-    """Estimate the lungs of radiographs (N, S, S) uint8 in [0, 255]; see `lung_field`."""
     images = np.asarray(images)
     if (
         images.ndim != 3
@@ -90,7 +60,7 @@ def lung_fields(images: Sequence[np.ndarray] | np.ndarray) -> LungFields:
             f"shape {images.shape}, {images.dtype}"
         )
     side = images.shape[1]
-    masks, fits, flags = np.empty(images.shape, bool), np.empty(len(images), np.float32), []
+    masks, fits = np.empty(images.shape, bool), np.empty(len(images), np.float32)
     places = np.concatenate(
         [
             np.empty((0, 4)),
@@ -106,19 +76,7 @@ def lung_fields(images: Sequence[np.ndarray] | np.ndarray) -> LungFields:
         laid = _laid(places[i], side)
         followed = _followed(image, laid) if believed else None
         masks[i] = laid if followed is None else followed
-        flags.append(FITTED if followed is not None else PLACED if believed else TEMPLATE)
-    return LungFields(masks, fits, np.array(flags, str), places)
-
-
-def usual_lungs(side: int) -> np.ndarray:
-    """Return the mean shape at its usual place, (side, side) bool."""
-    return _laid(_USUAL, side)
-
-
-def overlap(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return intersection over union (N,) float64 of masks (N, H, W) bool."""
-    both, either = (one & other).sum(axis=(1, 2)), (one | other).sum(axis=(1, 2))
-    return np.divide(both, either, out=np.ones(len(both)), where=either > 0)
+    return LungFields(masks, fits, places, fits >= LEAST_FIT)
 
 
 @lru_cache(maxsize=1)
@@ -227,3 +185,14 @@ def _followed(image: np.ndarray, mask: np.ndarray) -> np.ndarray | None:
     large = [i for i in range(1, count) if facts[i, cv2.CC_STAT_AREA] >= 0.02 * side * side]
     kept = np.isin(labels, large)
     return kept if PLAUSIBLE_AREA[0] <= kept.sum() / mask.sum() <= PLAUSIBLE_AREA[1] else None
+
+
+def atlas_lungs() -> np.ndarray:
+    """Return the mean shape in the frame of a `LungAtlas`, (64, 64) float32 in [0, 1]."""
+    inner = round(SIDE / (1 + 2 * MARGIN))
+    shape = np.zeros((SIDE, SIDE), np.float32)
+    start = (SIDE - inner) // 2
+    shape[start : start + inner, start : start + inner] = cv2.resize(
+        lung_shape(), (inner, inner), interpolation=cv2.INTER_AREA
+    )
+    return soft_edged(shape)
