@@ -30,13 +30,16 @@ test: $(VENV)/installed-test
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 # Train the shipped models again, from the public training part: make models DATA=path/to/chest_xray
+# MASKS=path/to/lung_masks
 # (hours on two cores). saved_models/ is left alone. FIRST_EPOCHS=1 EPOCHS=1 tries every line on all
 # radiographs and makes poor models.
 DATA ?= ../shared/data/chest_xray
+MASKS ?= ../shared/data/lung_masks
 MADE := runs/models
 FIRST_EPOCHS ?= 10
 EPOCHS ?= 14
 models: $(VENV)/installed
+	$(BIN)/xray-tf train-lungs --masks $(MASKS) --data $(DATA) --out $(MADE)/lungs
 	$(BIN)/xray-tf train --data $(DATA) --out $(MADE)/three-class-first --task three-class --resize squash --augment strong --fine-tune-epochs $(FIRST_EPOCHS) \
 		--fine-tune-learning-rate 5e-4 --ema 0.99 --precision float32
 	$(BIN)/xray-tf train --data $(DATA) --out $(MADE)/pneumonia-three-class --task three-class --resize squash --test 0 --validation 0.15 \

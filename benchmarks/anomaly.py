@@ -62,9 +62,10 @@ class Features:
     """Features of named sets of radiographs, kept in a folder."""
 
     def __init__(self, cache: Path):
+        from xray_tf.models.lungs import find_fields
         from xray_tf.nets.feature_maps import FeatureExtractor
 
-        self.cache, self.extractor = cache, FeatureExtractor()
+        self.cache, self.extractor = cache, FeatureExtractor(find_lungs=find_fields)
         cache.mkdir(parents=True, exist_ok=True)
 
     def of(self, name: str, pixels, rows=None) -> dict[str, np.ndarray]:

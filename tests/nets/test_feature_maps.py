@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from xray_tf.data.chest.lung_numbers import NAMES, lung_numbers
 from xray_tf.data.chest.lung_fields import LungFields, places_of, usual_lungs
+from xray_tf.data.chest.lung_numbers import NAMES, lung_numbers
 from xray_tf.data.synthetic.phantom import draw_phantom
 from xray_tf.nets.feature_maps import FEATURES, FeatureExtractor, build_feature_model
 
@@ -114,14 +114,25 @@ def test_opacity_in_one_lung_moves_that_lungs_numbers():
     image = healthy.image.copy()
     columns = np.arange(128)[None, :]
     image[healthy.lungs & (columns < 64)] += 25  # no pixel of these lungs is above 230
-    a, b = lung_numbers(np.stack([healthy.image, image]))
+    found = LungFields(
+        np.stack([healthy.lungs] * 2), np.ones(2), places_of(healthy.lungs[None]), np.ones(2, bool)
+    )
+    a, b = lung_numbers(np.stack([healthy.image, image]), found)
     change = dict(zip(NAMES, b - a, strict=True))
     for zone in ("upper", "middle", "lower"):
         assert change[f"left_{zone}_grey"] > 0.15 > change[f"right_{zone}_grey"]
 
 
 def test_a_constant_image_has_finite_numbers():
-    assert np.isfinite(lung_numbers(np.full((1, 64, 64), 7, np.uint8))).all()
+    image = np.full((1, 64, 64), 7, np.uint8)
+    assert np.isfinite(lung_numbers(image, find_lungs(image))).all()
+
+
+def test_numbers_of_lungs_that_were_not_found_are_finite():
+    nothing = LungFields(
+        np.zeros((1, 64, 64), bool), np.zeros(1), places_of(np.zeros((1, 64, 64))), np.zeros(1)
+    )
+    assert np.isfinite(lung_numbers(np.eye(64, dtype=np.uint8)[None], nothing)).all()
 
 
 @pytest.mark.parametrize(
@@ -139,6 +150,7 @@ def test_a_constant_image_has_finite_numbers():
             lambda m, p: FeatureExtractor(m).extract(p, features=("smell",)),
             "features must be some of",
         ),
+        (lambda m, p: FeatureExtractor(m).extract(p, features=("lungs",)), "what finds them"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_the_reason(run, message, model, pixels):

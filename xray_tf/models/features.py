@@ -83,9 +83,7 @@ class FeatureScores:
     ) -> Iterator[dict[str, np.ndarray]]:
         from xray_tf.nets.feature_maps import FeatureExtractor
 
-        extractor = FeatureExtractor(
-            self.model, batch_size=batch_size, find_lungs=self.find_lungs
-        )
+        extractor = FeatureExtractor(self.model, batch_size=batch_size, find_lungs=self.find_lungs)
         indices = np.arange(len(pixels)) if indices is None else np.asarray(indices)
         for start in range(0, len(indices), _ROWS):
             yield extractor.extract(pixels, indices[start : start + _ROWS], wanted)

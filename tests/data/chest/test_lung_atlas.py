@@ -5,6 +5,7 @@ import pytest
 
 from xray_tf.data.chest.lung_atlas import LungAtlas
 from xray_tf.data.synthetic.phantom import draw_phantom
+from xray_tf.models.lungs import find_fields
 
 
 def drawn(kind, seed, count):
@@ -18,7 +19,7 @@ def normals():
 
 @pytest.fixture(scope="module")
 def atlas(normals):
-    return LungAtlas().fit(normals)
+    return LungAtlas(find_fields).fit(normals)
 
 
 def test_consolidations_stand_out_inside_true_lungs_and_normal_lungs_stay_dark(atlas, normals):
@@ -45,15 +46,15 @@ def test_nothing_is_said_outside_of_the_lungs_or_of_what_is_darker(atlas, normal
 
 
 def test_it_is_the_same_from_its_arrays_and_in_any_batch(atlas, normals):
-    again = LungAtlas.from_arrays(atlas.to_arrays())
+    again = LungAtlas.from_arrays(atlas.to_arrays(), find_fields)
     np.testing.assert_array_equal(
         again.unusual(normals, [5, 2]), np.stack([atlas.unusual(normals[[i]])[0] for i in (5, 2)])
     )
     assert atlas.unusual(normals, []).shape == (0, 96, 96)
-    plain = LungAtlas().fit(normals[::-1], np.arange(24)[::-1])
+    plain = LungAtlas(find_fields).fit(normals[::-1], np.arange(24)[::-1])
     np.testing.assert_allclose(plain.mean_, atlas.mean_, atol=1e-5)
 
 
 def test_too_few_normals_are_refused(normals):
     with pytest.raises(ValueError, match="at least 2 normals. Received: 1"):
-        LungAtlas().fit(normals[:1])
+        LungAtlas(find_fields).fit(normals[:1])

@@ -5,7 +5,6 @@ import shutil
 import numpy as np
 import pytest
 
-from xray_tf.data.chest.lungs import lung_fields
 from xray_tf.data.chest.regions import FILLS, REGIONS, region_masks, without
 from xray_tf.jobs.corpus import read_corpus
 from xray_tf.jobs.heatmaps.faithfulness_report import (
@@ -16,6 +15,7 @@ from xray_tf.jobs.heatmaps.faithfulness_report import (
 from xray_tf.jobs.heatmaps.measure_explanations import add_examination, measure_explanations
 from xray_tf.jobs.heatmaps.shortcut_report import measure_shortcuts
 from xray_tf.models.load import load
+from xray_tf.models.lungs import find_fields
 from xray_tf.nets.heatmaps.gradcam import GradCAM
 from xray_tf.options import DataOptions, ExamineOptions
 from xray_tf.stats.heatmaps.faithfulness import deletion, inside
@@ -110,7 +110,7 @@ def test_what_survives_a_region_is_the_score_of_pictures_without_it(binary, corp
         rows = list(csv.DictReader(stream))
     position = {r.path: i for i, r in enumerate(corpus.records)}
     images = np.asarray(corpus.pixels[corpus.rows[[position[r["path"]] for r in rows]]])
-    lungs = lung_fields(images)
+    lungs = find_fields(images)
     gone = np.stack(
         [
             without(i, region_masks(i, m)["lungs"], "mean", np.random.default_rng(0))
