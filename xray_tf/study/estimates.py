@@ -1,5 +1,5 @@
-"""How long a study will take on this machine: a short measured throughput of each trunk, times what
-each stage does with it.
+"""Estimate how long a study takes on this machine: the measured throughput of each backbone, times
+the work of each stage.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from xray_tf.data.synthetic.stresses import STRESSES, choose_stresses
 from xray_tf.study.presets import Recipe, Study
 from xray_tf.study.stages import Stage
 
-MEASURED = 16  # radiographs of the timed pass, after as many to warm up
+MEASURED = 16  # radiographs of the timed pass, after the same number as a warm-up
 STATED = (
-    "Rates: the forward passes of each trunk were measured just now; the rest is stated: "
-    "one training step costs 1.3 forward passes a radiograph with a "
-    "frozen trunk and 3.5 with an open one, files are read at 300 a second, the autoencoder "
-    "learns from 100. Expect a factor of two either way."
+    "Rates: the forward passes of each backbone were measured just now. The rest is assumed: "
+    "a training step costs 1.3 forward passes per radiograph with a frozen backbone and 3.5 "
+    "otherwise; 300 files are read and the autoencoder learns from 100 radiographs per second. "
+    "Expect a factor of two either way."
 )
 READ_PER_S, FROZEN_STEP, OPEN_STEP, START_S, AUTOENCODER_PER_S = 300.0, 1.3, 3.5, 15.0, 100.0
 
@@ -28,7 +28,7 @@ READ_PER_S, FROZEN_STEP, OPEN_STEP, START_S, AUTOENCODER_PER_S = 300.0, 1.3, 3.5
 def describe_plan(
     study: Study, records: Records, stages: list[Stage], todo: list[str], states: dict[str, str]
 ) -> str:
-    """Return the plan as text: every stage, its state, and what it is expected to take."""
+    """Return the plan as text: every stage with its state and its expected time."""
     rates = {
         name: measure_rate(r)
         for name, r in {
@@ -62,7 +62,7 @@ def describe_plan(
 
 
 def count_parts(study: Study, records: Records) -> dict[str, int]:
-    """Return about how many radiographs each part will hold."""
+    """Return the approximate number of radiographs in each part."""
     used = study.options.rows if study.limited else len(records)
     given = sum(r.split == "test" for r in records) / max(len(records), 1)
     test = round(used * (given or study.data_options.test))
@@ -71,7 +71,7 @@ def count_parts(study: Study, records: Records) -> dict[str, int]:
 
 
 def measure_rate(recipe: Recipe) -> float:
-    """Return a trunk's forward passes a second, from one timed batch of noise through random
+    """Return a backbone's forward passes per second, timed on one batch of noise with random
     weights.
     """
     from dataclasses import replace
@@ -94,8 +94,8 @@ def estimate(study: Study, stage: Stage, counts: dict[str, int], rate: float | N
     """Return a stage's expected seconds.
 
     Args:
-        counts: radiographs a part.
-        rate: forward passes a second of its trunk.
+        counts: the number of radiographs in each part.
+        rate: forward passes per second of its backbone.
     """
     whole, used = study.total / READ_PER_S, sum(counts.values())
     if stage.kind == "detector":
@@ -137,8 +137,8 @@ def _stressed(study: Study, counts: dict[str, int]) -> float:
 
 
 def _examined(study: Study, test: int) -> float:
-    """Passes of the faithfulness of one method and three controls on three baselines, of the
-    shuffled copies, and of the regions taken away.
+    """Return the forward passes of the faithfulness of one method and three controls on three
+    baselines, of the shuffled copies, and of the removed regions.
     """
     options = study.preset.examine
     faithful, shuffled, masked = (
@@ -152,7 +152,7 @@ def _examined(study: Study, test: int) -> float:
 
 
 def time_text(seconds: float) -> str:
-    """Write a length of time that is only roughly known."""
+    """Write an approximate length of time."""
     if seconds < 90:
         return f"{max(5, 5 * round(seconds / 5))} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
