@@ -1,19 +1,20 @@
-"""Which space, metric and vote suit the neighbours' classifier, what classifying costs beside the
-forward passes, and what searching costs.
+"""Compare spaces, metrics and votes of the neighbours' classifier, and measure what it costs.
 
-python benchmarks/neighbors.py recipes --embeddings FILE   compare spaces, metrics, weights and k by
-cross-validation over training patients python benchmarks/neighbors.py rules --embeddings FILE
---task TASK --natural   compare ways from votes to decisions, on patient-wise and natural splits
-python benchmarks/neighbors.py passes --model DIR --data DIR   embedding and classifying against
-plain forward passes python benchmarks/neighbors.py search                      2,000 queries among
-up to 100,000 x 1,280 vectors: time and memory
+python benchmarks/neighbors.py recipes --embeddings FILE
+    spaces, metrics, weights and k, by cross-validation over training patients
+python benchmarks/neighbors.py rules --embeddings FILE --task TASK --natural
+    ways from votes to decisions, on patient-wise and natural splits
+python benchmarks/neighbors.py passes --model DIR --data DIR
+    embedding and classifying against plain forward passes
+python benchmarks/neighbors.py search
+    2,000 queries among up to 100,000 x 1,280 vectors: time and memory
 
-FILE is the embeddings.npz that `python -m xray_tf.embed` leaves. Each writes its part of
+FILE is the embeddings.npz that `xray-tf embed` writes. Each command writes its part of
 benchmarks/results/neighbors.json.
 
-Recipes are compared on training rows only; validation and test rows are not looked at. Memory is
-anonymous memory (RssAnon), sampled every 10 ms, beyond what there was when the search began: the
-vectors themselves, which are there before, are named beside it.
+Recipes are compared on training rows only; validation and test rows are not used. Memory is
+anonymous memory (RssAnon), sampled every 10 ms, in excess of that at the start of the search; the
+vectors, which are there before, are listed separately.
 """
 
 from __future__ import annotations
