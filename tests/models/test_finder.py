@@ -161,7 +161,7 @@ def test_the_page_shows_neighbours_or_says_that_no_folder_was_named(
         remembered[0], queries[:1], tmp_path / "out", k=3, data=phantoms if with_data else None
     )
     page = (tmp_path / "out" / "nearest.html").read_text()
-    assert ("no folder was named" in page) != with_data and "not a medical device" in page
+    assert ("no folder was given" in page) != with_data and "not a medical device" in page
     for row in table:
         assert os.path.basename(row.path) in page and f"{row.distance:.4f}" in page
     assert (tmp_path / "out" / "nearest.csv").read_text().count("\n") == 4 and len(predictions) == 1

@@ -314,7 +314,7 @@ def test_thresholds_by_hand_are_kept_and_promise_nothing(phantoms, cache, tmp_pa
         made.rule.thresholds.tolist() == [0.5, -99.0]
         and made.card.default_operating_point == "by_hand"
     )
-    assert "no false-alarm rate is promised" in (made.folder / "README.md").read_text()
+    assert "no false-alarm rate is guaranteed" in (made.folder / "README.md").read_text()
 
 
 def test_a_run_that_died_after_training_goes_on_without_training_again(

@@ -70,7 +70,7 @@ def test_one_page_holds_everything_and_nothing_comes_from_elsewhere(evidence):
         "97 %",
         "virus:person1",
         "no picture",
-        "not in the folder named",
+        "not in the given folder",
         "It is &lt;odd&gt;.",
         "&lt;reason&gt;",
         "&lt;b&gt;&amp;.jpeg",
@@ -138,13 +138,13 @@ def test_what_is_missing_is_left_out_or_said(evidence):
         ]
     )
     assert (
-        "The map is empty" in page
+        "The heat map is empty" in page
         and "Nearest training" not in page
         and "This does not prove" in page
     )
     assert len(Checked(page).pictures) == 1
     nobody = replace(evidence, neighbors=replace(evidence.neighbors, pictures={}, folder=False))
-    assert "Artifacts carry no radiographs" in render_evidence([nobody])
+    assert "Artifacts contain no radiographs" in render_evidence([nobody])
 
 
 def test_several_radiographs_get_a_table_that_leads_to_each(evidence):
@@ -158,7 +158,7 @@ def test_several_radiographs_get_a_table_that_leads_to_each(evidence):
     assert all(
         words in page
         for words in (
-            "no rule found anything serious",
+            "nothing serious was found",
             "truncated: it ends early",
             "The first 3 of 9",
         )

@@ -116,7 +116,7 @@ def test_curves_of_one_class_only_say_so():
         ("normal", "pneumonia"), ["a", "b"], [[0.9, 0.1], [0.3, 0.7]], [0, 1], labels=[0, 0]
     )
     for figure in (figures.roc(rows), figures.precision_recall(rows)):
-        assert "not defined: every row is of one class" in texts(figure.axes[0])
+        assert "undefined: all rows are of one class" in texts(figure.axes[0])
     figures.to_png_bytes(figures.calibration(rows), dpi=30)
 
 
