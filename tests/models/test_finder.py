@@ -122,7 +122,7 @@ def test_no_neighbour_asked_for_is_refused_before_anything_is_read(remembered, t
 
 
 def test_no_radiograph_is_refused(remembered):
-    with pytest.raises(ValueError, match="one radiograph or more"):
+    with pytest.raises(ValueError, match="one or more radiographs"):
         NearestCaseFinder(remembered[0]).nearest(np.zeros((0, 32, 32), np.uint8))
 
 

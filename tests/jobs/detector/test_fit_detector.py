@@ -352,7 +352,7 @@ def test_a_run_that_died_after_training_goes_on_without_training_again(
         (
             {"report_on_pneumonia": False},
             {},
-            "are labelled pneumonia, and a detector learns normals only.*--report-on-pneumonia",
+            "labelled pneumonia, and a detector learns from normals only.*--report-on-pneumonia",
         ),
         ({"all_normal": True}, {}, "some are labelled pneumonia"),
         (
@@ -390,8 +390,8 @@ def test_what_cannot_be_fitted_is_refused_and_leaves_nothing(
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (np.zeros((4, 4, 4, 1), np.uint8), "make one channel"),
-        (np.zeros((8, 8, 3), np.uint8), "make one channel"),
+        (np.zeros((4, 4, 4, 1), np.uint8), "convert them to one"),
+        (np.zeros((8, 8, 3), np.uint8), "convert them to one"),
         (np.zeros((4, 4)), r"\(H, W\) or \(N, H, W\) uint8"),
         (np.zeros((0, 4, 4), np.uint8), "uint8"),
     ],

@@ -185,7 +185,7 @@ UNLABELLED = Predictions(("a", "b"), ["x"], [[0.5, 0.5]], [0])
         (lambda: figures.contact_sheet(np.zeros((0, 4, 4), np.uint8)), "one or more"),
         (
             lambda: figures.contact_sheet(np.zeros((2, 4, 4), np.uint8), ["one"]),
-            "one an image, 2. Received: 1",
+            "one entry per image, 2. Received: 1",
         ),
     ],
 )
