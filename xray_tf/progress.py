@@ -5,6 +5,7 @@ remaining time.
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ def shown(enabled: bool = True) -> Iterator[None]:
     if not enabled or LOG.handlers:
         yield
         return
-    handler, level, propagate = logging.StreamHandler(sys.stdout), LOG.level, LOG.propagate
+    handler, level, propagate = _Lines(sys.stdout), LOG.level, LOG.propagate
     LOG.addHandler(handler)
     LOG.setLevel(logging.INFO)
     LOG.propagate = False
@@ -34,6 +35,16 @@ def shown(enabled: bool = True) -> Iterator[None]:
         LOG.removeHandler(handler)
         LOG.setLevel(level)
         LOG.propagate = propagate
+
+
+class _Lines(logging.StreamHandler):
+    """Writes a line above the bar, where one is drawn."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "tqdm" in sys.modules:
+            sys.modules["tqdm"].tqdm.write(self.format(record), file=self.stream)
+        else:
+            super().emit(record)
 
 
 class ProgressLine:
@@ -83,7 +94,7 @@ class ProgressLine:
                 file=self.stream,
                 leave=False,
                 mininterval=0.25,
-                dynamic_ncols=True,
+                ncols=min(100, shutil.get_terminal_size().columns),
                 unit="",
                 bar_format=form,
             )
