@@ -16,7 +16,8 @@ from xray_tf.data.scores import Scores
 from xray_tf.jobs.detector import fit_detector as job
 from xray_tf.jobs.detector.fit_detector import fit_detector
 from xray_tf.jobs.detector.score_files import score_files
-from xray_tf.models.load import load as load_classifier
+from xray_tf.jobs.training import Trained
+from xray_tf.models.load import load
 from xray_tf.options import DataOptions, DetectOptions, EvaluateOptions, ScoreOptions
 from xray_tf.stats.detector.or_rule import BESIDE_FEATURES, calibrate
 
@@ -76,25 +77,18 @@ def detector(phantoms, cache, tmp_path_factory):
 def untrained(monkeypatch):
     """Leave the training out: what follows it does not depend on how well it went."""
 
-    def build(corpus, parts, options, *_):
-        from xray_tf.nets.autoencoder import build_autoencoder
+    def train(run, workshop, build):
+        epoch = {
+            "phase": "autoencoder",
+            "epoch": 1,
+            "loss": 0.1,
+            "val_loss": 0.1,
+            "learning_rate": 0.0,
+            "seconds": 0.0,
+        }
+        return Trained(build()[0], [epoch], ())
 
-        return (
-            build_autoencoder(options),
-            [
-                {
-                    "phase": "autoencoder",
-                    "epoch": 1,
-                    "loss": 0.1,
-                    "val_loss": 0.1,
-                    "learning_rate": 0.0,
-                    "seconds": 0.0,
-                }
-            ],
-            [],
-        )
-
-    monkeypatch.setattr(job, "_train", build)
+    monkeypatch.setattr(job, "train", train)
 
 
 def split_of(folder):
@@ -119,7 +113,7 @@ def test_the_artifact_is_complete_and_opens_by_its_kind(detector, binary):
     ) and "Detector(" in repr(opened)
     assert "anomalous if" in opened._repr_html_()
     with pytest.raises(ArtifactError, match="'detector' artifact"):
-        load_classifier(detector.folder)
+        load(detector.folder, kind="classifier")
 
 
 def test_no_patient_is_in_two_parts_and_pneumonia_is_in_the_test_part_alone(detector):
@@ -321,7 +315,7 @@ def test_a_run_that_died_after_training_goes_on_without_training_again(
     phantoms, cache, tmp_path, monkeypatch
 ):
     with monkeypatch.context() as patch, pytest.raises(MemoryError):
-        patch.setattr(job, "_learn_normals", lambda *a: (_ for _ in ()).throw(MemoryError))
+        patch.setattr(job, "learn_normals", lambda *a: (_ for _ in ()).throw(MemoryError))
         fit_detector(str(phantoms), tmp_path / "out", shares(cache), PLAIN, NUMBERS, progress=False)
     with pytest.raises(FileExistsError, match="--resume"):
         fit_detector(str(phantoms), tmp_path / "out", shares(cache), PLAIN, NUMBERS, progress=False)
