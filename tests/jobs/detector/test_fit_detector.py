@@ -16,7 +16,6 @@ from xray_tf.data.scores import Scores
 from xray_tf.jobs.detector import fit_detector as job
 from xray_tf.jobs.detector.fit_detector import fit_detector
 from xray_tf.jobs.detector.score_files import score_files
-from xray_tf.jobs.training import Trained
 from xray_tf.models.load import load
 from xray_tf.options import DataOptions, DetectOptions, EvaluateOptions, ScoreOptions
 from xray_tf.stats.detector.or_rule import BESIDE_FEATURES, calibrate
@@ -74,21 +73,9 @@ def detector(phantoms, cache, tmp_path_factory):
 
 
 @pytest.fixture
-def untrained(monkeypatch):
+def untrained(monkeypatch, not_trained):
     """Leave the training out: what follows it does not depend on how well it went."""
-
-    def train(run, workshop, build):
-        epoch = {
-            "phase": "autoencoder",
-            "epoch": 1,
-            "loss": 0.1,
-            "val_loss": 0.1,
-            "learning_rate": 0.0,
-            "seconds": 0.0,
-        }
-        return Trained(build()[0], [epoch], ())
-
-    monkeypatch.setattr(job, "train", train)
+    monkeypatch.setattr(job, "train", not_trained)
 
 
 def split_of(folder):
