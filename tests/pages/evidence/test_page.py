@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from inputs.browser import told_in_browser
 from inputs.evidence import CARD, make_evidence
 
 from xray_tf.data.predictions import Prediction
@@ -114,6 +115,18 @@ def test_the_scale_is_drawn_where_the_numbers_say(evidence):
         and ('<i style="left:30.00%"></i><b style="left:60.00%"></b>') in page
         and "probability of viral" in page
     )
+
+
+def test_a_slider_fades_the_heat_map_and_without_a_script_it_stays_at_half(evidence, tmp_path):
+    probe = (
+        "const layer = document.querySelector('.layer'), slider = document.querySelector("
+        "'.slider input'), shown = () => getComputedStyle(layer).opacity; const before = shown();"
+        "slider.value = 20; slider.dispatchEvent(new Event('input'));"
+        "document.title = [before, shown(), slider.offsetWidth > 0].join(' ');"
+    )
+    assert told_in_browser(render_evidence([evidence]), probe, tmp_path) == "0.5 0.2 true"
+    cell = re.search(r"<style>(.*?)</style>", evidence._repr_html_(), re.S)[1]
+    assert ".slider { display: none; }" in cell and "opacity: 0.5" in cell
 
 
 def test_the_detectors_verdict_has_its_own_scale(evidence):
