@@ -48,7 +48,10 @@ class RulePart(Part):
     def rows(self) -> list[tuple[str, str, str]]:
         """Score, the side on which it is anomalous, and the share of calibration normals there."""
         shares, p = self.point.calibration_false_alarms, self.point
-        rows = [(n, f"{p.side(n)} {t:.5g}", f"{shares[n]:.2%}") for n, t in p.thresholds.items()]
+        rows = [
+            (n.replace("_", " "), f"{p.side(n)} {t:.5g}", f"{shares[n]:.2%}")
+            for n, t in p.thresholds.items()
+        ]
         return [*rows, ("any of them", "", f"{shares['any']:.2%}")]
 
 
