@@ -390,13 +390,10 @@ def committed() -> str:
 
     ours = [
         "benchmarks/anomaly.py",
-        "xray_tf/stats/detectors.py",
-        "xray_tf/stats/vector_detectors.py",
-        "xray_tf/stats/patch_detectors.py",
+        "xray_tf/stats/detector",
         "xray_tf/nets/feature_maps.py",
-        "xray_tf/data/lung_numbers.py",
-        "xray_tf/data/lungs.py",
-        "xray_tf/stats/density.py",
+        "xray_tf/data/chest/lung_numbers.py",
+        "xray_tf/data/chest/lungs.py",
     ]
     if changed := git("status", "--porcelain", "--", *ours):
         raise SystemExit(f"the choice is not committed yet:\n{changed}\nCommit it, then report.")

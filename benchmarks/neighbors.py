@@ -47,14 +47,9 @@ KS = (1, 5, 9, 15, 21, 31, 45, 65)
 def recipes(options) -> dict:
     """Cross-validate every recipe on the training rows of both tasks; report the best k of each."""
     from xray_tf.data.embeddings import read_embeddings
-    from xray_tf.stats.neighbors import (
-        METRICS,
-        WEIGHTS,
-        Recipe,
-        choose,
-        compare_recipes,
-        kin_groups,
-    )
+    from xray_tf.data.kin import kin_groups
+    from xray_tf.stats.neighbor_choice import choose, compare_recipes
+    from xray_tf.stats.neighbors import METRICS, WEIGHTS, Recipe
 
     embeddings, records = read_embeddings(options.embeddings)
     train = [i for i, r in enumerate(records) if r.split == "train"]
@@ -134,9 +129,10 @@ def decided_by_rules(
     """Fit on the training rows of one split, decide its test rows by each rule; accuracy and
     recalls of each.
     """
+    from xray_tf.data.kin import kin_groups
     from xray_tf.registry import TASKS
     from xray_tf.stats.metrics import epoch_scores
-    from xray_tf.stats.neighbors import NearestCases, Recipe, kin_groups
+    from xray_tf.stats.neighbors import NearestCases, Recipe
     from xray_tf.stats.operating_points import fit_operating_points
 
     labels, part = np.array(records.class_indices(task)), np.array([r.split for r in records])
@@ -220,12 +216,12 @@ def passes(options) -> dict:
     """
     from xray_tf.jobs.corpus import read_corpus
     from xray_tf.models.finder import NearestCaseFinder
-    from xray_tf.models.reference import PIECE
+    from xray_tf.models.load import load
     from xray_tf.nets.embedding import with_embedding
     from xray_tf.nets.inference import forward
     from xray_tf.options import DataOptions
 
-    finder = NearestCaseFinder(options.model, options.reference or Path(options.model) / PIECE)
+    finder = NearestCaseFinder(load(options.model), options.reference)
     prep = finder.classifier.card.preprocessing
     corpus = read_corpus(
         options.data,

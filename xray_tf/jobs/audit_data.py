@@ -24,6 +24,7 @@ from xray_tf.data.sources.scan import recognise, scan
 from xray_tf.data.split import overlap
 from xray_tf.pages.audit import describe
 from xray_tf.progress import ProgressLine
+from xray_tf.stats.metrics import auroc
 
 # and 1 - 0.6: a single number that separates the classes better than this deserves a warning
 LEAK_AUROC = 0.6
@@ -258,34 +259,17 @@ def _compare_sizes(rows: list[Record]) -> dict[str, dict[str, float | None]]:
         -1, 3
     )
     label = np.array([r.label for r in rows], dtype=object)
+    labelled = label != ""
     classes = [c for c in ("normal", "pneumonia") if (label == c).any()]
     return {
         name: {
             **{c: float(np.median(size[label == c, k])) for c in classes},
-            "auroc": auroc(size[label == "normal", k], size[label == "pneumonia", k])
+            "auroc": auroc(size[labelled, k], label[labelled] == "pneumonia")
             if len(classes) == 2
             else None,
         }
         for k, name in enumerate(("width", "height", "aspect ratio"))
     }
-
-
-def auroc(negatives: np.ndarray, positives: np.ndarray) -> float:
-    """Return the area under the ROC curve, ties counted half: (R - n(n+1)/2) / (n m), R the
-    positives' sum of mid-ranks.
-
-    Hanley & McNeil, Radiology 143 (1982), the Wilcoxon statistic.
-
-    Args:
-        negatives: (m,) float.
-        positives: (n,) float.
-    """
-    n, m = len(positives), len(negatives)
-    _, inverse, counts = np.unique(
-        np.concatenate([positives, negatives]), return_inverse=True, return_counts=True
-    )
-    mid_rank = np.cumsum(counts) - (counts - 1) / 2
-    return float((mid_rank[inverse[:n]].sum() - n * (n + 1) / 2) / (n * m))
 
 
 def _find_leaks(summary: dict[str, Any]) -> list[Finding]:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from xray_tf.artifact import MANIFEST, ArtifactError, Card, check_files, write_json
+from xray_tf.data.kin import kin_groups
 from xray_tf.data.pixels.reading import read_file
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Record, Records, class_index
@@ -122,8 +123,6 @@ class Reference:
         Raises:
             ValueError: k is below 1, or shapes do not fit.
         """
-        from xray_tf.stats.neighbors import kin_groups
-
         groups = kin_groups(
             [*self.rows.column("patient"), *(r.patient for r in records)],
             [*self.rows.column("sha256"), *(r.sha256 for r in records)],

@@ -162,6 +162,11 @@ class Study:
         return 0 < self.options.rows < self.total
 
     @property
+    def used(self) -> int:
+        """How many radiographs the study uses."""
+        return self.options.rows if self.limited else self.total
+
+    @property
     def evaluate_options(self) -> EvaluateOptions:
         """The options of every stage that scores."""
         return EvaluateOptions(bootstrap=self.preset.bootstrap)

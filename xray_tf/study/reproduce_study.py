@@ -82,7 +82,7 @@ def reproduce_study(
     if dry_run:
         from xray_tf.study.estimates import describe_plan
 
-        run.say(describe_plan(study, records, stages, plan.todo, plan.states))
+        run.say(describe_plan(study, stages, plan.todo, plan.states))
         return []
     _check_weights([s.recipe for s in stages if s.kind == "train" and s.name in plan.todo], run)
     with _locked(out):
@@ -177,7 +177,7 @@ def _write_study(study: Study, records: Any, stages: list[Stage]) -> None:
             if study.data_options.source == "auto"
             else study.data_options.source,
             "radiographs": study.total,
-            "used": study.options.rows if study.limited else study.total,
+            "used": study.used,
             "limited": study.limited,
             "fingerprint": fingerprint(records),
             "test_part": "given with the data"

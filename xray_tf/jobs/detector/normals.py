@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from xray_tf.data.kin import patient_groups
 from xray_tf.data.records import Finding, Findings, Record
 from xray_tf.data.split import apply_split, split_records
 from xray_tf.jobs.corpus import Corpus, read_corpus
 from xray_tf.jobs.provenance import fingerprint
 from xray_tf.options import DataOptions, DetectOptions
-from xray_tf.stats.detector.density import group_numbers
 
 TASK = "binary"
 STAND_INS = 8
@@ -96,7 +96,7 @@ def parts_of(corpus: Corpus, options: DetectOptions) -> Parts:
         ValueError: the fit part has fewer than two patients.
     """
     fit, calibrate, test = (corpus.of_split(s) for s in ("train", "val", "test"))
-    groups = group_numbers([corpus.records[i].patient for i in fit], len(fit))
+    groups = patient_groups([corpus.records[i].patient for i in fit], len(fit))
     count = int(groups.max()) + 1 if len(fit) else 0
     if count < 2:
         raise ValueError(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from xray_tf.artifact import ArtifactError
+from xray_tf.data.kin import kin_groups
 from xray_tf.data.records import Records
 from xray_tf.data.split import SPLIT, read_split
 from xray_tf.models.classifier import Classifier
@@ -98,15 +99,8 @@ def fit_reference(
         ValueError: a class has fewer than two training patients or no validation row, or there are
             not more training rows than neighbours.
     """
-    from xray_tf.stats.neighbors import (
-        NEIGHBOR_COUNTS,
-        NearestCases,
-        Recipe,
-        choose,
-        compact,
-        compare_recipes,
-        kin_groups,
-    )
+    from xray_tf.stats.neighbor_choice import NEIGHBOR_COUNTS, choose, compact, compare_recipes
+    from xray_tf.stats.neighbors import NearestCases, Recipe
     from xray_tf.stats.operating_points import fit_operating_points
 
     labels, train, val = _rows_to_fit(records, task, options)
