@@ -122,7 +122,7 @@ def test_no_neighbour_asked_for_is_refused_before_anything_is_read(remembered, t
 
 
 def test_no_radiograph_is_refused(remembered):
-    with pytest.raises(ValueError, match="one radiograph or more"):
+    with pytest.raises(ValueError, match="one or more radiographs"):
         NearestCaseFinder(remembered[0]).nearest(np.zeros((0, 32, 32), np.uint8))
 
 
@@ -161,7 +161,7 @@ def test_the_page_shows_neighbours_or_says_that_no_folder_was_named(
         remembered[0], queries[:1], tmp_path / "out", k=3, data=phantoms if with_data else None
     )
     page = (tmp_path / "out" / "nearest.html").read_text()
-    assert ("no folder was named" in page) != with_data and "not a medical device" in page
+    assert ("no folder was given" in page) != with_data and "not a medical device" in page
     for row in table:
         assert os.path.basename(row.path) in page and f"{row.distance:.4f}" in page
     assert (tmp_path / "out" / "nearest.csv").read_text().count("\n") == 4 and len(predictions) == 1

@@ -179,7 +179,7 @@ def test_other_radiographs_are_refused(bench, tmp_path, cache):
 def test_two_runs_do_not_work_in_one_folder(bench):
     bench.run(only=["a"])
     with engine._locked(bench.out):
-        with pytest.raises(FileExistsError, match="Another run is working"):
+        with pytest.raises(FileExistsError, match="Another run is using"):
             bench.run()
 
 
@@ -201,7 +201,7 @@ def test_a_dry_run_leaves_nothing(bench, capsys, monkeypatch):
         and "to do, about" in said
         and ("10.0 forward passes a second") in said
     )
-    assert "no patient is behind them" in said
+    assert "Synthetic radiographs without patients" in said
 
 
 def test_missing_imagenet_weights_stop_the_study_before_anything_is_run(bench, monkeypatch):

@@ -96,9 +96,8 @@ class Predictions:
             self.probabilities = self.probabilities.reshape(0, len(self.class_names))
         if self.probabilities.shape != (n, len(self.class_names)):
             raise ValueError(
-                f"probabilities must be ({n}, {len(self.class_names)}): one row a "
-                "path, one column a class. "
-                f"Received: shape {self.probabilities.shape}"
+                f"probabilities must be ({n}, {len(self.class_names)}): one row a path, one "
+                f"column a class. Received: shape {self.probabilities.shape}"
             )
         for name in ("patients", "splits", "labels", "predicted", "errors"):
             if len(getattr(self, name)) != n:

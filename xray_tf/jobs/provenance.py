@@ -1,5 +1,5 @@
-"""Where a result comes from: command line, options, versions, commit, data fingerprint, machine and
-time.
+"""Record where a result comes from: command line, options, versions, commit, data fingerprint,
+machine and time.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ LIBRARIES = ("tensorflow", "keras", "scikit-learn", "numpy", "opencv-python-head
 
 
 def fingerprint(records: Records) -> str:
-    """Return the sha256 over the sorted sha256 of the files: the same for the same radiographs,
-    whatever they are called.
+    """Return the sha256 of the files' sorted sha256: equal for the same radiographs, whatever
+    their names.
     """
     return hash_of_hashes(r.sha256 for r in records)
 
@@ -36,7 +36,7 @@ def hash_of_hashes(hashes: Iterable[str]) -> str:
 
 
 def provenance(command_line: str, records: Records, *options: Any) -> dict[str, Any]:
-    """Gather what the card says of a result's origin. Paths and host names stay out of it."""
+    """Return what the card says about a result's origin, without paths and host names."""
     return {
         "command_line": command_line,
         "options": options_of(*options),
@@ -53,7 +53,7 @@ def provenance(command_line: str, records: Records, *options: Any) -> dict[str, 
 
 
 def preprocessing(image_size: int, resize: str) -> dict[str, Any]:
-    """Say for the card what becomes of a radiograph before the net sees it."""
+    """Return, for the card, how a radiograph is processed before the network sees it."""
     return {
         "image_size": image_size,
         "resize": resize,
@@ -65,12 +65,12 @@ def preprocessing(image_size: int, resize: str) -> dict[str, Any]:
 
 
 def started_from(weights: str | None) -> list[dict[str, Any]]:
-    """Name the models a net's weights were taken from, the first of all at the end; empty where
-    `weights` names no model.keras of an artifact.
+    """Return the models from which a network's weights come, the very first one last; empty if
+    `weights` is not the model.keras of an artifact.
 
     Returns:
-        One {`name`, `command_line`, `weights`} a model; one that several came from is named once,
-        after them.
+        One {`name`, `command_line`, `weights`} per model; a common ancestor appears once, after
+        its descendants.
     """
     rows: list[dict[str, Any]] = []
     for path in map(Path, weights_files(weights)):
@@ -97,9 +97,7 @@ def _version(name: str) -> str:
 
 
 def _commit() -> str:
-    """Return the package's git commit, with + when the tree differs from it; empty outside a
-    clone.
-    """
+    """Return the package's git commit, with + if the tree was changed; empty outside a clone."""
     here = Path(__file__).resolve().parent
     try:
         inside = subprocess.run(

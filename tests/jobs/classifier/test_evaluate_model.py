@@ -144,7 +144,7 @@ def test_radiographs_without_a_class_of_the_model_are_refused_with_the_way_out(
     shutil.copy(next((phantoms / "train" / "NORMAL").iterdir()), tmp_path / "x.png")
     data = tmp_path / "plain.csv"
     data.write_text("path,label\nx.png,pneumonia\n")  # of which kind is not said
-    with pytest.raises(ValueError, match="no labelled radiograph.*python -m xray_tf.predict"):
+    with pytest.raises(ValueError, match="no labelled radiograph.*xray-tf predict"):
         evaluate_model(
             three_class, str(data), None, DataOptions(cache=str(cache)), NUMBERS, progress=False
         )

@@ -240,7 +240,7 @@ def test_what_does_not_fit_is_told_before_the_forward_passes(
             EmbedOptions(neighbors=train),
             None,
             ValueError,
-            f"below the number of training rows, {train}",
+            f"less than the number of training rows, {train}",
         ),
         (binary, fresh, OPTIONS, None, ArtifactError, "hold 0 of the"),
         (done[0], fresh, OPTIONS, "three-class", ValueError, "is for the task binary"),

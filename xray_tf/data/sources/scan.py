@@ -1,9 +1,9 @@
 """Make records of any data set: a folder in Kaggle's layout, a CSV manifest, a MedMNIST .npz, the
 phantoms, or the Kaggle download.
 
-Scanning is fast because it reads only names (and the headers of DICOM files). The cache, the audit
-or `fill_records` then read every file once. What a source does not say stays empty: label, sub-type
-and patient follow from a rule in `NAME_RULES` or `CLASS_FOLDERS`, or become a finding.
+Scanning is fast because it reads only names (and the headers of DICOM files). The cache or the
+audit then reads every file once. What a source does not say stays empty: label, sub-type and
+patient follow from a rule in `NAME_RULES` or `CLASS_FOLDERS`, or become a finding.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from xray_tf.data.pixels.cache import default_directory
 from xray_tf.data.sources.dicom_headers import with_dicom_headers
 from xray_tf.data.sources.files import find_files
-from xray_tf.data.sources.folder import PHANTOM_PATIENTS, PHANTOM_SEED, PHANTOM_SIZE, _scan_folder
+from xray_tf.data.sources.folder import PHANTOM_PATIENTS, PHANTOM_SEED, PHANTOM_SIZE, scan_folder
 from xray_tf.data.sources.manifest import scan_csv
 from xray_tf.data.sources.medmnist import scan_medmnist
 from xray_tf.data.sources.names import PATIENT_KEYS, Scan, SourceError
@@ -75,9 +75,9 @@ def _scan(data: str, source: str, patient_key: str, directory: Path, progress: b
         )
     source = recognise(data) if source == "auto" else source
     if source == "phantom":
-        return _scan_folder(_write_phantom(data, directory, progress), patient_key)
+        return scan_folder(_write_phantom(data, directory, progress), patient_key)
     if source == "kaggle":
-        return _scan_folder(_download(), patient_key)
+        return scan_folder(_download(), patient_key)
     path = Path(data).expanduser()
     if not path.exists():
         raise FileNotFoundError(
@@ -98,7 +98,7 @@ def _scan(data: str, source: str, patient_key: str, directory: Path, progress: b
     return (
         scan_medmnist(path, directory, progress)
         if source == "medmnist"
-        else _scan_folder(path, patient_key)
+        else scan_folder(path, patient_key)
     )
 
 
@@ -116,20 +116,12 @@ def recognise(data: str | os.PathLike) -> str:
         return "kaggle-folder"
     if suffix in (".csv", ".npz"):
         return {".csv": "csv", ".npz": "medmnist"}[suffix]
-    hint = {
-        ".zip": "Unpack it and give the folder.",
-        ".gz": "Unpack it and give the folder.",
-        ".tar": "Unpack it and give the folder.",
-    }.get(suffix, "A single radiograph can be given to predict, not used as a data set.")
+    hint = "A single radiograph can be given to predict, not used as a data set."
+    if suffix in (".zip", ".gz", ".tar"):
+        hint = "Unpack it and give the folder."
     raise SourceError(
         f"{data} is neither a folder, nor a .csv manifest, nor a MedMNIST .npz. {hint}"
     )
-
-
-# ---- folders
-
-
-# ---- phantom and download
 
 
 def _write_phantom(data: str, cache: Path, progress: bool) -> Path:
@@ -172,10 +164,6 @@ def _download() -> Path:
     # kagglehub lets requests' and its own errors through; whatever it was, the way out is the same
     except Exception as error:
         raise SourceError(
-            f"Kaggle's data set {KAGGLE_DATASET} could not be downloaded "
-            f"({type(error).__name__}: {error}). "
-            f"Check the network and the Kaggle token, or {MANUAL_WAY}."
+            f"Kaggle's data set {KAGGLE_DATASET} could not be downloaded ({type(error).__name__}: "
+            f"{error}). Check the network and the Kaggle token, or {MANUAL_WAY}."
         ) from error
-
-
-# ---- reading
