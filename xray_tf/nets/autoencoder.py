@@ -4,7 +4,7 @@ reconstruction_error. Each of these points is a stock Keras layer of that name.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -123,11 +123,14 @@ def codes_and_errors(
     pixels: np.ndarray,
     indices: Sequence[int] | None = None,
     batch_size: int = 64,
+    progress: Callable[[int], None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the codes (M, D) float32 and the reconstruction errors (M,) float64 of rows of a pixel
-    array (N, S, S) uint8.
+    array (N, S, S) uint8; `progress` is called with the number of rows done.
     """
-    points = forward(model, pixels, indices, ("embedding", "reconstruction_error"), batch_size)
+    points = forward(
+        model, pixels, indices, ("embedding", "reconstruction_error"), batch_size, progress
+    )
     return points["embedding"], points["reconstruction_error"][:, 0].astype(np.float64)
 
 
