@@ -12,6 +12,7 @@ import numpy as np
 from xray_tf.artifact import ArtifactError, Card
 from xray_tf.data.chest.lung_fields import LungFields, places_of
 from xray_tf.data.chest.lung_table import INSIDE, NO_LUNGS, lung_box
+from xray_tf.options import LUNGS, ModelOptions
 
 __all__ = ["LungSegmenter", "Lungs", "lung_box", "segment_lungs", "shipped_segmenter"]
 NAME = "lungs"  # of the shipped artifact, and the kind of all of them
@@ -127,6 +128,13 @@ def shipped_segmenter() -> LungSegmenter:
     from xray_tf.models.load import load
 
     return load(NAME, kind=NAME)
+
+
+def lungs_for(options: ModelOptions) -> Any:
+    """Return the shipped segmenter's Keras model where a classifier of these options holds one,
+    otherwise None.
+    """
+    return shipped_segmenter().model if options.region == LUNGS else None
 
 
 def find_fields(images: np.ndarray) -> LungFields:

@@ -11,8 +11,18 @@ from contextlib import contextmanager
 import keras
 import numpy as np
 
-from xray_tf.nets.trunks.backbones import build_features
-from xray_tf.options import ModelOptions
+from xray_tf.nets.keras_file import load_model
+from xray_tf.nets.lung_view import (
+    PREFIX,
+    find_lungs,
+    merge_scales,
+    show_lungs,
+    take_learned,
+    weigh_by_lungs,
+)
+from xray_tf.nets.lungs import copy_weights
+from xray_tf.nets.trunks.backbones import build_features, build_trunk
+from xray_tf.options import LUNGS, ModelOptions
 
 POINTS = ("image", "features", "embedding", "logits", "probability")
 
@@ -32,7 +42,10 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def build_classifier(
-    options: ModelOptions, class_names: tuple[str, ...], seed: int = 0
+    options: ModelOptions,
+    class_names: tuple[str, ...],
+    seed: int = 0,
+    lungs: keras.Model | None = None,
 ) -> keras.Model:
     """Build an untrained classifier around a trunk.
 
@@ -40,6 +53,7 @@ def build_classifier(
         options: the trunk, its weights, the image size, adapter, standardisation and dropout.
         class_names: two names give a sigmoid head with one logit, more give a softmax head.
         seed: seed of the initial weights and of dropout.
+        lungs: the segmenter, such as `load("lungs").model`, where `options.region` is `lungs`.
 
     Returns:
         Model from image (B, S, S, 1) float32 in [0, 255] to probability: (B, 1), of the last class,
@@ -48,6 +62,8 @@ def build_classifier(
     Raises:
         ValueError: an unknown trunk, or fewer than two classes.
     """
+    if options.region == LUNGS and lungs is None:
+        raise ValueError(f"region={LUNGS!r} needs the lung segmenter. Received: lungs=None")
     if len(class_names) < 2:
         raise ValueError(
             f"class_names must have at least two entries. Received: class_names={class_names!r}"
@@ -55,15 +71,33 @@ def build_classifier(
     one_logit = len(class_names) == 2
     with seeded(seed):
         image = keras.Input((options.image_size, options.image_size, 1), name="image")
-        features = build_features(
-            image, options.backbone, options.weights, options.adapter, options.standardize, seed
-        )
+        features = _features(image, options, seed)
         x = keras.layers.GlobalAveragePooling2D(name="embedding", dtype="float32")(features)
         x = keras.layers.Dropout(options.dropout, name="dropout", dtype="float32")(x)
         units, activation = (1, "sigmoid") if one_logit else (len(class_names), "softmax")
         x = keras.layers.Dense(units, name="logits", dtype="float32")(x)
         x = keras.layers.Activation(activation, name="probability", dtype="float32")(x)
-        return keras.Model(image, x, name="classifier")
+        model = keras.Model(image, x, name="classifier")
+        if options.region == LUNGS:
+            copy_weights(lungs, model, PREFIX)
+            if str(options.weights).endswith(".keras"):
+                take_learned(model, load_model(options.weights))
+        return model
+
+
+def _features(image: keras.KerasTensor, options: ModelOptions, seed: int) -> keras.KerasTensor:
+    net = options.backbone, options.weights, options.adapter
+    if options.region != LUNGS:
+        return build_features(image, *net, options.standardize, seed)
+    logits = find_lungs(image)
+    fine, deep = build_trunk(show_lungs(image, logits), *net, seed)
+    if fine is None:
+        raise ValueError(
+            f"region={LUNGS!r} joins the backbone's last map with one of twice its side, and "
+            f"backbone={options.backbone!r} at image_size={options.image_size} has none. Expected "
+            "another image size, such as 224, or region='whole'."
+        )
+    return weigh_by_lungs(merge_scales(fine, deep), logits)
 
 
 def derive(model: keras.Model, *points: str) -> keras.Model:

@@ -125,11 +125,11 @@ def copy_weights(net: keras.Model, model: keras.Model, prefix: str = "") -> None
 
     Args:
         net: a segmenter without batch normalisation, such as `load("lungs").model`.
-        model: holds a layer named `prefix` + name for each layer of `net` that has weights.
+        model: its layers whose names begin with `prefix` are filled.
     """
-    for layer in net.layers:
-        if layer.weights:
-            model.get_layer(prefix + layer.name).set_weights(layer.get_weights())
+    for layer in model.layers:
+        if layer.weights and layer.name.startswith(prefix):
+            layer.set_weights(net.get_layer(layer.name.removeprefix(prefix)).get_weights())
 
 
 class _Units:

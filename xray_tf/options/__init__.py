@@ -1,6 +1,8 @@
 """Every option of every command, with its default, its help and its range; one file per subject."""
 
 from xray_tf.options.classifier import (
+    LUNGS,
+    WHOLE,
     EvaluateOptions,
     ModelOptions,
     PredictOptions,
@@ -18,6 +20,8 @@ from xray_tf.options.neighbors import EmbedOptions
 from xray_tf.options.study import ReproduceOptions
 
 __all__ = [
+    "LUNGS",
+    "WHOLE",
     "PARTS",
     "DataOptions",
     "DetectOptions",

@@ -8,6 +8,8 @@ from pathlib import Path
 from xray_tf.options.declare import Checked, option
 from xray_tf.registry import BACKBONES, TASKS
 
+LUNGS, WHOLE = "lungs", "whole"  # what a classifier may see
+
 
 @dataclass(frozen=True)
 class ModelOptions(Checked):
@@ -33,11 +35,18 @@ class ModelOptions(Checked):
         "how a radiograph becomes a square; crop hides its aspect ratio",
         ("crop", "pad", "squash"),
     )
+    region: str = option(
+        LUNGS,
+        "what the network sees: the lungs, which a segmenter inside it finds, or the whole "
+        "radiograph",
+        (LUNGS, WHOLE),
+    )
     adapter: bool = option(
         False, "put a learnable convolution between the grey channel and the backbone"
     )
     standardize: bool = option(
-        True, "standardise each image to mean 0 and variance 1 inside the graph"
+        True,
+        "standardise each image to mean 0 and variance 1 inside the graph; lungs always are",
     )
     dropout: float = option(0.2, "dropout rate on the embedding", metavar="RATE", least=0, below=1)
 
@@ -97,6 +106,22 @@ class TrainOptions(Checked):
         "robust",
         "strength of augmentation; robust also adds borders, grey rectangles and shrinking",
         ("none", "light", "strong", "robust"),
+    )
+    swapped: float = option(
+        0.5,
+        "share of the radiographs of a step around whose lungs the surroundings of another are put, "
+        "where the network sees lungs",
+        metavar="SHARE",
+        least=0,
+        below=1,
+    )
+    emptied: float = option(
+        0.15,
+        "share of the radiographs of a step whose lungs are filled with grey and speak for no "
+        "class, where the network sees lungs",
+        metavar="SHARE",
+        least=0,
+        below=1,
     )
     mixup: float = option(
         0.0, "alpha of mixup's beta distribution; 0 switches it off", metavar="ALPHA", least=0

@@ -136,6 +136,7 @@ def _check_weights(recipes: list[Recipe], run: Run) -> None:
     Raises:
         WeightsUnavailable: they are not; the message says what to put where.
     """
+    from xray_tf.models.lungs import lungs_for
     from xray_tf.nets.classifier import build_classifier
     from xray_tf.nets.trunks.weights import WeightsUnavailable
     from xray_tf.registry import TASKS
@@ -147,7 +148,7 @@ def _check_weights(recipes: list[Recipe], run: Run) -> None:
     }.values():
         run.say(f"Looking for the {model.weights} weights of {model.backbone}")
         try:
-            build_classifier(model, TASKS["binary"], 0)
+            build_classifier(model, TASKS["binary"], 0, lungs_for(model))
         except WeightsUnavailable as error:
             name = model.backbone
             place = (

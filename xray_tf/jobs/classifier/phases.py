@@ -13,6 +13,7 @@ import numpy as np
 from xray_tf.artifact import write_json
 from xray_tf.jobs.corpus import Corpus
 from xray_tf.jobs.run import Run
+from xray_tf.models.lungs import lungs_for
 from xray_tf.nets.classifier import build_classifier, head_of
 from xray_tf.nets.images import batches, vector_batches
 from xray_tf.nets.inference import forward
@@ -57,7 +58,9 @@ def prepare_model(
             precision, note = _measured_precision(corpus, model_options, options, run)
             write_json(settled, [precision, note])
     with policy(precision):
-        model = build_classifier(model_options, TASKS[options.task], options.seed)
+        model = build_classifier(
+            model_options, TASKS[options.task], options.seed, lungs_for(model_options)
+        )
     run.say(
         f"Built {model_options.backbone} ({model.count_params() / 1e6:.1f} million parameters, "
         f"{precision})"
@@ -92,7 +95,9 @@ def _measured_precision(
 
     def candidate(name: str) -> tuple:
         with policy(name):
-            model = build_classifier(model_options, TASKS[options.task], options.seed)
+            model = build_classifier(
+                model_options, TASKS[options.task], options.seed, lungs_for(model_options)
+            )
         open_stages(
             model, model_options.backbone, options.fine_tune, is_pretrained(model_options.weights)
         )

@@ -10,6 +10,7 @@ from keras import ops
 
 from xray_tf.nets.classifier import derive
 from xray_tf.nets.training.augment import Mixup, RandomAugment
+from xray_tf.nets.training.surroundings import OtherSurroundings
 from xray_tf.nets.trunks.backbones import trunk_layers
 from xray_tf.options import TrainOptions
 
@@ -93,8 +94,14 @@ def loss_net(
     logits = derive(model, "logits")
     image = keras.Input(model.input.shape[1:], name="image")
     target = keras.Input(logits.output.shape[1:], name="target")
-    x = RandomAugment(options.augment, options.seed, name="augment", dtype="float32")(image)
-    x, y = Mixup(options.mixup, options.seed + 1, name="mixup", dtype="float32")(x, target)
+    x, y = image, target
+    if {layer.name for layer in model.layers} >= {"window"}:
+        around = OtherSurroundings(
+            options.swapped, options.emptied, options.seed + 2, name="surroundings", dtype="float32"
+        )
+        x, y = around(x, derive(model, "window")(x), y)
+    x = RandomAugment(options.augment, options.seed, name="augment", dtype="float32")(x)
+    x, y = Mixup(options.mixup, options.seed + 1, name="mixup", dtype="float32")(x, y)
     loss = Objective(class_weights, options.label_smoothing, name="objective")(logits(x), y)
     return keras.Model([image, target], loss)
 

@@ -116,32 +116,56 @@ def build_features(
         ValueError: the backbone is unknown, or the weights file is of another architecture.
         WeightsUnavailable: the ImageNet weights are neither in a file nor can they be downloaded.
     """
+    x = _standardized(image) if standardize else image
+    _, deep = build_trunk(x, backbone, weights, adapter, seed)
+    # Grad-CAM and the head read this point, so it is float32 under every policy
+    return layers.Identity(name="features", dtype="float32")(deep)
+
+
+def build_trunk(
+    grey: keras.KerasTensor,
+    backbone: str,
+    weights: str | None = "imagenet",
+    adapter: bool = False,
+    seed: int = 0,
+) -> tuple[keras.KerasTensor | None, keras.KerasTensor]:
+    """Build the trunk over grey pixels (B, H, W, 1) float32, about in [0, 255].
+
+    Args and errors as in `build_features`.
+
+    Returns:
+        (its last map of twice the final side, or None where it has none, its last map).
+    """
     row = describe(backbone)
-    x = _three_channels(image, adapter, standardize)
-    x = _preprocess(x, row.preprocessing)
-    x = _trunk(x, row)
-    trunk = [layer for layer in keras.Model(image, x).layers if layer.name not in PREPARATION]
+    deep = _trunk(_preprocess(_three_channels(grey, adapter), row.preprocessing), row)
+    trunk = [layer for layer in keras.Model(grey, deep).layers if layer.name not in PREPARATION]
+    trunk = [layer for layer in trunk if not isinstance(layer, layers.InputLayer)]
     if is_pretrained(weights):
         trunk_weights.load_trunk(
             trunk, backbone, row, weights, donor=lambda **kwargs: _donor(row, **kwargs)
         )
     else:
         _draw_weights(trunk, seed)
-    # Grad-CAM and the head read this point, so it is float32 under every policy
-    return layers.Identity(name="features", dtype="float32")(x)
+    twice = [
+        layer.output for layer in trunk if _sides(layer) == [2 * (n or 0) for n in deep.shape[1:3]]
+    ]
+    return (twice[-1] if twice else None), deep
 
 
-def _three_channels(
-    image: keras.KerasTensor, adapter: bool, standardize: bool
-) -> keras.KerasTensor:
-    x = image
-    if standardize:
-        x = layers.LayerNormalization(
-            axis=[1, 2, 3], center=False, scale=False, name="standardize", dtype="float32"
-        )(x)
-        x = layers.Rescaling(
-            _STANDARD_SCALE, offset=_STANDARD_OFFSET, name="standardize_rescale", dtype="float32"
-        )(x)
+def _sides(layer: keras.Layer) -> list[int | None]:
+    return list(layer.output.shape[1:3]) if len(layer.output.shape) == 4 else []
+
+
+def _standardized(image: keras.KerasTensor) -> keras.KerasTensor:
+    x = layers.LayerNormalization(
+        axis=[1, 2, 3], center=False, scale=False, name="standardize", dtype="float32"
+    )(image)
+    return layers.Rescaling(
+        _STANDARD_SCALE, offset=_STANDARD_OFFSET, name="standardize_rescale", dtype="float32"
+    )(x)
+
+
+def _three_channels(x: keras.KerasTensor, adapter: bool) -> keras.KerasTensor:
     if not adapter:
         return layers.Concatenate(name="grey_to_three", dtype="float32")([x, x, x])
     convolution = layers.Conv2D(
@@ -341,7 +365,7 @@ def trunk_layers(model: keras.Model, backbone: str) -> list[list[keras.Layer]]:
         model: a model with the layer `features`, new or reloaded.
         backbone: the name it was built from.
     """
-    chain = keras.Model(model.inputs, model.get_layer("features").output).layers
+    chain = _trunk_of(model).layers
     prefixes = describe(backbone).stages
     key = _prefix_stage(prefixes) if prefixes else _stride_stage()
     groups: dict[int, list[keras.Layer]] = {}
@@ -354,6 +378,16 @@ def trunk_layers(model: keras.Model, backbone: str) -> list[list[keras.Layer]]:
         else:
             stages.append(group)
     return stages
+
+
+def _trunk_of(model: keras.Model) -> keras.Model:
+    """Return the part from what the trunk sees to its last map, without what is around it in a
+    model that looks at lungs (`nets.lung_view`).
+    """
+    names = {layer.name for layer in model.layers}
+    start = model.get_layer("seen").output if "seen" in names else model.inputs
+    end = model.get_layer("deep_conv").input if "deep_conv" in names else None
+    return keras.Model(start, model.get_layer("features").output if end is None else end)
 
 
 def _learns(group: list[keras.Layer]) -> bool:

@@ -1,0 +1,159 @@
+"""Show a classifier the lungs and nothing else, inside its own graph.
+
+    image (B, S, S, 1) -> the frozen segmenter -> lungs
+    seen = (image - mean inside the lungs) / deviation inside the lungs, blank outside the lungs
+    seen -> trunk -> its last map of 1/16 and of 1/32 of the side -> one map of 1/16
+    features = that map, weighted by lungs and by learned attention
+
+The weights of the places are part of `features`, so every method that explains the classifier by
+that layer (Grad-CAM and its relatives) carries them. All layers are stock Keras layers.
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import layers
+
+from xray_tf.nets.lungs import COARSE, SIDE, lung_points
+
+PREFIX = "lungs_"  # of the segmenter's layers, which never learn here
+LEARNED = ("fine_conv", "deep_conv", "attention", "logits")  # after the trunk
+SCALE, OFFSET = 45.0, 128.0  # deviation and mean, in grey levels, of what the trunk sees
+MERGED_WIDTH = 256
+# in cells of the coarse map: what is seen beyond the lungs, and how softly it ends
+RIM, SOFTNESS = 3, 3
+
+
+def find_lungs(image: keras.KerasTensor) -> keras.KerasTensor:
+    """Lay the frozen segmenter over an image (B, S, S, 1) float32 in [0, 255].
+
+    Its weights are random until `nets.lungs.copy_weights` fills them.
+
+    Returns:
+        Logits (B, 56, 56, 1).
+    """
+    x, side = image, image.shape[1]
+    if side % SIDE:
+        x = layers.Resizing(SIDE, SIDE, antialias=True, name=f"{PREFIX}resize")(image)
+    logits = lung_points(x, prefix=PREFIX)["lung_logits_coarse"]
+    for layer in keras.Model(image, logits).layers:
+        layer.trainable = False
+    return logits
+
+
+def show_lungs(image: keras.KerasTensor, logits: keras.KerasTensor) -> keras.KerasTensor:
+    """Standardise an image by the pixels inside its lungs, and blank what lies outside them.
+
+    Args:
+        image: (B, S, S, 1) float32 in [0, 255].
+        logits: (B, 56, 56, 1) of the lungs.
+
+    Returns:
+        (B, S, S, 1) float32: mean `OFFSET` and deviation `SCALE` inside the lungs, `OFFSET`
+        outside them and a soft rim.
+    """
+    side = image.shape[1]
+    lungs = layers.Activation("sigmoid", name="lungs", dtype="float32")(logits)
+    wide = layers.MaxPooling2D(RIM, 1, "same", name="rim")(lungs)
+    soft = layers.AveragePooling2D(SOFTNESS, 1, "same", name="soft_rim")(wide)
+    soft = layers.Resizing(side, side, name="window", dtype="float32")(soft)
+    mean, scale = _statistics(image, logits)
+    centred = layers.Subtract(name="centred", dtype="float32")([image, mean])
+    x = layers.Multiply(name="inside", dtype="float32")([centred, scale, soft])
+    return layers.Rescaling(SCALE, offset=OFFSET, name="seen", dtype="float32")(x)
+
+
+def _statistics(
+    image: keras.KerasTensor, logits: keras.KerasTensor
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """Return the mean and 1 / sqrt(variance + 1) of the grey levels inside the lungs, each
+    (B, 1, 1, 1), on the coarse grid, where noise does not count.
+
+    Stock layers cannot divide, but `UnitNormalization` divides by a root of a sum of squares. The
+    roots of the lungs, normalised, are the roots of weights that add up to one. The vector of
+    (root of weight x deviation from the mean) with a 1 appended, normalised, ends with the 1
+    divided by sqrt(variance + 1).
+    """
+
+    def unit(x):
+        return layers.UnitNormalization(axis=-1, dtype="float32")(x)
+
+    def times(*parts):
+        return layers.Multiply(dtype="float32")(list(parts))
+
+    def total(x):  # (B, n) -> (B, 1)
+        x = layers.Reshape((x.shape[1], 1), dtype="float32")(x)
+        mean = layers.GlobalAveragePooling1D(dtype="float32")(x)
+        return layers.Rescaling(float(x.shape[1]), dtype="float32")(mean)
+
+    coarse = layers.Resizing(COARSE, COARSE, antialias=True, name="coarse_grey", dtype="float32")(
+        image
+    )
+    grey = layers.Flatten(dtype="float32")(coarse)
+    x = layers.Activation("log_sigmoid", dtype="float32")(layers.Flatten(dtype="float32")(logits))
+    x = layers.Rescaling(0.5, dtype="float32")(x)
+    roots = unit(layers.Activation("exponential", dtype="float32")(x))
+    mean = total(times(roots, roots, grey))
+    deviations = times(roots, layers.Subtract(dtype="float32")([grey, mean]))
+    one = layers.Rescaling(0.0, offset=1.0, dtype="float32")(mean)
+    with_one = unit(layers.Concatenate(dtype="float32")([deviations, one]))
+    ended = layers.Reshape((COARSE * COARSE + 1, 1), dtype="float32")(with_one)
+    scale = layers.Cropping1D((COARSE * COARSE, 0), dtype="float32")(ended)
+    as_image = [layers.Reshape((1, 1, 1), dtype="float32")(v) for v in (mean, scale)]
+    return as_image[0], as_image[1]
+
+
+def merge_scales(fine: keras.KerasTensor, deep: keras.KerasTensor) -> keras.KerasTensor:
+    """Join the trunk's last map and its last one of twice the side (Lin et al. 2017, Feature Pyramid
+    Networks, figure 3), so that a cell is small enough to point at something.
+
+    Returns:
+        (B, h, w, `MERGED_WIDTH`), h and w those of `fine`.
+    """
+    lateral = layers.Conv2D(MERGED_WIDTH, 1, name="fine_conv")(fine)
+    above = layers.Conv2D(MERGED_WIDTH, 1, name="deep_conv")(deep)
+    above = layers.UpSampling2D(2, interpolation="bilinear", name="deep_enlarged")(above)
+    return layers.ReLU(name="merged")(layers.Add(name="merge")([lateral, above]))
+
+
+def weigh_by_lungs(x: keras.KerasTensor, logits: keras.KerasTensor) -> keras.KerasTensor:
+    """Weigh the places of a feature map by lungs times learned attention; the mean weight is 1.
+
+    Attention as in Ilse et al. 2018, Attention-based Deep Multiple Instance Learning, eq. 8,
+    without the hidden layer, and with the log of the lungs as a prior.
+
+    Args:
+        x: (B, h, w, C).
+        logits: (B, 56, 56, 1) of the lungs.
+
+    Returns:
+        (B, h, w, C) float32 named `features`, whose plain mean over the places is the weighted mean
+        of `x`.
+    """
+    height, width = x.shape[1:3]
+    here = layers.Resizing(height, width, antialias=True, name="prior_logits", dtype="float32")(
+        logits
+    )
+    prior = layers.Activation("log_sigmoid", name="prior", dtype="float32")(here)
+    attention = layers.Conv2D(1, 1, kernel_initializer="zeros", name="attention", dtype="float32")(
+        x
+    )
+    both = layers.Add(name="evidence", dtype="float32")([prior, attention])
+    flat = layers.Reshape((height * width,), name="places", dtype="float32")(both)
+    shares = layers.Softmax(name="shares", dtype="float32")(flat)
+    weights = layers.Reshape((height, width, 1), name="weights", dtype="float32")(shares)
+    weights = layers.Rescaling(float(height * width), name="mean_one", dtype="float32")(weights)
+    return layers.Multiply(name="features", dtype="float32")([x, weights])
+
+
+def take_learned(model: keras.Model, donor: keras.Model) -> None:
+    """Copy what has learned after the trunk from another classifier of this kind, as far as it has
+    layers of the same shapes.
+    """
+    theirs = {layer.name: layer for layer in donor.layers}
+    for name in LEARNED:
+        ours, other = model.get_layer(name), theirs.get(name)
+        if other is not None and [w.shape for w in ours.weights] == [
+            w.shape for w in other.weights
+        ]:
+            ours.set_weights(other.get_weights())
