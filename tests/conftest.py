@@ -8,7 +8,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 SHARED = REPOSITORY.parent / "shared" / "data"
-SMALL = {"image_size": 32, "weights": None, "standardize": False}
+SMALL = {"image_size": 32, "weights": None, "standardize": False, "region": "whole"}
 HEAD_ONLY = {"fine_tune": "none", "keep": "best", "ema": 0.0, "steady_rows": 0}
 
 

@@ -104,15 +104,15 @@ def _statistics(
 
 
 def merge_scales(fine: keras.KerasTensor, deep: keras.KerasTensor) -> keras.KerasTensor:
-    """Join the trunk's last map and its last one of twice the side (Lin et al. 2017, Feature Pyramid
-    Networks, figure 3), so that a cell is small enough to point at something.
+    """Join the trunk's last map and its last one of twice the side, so that a cell is small enough
+    to point at something (Lin et al. 2017, Feature Pyramid Networks, figure 3).
 
     Returns:
         (B, h, w, `MERGED_WIDTH`), h and w those of `fine`.
     """
     lateral = layers.Conv2D(MERGED_WIDTH, 1, name="fine_conv")(fine)
     above = layers.Conv2D(MERGED_WIDTH, 1, name="deep_conv")(deep)
-    above = layers.UpSampling2D(2, interpolation="bilinear", name="deep_enlarged")(above)
+    above = layers.Resizing(*fine.shape[1:3], name="deep_enlarged")(above)
     return layers.ReLU(name="merged")(layers.Add(name="merge")([lateral, above]))
 
 

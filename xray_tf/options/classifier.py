@@ -109,8 +109,8 @@ class TrainOptions(Checked):
     )
     swapped: float = option(
         0.5,
-        "share of the radiographs of a step around whose lungs the surroundings of another are put, "
-        "where the network sees lungs",
+        "share of the radiographs of a step that get the surroundings of another around their "
+        "lungs, where the network sees lungs",
         metavar="SHARE",
         least=0,
         below=1,

@@ -146,14 +146,13 @@ def build_trunk(
         )
     else:
         _draw_weights(trunk, seed)
-    twice = [
-        layer.output for layer in trunk if _sides(layer) == [2 * (n or 0) for n in deep.shape[1:3]]
-    ]
-    return (twice[-1] if twice else None), deep
+    fine = [layer.output for layer in trunk if _halves(layer.output.shape) == deep.shape[1:3]]
+    return (fine[-1] if fine else None), deep
 
 
-def _sides(layer: keras.Layer) -> list[int | None]:
-    return list(layer.output.shape[1:3]) if len(layer.output.shape) == 4 else []
+def _halves(shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    """Return the sides after one more stride of 2."""
+    return tuple(n and -(-n // 2) for n in shape[1:3]) if len(shape) == 4 else ()
 
 
 def _standardized(image: keras.KerasTensor) -> keras.KerasTensor:
