@@ -23,7 +23,9 @@ IMAGES = PIXELS[..., None].astype(np.float32)
 
 def build(backbone="efficientnet_lite0", classes="binary", **more):
     return build_classifier(
-        ModelOptions(backbone=backbone, weights=None, image_size=32, **more), TASKS[classes], seed=3
+        ModelOptions(backbone=backbone, weights=None, image_size=32, region="whole", **more),
+        TASKS[classes],
+        seed=3,
     )
 
 
@@ -120,7 +122,7 @@ def test_the_seed_decides_the_weights_and_other_random_streams_are_left_alone():
     assert (random.random(), np.random.random()) == expected
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     other = build_classifier(
-        ModelOptions(weights=None, image_size=32), TASKS["binary"], seed=4
+        ModelOptions(weights=None, image_size=32, region="whole"), TASKS["binary"], seed=4
     ).get_weights()
     assert any(not np.array_equal(a, b) for a, b in zip(first, other, strict=True))
 
@@ -148,7 +150,7 @@ def test_a_missing_point_names_those_that_are_there():
 
 def test_one_class_is_refused():
     with pytest.raises(ValueError, match="at least two"):
-        build_classifier(ModelOptions(weights=None), ("normal",))
+        build_classifier(ModelOptions(weights=None, region="whole"), ("normal",))
 
 
 def test_a_layer_that_is_not_stock_is_not_saved(tmp_path):

@@ -1,4 +1,4 @@
-"""A classifier that sees lungs: what reaches its trunk, where its features weigh, and what learns."""
+"""A classifier that sees lungs: what reaches its trunk, what weighs, and what learns."""
 
 import cv2
 import keras

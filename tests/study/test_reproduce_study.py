@@ -25,7 +25,7 @@ from xray_tf.study.stages import Stage
 TINY = Preset(
     (
         Recipe(
-            ModelOptions(image_size=32, weights=None),
+            ModelOptions(image_size=32, weights=None, region="whole"),
             TrainOptions(epochs=1, fine_tune="none", steady_rows=0),
         ),
     ),
@@ -333,7 +333,7 @@ SCRIPT = """
 import sys
 from xray_tf.study import stages
 from xray_tf.options import DataOptions, DetectOptions, EmbedOptions, ExamineOptions, ModelOptions, ReproduceOptions, ShiftOptions, TrainOptions
-small = ModelOptions(image_size=32, weights=None)
+small = ModelOptions(image_size=32, weights=None, region="whole")
 how = TrainOptions(method="head", fine_tune="none", epochs=int(sys.argv[4]), batch_size=8, steady_rows=0)
 stages.PRESETS["quick"] = stages.Preset((stages.Recipe(small, how),), "tiny", 20,
     ShiftOptions(shift=True, stresses="noise", shift_rows=8, shift_bootstrap=5), EmbedOptions(neighbors=3),

@@ -28,7 +28,7 @@ def test_a_small_net_trained_from_nothing_tells_other_phantoms_apart(tmp_path, c
         str(write_phantoms(tmp_path / "seen", patients=150, seed=0, size=80)),
         tmp_path / "model",
         data,
-        ModelOptions(backbone="tiny", weights="none", image_size=64),
+        ModelOptions(backbone="tiny", weights="none", image_size=64, region="whole"),
         TrainOptions(
             method="none",
             fine_tune_epochs=16,

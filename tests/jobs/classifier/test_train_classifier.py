@@ -36,7 +36,7 @@ FILES = {
     "report.html",
 }
 QUICK = TrainOptions(epochs=2, batch_size=8, fine_tune="none", keep="best", ema=0.0, steady_rows=0)
-MODEL = ModelOptions(image_size=32, weights=None, standardize=False)
+MODEL = ModelOptions(image_size=32, weights=None, region="whole", standardize=False)
 NUMBERS = EvaluateOptions(bootstrap=20)
 
 

@@ -242,7 +242,8 @@ def test_a_model_of_any_image_size_is_explained_at_each():
 @pytest.mark.parametrize("row", ["efficientnet_lite0", "resnet18"])
 def test_a_backbone_row_has_its_closed_form(row):
     model = build_classifier(
-        ModelOptions(backbone=row, weights=None, image_size=64), ("normal", "pneumonia")
+        ModelOptions(backbone=row, weights=None, image_size=64, region="whole"),
+        ("normal", "pneumonia"),
     )
     images = pixels(2, 64)
     np.testing.assert_allclose(

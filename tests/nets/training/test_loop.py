@@ -324,7 +324,9 @@ def test_a_factor_slows_its_variable_and_biases_do_not_decay():
 def lite():
     from xray_tf.nets.classifier import build_classifier
 
-    return build_classifier(ModelOptions(weights=None, image_size=32), ("normal", "pneumonia"))
+    return build_classifier(
+        ModelOptions(weights=None, image_size=32, region="whole"), ("normal", "pneumonia")
+    )
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ options = TrainOptions(augment="none", batch_size=8, ema=0.9)
 
 def run(strategy, dropout):
     with strategy.scope():
-        model = build_classifier(ModelOptions(weights=None, image_size=32, dropout=dropout), ("normal", "pneumonia"))
+        model = build_classifier(ModelOptions(weights=None, image_size=32, region="whole", dropout=dropout), ("normal", "pneumonia"))
         for layer in model.layers:  # batch norm sees half a batch on each device; frozen it computes the same on one or two
             layer.trainable = layer.name == "logits"
         phase = Phase("head", loss_net(model, options, (1.0, 1.0)), lambda e: batches(pixels, range(16), targets_of(labels, 2), 8, (0, e)), 2, 2, 1e-2,
