@@ -9,7 +9,14 @@ import keras
 import numpy as np
 import pytest
 
-from xray_tf.nets.classifier import POINTS, build_classifier, derive, head_of, seeded
+from xray_tf.nets.classifier import (
+    POINTS,
+    build_classifier,
+    derive,
+    head_of,
+    seeded,
+    sum_of_sick,
+)
 from xray_tf.nets.inference import forward
 from xray_tf.nets.keras_file import in_float32, load_model, save_model
 from xray_tf.nets.training.devices import policy
@@ -161,3 +168,26 @@ def test_a_layer_that_is_not_stock_is_not_saved(tmp_path):
     image = keras.Input((4,))
     with pytest.raises(ValueError, match="Odd"):
         save_model(keras.Model(image, Odd()(image)), tmp_path / "m.keras")
+
+
+def test_the_sum_of_sick_classes_is_their_probability_together(tmp_path):
+    model = build("resnet18", "three-class")
+    dense = model.get_layer("logits")
+    dense.set_weights([np.random.default_rng(0).normal(0, 2, w.shape) for w in dense.get_weights()])
+    images = np.random.default_rng(1).uniform(0, 255, (9, 32, 32, 1)).astype(np.float32)
+    three = model.predict(images, verbose=0)
+    summed = sum_of_sick(model)
+    np.testing.assert_allclose(summed.predict(images, verbose=0)[:, 0], 1 - three[:, 0], atol=1e-6)
+    points = derive(summed, "subtype_logits", "embedding", "logits").predict(images, verbose=0)
+    np.testing.assert_allclose(
+        points[0], derive(model, "logits").predict(images, verbose=0), atol=1e-5
+    )
+    np.testing.assert_allclose(head_of(summed).predict(points[1], verbose=0), points[2], atol=1e-5)
+    save_model(summed, tmp_path / "m.keras")
+    opened = keras.saving.load_model(tmp_path / "m.keras")
+    np.testing.assert_allclose(opened.predict(images, verbose=0)[:, 0], 1 - three[:, 0], atol=1e-6)
+
+
+def test_two_classes_cannot_be_added_up():
+    with pytest.raises(ValueError, match="classifier of 2 classes"):
+        sum_of_sick(build("resnet18", "binary"))

@@ -120,5 +120,37 @@ def derive(model: keras.Model, *points: str) -> keras.Model:
 
 def head_of(model: keras.Model) -> keras.Model:
     """Return the model's head, embedding (B, D) -> logits (B, L), sharing layers and weights."""
-    embedding = keras.Input(model.get_layer("embedding").output.shape[1:], name="stored_embedding")
-    return keras.Model(embedding, model.get_layer("logits")(model.get_layer("dropout")(embedding)))
+    return keras.Model(model.get_layer("embedding").output, model.get_layer("logits").output)
+
+
+def sum_of_sick(model: keras.Model) -> keras.Model:
+    """Return a classifier with one logit that answers "any but the first class" from a classifier
+    of three or more: the same net and weights, with the log of the odds of all other classes
+    together against the first. Its layer `subtype_logits` has what the given model says.
+
+    Raises:
+        ValueError: the model has fewer than three classes.
+    """
+    count = model.get_layer("logits").output.shape[-1]
+    if count < 3:
+        raise ValueError(
+            f"There is nothing to add up in a classifier of {max(2, count)} classes. Expected one "
+            "that tells the sick classes apart, such as pneumonia-three-class."
+        )
+    layers = keras.layers
+    dense = layers.Dense(count, name="subtype_logits", dtype="float32")
+    x = dense(model.get_layer("dropout").output)
+    dense.set_weights(model.get_layer("logits").get_weights())
+    rows = layers.Reshape((count, 1), name="one_by_one")(x)
+
+    def one(k):
+        kept = layers.Cropping1D((k, count - 1 - k), name=f"only_{k}")(rows)
+        return layers.Reshape((1,), name=f"logit_{k}")(kept)
+
+    sick = one(1)
+    for k in range(2, count):  # log(exp(a) + exp(b)) = a + softplus(b - a)
+        more = layers.Subtract(name=f"more_{k}")([one(k), sick])
+        sick = layers.Add(name=f"sum_{k}")([sick, layers.Activation("softplus")(more)])
+    x = layers.Subtract(name="logits", dtype="float32")([sick, one(0)])
+    x = layers.Activation("sigmoid", name="probability", dtype="float32")(x)
+    return keras.Model(model.input, x, name="classifier")
