@@ -142,6 +142,16 @@ def find_fields(images: np.ndarray) -> LungFields:
     return shipped_segmenter().fields(images)
 
 
+def lung_masks(images: np.ndarray) -> np.ndarray | None:
+    """Return the lungs (N, S, S) bool of square images (N, S, S) uint8, found by the shipped
+    segmenter; None where it did not come along.
+    """
+    try:
+        return find_fields(images).masks
+    except ArtifactError:
+        return None
+
+
 def lung_warnings(images: Iterable[np.ndarray]) -> list[str]:
     """Return the shipped segmenter's warning on each image (H, W) uint8, empty where there is
     none; all are empty where it did not come along.

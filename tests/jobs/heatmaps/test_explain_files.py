@@ -9,10 +9,11 @@ import pytest
 
 from xray_tf.data.pixels.reading import stream_pixels
 from xray_tf.jobs.heatmaps.explain_files import explain_files
+from xray_tf.models.lungs import lung_masks
 from xray_tf.nets.heatmaps.attribution import METHODS
 from xray_tf.nets.heatmaps.gradcam import GradCAM
 from xray_tf.options import ExplainOptions
-from xray_tf.pages.kit.overlays import overlay
+from xray_tf.pages.kit.overlays import lung_outline, overlay
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +77,8 @@ def test_the_overlays_are_drawn_from_the_maps(three_class, explained):
         pixels = next(
             p for _, p in stream_pixels([paths[row]], 32, three_class.card.preprocessing["resize"])
         )
-        np.testing.assert_array_equal(
-            cv2.imread(str(picture))[..., ::-1], overlay(pixels, maps[row])
-        )
+        drawn = lung_outline(overlay(pixels, maps[row]), lung_masks(pixels[None])[0])
+        np.testing.assert_array_equal(cv2.imread(str(picture))[..., ::-1], drawn)
 
 
 def test_the_page_is_self_contained_and_names_what_it_shows(explained):
@@ -90,6 +90,10 @@ def test_the_page_is_self_contained_and_names_what_it_shows(explained):
         and ("Right and wrong") in page
         and "broken.png" in page
     )
+    # said below each picture, and in words for those who do not see it
+    shares = [int(n) for n in re.findall(r"(\d+)% of it in the lungs", page)]
+    assert len(shares) == 2 * 4 and all(0 <= n <= 100 for n in shares)
+    assert re.search(r"Of the heat, \d+% lies in the lungs, which cover \d+% of the picture", page)
     assert "6 radiographs explained" in page and 'lang="en"' in page
 
 

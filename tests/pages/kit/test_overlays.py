@@ -9,6 +9,7 @@ from xray_tf.pages.kit.overlays import (
     choose_outcomes,
     color_bar,
     contour,
+    lung_outline,
     outcome_grid,
     overlay,
     panel,
@@ -90,6 +91,19 @@ def test_a_panel_sets_the_three_pictures_side_by_side():
     np.testing.assert_array_equal(made[24:, :40], np.repeat(IMAGE[..., None], 3, -1))
     np.testing.assert_array_equal(made[24:, 48:88], overlay(IMAGE, HEAT))
     np.testing.assert_array_equal(made[24:, 96:136], contour(IMAGE, HEAT))
+
+
+def test_lungs_are_outlined_over_the_heat_and_nowhere_else():
+    lungs = np.zeros(IMAGE.shape, bool)
+    lungs[8:20, 10:30] = True
+    made = lung_outline(IMAGE, lungs)
+    ring = lungs & ~np.pad(lungs[9:19, 11:29], ((9, 13), (11, 11)))
+    assert (made[ring] == (255, 0, 255)).all()
+    np.testing.assert_array_equal(made[~ring], np.repeat(IMAGE[..., None], 3, -1)[~ring])
+    np.testing.assert_array_equal(lung_outline(IMAGE, None), np.repeat(IMAGE[..., None], 3, -1))
+    drawn = panel(IMAGE, HEAT, lungs=lungs)
+    np.testing.assert_array_equal(drawn[24:, :40], np.repeat(IMAGE[..., None], 3, -1))
+    np.testing.assert_array_equal(drawn[24:, 48:88], lung_outline(overlay(IMAGE, HEAT), lungs))
 
 
 def test_an_empty_map_says_so_on_its_panel():

@@ -19,11 +19,13 @@ from xray_tf.jobs.heatmap_file import MAPS, PICTURES, MapsFile, picture_path, wr
 from xray_tf.jobs.run import Options, Run, takes
 from xray_tf.models.classifier import Classifier
 from xray_tf.models.load import load
+from xray_tf.models.lungs import lung_masks
 from xray_tf.models.queries import pixels_of, record_batches
 from xray_tf.options import ExplainOptions
 from xray_tf.pages.heatmaps.page import ExplanationsPage, Shown
 from xray_tf.pages.kit import overlays
 from xray_tf.spelling import did_you_mean
+from xray_tf.stats.heatmaps.faithfulness import inside
 
 PAGE = "explanations.html"
 
@@ -100,6 +102,22 @@ def explain_files(
     return Explained(len(records), len(work.errors), int(np.concatenate(work.empty).sum()))
 
 
+@dataclass(frozen=True)
+class _Drawn:
+    """A radiograph (S, S) uint8, its heat map (S, S), and its lungs (S, S) bool, or None."""
+
+    image: np.ndarray
+    heat: np.ndarray
+    lungs: np.ndarray | None
+
+    @property
+    def in_lungs(self) -> float:
+        """The share of the heat that lies in the lungs; NaN where there is no heat or no lungs."""
+        if self.lungs is None or not self.heat.any():
+            return float("nan")
+        return float(inside(self.heat[None], self.lungs[None])["energy"][0])
+
+
 @dataclass
 class _Explaining:
     """The tools of a run, and what it remembers of the radiographs it has seen."""
@@ -114,6 +132,7 @@ class _Explaining:
     errors: list[tuple[str, str]] = field(default_factory=list)
     shown: list[Shown] = field(default_factory=list)
     decided: list[Predictions] = field(default_factory=list)
+    in_lungs: list[dict[str, np.ndarray]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         names = self.classifier.card.class_names
@@ -143,9 +162,15 @@ class _Explaining:
             good = np.flatnonzero(predictions.errors == "")
             images = [results[i] for i in good]
             maps = self._explain(predictions, images, good)
-            for i, image in zip(good, images, strict=True):
+            lungs = lung_masks(np.stack(images)) if images else None
+            found = [None] * len(images) if lungs is None else lungs
+            if lungs is not None:
+                some = maps[good].any(axis=(1, 2))
+                self.in_lungs.append(inside(maps[good][some], lungs[some]))
+            for k, i in enumerate(good):
                 path = picture_path(draft, done + i + 1, batch[i].path)
-                self._draw(path, predictions[int(i)], image, maps[i], int(self.explained[-1][i]))
+                prediction, explained = predictions[int(i)], int(self.explained[-1][i])
+                self._draw(path, prediction, _Drawn(images[k], maps[i], found[k]), explained)
             done += len(batch)
             yield predictions, maps
 
@@ -173,11 +198,11 @@ class _Explaining:
 
         return METHODS[self.options.method](self.net, images, classes)
 
-    def _draw(
-        self, path: Path, prediction, image: np.ndarray, heat: np.ndarray, explained: int
-    ) -> None:
+    def _draw(self, path: Path, prediction, drawn: _Drawn, explained: int) -> None:
         names, (alpha, colormap) = self.classifier.card.class_names, self._colours
-        write_picture(path, overlays.overlay(image, heat, alpha, colormap))
+        image, heat, lungs = drawn.image, drawn.heat, drawn.lungs
+        picture = overlays.lung_outline(overlays.overlay(image, heat, alpha, colormap), lungs)
+        write_picture(path, picture)
         if len(self.shown) < self.options.page_rows:
             titles = ("radiograph", names[explained], "top region")
             self.shown.append(
@@ -188,7 +213,8 @@ class _Explaining:
                     names[explained],
                     not heat.any(),
                     prediction.label,
-                    overlays.panel(image, heat, alpha, colormap, titles=titles),
+                    overlays.panel(image, heat, alpha, colormap, titles=titles, lungs=lungs),
+                    drawn.in_lungs,
                 )
             )
 
@@ -211,11 +237,25 @@ class _Explaining:
             f"Top region: the hottest {overlays.TOP_SHARE:.0%} of the pixels, inside the "
             "white line.",
             f"{int(np.concatenate(self.empty).sum()):,} heat maps are empty.",
+            *self._lung_facts(),
         ]
         read = len(self.records) - len(self.errors)
         return ExplanationsPage(
             card, facts, self.shown, read, self.errors, self._grid(), overlays.RULE
         ).render()
+
+    def _lung_facts(self) -> list[str]:
+        """Say how much of the evidence lies in the lungs, and how much would by chance."""
+        shares, areas = (
+            np.concatenate([[], *(p[k] for p in self.in_lungs)]) for k in ("energy", "area")
+        )
+        if not len(shares):
+            return []
+        return [
+            f"Of the heat, {shares.mean():.0%} lies in the lungs, which cover {areas.mean():.0%} "
+            f"of the picture (means over {len(shares):,} heat maps). The magenta line is around "
+            "the lungs that the segmenter found."
+        ]
 
     def _grid(self) -> np.ndarray | None:
         labels, predicted, probabilities = (

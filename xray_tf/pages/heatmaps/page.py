@@ -30,6 +30,7 @@ class Shown:
         empty: whether the heat map holds no evidence.
         label: the true class name, empty where it is not known.
         picture: (H, W, 3) uint8 RGB.
+        in_lungs: the share of the heat that lies in the lungs; NaN where that is not known.
     """
 
     path: str
@@ -39,6 +40,7 @@ class Shown:
     empty: bool
     label: str
     picture: np.ndarray
+    in_lungs: float = float("nan")
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ RULE = (
 )
 _ASPECT_TOLERANCE = 0.02
 _GAP, _BAR_WIDTH, _LABEL_WIDTH, _TITLE_HEIGHT = 8, 14, 34, 24  # pixels
-_CONTOUR = (255, 255, 255)
+_CONTOUR, _LUNGS = (255, 255, 255), (255, 0, 255)
 _INK = (30, 30, 30)
 
 
@@ -97,6 +97,25 @@ def contour(
     return cv2.drawContours(np.ascontiguousarray(picture), outlines, -1, colour, thickness)
 
 
+def lung_outline(picture: np.ndarray, lungs: np.ndarray | None) -> np.ndarray:
+    """Draw the borders of lungs onto a copy of a picture.
+
+    Args:
+        picture: (H, W) or (H, W, 3) in [0, 255].
+        lungs: (H, W) bool; None draws nothing.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
+    picture = _rgb(picture)
+    if lungs is None:
+        return picture
+    outlines, _ = cv2.findContours(
+        np.asarray(lungs, np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
+    )
+    return cv2.drawContours(np.ascontiguousarray(picture), outlines, -1, _LUNGS, 1)
+
+
 def top_region(heatmap: np.ndarray, share: float = TOP_SHARE) -> np.ndarray:
     """Return the hottest pixels (H, W) bool of a heat map: those at or above its (1 - share)
     quantile, and above 0.
@@ -124,14 +143,16 @@ def panel(
     colormap: str = "jet",
     share: float = TOP_SHARE,
     titles: Sequence[str] = ("radiograph", "heat map", "top region"),
+    lungs: np.ndarray | None = None,
 ) -> np.ndarray:
     """Draw side by side the radiograph, the overlay, the radiograph with the contour of the top
-    region, and a colour bar.
+    region, and a colour bar; the lungs are outlined in the second and third.
 
     Args:
         image, heatmap, alpha, colormap: as in `overlay`.
         share: as in `contour`.
         titles: three titles; that of an empty heat map says so.
+        lungs: as in `lung_outline`.
 
     Returns:
         (24 + H, 3 W + 3 * 8 + 48, 3) uint8 RGB on white.
@@ -141,8 +162,8 @@ def panel(
     titles = (titles[0], f"{titles[1]}: empty" if empty else titles[1], titles[2], "")
     pictures = (
         plain,
-        overlay(image, heatmap, alpha, colormap),
-        contour(image, heatmap, share),
+        lung_outline(overlay(image, heatmap, alpha, colormap), lungs),
+        contour(lung_outline(image, lungs), heatmap, share),
         color_bar(len(plain), colormap),
     )
     return beside([titled(p, t) for p, t in zip(pictures, titles, strict=True)])
