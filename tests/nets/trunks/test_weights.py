@@ -347,19 +347,6 @@ def test_a_model_of_our_own_gives_its_trunk_by_name(tmp_path):
         grey_net("efficientnet_lite0", tmp_path / "own.keras")
 
 
-def test_several_files_give_the_mean_of_their_weights(tmp_path):
-    nets = []
-    for number in range(3):
-        nets.append(randomised(grey_net("resnet18", None), seed=number))
-        nets[-1].save(tmp_path / f"{number}.keras")
-    paths = [str(tmp_path / f"{number}.keras") for number in range(3)]
-    mean = grey_net("resnet18", ",".join(paths))
-    for ours, *theirs in zip(mean.get_weights(), *(net.get_weights() for net in nets), strict=True):
-        np.testing.assert_allclose(ours, np.mean(theirs, axis=0), atol=1e-6)
-    with pytest.raises(FileNotFoundError, match="none.keras': no such file"):
-        grey_net("resnet18", ",".join([*paths, str(tmp_path / "none.keras")]))
-
-
 @pytest.mark.parametrize(
     "change",
     [

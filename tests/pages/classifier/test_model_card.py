@@ -221,7 +221,7 @@ def test_weights_are_credited_as_far_as_the_options_tell(finished, options, said
                 "classes weighed",
                 "the epoch of the lowest validation loss. Seed 0",
             ],
-            ["mixup", "smoothing", "moving average", "standardised", "Then,", "Further options"],
+            ["smoothing", "moving average", "standardised", "Then,", "Further options"],
         ),
         (
             {
@@ -244,7 +244,7 @@ def test_weights_are_credited_as_far_as_the_options_tell(finished, options, said
                 "First, the last layer alone, with augmentation",
                 "Then, all stages: 8 epochs",
                 "0.7 of the next one's",
-                "mixup with alpha 0.2",
+                "Further options: mixup 0.2.",
                 "label smoothing 0.1",
                 "the last epoch, as a moving average of the weights (momentum 0.999)",
                 "lowered where",

