@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from xray_tf.data.csv_files import csv_line, write_lines
 from xray_tf.data.records import SPLITS, Finding, Findings, Record, Records
-from xray_tf.data.tables import csv_line
 
 SPLIT_BY = ("patient", "image")
 SPLIT = "split.csv"  # in an artifact: which part each of its rows had
@@ -319,13 +319,8 @@ def _check_parts(records: Records, wanted: list[str], split_by: str) -> list[Fin
 
 def write_split(records: Records, path: str | os.PathLike) -> Path:
     """Write split.csv (`COLUMNS`), which `apply_split` reproduces, and return its path."""
-    path = Path(path)
-    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
-        stream.write(csv_line(COLUMNS))
-        stream.writelines(
-            csv_line([*(getattr(r, c) for c in COLUMNS[:-1]), records.split_by]) for r in records
-        )
-    return path
+    rows = ([*(getattr(r, c) for c in COLUMNS[:-1]), records.split_by] for r in records)
+    return write_lines(Path(path), COLUMNS, map(csv_line, rows))
 
 
 def apply_split(records: Records, path: str | os.PathLike) -> tuple[Records, Findings]:

@@ -26,8 +26,8 @@ def predictions_of(
         [r.path for r in records],
         probabilities,
         card.point(operating_point).decide(probabilities),
-        [r.patient for r in records],
-        [r.split for r in records],
-        [class_index(r, card.task) for r in records],
-        errors,
+        patients=[r.patient for r in records],
+        splits=[r.split for r in records],
+        labels=[class_index(r, card.task) for r in records],
+        errors=errors,
     )

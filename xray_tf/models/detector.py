@@ -325,10 +325,10 @@ def scores_of(
         anomaly,
         verdicts,
         reasons,
-        [r.patient for r in records],
-        [r.split for r in records],
-        [r.label for r in records],
-        errors,
+        patients=[r.patient for r in records],
+        splits=[r.split for r in records],
+        labels=[r.label for r in records],
+        errors=errors,
     )
 
 

@@ -154,9 +154,9 @@ class Reference:
             [r.path for r in records],
             found.probabilities,
             self.decide(found.probabilities),
-            [r.patient for r in records],
-            [r.split for r in records],
-            labels,
+            patients=[r.patient for r in records],
+            splits=[r.split for r in records],
+            labels=labels,
         )
 
     def table(self, found: Neighborhood, records: Sequence[Record]) -> NearestTable:

@@ -25,12 +25,12 @@ from xray_tf.artifact import (
     write_json,
     write_text,
 )
+from xray_tf.data.csv_files import csv_line, write_lines
 from xray_tf.data.pixels.reading import stream_pixels
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Record, Records, class_index
 from xray_tf.data.sample import draw_records
 from xray_tf.data.split import read_split, write_split
-from xray_tf.data.tables import csv_line
 from xray_tf.jobs.audit_data import audit_records
 from xray_tf.jobs.classifier.evaluate_model import evaluate_model
 from xray_tf.jobs.classifier.train_classifier import train_classifier
@@ -117,11 +117,8 @@ def write_manifest(records: Records, path: Path) -> None:
         except ValueError:  # another drive
             return records.file(row).resolve().as_posix()
 
-    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
-        stream.write(csv_line(("path", "label", "subtype", "patient", "split")))
-        stream.writelines(
-            csv_line((relative(r), r.label, r.subtype, r.patient, r.split)) for r in records
-        )
+    rows = ((relative(r), r.label, r.subtype, r.patient, r.split) for r in records)
+    write_lines(path, ("path", "label", "subtype", "patient", "split"), map(csv_line, rows))
 
 
 def run_train(study: Study, recipe: Recipe) -> None:

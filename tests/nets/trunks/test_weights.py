@@ -220,10 +220,10 @@ def test_a_keras_file_with_foreign_classes_is_refused_before_it_is_loaded(change
         ),
         ("image-net", None, FileNotFoundError, "no such file"),
         (
-            "trunk.npz",
+            "trunk.zip",
             b"PK",
             ValueError,
-            "read from .h5, .weights.h5 and .keras files. Received: .npz",
+            "read from .h5, .weights.h5, .keras and .npz files. Received: .zip",
         ),
         (
             "trunk.pth",

@@ -31,9 +31,9 @@ def made_up_predictions(
         [path.format(label=names[k], i=i) for i, k in enumerate(y)],
         p,
         points["balanced"].decide(p),
-        [f"p{i // 2}" for i in range(n)],
-        splits,
-        y,
+        patients=[f"p{i // 2}" for i in range(n)],
+        splits=splits,
+        labels=y,
     )
     return table, points
 

@@ -1,4 +1,4 @@
-"""Predictions for files, folders and globs, streamed to CSV and JSON lines in constant memory."""
+"""Predictions for files, folders and globs, streamed to CSV in constant memory."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import os
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 
-from xray_tf.data.predictions import Predictions, PredictionWriter
+from xray_tf.data.predictions import Predictions
 from xray_tf.data.sources.files import list_files
+from xray_tf.data.tables import TableWriter
 from xray_tf.jobs.run import Options, Run, takes
 from xray_tf.models.classifier import Classifier
 from xray_tf.models.load import load
@@ -29,8 +30,7 @@ def predict_files(
         model: an artifact folder, the name of a shipped model, None for the shipped binary one, or
             one already opened.
         files: files, folders and globs.
-        out: a folder to make, for `predictions.csv` and `predictions.jsonl`; nothing is written
-            when None.
+        out: a folder to make, for `predictions.csv`; nothing is written when None.
         options: `PredictOptions`, or single options by name.
         report: called with each batch of answers.
 
@@ -43,19 +43,20 @@ def predict_files(
         ValueError: no file was found, or, with `strict`, one could not be read.
     """
     run, how = options[Run].at(out), options[PredictOptions]
-    classifier, records = load(model, kind="classifier"), list_files(files)
+    classifier, records, failed = load(model, kind="classifier"), list_files(files), 0
     with (
-        _folder_of(run) as paths,
-        PredictionWriter(*paths, classifier.card.class_names) as writer,
+        _folder_of(run) as path,
+        TableWriter(path, Predictions, classifier.card.class_names) as writer,
         run.line("predicting", len(records)) as line,
     ):
         for batch in classifier.stream(records, how.batch_size, how.operating_point):
             if how.strict:
                 refuse_unread(batch)
             writer.append(batch)
+            failed += int((batch.errors != "").sum())
             line.step(len(batch))
             report(batch)
-    return writer.rows, writer.failed
+    return writer.rows, failed
 
 
 def refuse_unread(batch: Predictions) -> None:
@@ -70,13 +71,13 @@ def refuse_unread(batch: Predictions) -> None:
 
 @contextmanager
 def _folder_of(run: Run):
-    """Make the folder and give its two paths; it goes again when nothing came to lie in it."""
+    """Make the folder and give the table's path; it goes again when nothing came to lie in it."""
     if run.out is None:
-        yield None, None
+        yield None
         return
     run.out.mkdir(parents=True, exist_ok=True)
     try:
-        yield run.out / "predictions.csv", run.out / "predictions.jsonl"
+        yield run.out / "predictions.csv"
     finally:
         if not any(run.out.iterdir()):
             run.out.rmdir()

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from xray_tf.artifact import write_text
-from xray_tf.data.predictions import Predictions, PredictionWriter
+from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Records
 from xray_tf.data.sources.files import list_files
+from xray_tf.data.tables import TableWriter
 from xray_tf.jobs.classifier.predict_files import refuse_unread
 from xray_tf.jobs.heatmap_file import MAPS, PICTURES, MapsFile, picture_path, write_picture
 from xray_tf.jobs.run import Options, Run, takes
@@ -53,8 +54,8 @@ def explain_files(
     """Explain radiographs, labelled or not, in the order given, and write a folder, whole or not at
     all.
 
-    The folder holds `overlays/NNNN_<file stem>.png` at the model's size, `predictions.csv` and
-    `.jsonl`, `explanations.html`, and `maps.npz`: `maps` (N, S, S) float32 in [0, 1], `paths` (N,),
+    The folder holds `overlays/NNNN_<file stem>.png` at the model's size, `predictions.csv`,
+    `explanations.html`, and `maps.npz`: `maps` (N, S, S) float32 in [0, 1], `paths` (N,),
     `explained` (N,) class index (-1 where the file could not be read), `empty` (N,) bool,
     `class_names`, `method` and `layer`. A map is for the class decided at the operating point,
     unless `target` names one.
@@ -80,9 +81,7 @@ def explain_files(
         (draft / PICTURES).mkdir()
         with (
             run.line("explaining", len(records)) as line,
-            PredictionWriter(
-                draft / "predictions.csv", draft / "predictions.jsonl", names
-            ) as writer,
+            TableWriter(draft / "predictions.csv", Predictions, names) as writer,
             MapsFile(draft / MAPS, len(records), work.side) as maps,
         ):
             for predictions, heat in work.batches(draft):
