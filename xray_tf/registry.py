@@ -4,7 +4,11 @@ code.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 # Class order is explicit everywhere: alphabetical order would put "normal" second.
 TASKS: dict[str, tuple[str, ...]] = {
@@ -135,14 +139,68 @@ BACKBONES: dict[str, Backbone] = {
     "resnet101": Backbone("applications", "caffe", 2048, _RESNET_STAGES, builder="ResNet101"),
 }
 
-SOURCES: dict[str, str] = {
-    "kaggle-folder": "a folder in Kaggle's layout: [train|val|test]/{NORMAL,PNEUMONIA}/*.jpeg, "
-    "*.png or DICOM files",
-    "flat": "files, or folders of files, without labels",
-    "csv": "a manifest with the columns path, label and, if known, subtype, patient, split",
-    "medmnist": "a MedMNIST .npz (train_images, train_labels, ...); it has no patient key",
-    "phantom": "synthetic radiographs, written once as PNG: --data phantom or phantom:PATIENTS",
-    "kaggle": "the download through kagglehub: --data kaggle",
+
+@dataclass(frozen=True)
+class Source:
+    """One row of `SOURCES`: who makes records of what `--data` names.
+
+    Attributes:
+        what: it is, in a few words.
+        recognise: whether the text after `--data` is of this source; the first row that says so is
+            taken.
+        scanner: makes (records, findings) of a `data.sources.names.Request`: a function, or where
+            it is, as `module:function`.
+    """
+
+    what: str
+    recognise: Callable[[str], bool]
+    scanner: str | Callable[[Any], Any]
+
+    def scan(self, request: Any) -> Any:
+        """Return (records, findings)."""
+        if callable(self.scanner):
+            return self.scanner(request)
+        module, _, function = self.scanner.partition(":")
+        return getattr(import_module(module), function)(request)
+
+
+SOURCES: dict[str, Source] = {
+    "phantom": Source(
+        "synthetic radiographs, written once as PNG: --data phantom or phantom:PATIENTS",
+        lambda data: data.split(":")[0] == "phantom",
+        "xray_tf.data.sources.phantom_folder:scan_phantom",
+    ),
+    "kaggle": Source(
+        "the download through kagglehub: --data kaggle",
+        lambda data: data == "kaggle",
+        "xray_tf.data.sources.kaggle:scan_kaggle",
+    ),
+    "csv": Source(
+        "a manifest with the columns path, label and, if known, subtype, patient, split",
+        lambda data: _is_file(data, ".csv"),
+        "xray_tf.data.sources.manifest:scan_csv",
+    ),
+    "medmnist": Source(
+        "a MedMNIST .npz (train_images, train_labels, ...); it has no patient key",
+        lambda data: _is_file(data, ".npz"),
+        "xray_tf.data.sources.medmnist:scan_medmnist",
+    ),
+    "kaggle-folder": Source(
+        "a folder in Kaggle's layout: [train|val|test]/{NORMAL,PNEUMONIA}/*.jpeg, "
+        "*.png or DICOM files",
+        lambda data: not _is_file(data),
+        "xray_tf.data.sources.folder:scan_folder",
+    ),
+    "flat": Source(
+        "files, or folders of files, without labels",
+        lambda data: False,
+        "xray_tf.data.sources.files:scan_flat",
+    ),
 }
-KAGGLE_DATASET = "paultimothymooney/chest-xray-pneumonia"
+
+
+def _is_file(data: str, suffix: str = "") -> bool:
+    return Path(data).expanduser().is_file() and data.lower().endswith(suffix)
+
+
 DEFAULT_MODEL = "pneumonia-binary"  # the shipped model that answers where none is named

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xray_tf.options.declare import Checked, option
+from xray_tf.registry import SOURCES
 
 PARTS = ("all", "train", "val", "test")
 
@@ -16,7 +17,7 @@ class DataOptions(Checked):
     source: str = option(
         "auto",
         "how to read --data; auto decides by looking at it",
-        ("auto", "kaggle-folder", "csv", "medmnist", "phantom", "kaggle"),
+        ("auto", *SOURCES),
     )
     patient_key: str = option(
         "namespaced",

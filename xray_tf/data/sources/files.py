@@ -9,10 +9,11 @@ from pathlib import Path
 
 from xray_tf.data.pixels.reading import each, read_file
 from xray_tf.data.records import Finding, Findings, Record, Records
-from xray_tf.data.sources.folder import _row, _walk
+from xray_tf.data.sources.folder import labelled_row, walk
 from xray_tf.data.sources.names import (
     CLASS_FOLDERS,
     SPLIT_FOLDERS,
+    Request,
     Scan,
     SourceError,
     natural_key,
@@ -59,7 +60,7 @@ def find_files(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> Scan:
         )
         again = 0
         for match in matches:
-            files, walked = _walk(Path(match)) if os.path.isdir(match) else ([""], [])
+            files, walked = walk(Path(match)) if os.path.isdir(match) else ([""], [])
             findings += walked
             for file in files:
                 path = os.path.join(match, file) if file else match
@@ -91,12 +92,18 @@ def find_files(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> Scan:
     )
 
 
+def scan_flat(request: Request) -> Scan:
+    """List a file, or the files of a folder."""
+    path = Path(request.data).expanduser()
+    return find_files(path if path.is_file() else request.path())
+
+
 def _unlabelled_row(path: str, folders: Iterable[str]) -> Record:
     words = [CLASS_FOLDERS[f.lower()] for f in folders if f.lower() in CLASS_FOLDERS]
     named = read_name(Path(path).name)
     if not words:
         return Record(path, patient=named[2] if named else "")
-    return _row(
+    return labelled_row(
         path,
         words,
         next((SPLIT_FOLDERS[f.lower()] for f in folders if f.lower() in SPLIT_FOLDERS), ""),

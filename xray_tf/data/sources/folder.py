@@ -12,18 +12,29 @@ from xray_tf.data.sources.names import (
     CLASS_FOLDERS,
     IMAGE_SUFFIXES,
     SPLIT_FOLDERS,
+    Request,
     Scan,
     SourceError,
     natural_key,
     read_name,
 )
 
-PHANTOM_PATIENTS, PHANTOM_SEED, PHANTOM_SIZE, PHANTOM_MARK = 200, 0, 256, "phantom.json"
+PHANTOM_MARK = "phantom.json"
 
 
-def _scan_folder(folder: Path, patient_key: str) -> Scan:
+def scan_folder(request: Request) -> Scan:
+    """Make records of a folder in Kaggle's layout."""
+    return records_below(request.path(), request)
+
+
+def records_below(folder: Path, request: Request) -> Scan:
+    """Make records of the class folders below `folder`.
+
+    Raises:
+        SourceError: there are none, or no image is in them.
+    """
     root = _layout_root(folder)
-    files, findings = _walk(root)
+    files, findings = walk(root)
     files, nested = _without_nested_copy(files)
     findings += nested
     if (root / PHANTOM_MARK).is_file():  # the phantoms' ground truth, not radiographs
@@ -37,7 +48,7 @@ def _scan_folder(folder: Path, patient_key: str) -> Scan:
         if not words:
             stray["/".join(folders) or "."] += 1
             continue
-        row, said = _row(path, words, split, patient_key)
+        row, said = labelled_row(path, words, split, request.patient_key)
         rows.append(row)
         findings += said
     findings += [
@@ -59,7 +70,7 @@ def _scan_folder(folder: Path, patient_key: str) -> Scan:
     return Scan(Records(rows, root), Findings(_summarise_names(rows, findings)))
 
 
-def _row(
+def labelled_row(
     path: str, words: list[tuple[str, str]], split: str, patient_key: str
 ) -> tuple[Record, list[Finding]]:
     """Make one record from the words of its folders and from its name; the folder's label wins,
@@ -172,7 +183,7 @@ def _ignored(name: str) -> bool:
     return name.startswith(".") or name.lower() in ("__macosx", "thumbs.db", "desktop.ini")
 
 
-def _walk(root: Path) -> tuple[list[str], list[Finding]]:
+def walk(root: Path) -> tuple[list[str], list[Finding]]:
     """List the image files below `root` in natural order, with notes on what was skipped.
 
     Links are followed after all real folders, and no folder is entered twice, so loops end and real

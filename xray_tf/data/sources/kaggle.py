@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-from xray_tf.data.sources.names import SourceError
+from xray_tf.data.sources.folder import records_below
+from xray_tf.data.sources.names import Request, Scan, SourceError
 
 DATASET = "paultimothymooney/chest-xray-pneumonia"
 MANUAL_WAY = (
@@ -14,8 +15,8 @@ MANUAL_WAY = (
 )
 
 
-def download() -> Path:
-    """Return the folder of the download, fetched on first use.
+def scan_kaggle(request: Request) -> Scan:
+    """Download the data set, on first use, and make its records.
 
     Raises:
         SourceError: kagglehub is not installed, or the download failed.
@@ -28,7 +29,7 @@ def download() -> Path:
             f"'xray_tf[kaggle]'. Or {MANUAL_WAY}."
         ) from error
     try:
-        return Path(kagglehub.dataset_download(DATASET))
+        folder = Path(kagglehub.dataset_download(DATASET))
     except Exception as error:
         if not is_failed_download(error):
             raise
@@ -37,6 +38,7 @@ def download() -> Path:
             f"({type(error).__name__}: {error}). "
             f"Check the network and the Kaggle token, or {MANUAL_WAY}."
         ) from error
+    return records_below(folder, request)
 
 
 def is_failed_download(error: BaseException) -> bool:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-from pathlib import Path
 
 from xray_tf.data.records import Finding, Findings, Record, Records
-from xray_tf.data.sources.names import CLASS_FOLDERS, SPLIT_FOLDERS, Scan, SourceError
+from xray_tf.data.sources.names import CLASS_FOLDERS, SPLIT_FOLDERS, Request, Scan, SourceError
 
 
-def scan_csv(path: Path) -> Scan:
+def scan_csv(request: Request) -> Scan:
     """Read a manifest: UTF-8 (a byte-order mark is fine), comma, semicolon or tab, paths relative
     to its folder.
 
     Nothing is read from file names: what no column says stays empty. Backslashes in paths become
     slashes.
     """
+    path = request.path(".csv")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

@@ -16,12 +16,13 @@ import numpy as np
 from xray_tf.artifact import new_folder
 from xray_tf.data.pixels.reading import each
 from xray_tf.data.records import Finding, Findings, Record, Records
-from xray_tf.data.sources.names import Scan, SourceError
+from xray_tf.data.sources.names import Request, Scan, SourceError
 from xray_tf.progress import ProgressLine
 
 
-def scan_medmnist(path: Path, cache: Path, progress: bool) -> Scan:
+def scan_medmnist(request: Request) -> Scan:
     """Stream a .npz to PNG files in the cache; later scans read the records.csv beside them."""
+    path = request.path(".npz")
     try:
         with zipfile.ZipFile(path) as archive:
             infos = {i.filename: i for i in archive.infolist()}
@@ -38,11 +39,13 @@ def scan_medmnist(path: Path, cache: Path, progress: bool) -> Scan:
             # the archive's own checksums identify the content without reading it
             said = repr([(n, i.CRC, i.file_size) for n, i in sorted(infos.items())])
             folder = (
-                cache / f"medmnist-{path.stem}-{hashlib.sha256(said.encode()).hexdigest()[:16]}"
+                request.directory
+                / f"medmnist-{path.stem}-{hashlib.sha256(said.encode()).hexdigest()[:16]}"
             )
             if not folder.is_dir():
                 _write_once(
-                    folder, lambda draft: _write_medmnist(path, archive, parts, draft, progress)
+                    folder,
+                    lambda draft: _write_medmnist(path, archive, parts, draft, request.progress),
                 )
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise SourceError(

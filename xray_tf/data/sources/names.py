@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 from xray_tf.data.records import Findings, Records
@@ -69,6 +70,44 @@ NAME_RULES = (
 
 class SourceError(ValueError):
     """The data is missing or in a form that cannot be read; the message says what was expected."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a source is asked for.
+
+    Attributes:
+        data: the text after `--data`.
+        source: the name of the row of `registry.SOURCES`.
+        patient_key: `namespaced` or `bare`.
+        directory: where images are written that are no files yet.
+        progress: whether to show a line while writing them.
+    """
+
+    data: str
+    source: str
+    patient_key: str
+    directory: Path
+    progress: bool = False
+
+    def path(self, suffix: str = "") -> Path:
+        """Return the file of that suffix, or without one the folder, that `data` names.
+
+        Raises:
+            FileNotFoundError, SourceError: it is not there, or not of that kind.
+        """
+        path = Path(self.data).expanduser()
+        if not path.exists():
+            raise FileNotFoundError(
+                f"{self.data} does not exist. Expected a folder, a .csv manifest, a "
+                "MedMNIST .npz, or the word phantom or kaggle."
+            )
+        if path.is_file() != bool(suffix):
+            needed, found = (f"{suffix} file", "folder") if suffix else ("folder", "file")
+            raise SourceError(
+                f"source {self.source} needs a {needed}. Received the {found} {path}."
+            )
+        return path
 
 
 class Scan(NamedTuple):
