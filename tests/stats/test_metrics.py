@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
+from xray_tf.stats.metric_rows import metrics_of
 from xray_tf.stats.metrics import (
-    DEFINITIONS,
     cluster_weights,
     confusion,
     curves,
@@ -85,7 +85,8 @@ def test_values_equal_scikit_learn(k, digits, seed):
     p, y, d, patients = simulated(k=k, seed=seed, digits=digits)
     got = score(p, y, d, patients, NAMES[k], replicates=0)
     want, each = reference(p, y, d)
-    assert list(got["metrics"]) == list(DEFINITIONS) and set(want) == set(DEFINITIONS)
+    assert list(got["metrics"]) == list(metrics_of("classifier")) == list(got["definitions"])
+    assert set(want) == set(metrics_of("classifier"))
     for name in want:
         assert got["metrics"][name]["value"] == pytest.approx(want[name], abs=1e-12), name
     for c, class_name in enumerate(NAMES[k]):

@@ -23,18 +23,7 @@ from xray_tf.models.classifier import Classifier
 from xray_tf.models.load import load
 from xray_tf.options import DataOptions, EvaluateOptions, ModelOptions, TrainOptions
 from xray_tf.registry import TASKS
-
-HEADLINE = (
-    "accuracy",
-    "balanced_accuracy",
-    "sensitivity",
-    "specificity",
-    "f1",
-    "auroc",
-    "auprc",
-    "brier",
-    "ece",
-)
+from xray_tf.stats.metric_rows import METRICS
 
 
 @takes(DataOptions, ModelOptions, TrainOptions, EvaluateOptions)
@@ -168,7 +157,7 @@ def _write_pages(
     write_json(draft / "metrics.json", metrics)
     card = replace(
         card,
-        metrics={k: v for k, v in metrics["metrics"].items() if k in HEADLINE},
+        metrics={k: v for k, v in metrics["metrics"].items() if METRICS[k].on_card},
         metrics_split=part,
         notes=card.notes if part == "test" else (*card.notes, WITHOUT_TEST),
     )

@@ -15,10 +15,10 @@ from xray_tf.data.scores import Scores
 from xray_tf.options import EvaluateOptions
 from xray_tf.registry import TASKS
 from xray_tf.stats.detector.or_rule import Statistics, score_statistics, turned
+from xray_tf.stats.metric_rows import metrics_of
 from xray_tf.stats.metrics import score
 
 TASK = "binary"
-HEADLINE = ("auroc", "auprc", "sensitivity", "specificity", "balanced_accuracy", "accuracy", "f1")
 
 
 def report_on(
@@ -61,9 +61,8 @@ def report_on(
         "split_by": split_by,
     }
     metrics = _numbers(tested, tested.anomaly, options, about)
-    for group in (metrics["metrics"], metrics["definitions"]):
-        for name in ("brier", "ece"):
-            group.pop(name)
+    for group in ("metrics", "definitions"):
+        metrics[group] = {n: v for n, v in metrics[group].items() if n in metrics_of("detector")}
     metrics["false_alarms"] = _one_less(metrics["metrics"]["specificity"])
     share = metrics["class_counts"]["pneumonia"] / metrics["rows"]
     metrics["chance"] |= {

@@ -34,6 +34,7 @@ from xray_tf.models.load import load
 from xray_tf.models.reference import ABOUT, ARRAYS, PIECE, Neighborhood, Reference
 from xray_tf.options import DataOptions, EmbedOptions, EvaluateOptions
 from xray_tf.registry import TASKS
+from xray_tf.stats.metric_rows import metrics_of
 
 SHOWN = 5  # neighbours named on the page
 COLUMNS = (
@@ -225,8 +226,8 @@ def _scores(embedded: _Embedded, options: EvaluateOptions) -> dict[str, Any]:
         knn, head = out["knn"]["metrics"], out["head"]["metrics"]
         out["difference"] = {
             m: round(knn[m]["value"] - head[m]["value"], 6)
-            for m in ("accuracy", "f1", "auroc")
-            if knn[m]["value"] is not None
+            for m, row in metrics_of("classifier").items()
+            if row.on_card and knn[m]["value"] is not None
         }
     return out
 
