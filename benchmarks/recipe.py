@@ -192,7 +192,7 @@ def corpus_of(data: str, options: DataOptions):
     """Return the rows of a run, divided as it was."""
     from xray_tf.jobs.corpus import divide, read_corpus
 
-    return divide(read_corpus(data, "binary", options, SIDE, "squash", False), "binary", options, 0)
+    return divide(read_corpus(data, "binary", options, SIDE, "squash", False), options, 0)
 
 
 def flipped(model, data: str, options: DataOptions) -> dict[str, float]:

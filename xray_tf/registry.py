@@ -4,19 +4,129 @@ code.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-# Class order is explicit everywhere: alphabetical order would put "normal" second.
-TASKS: dict[str, tuple[str, ...]] = {
-    "binary": ("normal", "pneumonia"),
-    "three-class": ("normal", "bacterial", "viral"),
-}
-LABELS = ("normal", "pneumonia")
+NORMAL, CUSTOM = "normal", "custom"
+LABELS = (NORMAL, "pneumonia")
 SUBTYPES = ("bacterial", "viral")
+# what folders and manifests are known to say, in lower case -> (label, sub-type)
+CLASS_WORDS: dict[str, tuple[str, str]] = {
+    "normal": (NORMAL, ""),
+    "pneumonia": ("pneumonia", ""),
+    "bacterial": ("pneumonia", "bacterial"),
+    "bacteria": ("pneumonia", "bacterial"),
+    "viral": ("pneumonia", "viral"),
+    "virus": ("pneumonia", "viral"),
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """One row of `TASKS`, or a person's own: the classes that are told apart.
+
+    Attributes:
+        name: on cards and pages.
+        class_names: in the order of the probabilities, which is explicit everywhere: alphabetical
+            order would put "normal" second. Two classes are decided by a threshold on the last.
+        words: further words of folders and manifests, in lower case -> the class, label or sub-type
+            they mean.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    words: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def class_words(self) -> dict[str, tuple[str, str]]:
+        """Every word that is understood, in lower case -> (label, sub-type)."""
+        own = {name.lower(): name for name in self.class_names} | dict(self.words)
+        return CLASS_WORDS | {w: CLASS_WORDS.get(name, (name, "")) for w, name in own.items()}
+
+    @property
+    def negative(self) -> int | None:
+        """The index of the class that stands for no finding: normal, or the first of two; None
+        where there is none.
+        """
+        if NORMAL in self.class_names:
+            return self.class_names.index(NORMAL)
+        return 0 if len(self.class_names) == 2 else None
+
+    def index(self, label: str, subtype: str = "") -> int:
+        """Return the index of a radiograph's class, -1 where its label and sub-type name none."""
+        for name in (subtype, label):
+            if name in self.class_names:
+                return self.class_names.index(name)
+        return -1
+
+    def reading(self, classes: str | None) -> Task:
+        """Return the task that understands the words of `healthy=normal,sick=pneumonia` too.
+
+        Raises:
+            ValueError: not of that form, or one of another class.
+        """
+        words = _pairs(classes)
+        known = (*self.class_names, *LABELS, *SUBTYPES)
+        unknown = [name for name in words.values() if name not in known]
+        if unknown:
+            raise ValueError(
+                f"classes must lead to one of {tuple(dict.fromkeys(known))}. Received: "
+                f"{unknown[0]!r} in classes={classes!r}"
+            )
+        return replace(self, words={**self.words, **words})
+
+
+TASKS: dict[str, Task] = {
+    task.name: task
+    for task in (
+        Task("binary", LABELS),
+        Task("three-class", (NORMAL, *SUBTYPES)),
+    )
+}
+
+
+def read_task(task: str, classes: str | None = None) -> Task:
+    """Return the task that is meant.
+
+    Args:
+        task: a key of `TASKS`.
+        classes: words of folders and manifests, comma-separated. `healthy=normal,sick=pneumonia`
+            says what they mean for `task`; `a,b,c`, or `healthy=a,b`, makes a task of its own of
+            the classes named, in that order.
+
+    Raises:
+        ValueError: no such task, or `classes` is of another form.
+    """
+    if task not in TASKS:
+        raise ValueError(f"task must be one of {tuple(TASKS)}. Received: task={task!r}")
+    words = _pairs(classes)
+    names = tuple(dict.fromkeys(words.values()))
+    renamed = all("=" in item for item in (classes or "").split(","))
+    if not words or renamed and set(names) <= {*LABELS, *SUBTYPES}:
+        return TASKS[task].reading(classes)
+    if len(names) < 2:
+        raise ValueError(f"classes must name two or more classes. Received: classes={classes!r}")
+    alike = [t for t in TASKS.values() if t.class_names == names]
+    return replace(alike[0] if alike else Task(CUSTOM, names), words=words)
+
+
+def _pairs(classes: str | None) -> dict[str, str]:
+    """Return word in lower case -> class; a known word stands for its label or sub-type."""
+    words: dict[str, str] = {}
+    for item in classes.split(",") if classes else ():
+        word, equals, name = (part.strip() for part in item.partition("="))
+        name = name if equals else word
+        if not word or not name or word.lower() in words:
+            raise ValueError(
+                "classes must be different words or WORD=CLASS, separated by commas. "
+                f"Received: classes={classes!r}"
+            )
+        label, subtype = CLASS_WORDS.get(name.lower(), (name, ""))
+        words[word.lower()] = subtype or label
+    return words
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from xray_tf.options import DataOptions, ModelOptions, ReproduceOptions, TrainOptions
+from xray_tf.registry import TASKS
 from xray_tf.study import reproduce_study as engine
 from xray_tf.study import stages as rows
 from xray_tf.study.presets import PRESETS, Preset, Recipe, make_preset
@@ -303,7 +304,7 @@ def test_limited_rows_are_even_over_the_classes_and_the_same_for_a_seed(phantoms
 
     records = scan(str(phantoms)).records
     drawn = limit(records, 24, seed=3)
-    assert np.bincount(drawn.class_indices("three-class")).tolist() == [8, 8, 8]
+    assert np.bincount(drawn.class_indices(TASKS["three-class"])).tolist() == [8, 8, 8]
     assert drawn == limit(records, 24, seed=3) and drawn != limit(records, 24, seed=4)
 
 

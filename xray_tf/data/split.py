@@ -17,6 +17,7 @@ import numpy as np
 
 from xray_tf.data.csv_files import csv_line, write_lines
 from xray_tf.data.records import SPLITS, Finding, Findings, Record, Records
+from xray_tf.registry import SUBTYPES
 
 SPLIT_BY = ("patient", "image")
 SPLIT = "split.csv"  # in an artifact: which part each of its rows had
@@ -131,11 +132,11 @@ def _refuse_labels(records: Records) -> None:
     if labels[""]:
         raise SplitError(
             f"{labels['']} of {len(records)} rows have no label, so they cannot be "
-            "split. Expected normal or pneumonia in every row."
+            "split. Expected a class, such as normal or pneumonia, in every row."
         )
     if len(labels) < 2:
         raise SplitError(
-            "a split needs both classes, normal and pneumonia. Received "
+            "a split needs two classes or more, such as normal and pneumonia. Received "
             f"{len(records)} rows, {dict(labels) or 'none'}."
         )
 
@@ -295,7 +296,7 @@ def _check_parts(records: Records, wanted: list[str], split_by: str) -> list[Fin
                 if kind in (r.label, r.subtype) and r.split in wanted
             }
         )
-        if lacking and kind in ("normal", "pneumonia"):
+        if lacking and kind not in SUBTYPES:
             unit = "patient" if split_by == "patient" else "radiograph"
             raise SplitError(
                 f"there are too few {unit}s to split: {kind} has {groups} for the "

@@ -69,7 +69,7 @@ class Classifier:
             batches = array_batches(images, self.card, batch_size)
             return Predictions.joined([self.decided(r, p, operating_point) for r, p in batches])
         return Predictions.joined(
-            list(self.stream(list_files(images), batch_size, operating_point))
+            list(self.stream(list_files(images, self.card.to_task()), batch_size, operating_point))
         )
 
     def nearest(self, images: Any, k: int = 5) -> tuple[NearestTable, Predictions]:

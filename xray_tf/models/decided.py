@@ -21,6 +21,7 @@ def predictions_of(
     """Decide calibrated probabilities (N, K) at an operating point of the card, its default when
     None, and join them with their records.
     """
+    task = card.to_task()
     return Predictions(
         card.class_names,
         [r.path for r in records],
@@ -28,6 +29,6 @@ def predictions_of(
         card.point(operating_point).decide(probabilities),
         patients=[r.patient for r in records],
         splits=[r.split for r in records],
-        labels=[class_index(r, card.task) for r in records],
+        labels=[class_index(r, task) for r in records],
         errors=errors,
     )

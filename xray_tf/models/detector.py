@@ -227,7 +227,8 @@ class Detector:
                 for rows, squares in array_batches(images, self.card, batch_size)
             ]
         else:
-            parts = [scores for scores, _ in self.stream(list_files(images), batch_size, rule)]
+            found = list_files(images, self.card.to_task())
+            parts = [scores for scores, _ in self.stream(found, batch_size, rule)]
         return Scores.joined(parts)
 
     def stream(

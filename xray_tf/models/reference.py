@@ -26,6 +26,7 @@ from xray_tf.data.records import Record, Records, class_index
 from xray_tf.data.sources.by_content import find_by_sha256
 from xray_tf.data.tables import Table
 from xray_tf.operating_point import OperatingPoint
+from xray_tf.registry import Task
 
 PIECE, ARRAYS, ABOUT = "reference", "reference.npz", "reference.json"
 COLUMNS = ("path", "patient", "sha256", "label", "subtype")
@@ -98,9 +99,9 @@ class Reference:
         self.cases, self.rows, self.about = cases, rows, about
 
     @property
-    def task(self) -> str:
+    def task(self) -> Task:
         """What its labels tell apart."""
-        return self.about["task"]
+        return Task(self.about["task"], self.class_names)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -148,7 +149,7 @@ class Reference:
 
     def predictions(self, found: Neighborhood, records: Sequence[Record]) -> Predictions:
         """Return the votes as the table every prediction ends as."""
-        labels = [class_index(r, self.task) for r in records]
+        task = self.task
         return Predictions(
             self.class_names,
             [r.path for r in records],
@@ -156,7 +157,7 @@ class Reference:
             self.decide(found.probabilities),
             patients=[r.patient for r in records],
             splits=[r.split for r in records],
-            labels=labels,
+            labels=[class_index(r, task) for r in records],
         )
 
     def table(self, found: Neighborhood, records: Sequence[Record]) -> NearestTable:

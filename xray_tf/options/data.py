@@ -19,6 +19,12 @@ class DataOptions(Checked):
         "how to read --data; auto decides by looking at it",
         ("auto", *SOURCES),
     )
+    classes: str | None = option(
+        None,
+        "what folders and labels are called (healthy=normal,sick=pneumonia), or the classes of a "
+        "task of your own (a,b,c)",
+        metavar="LIST",
+    )
     patient_key: str = option(
         "namespaced",
         "whether person1 among bacterial and person1 among viral file names are two children "

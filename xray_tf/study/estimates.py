@@ -80,7 +80,8 @@ def measure_rate(recipe: Recipe) -> float:
     from xray_tf.nets.inference import forward
     from xray_tf.registry import TASKS
 
-    model = build_classifier(replace(recipe.model, weights=None), TASKS[recipe.train.task], 0)
+    names = TASKS[recipe.train.task].class_names
+    model = build_classifier(replace(recipe.model, weights=None), names, 0)
     pixels = np.random.default_rng(0).integers(
         0, 256, (MEASURED, recipe.model.image_size, recipe.model.image_size), np.uint8
     )

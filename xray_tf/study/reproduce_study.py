@@ -149,7 +149,7 @@ def _check_weights(recipes: list[Recipe], run: Run) -> None:
     }.values():
         run.say(f"Looking for the {model.weights} weights of {model.backbone}")
         try:
-            build_classifier(model, TASKS["binary"], 0)
+            build_classifier(model, TASKS["binary"].class_names, 0)
         except WeightsUnavailable as error:
             name = model.backbone
             place = (

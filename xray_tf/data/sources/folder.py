@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import Counter, deque
+from collections.abc import Container
 from pathlib import Path
 
 from xray_tf.data.pixels.dicom import SUFFIXES, is_dicom_file
 from xray_tf.data.records import Finding, Findings, Record, Records
 from xray_tf.data.sources.names import (
-    CLASS_FOLDERS,
     IMAGE_SUFFIXES,
     SPLIT_FOLDERS,
     Request,
@@ -18,6 +18,7 @@ from xray_tf.data.sources.names import (
     natural_key,
     read_name,
 )
+from xray_tf.registry import CUSTOM, LABELS, Task
 
 PHANTOM_MARK = "phantom.json"
 
@@ -33,7 +34,8 @@ def records_below(folder: Path, request: Request) -> Scan:
     Raises:
         SourceError: there are none, or no image is in them.
     """
-    root = _layout_root(folder)
+    known = request.task.class_words
+    root = _layout_root(folder, known)
     files, findings = walk(root)
     files, nested = _without_nested_copy(files)
     findings += nested
@@ -43,7 +45,7 @@ def records_below(folder: Path, request: Request) -> Scan:
     rows, stray = [], Counter()
     for path in files:
         *folders, _ = path.split("/")
-        words = [CLASS_FOLDERS[f.lower()] for f in folders if f.lower() in CLASS_FOLDERS]
+        words = [known[f.lower()] for f in folders if f.lower() in known]
         split = SPLIT_FOLDERS.get(folders[0].lower(), "") if folders else ""
         if not words:
             stray["/".join(folders) or "."] += 1
@@ -51,13 +53,14 @@ def records_below(folder: Path, request: Request) -> Scan:
         row, said = labelled_row(path, words, split, request.patient_key)
         rows.append(row)
         findings += said
+    *most, last = _folders_of(request.task)
     findings += [
         Finding(
             "unlabelled-file",
             "warning",
             "",
             f"{count} image(s) directly in {where} are in no class folder and are left out; "
-            "expected a folder named NORMAL, PNEUMONIA, BACTERIA or VIRUS.",
+            f"expected a folder named {', '.join(most)} or {last}.",
         )
         for where, count in sorted(stray.items())
     ]
@@ -68,6 +71,13 @@ def records_below(folder: Path, request: Request) -> Scan:
             "of them."
         )
     return Scan(Records(rows, root), Findings(_summarise_names(rows, findings)))
+
+
+def _folders_of(task: Task) -> list[str]:
+    """Name the class folders that are expected."""
+    standard = task.class_names if task.name == CUSTOM else ("normal", "pneumonia")
+    more = () if task.name == CUSTOM else ("bacteria", "virus")
+    return [word.upper() for word in dict.fromkeys((*standard, *task.words, *more))]
 
 
 def labelled_row(
@@ -102,6 +112,8 @@ def labelled_row(
         return Record(
             path, label, subtype if label == "pneumonia" else "", "", split=split
         ), findings
+    if label not in LABELS:
+        return Record(path, label, "", named[2], split=split), findings
     if named[0] != label or subtype and named[1] != subtype:
         what = named[1] or named[0]
         findings.append(
@@ -147,14 +159,14 @@ def _summarise_names(rows: list[Record], findings: list[Finding]) -> list[Findin
     return findings
 
 
-def _layout_root(folder: Path) -> Path:
+def _layout_root(folder: Path, known: Container[str]) -> Path:
     """Return the folder that has split or class folders: `folder`, its chest_xray, or the only
     folder in it.
     """
     here, seen = folder, []
     for _ in range(5):
         names = sorted(e.name for e in os.scandir(here) if e.is_dir() and not _ignored(e.name))
-        if any(n.lower() in SPLIT_FOLDERS or n.lower() in CLASS_FOLDERS for n in names):
+        if any(n.lower() in SPLIT_FOLDERS or n.lower() in known for n in names):
             return here
         seen = names
         below = [n for n in names if n.lower() == "chest_xray"] or names
@@ -175,7 +187,8 @@ def _layout_root(folder: Path) -> Path:
         f"{folder} is not in Kaggle's layout. Expected "
         "[train|val|test]/{NORMAL,PNEUMONIA} or {NORMAL,PNEUMONIA} in it, found "
         f"{found}.{hint} "
-        "For any other layout, use a CSV manifest with the columns path and label."
+        "If the class folders have other names, say what they mean with --classes. For any other "
+        "layout, use a CSV manifest with the columns path and label."
     )
 
 

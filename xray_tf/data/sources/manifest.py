@@ -6,7 +6,7 @@ import csv
 import io
 
 from xray_tf.data.records import Finding, Findings, Record, Records
-from xray_tf.data.sources.names import CLASS_FOLDERS, SPLIT_FOLDERS, Request, Scan, SourceError
+from xray_tf.data.sources.names import SPLIT_FOLDERS, Request, Scan, SourceError
 
 
 def scan_csv(request: Request) -> Scan:
@@ -16,7 +16,7 @@ def scan_csv(request: Request) -> Scan:
     Nothing is read from file names: what no column says stays empty. Backslashes in paths become
     slashes.
     """
-    path = request.path(".csv")
+    path, known = request.path(".csv"), request.task.class_words
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -49,7 +49,8 @@ def scan_csv(request: Request) -> Scan:
                 f"{where}: expected {len(columns)} values, as in the header. "
                 f"Received {len(values)}: {delimiter.join(values)!r}"
             )
-        row = _manifest_row({c: v.strip() for c, v in zip(columns, values, strict=True)}, where)
+        named = {c: v.strip() for c, v in zip(columns, values, strict=True)}
+        row = _manifest_row(named, where, known)
         if row.path in numbers:
             raise SourceError(
                 f"{where}: {row.path!r} is already on line {numbers[row.path]}. "
@@ -72,24 +73,24 @@ def scan_csv(request: Request) -> Scan:
     return Scan(Records(rows, path.parent), Findings(findings))
 
 
-def _manifest_row(values: dict[str, str], where: str) -> Record:
+def _manifest_row(values: dict[str, str], where: str, known: dict[str, tuple[str, str]]) -> Record:
     word, subtype_word, split_word = (
         values.get(c, "").lower() for c in ("label", "subtype", "split")
     )
-    if word not in CLASS_FOLDERS:
+    if word not in known:
         raise SourceError(
-            f"{where}: label must be one of {tuple(CLASS_FOLDERS)}, in any case. "
+            f"{where}: label must be one of {tuple(known)}, in any case. "
             f"Received: {values['label']!r}"
         )
-    label, subtype = CLASS_FOLDERS[word]
+    label, subtype = known[word]
     if subtype_word:
-        named = CLASS_FOLDERS.get(subtype_word, ("", ""))[1]
+        named = known.get(subtype_word, ("", ""))[1]
         if not named:
             raise SourceError(
                 f"{where}: subtype must be empty or one of ('bacterial', 'viral', "
                 f"'bacteria', 'virus'). Received: {values['subtype']!r}"
             )
-        if label == "normal" or subtype not in ("", named):
+        if label != "pneumonia" or subtype not in ("", named):
             raise SourceError(
                 f"{where}: label {values['label']!r} and subtype "
                 f"{values['subtype']!r} contradict each other."

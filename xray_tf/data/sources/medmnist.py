@@ -18,11 +18,13 @@ from xray_tf.data.pixels.reading import each
 from xray_tf.data.records import Finding, Findings, Record, Records
 from xray_tf.data.sources.names import Request, Scan, SourceError
 from xray_tf.progress import ProgressLine
+from xray_tf.registry import CLASS_WORDS, CUSTOM, LABELS
 
 
 def scan_medmnist(request: Request) -> Scan:
     """Stream a .npz to PNG files in the cache; later scans read the records.csv beside them."""
     path = request.path(".npz")
+    classes = request.task.class_names if request.task.name == CUSTOM else LABELS
     try:
         with zipfile.ZipFile(path) as archive:
             infos = {i.filename: i for i in archive.infolist()}
@@ -38,6 +40,7 @@ def scan_medmnist(request: Request) -> Scan:
                 )
             # the archive's own checksums identify the content without reading it
             said = repr([(n, i.CRC, i.file_size) for n, i in sorted(infos.items())])
+            said += repr(classes) if classes != LABELS else ""
             folder = (
                 request.directory
                 / f"medmnist-{path.stem}-{hashlib.sha256(said.encode()).hexdigest()[:16]}"
@@ -45,7 +48,9 @@ def scan_medmnist(request: Request) -> Scan:
             if not folder.is_dir():
                 _write_once(
                     folder,
-                    lambda draft: _write_medmnist(path, archive, parts, draft, request.progress),
+                    lambda draft: _write_medmnist(
+                        path, archive, parts, draft, classes, request.progress
+                    ),
                 )
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise SourceError(
@@ -62,30 +67,35 @@ def scan_medmnist(request: Request) -> Scan:
             "medmnist-labels",
             "note",
             "",
-            "Label 0 is read as normal and 1 as pneumonia, as in PneumoniaMNIST.",
+            "Label 0 is read as normal and 1 as pneumonia, as in PneumoniaMNIST."
+            if classes == LABELS
+            else f"Labels from 0 on are read as {', '.join(classes)}.",
         ),
     ]
     return Scan(Records(Records.read_csv(folder / "records.csv").rows, folder), Findings(findings))
 
 
 def _write_medmnist(
-    path: Path, archive: zipfile.ZipFile, parts: list[str], draft: Path, progress: bool
+    path: Path,
+    archive: zipfile.ZipFile,
+    parts: list[str],
+    draft: Path,
+    classes: tuple[str, ...],
+    progress: bool,
 ) -> None:
     rows = []
+    folders = [name.upper() if classes == LABELS else str(k) for k, name in enumerate(classes)]
     for part in parts:
-        labels = _read_labels(path, archive, f"{part}_labels.npy")
+        labels = _read_labels(path, archive, f"{part}_labels.npy", classes)
         count, images = _read_images(path, archive, f"{part}_images.npy")
         if count != len(labels):
             raise SourceError(
                 f"{path}: {part}_images has {count} images, {part}_labels "
                 f"{len(labels)} labels. Expected the same number."
             )
-        for name in ("NORMAL", "PNEUMONIA"):
+        for name in folders:
             (draft / part / name).mkdir(parents=True)
-        names = [
-            f"{part}/{('NORMAL', 'PNEUMONIA')[label]}/{index:06d}.png"
-            for index, label in enumerate(labels)
-        ]
+        names = [f"{part}/{folders[k]}/{index:06d}.png" for index, k in enumerate(labels)]
 
         def write(job: tuple[str, np.ndarray]) -> None:
             done, data = cv2.imencode(
@@ -101,8 +111,8 @@ def _write_medmnist(
             for _ in each(write, zip(names, images, strict=True)):
                 line.step()
         rows += [
-            Record(name, ("normal", "pneumonia")[label], split=part)
-            for name, label in zip(names, labels, strict=True)
+            Record(name, *CLASS_WORDS.get(classes[k], (classes[k],)), split=part)
+            for name, k in zip(names, labels, strict=True)
         ]
     Records(rows).write_csv(draft / "records.csv")
 
@@ -143,7 +153,9 @@ def _open_array(
     return stream, shape, dtype
 
 
-def _read_labels(path: Path, archive: zipfile.ZipFile, name: str) -> list[int]:
+def _read_labels(
+    path: Path, archive: zipfile.ZipFile, name: str, classes: tuple[str, ...]
+) -> list[int]:
     stream, shape, dtype = _open_array(path, archive, name)
     with closing(stream):
         if dtype.kind not in "iub" or shape[1:] not in ((), (1,)):
@@ -152,9 +164,10 @@ def _read_labels(path: Path, archive: zipfile.ZipFile, name: str) -> list[int]:
                 f"shape {shape}, dtype {dtype}."
             )
         labels = np.frombuffer(stream.read(), dtype).astype(np.int64)
-    if not set(labels.tolist()) <= {0, 1}:
+    if not set(labels.tolist()) <= set(range(len(classes))):
+        meant = " and ".join(f"{k} ({name})" for k, name in enumerate(classes))
         raise SourceError(
-            f"{path}: {name} must contain 0 (normal) and 1 (pneumonia). Received the "
+            f"{path}: {name} must contain {meant}. Received the "
             f"labels {sorted(set(labels.tolist()))[:10]}."
         )
     return labels.tolist()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from xray_tf.data.records import Findings, Records
+from xray_tf.registry import CLASS_WORDS, Task
 
 PATIENT_KEYS = ("namespaced", "bare")
 IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".tif", ".tiff", ".webp")
@@ -18,15 +19,6 @@ SPLIT_FOLDERS = {
     "valid": "val",
     "validation": "val",
     "test": "test",
-}
-# folder or manifest word -> (label, sub-type)
-CLASS_FOLDERS = {
-    "normal": ("normal", ""),
-    "pneumonia": ("pneumonia", ""),
-    "bacterial": ("pneumonia", "bacterial"),
-    "bacteria": ("pneumonia", "bacterial"),
-    "viral": ("pneumonia", "viral"),
-    "virus": ("pneumonia", "viral"),
 }
 
 
@@ -81,6 +73,7 @@ class Request:
         source: the name of the row of `registry.SOURCES`.
         patient_key: `namespaced` or `bare`.
         directory: where images are written that are no files yet.
+        task: which words of folders and manifests name classes.
         progress: whether to show a line while writing them.
     """
 
@@ -88,6 +81,7 @@ class Request:
     source: str
     patient_key: str
     directory: Path
+    task: Task
     progress: bool = False
 
     def path(self, suffix: str = "") -> Path:
@@ -128,7 +122,7 @@ def read_name(name: str, patient_key: str = "namespaced") -> tuple[str, str, str
             groups = {k: v or "" for k, v in match.groupdict().items()}
             word = groups.get("word", "normal").lower()
             template = rule.namespaced if patient_key == "namespaced" else rule.bare
-            return *CLASS_FOLDERS[word], template.format(
+            return *CLASS_WORDS[word], template.format(
                 word=word, number=groups["number"], series=groups.get("series", "").upper()
             )
     return None

@@ -3,7 +3,7 @@ phantoms, the Kaggle download, or any other row of `registry.SOURCES`.
 
 Scanning is fast because it reads only names (and the headers of DICOM files). The cache, the audit
 or `fill_records` then read every file once. What a source does not say stays empty: label, sub-type
-and patient follow from a rule in `NAME_RULES` or `CLASS_FOLDERS`, or become a finding.
+and patient follow from a rule in `NAME_RULES` or `registry.CLASS_WORDS`, or become a finding.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from xray_tf.data.pixels.cache import default_directory
 from xray_tf.data.sources.dicom_headers import with_dicom_headers
 from xray_tf.data.sources.names import PATIENT_KEYS, Request, Scan, SourceError
-from xray_tf.registry import SOURCES
+from xray_tf.registry import SOURCES, TASKS, Task
 
 _HINTS = dict.fromkeys((".zip", ".gz", ".tar"), "Unpack it and give the folder.")
 
@@ -25,6 +25,7 @@ def scan(
     patient_key: str = "namespaced",
     cache: str | os.PathLike | None = None,
     progress: bool = False,
+    task: Task = TASKS["binary"],
 ) -> Scan:
     """Make records of a data set from names alone; only the headers of DICOM files are opened.
 
@@ -37,6 +38,7 @@ def scan(
         cache: the folder in which .npz images and phantoms are written as PNG, and which holds
             the secret of DICOM patient keys; the user's cache folder if None.
         progress: show a line while writing them.
+        task: whose words name classes; those of every row of `registry.TASKS` are known anyway.
 
     Returns:
         (records, findings); sha256, width, height and mode are still empty.
@@ -56,7 +58,7 @@ def scan(
     data = os.fspath(data)
     source = recognise(data) if source == "auto" else source
     directory = default_directory() if cache is None else Path(cache).expanduser()
-    request = Request(data, source, patient_key, directory, progress)
+    request = Request(data, source, patient_key, directory, task, progress)
     return with_dicom_headers(SOURCES[source].scan(request), directory)
 
 

@@ -43,7 +43,8 @@ def predict_files(
         ValueError: no file was found, or, with `strict`, one could not be read.
     """
     run, how = options[Run].at(out), options[PredictOptions]
-    classifier, records, failed = load(model, kind="classifier"), list_files(files), 0
+    classifier, failed = load(model, kind="classifier"), 0
+    records = list_files(files, classifier.card.to_task())
     with (
         _folder_of(run) as path,
         TableWriter(path, Predictions, classifier.card.class_names) as writer,

@@ -81,7 +81,7 @@ def measure_shift(
     """
     run, card = run or Run(progress=False), classifier.card
     names, point = choose_stresses(options.stresses), card.point(operating_point)
-    labels = np.array(corpus.records.class_indices(card.task), np.int64)
+    labels = np.array(corpus.records.class_indices(corpus.task), np.int64)
     keep = draw_records(corpus.records, labels, options.shift_rows, options.shift_seed)
     if not len(keep):
         raise ValueError(

@@ -18,7 +18,7 @@ from xray_tf.stats.detector.or_rule import Statistics, score_statistics, turned
 from xray_tf.stats.metric_rows import metrics_of
 from xray_tf.stats.metrics import score
 
-TASK = "binary"
+TASK = TASKS["binary"]
 
 
 def report_on(
@@ -78,7 +78,7 @@ def report_on(
         metrics["scores"][name] = {m: found[m] for m in ("auroc", "auprc")}
     metrics["reasons"] = {
         label: _counted(rows.reasons[rows.verdicts == "anomalous"])
-        for label in TASKS[TASK]
+        for label in TASK.class_names
         if len(rows := tested.where(tested.labels == label))
     }
     return metrics, statistics
@@ -101,10 +101,10 @@ def _numbers(
     ranks = np.unique(unusual, return_inverse=True)[1] / max(len(unusual) - 1, 1)
     return score(
         np.stack([1 - ranks, ranks], axis=1),
-        np.array([TASKS[TASK].index(label) for label in scores.labels], np.int64),
+        np.array([TASK.index(label) for label in scores.labels], np.int64),
         (scores.verdicts == "anomalous").astype(np.int64),
         list(scores.patients),
-        TASKS[TASK],
+        TASK.class_names,
         options.bootstrap,
         options.bootstrap_seed,
         **about,

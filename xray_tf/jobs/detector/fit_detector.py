@@ -214,6 +214,7 @@ def _card(
         kind="detector",
         name=name,
         class_names=VERDICTS,
+        class_words=dict(corpus.task.words),
         split_by=corpus.records.split_by,
         operating_points={point.name: point},
         default_operating_point=point.name,

@@ -74,7 +74,8 @@ def explain_files(
             cannot be read.
     """
     run = options[Run].at(out)
-    classifier, records = load(model, kind="classifier"), list_files(files)
+    classifier = load(model, kind="classifier")
+    records = list_files(files, classifier.card.to_task())
     work = _Explaining(classifier, records, options[ExplainOptions], operating_point, strict)
     names = classifier.card.class_names
     with run.folder() as draft:
@@ -124,6 +125,7 @@ class _Explaining:
             )
         overlays.check_colormap(self.options.colormap)
         self.side = self.classifier.card.preprocessing["image_size"]
+        self.negative = self.classifier.card.to_task().negative
 
     @cached_property
     def net(self):
@@ -212,8 +214,9 @@ class _Explaining:
             f"{int(np.concatenate(self.empty).sum()):,} heat maps are empty.",
         ]
         read = len(self.records) - len(self.errors)
+        rule = overlays.RULE_WITHOUT_NORMAL if self.negative is None else overlays.RULE
         return ExplanationsPage(
-            card, facts, self.shown, read, self.errors, self._grid(), overlays.RULE
+            card, facts, self.shown, read, self.errors, self._grid(), rule
         ).render()
 
     def _grid(self) -> np.ndarray | None:
@@ -224,7 +227,7 @@ class _Explaining:
         if not (labels >= 0).any():
             return None
         chosen = overlays.choose_outcomes(
-            labels, predicted, probabilities, self.options.grid_columns
+            labels, predicted, probabilities, self.options.grid_columns, self.negative
         )
         rows = np.unique(np.concatenate(list(chosen.values())))
         if not len(rows):
@@ -232,4 +235,6 @@ class _Explaining:
         images = pixels_of(self.records, rows, self.classifier.card)
         maps = self._maps(images, np.concatenate(self.explained)[rows])
         places = {outcome: np.searchsorted(rows, members) for outcome, members in chosen.items()}
-        return overlays.outcome_grid(images, maps, places, probabilities[rows], *self._colours)
+        return overlays.outcome_grid(
+            images, maps, places, probabilities[rows], *self._colours, self.negative
+        )
