@@ -1,19 +1,20 @@
-"""Detectors that learn the normal alone, chosen without a sick radiograph, then reported once on
+"""Choose detectors that learn from normals alone, without sick radiographs, then report once on
 sick ones.
 
-python benchmarks/anomaly.py choose    normals, lesions pasted into normals, and phantoms: what the
-choice is made by python benchmarks/anomaly.py report    patient-wise test rows with real pneumonia:
-after the choice is committed, once python benchmarks/anomaly.py weights   how the budget is shared
-between the committee and the autoencoder's two scores: fit normals alone
+python benchmarks/anomaly.py choose     normals, lesions pasted into normals, and phantoms: the data
+                                        on which the choice is based
+python benchmarks/anomaly.py report     patient-wise test rows with real pneumonia: run once, after
+                                        the choice is committed
+python benchmarks/anomaly.py weights    how the committee and the autoencoder's two scores share the
+                                        budget: fit normals alone
 
-All take --data DIR (the public data, ../shared/data/chest_xray), the first two also --cache DIR
-(features are kept there), and write their part of benchmarks/results/anomaly.json. Rows are divided
-by patient (seed 0): detectors are fitted on training normals; `choose` scores validation normals
-and lesions pasted into them, `report` the test rows. No pneumonia row is read by `choose`, and
-`report` refuses to run while xray_tf/ or this script differ from the last commit, whose hash it
-writes beside its figures. `weights` sees the training normals alone, divided once more by patient:
-whole detectors are fitted on a part of them, calibrated on another under every weight, and try
-lesions pasted into a third.
+All take --data DIR (the public data, ../shared/data/chest_xray), the first two also --cache DIR for
+features, and each writes its part of benchmarks/results/anomaly.json. Rows are split by patient
+(seed 0). Detectors are fitted on training normals; `choose` scores validation normals and lesions
+pasted into them, `report` the test rows. `choose` reads no row with pneumonia. `report` refuses to
+run if xray_tf/ or this script differ from the last commit, whose hash it records. `weights` uses
+the training normals alone, split once more by patient: detectors are fitted on one part, calibrated
+on another under every weight, and tested on lesions pasted into a third.
 """
 
 from __future__ import annotations
@@ -389,13 +390,10 @@ def committed() -> str:
 
     ours = [
         "benchmarks/anomaly.py",
-        "xray_tf/stats/detectors.py",
-        "xray_tf/stats/vector_detectors.py",
-        "xray_tf/stats/patch_detectors.py",
+        "xray_tf/stats/detector",
         "xray_tf/nets/feature_maps.py",
-        "xray_tf/data/lung_numbers.py",
-        "xray_tf/data/lungs.py",
-        "xray_tf/stats/density.py",
+        "xray_tf/data/chest/lung_numbers.py",
+        "xray_tf/data/chest/lungs.py",
     ]
     if changed := git("status", "--porcelain", "--", *ours):
         raise SystemExit(f"the choice is not committed yet:\n{changed}\nCommit it, then report.")

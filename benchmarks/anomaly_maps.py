@@ -1,13 +1,14 @@
-"""python benchmarks/anomaly_maps.py --model DIR [--patients N] [--out FILE]
+"""Measure a detector's heat maps on phantoms with known lesions.
 
-Where do a detector's maps lie on phantoms with known lesions? For every sick phantom of a seed that
-no detector was fitted to, the AUROC over its pixels of the map against the true lesion mask (0.5 =
-no better than chance), mean over radiographs with a 95 % interval bootstrapped by patient. Beside
-it, what needs no detector: brightness of the pixel, nearness to the centre, and the mask of the
-lungs, within which every lesion lies. `inside_lungs` repeats it over lung pixels alone. Writes
-benchmarks/results/anomaly_maps.json.
+python benchmarks/anomaly_maps.py --model DIR [--patients N] [--out FILE]
 
-The detector must have learnt phantoms: python -m xray_tf.detect fit --data phantom:600
+For every sick phantom of a seed that no detector was fitted on, this computes the AUROC over its
+pixels of the heat map against the true lesion mask (0.5 is chance), and writes the mean over
+radiographs with a 95 % interval by patient. Controls need no detector: the brightness of the pixel,
+nearness to the centre, and the mask of the lungs, which contain every lesion. `inside_lungs` is the
+same over lung pixels alone. The results are in benchmarks/results/anomaly_maps.json.
+
+The detector must have learned from phantoms: xray-tf detect fit --data phantom:600
 --report-on-pneumonia --out runs/normal-phantom
 """
 
@@ -50,7 +51,7 @@ def interval(values: np.ndarray, patients: np.ndarray) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[2])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--model", required=True)
     parser.add_argument(
         "--patients", type=int, default=60, help="sick phantoms of each kind, one radiograph each"

@@ -1,14 +1,14 @@
-"""python benchmarks/fine_tuning_speed.py [--backbone NAME ...] [--rounds N]
+"""Measure what makes a fine-tuning step faster on this machine.
 
-What makes a fine-tuning step faster on this machine; writes results/fine_tuning_speed.json beside
-this file.
+python benchmarks/fine_tuning_speed.py [--backbone NAME ...] [--rounds N]
 
-Every variant differs from the base (float32, batch of 32, side 224, every stage learns) in one
-thing. The steps of all variants are taken in turn, round after round, on the same random pixels,
-each net compiled and traced before; a variant's figure is the median over rounds of its images a
-second divided by the base's in the same round, with the lowest and highest round. By the clock, and
-by processor time (all threads), since other processes disturb the clock. XLA is timed once, on two
-steps: it is an order of magnitude away.
+Every variant differs from the base (float32, batch of 32, side 224, all stages trained) in one
+respect. All networks are compiled and traced first; then the steps of all variants are run in turn,
+round after round, on the same random pixels. The number of a variant is the median over rounds of
+its images per second divided by the base's in the same round, with the lowest and highest round. It
+is given by the clock and by processor time (all threads), because other processes disturb the
+clock. XLA is timed once, on two steps, because it is an order of magnitude away. Results are in
+results/fine_tuning_speed.json.
 """
 
 from __future__ import annotations

@@ -1,20 +1,19 @@
-"""python benchmarks/gradcam.py [--backbone NAME ...] [--images N] [--repetitions N]
+"""Time Grad-CAM against the plain forward pass.
 
-Time Grad-CAM against the bare forward pass, in one run; writes results/gradcam.json beside this
-file.
+python benchmarks/gradcam.py [--backbone NAME ...] [--images N] [--repetitions N]
 
-In each repetition, one after the other over the same phantom radiographs (224 x 224, in memory),
-with random weights and everything compiled before:
+In each repetition these run one after the other over the same phantoms (224 x 224, in memory), with
+random weights and everything compiled beforehand:
     forward   the classifier alone, image -> probability, compiled, batches of 32
-    batched   GradCAM(model)(images): checks, forward pass, gradient, map at image size, division by
-        its maximum
-    loop      the same explainer, one radiograph a call
-    naive     what tutorials do: a GradientTape over one radiograph at a time, not compiled (on a
-        few radiographs, it is that slow)
-The claim: a batched map costs at most 1.5 forward passes a radiograph. Ratios are formed within a
-repetition; the median is the figure, the smallest and largest stand beside it. By the clock they
-mean something on an otherwise idle machine only, so ratios of processor time (all threads) stand
-beside them.
+    batched   GradCAM(model)(images): checks, forward pass, gradient, heat map at image size,
+              division by its maximum
+    loop      the same explainer, one radiograph per call
+    naive     as in tutorials: an uncompiled GradientTape over one radiograph at a time (only on a
+              few radiographs, because it is slow)
+The claim: a batched heat map costs at most 1.5 forward passes per radiograph. Ratios are formed
+within a repetition; the number is the median, with the smallest and largest. Ratios by the clock
+are meaningful on an otherwise idle machine only, so ratios of processor time (all threads) are
+given too. Results are in results/gradcam.json.
 """
 
 from __future__ import annotations
@@ -130,7 +129,7 @@ def spread(values: list[float]) -> dict[str, float]:
 
 
 def main(args: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[1])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument(
         "--backbone", nargs="+", default=["efficientnet_lite0", "resnet50"], metavar="NAME"
     )

@@ -1,21 +1,23 @@
-"""python benchmarks/gradcam_phantom.py [--model DIR | --small] [--per-kind N] [--slow-per-kind N]
+"""Measure every heat-map method against known lesions.
 
-Measure every heat-map method against lesions that are known; writes results/gradcam_phantom.json
-beside this file (--small: gradcam_phantom_small.json).
+python benchmarks/gradcam_phantom.py [--model DIR | --small] [--per-kind N] [--slow-per-kind N]
 
-Without --model, a classifier is trained first on the embedded phantoms: efficientnet_lite0 from
-ImageNet, all of it fine-tuned. With --small, one small net is trained from nothing three times: on
-labels alone with its features averaged, as classifiers commonly are; on labels alone with a
-decision that every cell of the map makes for itself and a soft maximum joins; and on labels and
-lesions, so that its evidence is known to lie in the lesion. The first two ask where a classifier's
-evidence lies, the third whether a method finds evidence whose place is known. The rule is one,
-whatever the net: the maps are made on other phantoms (another seed, so other children), for the
-class pneumonia (or the lesion's own kind, for a three-class model), on every radiograph with a
-lesion, recognised or not; a hit is a maximum inside the lesion, without tolerance. Hit rate, energy
-and IoU are those of stats.faithfulness.localisation; random, centre and edge are its controls, and
-`area` is the lesion's share of the image, what a hit is by chance. Occlusion and integrated
-gradients, which need many passes, see the first radiographs of each kind only. Intervals and
-comparisons with the controls are bootstrapped over children, each drawn with either lesion.
+Without --model, a classifier is trained first on phantoms: efficientnet_lite0 from ImageNet
+weights, fine-tuned completely. With --small, one small network is trained from random weights three
+times: on labels alone with averaged features, as classifiers commonly are; on labels alone, where
+every cell of the feature map decides for itself and a soft maximum joins the decisions; and on
+labels and lesions, so that its evidence is known to be in the lesion. The first two ask where a
+classifier's evidence is, the third whether a method finds evidence whose place is known.
+
+One rule holds for all networks. The heat maps are made on other phantoms (another seed, so other
+children), for the class pneumonia (or the lesion's own kind, for a three-class model), on every
+radiograph with a lesion, recognised or not. A hit is a maximum inside the lesion, without
+tolerance. Hit rate, energy and IoU are those of stats.heatmaps.faithfulness.localisation; random,
+centre and edge are its controls, and `area` is the lesion's share of the image, the hit rate by
+chance. Occlusion and integrated gradients need many passes, so they see only the first radiographs
+of each kind. Intervals and comparisons with the controls are bootstrapped over children, each drawn
+with either lesion. Results are in results/gradcam_phantom.json (with --small,
+results/gradcam_phantom_small.json).
 """
 
 from __future__ import annotations
@@ -349,7 +351,7 @@ def figures_of(
 
 
 def main(args: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[1])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
         "--model",

@@ -1,21 +1,20 @@
-"""python benchmarks/input_pipeline.py [--data DIR] [--repetitions N]
+"""Time the way from JPEG files to 224 x 224 squares, and from the memory map to batches.
 
-Time the way from JPEG files to 224 x 224 squares, and from the memory map to batches; writes
-results/input_pipeline.json beside this file.
+python benchmarks/input_pipeline.py [--data DIR] [--repetitions N]
 
-In each repetition, one after the other over the same files (read once beforehand, so that no one
-pays for the disk):
-    cache         build_cache into a fresh folder, hashing and checking included
+In each repetition these run one after the other over the same files (read once beforehand, so that
+none of them pays for the disk):
+    cache         build_cache into a new folder, including hashes and checks
     antialiased   tf.data: decode_jpeg, resize(antialias=True), batches of 32, as many threads as
-        cores (AUTOTUNE, as in the tutorials, beside it)
+                  cores (and AUTOTUNE, as in the tutorials)
     plain         the same without antialiasing
-    second epoch  tf.data over the memory map, its rows written 28 times over, to shuffled batches
-    of 32 (nets.images)
-Ratios are formed within a repetition; the median over the repetitions is the figure, with the
-smallest and largest beside it. The second epoch's speed is set against both first epochs there are:
-the cache build, and tf.data decoding as it goes. By the clock they mean something on an otherwise
-idle machine only; so the ratio of each pipeline's best repetition, and the ratios by processor time
-(all threads), which neighbours on the machine disturb less, stand beside them.
+    second epoch  tf.data over the memory map, its rows repeated 28 times, to shuffled batches of 32
+                  (nets.images)
+Ratios are formed within a repetition; the number is the median over the repetitions, with the
+smallest and largest. The speed of the second epoch is compared with both kinds of first epoch: the
+cache build, and decoding by tf.data. Ratios by the clock are meaningful on an otherwise idle
+machine only, so two others are given: that of each pipeline's best repetition, and that of
+processor time (all threads). Results are in results/input_pipeline.json.
 """
 
 from __future__ import annotations
@@ -127,7 +126,7 @@ def spread(values: list[float]) -> dict[str, float]:
 
 
 def main(args: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[1])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument(
         "--data",
         type=Path,

@@ -1,11 +1,11 @@
-"""python benchmarks/lungs.py [--per-kind N]
+"""Measure the estimate of the lung fields against the lungs of unseen phantoms.
 
-Measure the lung-field estimate against the lungs of phantoms it has not seen; writes
-results/lungs.json beside this file.
+python benchmarks/lungs.py [--per-kind N]
 
-The mean shape is drawn from phantoms of seed 0, its few constants were chosen on seed 300, and
-these are of seed 500. The usual place alone is measured beside it. Lungs of real radiographs are
-not known here: `python -m xray_tf.examine` draws a sheet for the eye.
+The mean shape was computed from phantoms of seed 0, its few constants were chosen on seed 300, and
+these phantoms are of seed 500. The control is the mean shape at its usual place. The lungs of real
+radiographs are not known here; `xray-tf examine` draws a sheet for inspection. Results are in
+results/lungs.json.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SEED, SIDE = 500, 224
 
 
 def main(args: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[1])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--per-kind", type=int, default=60, help="phantoms of each kind")
     count = parser.parse_args(args).per_kind
     found = {}

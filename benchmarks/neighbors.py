@@ -1,19 +1,20 @@
-"""Which space, metric and vote suit the neighbours' classifier, what classifying costs beside the
-forward passes, and what searching costs.
+"""Compare spaces, metrics and votes of the neighbours' classifier, and measure what it costs.
 
-python benchmarks/neighbors.py recipes --embeddings FILE   compare spaces, metrics, weights and k by
-cross-validation over training patients python benchmarks/neighbors.py rules --embeddings FILE
---task TASK --natural   compare ways from votes to decisions, on patient-wise and natural splits
-python benchmarks/neighbors.py passes --model DIR --data DIR   embedding and classifying against
-plain forward passes python benchmarks/neighbors.py search                      2,000 queries among
-up to 100,000 x 1,280 vectors: time and memory
+python benchmarks/neighbors.py recipes --embeddings FILE
+    spaces, metrics, weights and k, by cross-validation over training patients
+python benchmarks/neighbors.py rules --embeddings FILE --task TASK --natural
+    ways from votes to decisions, on patient-wise and natural splits
+python benchmarks/neighbors.py passes --model DIR --data DIR
+    embedding and classifying against plain forward passes
+python benchmarks/neighbors.py search
+    2,000 queries among up to 100,000 x 1,280 vectors: time and memory
 
-FILE is the embeddings.npz that `python -m xray_tf.embed` leaves. Each writes its part of
+FILE is the embeddings.npz that `xray-tf embed` writes. Each command writes its part of
 benchmarks/results/neighbors.json.
 
-Recipes are compared on training rows only; validation and test rows are not looked at. Memory is
-anonymous memory (RssAnon), sampled every 10 ms, beyond what there was when the search began: the
-vectors themselves, which are there before, are named beside it.
+Recipes are compared on training rows only; validation and test rows are not used. Memory is
+anonymous memory (RssAnon), sampled every 10 ms, in excess of that at the start of the search; the
+vectors, which are there before, are listed separately.
 """
 
 from __future__ import annotations
@@ -46,15 +47,10 @@ KS = (1, 5, 9, 15, 21, 31, 45, 65)
 def recipes(options) -> dict:
     """Cross-validate every recipe on the training rows of both tasks; report the best k of each."""
     from xray_tf.data.embeddings import read_embeddings
+    from xray_tf.data.kin import kin_groups
     from xray_tf.registry import TASKS
-    from xray_tf.stats.neighbors import (
-        METRICS,
-        WEIGHTS,
-        Recipe,
-        choose,
-        compare_recipes,
-        kin_groups,
-    )
+    from xray_tf.stats.neighbor_choice import choose, compare_recipes
+    from xray_tf.stats.neighbors import METRICS, WEIGHTS, Recipe
 
     embeddings, records = read_embeddings(options.embeddings)
     train = [i for i, r in enumerate(records) if r.split == "train"]
@@ -136,9 +132,10 @@ def decided_by_rules(
     """Fit on the training rows of one split, decide its test rows by each rule; accuracy and
     recalls of each.
     """
+    from xray_tf.data.kin import kin_groups
     from xray_tf.registry import TASKS
     from xray_tf.stats.metrics import epoch_scores
-    from xray_tf.stats.neighbors import NearestCases, Recipe, kin_groups
+    from xray_tf.stats.neighbors import NearestCases, Recipe
     from xray_tf.stats.operating_points import fit_operating_points
 
     labels = np.array(records.class_indices(TASKS[task]))
@@ -224,12 +221,12 @@ def passes(options) -> dict:
     """
     from xray_tf.jobs.corpus import read_corpus
     from xray_tf.models.finder import NearestCaseFinder
-    from xray_tf.models.reference import PIECE
+    from xray_tf.models.load import load
     from xray_tf.nets.embedding import with_embedding
     from xray_tf.nets.inference import forward
     from xray_tf.options import DataOptions
 
-    finder = NearestCaseFinder(options.model, options.reference or Path(options.model) / PIECE)
+    finder = NearestCaseFinder(load(options.model), options.reference)
     prep = finder.classifier.card.preprocessing
     corpus = read_corpus(
         options.data,

@@ -1,14 +1,16 @@
-"""python benchmarks/recipe.py run --data DIR --work benchmarks/results/recipe_runs [--recipes
-NAME,...] [--seeds 0,1] python benchmarks/recipe.py table --work benchmarks/results/recipe_runs
---out benchmarks/results/recipe.json
+"""Compare the default training recipe with recipes that differ from it in one part.
 
-The ablation behind the defaults of `train`: one recipe, and the same with one part taken out or put
-in, each fine-tuned on the same rows. Every seed draws its own patients, order, augmentation and
-head. Training and validation rows hold the normals of one acquisition (IM-), the test rows those of
-the other (NORMAL2-IM-), pneumonia is divided by patient: so the frozen threshold meets a natural
-shift; the shift bench is then run on the same test rows. Runs are small (rows, pixels, epochs
-below) because there are many of them: they rank recipes, and say nothing about how good the shipped
-model is. Each run leaves one JSON in --work and is skipped when it is there.
+python benchmarks/recipe.py run --data DIR --work benchmarks/results/recipe_runs \\
+    [--recipes NAME,...] [--seeds 0,1]
+python benchmarks/recipe.py table --work benchmarks/results/recipe_runs \\
+    --out benchmarks/results/recipe.json
+
+All recipes are fine-tuned on the same rows. Every seed draws its own patients, order, augmentation
+and head. Training and validation rows have the normals of one acquisition (IM-), the test rows
+those of the other (NORMAL2-IM-), and pneumonia is split by patient: so the frozen threshold meets a
+natural shift. Then the shift bench runs on the same test rows. There are many runs, so they are
+small (see rows, pixels and epochs below): they rank recipes, and say nothing about the quality of
+the shipped model. Each run writes one JSON into --work, and is skipped if that exists.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
-"""python benchmarks/resnet_epoch.py --data DIR [--backbone resnet50] [--rows N] [--epochs N]
-[--batch-size N] [--precision auto]
+"""Run one real training epoch of a ResNet from random weights.
 
-One real training epoch of a ResNet from random weights, all stages open and batch norm training,
-through `train`'s own path: split by patient, cache, augmentation, validation, calibration, artifact
-(thrown away). Reports images/s of each epoch, its minutes, and the peak memory of the process (and
-of the GPU, where there is one), and adds a row to benchmarks/results/resnet_epoch.json. The first
-epoch's time contains the tracing of the graph, some tens of seconds; with --rows that is most of
-it, so name --epochs 2 there and read the second. --rows limits the radiographs, classes as even as
-can be.
+python benchmarks/resnet_epoch.py --data DIR [--backbone resnet50] [--rows N] [--epochs N] \\
+    [--batch-size N] [--precision auto]
+
+All stages and batch normalisation are trained, on `train`'s own path: split by patient, cache,
+augmentation, validation, calibration, artifact (which is thrown away). It reports images per second
+of each epoch, its minutes, and the peak memory of the process (and of the GPU, if there is one),
+and adds a row to benchmarks/results/resnet_epoch.json. The first epoch includes some tens of
+seconds for tracing the graph; with --rows that is most of it, so use --epochs 2 and read the
+second. --rows limits the radiographs, with the classes as even as possible.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""python benchmarks/shift_bench.py splits --data DIR --out DIR
-python benchmarks/shift_bench.py sheet --data DIR --out FILE.png
-python benchmarks/shift_bench.py compare SHIFT.json [SHIFT.json ...]
+"""Prepare and read the shift bench, which `xray-tf evaluate --shift` runs.
 
-The bench itself is `python -m xray_tf.evaluate --shift`; this script prepares and reads it.
-    splits   early.csv, acquisition-im.csv and acquisition-normal2.csv, for `python -m xray_tf.train
-    --split FILE` sheet    a picture of every stress at every severity, on one normal and one
-    pneumonia radiograph compare  several models' shift.json as one Markdown table, a row a stress:
-    the mean over its severities of each model, and how far the
-             models lie apart, which is what a stress is worth for choosing between them
+python benchmarks/shift_bench.py splits --data DIR --out DIR
+    early.csv, acquisition-im.csv and acquisition-normal2.csv, for `xray-tf train --split FILE`
+python benchmarks/shift_bench.py sheet --data DIR --out FILE.png
+    a picture of every stress at every severity, on one normal and one pneumonia radiograph
+python benchmarks/shift_bench.py compare SHIFT.json [SHIFT.json ...]
+    the shift.json of several models as one Markdown table with a row per stress: each model's mean
+    over the severities, and the range of these means, which tells how well the stress separates
+    models
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def compare(given: argparse.Namespace) -> None:
 def main() -> None:
     """Parse, and run one of the three."""
     parser = argparse.ArgumentParser(
-        description=__doc__.split("\n\n")[1], formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__.split("\n\n")[0], formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(required=True)
     for job, text in ((splits, "write the natural splits"), (sheet, "draw every stress")):

@@ -1,9 +1,11 @@
-"""python benchmarks/twins.py [--originals DIR] [--copies DIR] [--models NAME,NAME]
+"""Compare predictions on full-size radiographs with those on their 224 x 224 copies, on which the
+models were trained.
 
-Do full-size radiographs give the predictions of their 224 x 224 copies, which the models were
-trained on? The same are also made small in other ways, to see where a difference comes from:
-another filter, and JPEG compression of the small image. Mean over classes of the absolute
-difference in probability, and decisions that change.
+python benchmarks/twins.py [--originals DIR] [--copies DIR] [--models NAME,NAME]
+
+The full-size radiographs are also reduced in other ways (another filter, JPEG compression of the
+small image), to find where a difference comes from. Results are the mean over classes of the
+absolute difference in probability, and the number of decisions that change.
 """
 
 from __future__ import annotations

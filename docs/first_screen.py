@@ -1,11 +1,10 @@
-"""python docs/first_screen.py RUN
+"""Draw the README's picture: docs/first_screen.png, and docs/first_screen.json with its numbers.
 
-Make the README's picture again: docs/first_screen.png, and docs/first_screen.json with the numbers
-it shows.
+python docs/first_screen.py RUN
 
-RUN is the folder that `make demo` left (runs/demo-...): its binary classifier and its detector are
-asked. The radiographs drawn are the first child of another seed as normal, bacterial and viral,
-whatever the answers are.
+RUN is the folder from `make demo` (runs/demo-...), whose binary classifier and detector are used.
+The radiographs are the first child of another seed as normal, bacterial and viral, whatever the
+answers are.
 """
 
 from __future__ import annotations

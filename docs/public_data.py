@@ -1,7 +1,7 @@
-"""python docs/public_data.py [--data DIR]
+"""Count what the documentation says about the public data (the training part of the Kermany
+radiographs): docs/public_data.json, the summary of the audit.
 
-Count what the documentation says of the public data (the training part of the Kermany radiographs):
-docs/public_data.json, the summary of the audit.
+python docs/public_data.py [--data DIR]
 """
 
 from __future__ import annotations

@@ -62,3 +62,15 @@ def binary(phantoms, cache, tmp_path_factory):
 def three_class(phantoms, cache, tmp_path_factory):
     """A three-class classifier, trained for three epochs."""
     return _train("three-class", phantoms, cache, tmp_path_factory.mktemp("three") / "model")
+
+
+@pytest.fixture(scope="session")
+def not_trained():
+    """What stands in for `jobs.training.train`: the net as it was built, after one made-up
+    epoch.
+    """
+    from xray_tf.jobs.training import Trained
+
+    numbers = {"loss": 0.1, "val_loss": 0.1, "learning_rate": 0.0, "seconds": 0.0}
+    history = [{"phase": "autoencoder", "epoch": 1, **numbers}]
+    return lambda run, workshop, build: Trained(build()[0], history, ())

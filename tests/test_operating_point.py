@@ -37,7 +37,7 @@ def test_deciding_applies_threshold_offsets_and_skips_unread_rows():
     "p, point, message",
     [
         (np.full((1, 3), 1 / 3), {"threshold": 0.5}, "between two classes"),
-        (np.full((1, 3), 1 / 3), {"offsets": [0, 0]}, "one a class, 3"),
+        (np.full((1, 3), 1 / 3), {"offsets": [0, 0]}, "one value per class, 3"),
         (np.full((1, 2), 0.5), {}, "either `threshold` or `offsets`"),
         (
             np.full((1, 2), 0.5),

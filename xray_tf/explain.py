@@ -21,7 +21,7 @@ from xray_tf.options import ExplainOptions, add_flags, from_flags
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Parse, explain, and say where the page lies."""
+    """Parse, explain, and say where the page is."""
     parser = CommandParser(__doc__)
     add_file_arguments(parser)
     add_flags(parser, ExplainOptions)

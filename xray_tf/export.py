@@ -18,7 +18,7 @@ from xray_tf.commands import CommandParser, add_model_argument, run
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Parse, export, and say where it lies."""
+    """Parse, export, and say where the result is."""
     parser = CommandParser(__doc__)
     add_model_argument(parser)
     given = parser.parse_args(args)

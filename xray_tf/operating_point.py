@@ -1,5 +1,6 @@
-"""Decisions as objects: how probabilities become classes, and how a detector's scores become
-verdicts. Python, the pages and the exported graph all ask the same object.
+"""Decide: turn probabilities into classes, and a detector's scores into verdicts.
+
+Python, the pages and the exported graph all use these objects.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-TINY = 1e-12  # the floor of a probability before its logarithm is taken
-HIGH_IS_ANOMALOUS = ("reconstruction_error",)  # every other score is higher for the more normal
+TINY = 1e-12  # the smallest probability whose logarithm is taken
+HIGH_IS_ANOMALOUS = (
+    "reconstruction_error",
+)  # every other score is higher for more normal radiographs
 
 
 @dataclass(frozen=True)
@@ -18,19 +21,19 @@ class OperatingPoint:
     """How calibrated probabilities become decisions, by a threshold or by offsets.
 
     Attributes:
-        name: what the card calls it.
-        criterion: why it is this one, in words.
-        threshold: two classes: the last class is decided from that probability on.
-        offsets: one a class, added to the log probability before the argmax; the first of equals
-            wins.
-        sensitivity, specificity, balanced_accuracy, recall: what it reached on the rows that it
-            was fitted on, `recall` by class name; None where not measured.
+        name: its name on the card.
+        criterion: how it was chosen, in words.
+        threshold: for two classes: the last class is decided from this probability on.
+        offsets: one per class, added to the log probability before the argmax; the first of equal
+            ones wins.
+        sensitivity, specificity, balanced_accuracy, recall: the values reached on the rows on which
+            it was fitted, `recall` by class name; None if not measured.
         fitted_on: the part of these rows.
-        rows: how many they are.
-        conditions: under how many changes each of them was seen; None for unchanged rows alone.
+        rows: the number of these rows.
+        conditions: the number of changes under which each row was seen; None if all were unchanged.
 
     Raises:
-        ValueError: not exactly one of threshold and offsets.
+        ValueError: neither or both of threshold and offsets are given.
     """
 
     name: str = ""
@@ -55,20 +58,20 @@ class OperatingPoint:
 
     @property
     def classes(self) -> int:
-        """Between how many classes it decides."""
+        """The number of classes."""
         return len(self.offsets) or 2
 
     def decide(self, probabilities):
-        """Decide: the one place where probabilities become classes.
+        """Turn probabilities into classes.
 
         Args:
-            probabilities: (N, K) float, calibrated; rows of NaN are files that could not be read.
+            probabilities: (N, K) float, calibrated; a row of NaN is a file that could not be read.
 
         Returns:
             (N,) int64 class indices, -1 for rows of NaN.
 
         Raises:
-            ValueError: not (N, K), or another number of classes.
+            ValueError: the shape is not (N, K), or the number of classes differs.
         """
         import numpy as np
 
@@ -77,7 +80,7 @@ class OperatingPoint:
             raise ValueError(f"probabilities must be (N, K) with K >= 2. Received: shape {p.shape}")
         if p.shape[1] != self.classes:
             raise ValueError(
-                f"offsets must be one a class, {p.shape[1]}. Received: {self.offsets}"
+                f"offsets must have one value per class, {p.shape[1]}. Received: {self.offsets}"
                 if self.offsets
                 else "a threshold decides between two classes. Received: probabilities of shape "
                 f"{p.shape}"
@@ -85,7 +88,7 @@ class OperatingPoint:
         return np.where(np.isnan(p).any(axis=1), -1, self.rule(p, np)).astype(np.int64)
 
     def rule(self, probabilities, numerics: Any):
-        """Return class indices (N,) of (N, K) float64, computed with `numerics`: numpy, or
+        """Return class indices (N,) of probabilities (N, K) float64; `numerics` is numpy, or
         keras.ops inside a graph.
         """
         if self.threshold is not None:
@@ -94,15 +97,15 @@ class OperatingPoint:
         return numerics.argmax(logs + numerics.array(self.offsets, "float64"), axis=1)
 
     def called_from(self, probabilities: Iterable[float]) -> tuple[float, ...]:
-        """Return the probability each class is decided from, the others keeping their proportions
-        to each other.
+        """Return the probability from which each class is decided, if the others keep their
+        proportions.
 
         With weights w_k (for a threshold t: w = (t, 1 - t); else the exponentials of the offsets)
         class k is decided where w_k p_k is the largest; with r_j = p_j / (1 - p_k) that is from
         p_k = M / (w_k + M) on, M = max over j of r_j w_j.
 
         Args:
-            probabilities: K, calibrated.
+            probabilities: K calibrated probabilities.
         """
         t = self.threshold
         weights = [math.exp(o) for o in self.offsets] if t is None else [t, 1 - t]
@@ -116,11 +119,11 @@ class OperatingPoint:
         return tuple(limits)
 
     def margin(self, probabilities: Iterable[float]) -> float:
-        """Return how far the log odds of the class decided against the next one lie from where
-        the decision changes, in logits, >= 0.
+        """Return the distance in logits, >= 0, of the log odds between the class decided and the
+        next one from where the decision changes.
 
         Args:
-            probabilities: K, calibrated.
+            probabilities: K calibrated probabilities.
         """
         logs = [math.log(max(float(p), TINY)) for p in probabilities]
         if self.threshold is not None:
@@ -130,7 +133,7 @@ class OperatingPoint:
         return first - second
 
     def words(self, class_names: Sequence[str]) -> str:
-        """Say how it decides."""
+        """Describe the rule."""
         if self.threshold is not None:
             return f"{class_names[-1]} from a probability of {self.threshold:.4f}"
         if not any(self.offsets):
@@ -140,42 +143,42 @@ class OperatingPoint:
         )
 
     def reached(self) -> str:
-        """Say what it reached on the rows it was fitted on; empty where that is not known."""
+        """Describe the values reached on the rows on which it was fitted; empty if unknown."""
         found = {k: getattr(self, k) for k in ("sensitivity", "specificity", "balanced_accuracy")}
         return ", ".join(
             f"{k.replace('_', ' ')} {v:.3f}" for k, v in found.items() if v is not None
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as a card's JSON has it, less the name, which is the key there."""
+        """Return it as in a card's JSON, without the name, which is the key there."""
         return _known(self)
 
     @classmethod
     def from_dict(cls, name: str, raw: dict[str, Any]) -> OperatingPoint:
-        """Make it from a card's JSON.
+        """Create it from a card's JSON.
 
         Raises:
-            ValueError: not an operating point.
+            ValueError: this is not an operating point.
         """
         return cls(name=name, **_checked(cls, name, raw))
 
 
 @dataclass(frozen=True)
 class DetectorPoint:
-    """How a detector's raw scores become a verdict: anomalous if any of them lies beyond its
-    threshold.
+    """How a detector's raw scores become a verdict: anomalous if any score exceeds its threshold.
 
     Attributes:
-        name: what the card calls it.
-        criterion: why it is this one, in words.
-        thresholds: score -> threshold in the score's own unit, in the order of the scores.
-        budget: the promised share of false alarms; None where thresholds were set by hand.
-        tails: as in `stats.detector.or_rule`; empty where thresholds were set by hand.
-        calibration_patients: how many normals set the thresholds, one radiograph a patient.
-        calibration_false_alarms: score, and `any` -> share of these beyond the threshold.
+        name: its name on the card.
+        criterion: how it was chosen, in words.
+        thresholds: score -> threshold in the unit of the score, in the order of the scores.
+        budget: the guaranteed share of false alarms; None if thresholds were set by hand.
+        tails: as in `stats.detector.or_rule`; empty if thresholds were set by hand.
+        calibration_patients: the number of normals that set the thresholds, one radiograph per
+            patient.
+        calibration_false_alarms: score (and `any`) -> share of these normals beyond the threshold.
         density: `components`, `variance` and `bandwidth` of the density of codes.
-        detectors: those on frozen features, by name.
-        radiographs: `fit`, `calibrate` and `test` -> how many.
+        detectors: the names of the detectors on frozen features.
+        radiographs: the numbers of radiographs in `fit`, `calibrate` and `test`.
     """
 
     name: str
@@ -191,36 +194,36 @@ class DetectorPoint:
 
     @property
     def scores(self) -> tuple[str, ...]:
-        """Names of the scores, in order."""
+        """The names of the scores, in order."""
         return tuple(self.thresholds)
 
     @staticmethod
     def side(score: str) -> str:
-        """Say on which side of its threshold a score is anomalous: `above` or `below`."""
+        """Return on which side of its threshold a score is anomalous: `above` or `below`."""
         return "above" if score in HIGH_IS_ANOMALOUS else "below"
 
     def words(self) -> str:
-        """Say the rule."""
+        """Describe the rule."""
         return "anomalous if " + " or ".join(
             f"{name.replace('_', ' ')} is {self.side(name)} {value:.5g}"
             for name, value in self.thresholds.items()
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as a card's JSON has it, less the name, which is the key there."""
+        """Return it as in a card's JSON, without the name, which is the key there."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "name"}
         lists = {"tails": list(self.tails), "detectors": list(self.detectors)}
         return {**values, **lists, "scores": list(self.scores)}
 
     @classmethod
     def from_dict(cls, name: str, raw: dict[str, Any]) -> DetectorPoint:
-        """Make it from a card's JSON, whose keys are sorted: `scores` has the order.
+        """Create it from a card's JSON. Its keys are sorted, so `scores` has the order.
 
         Raises:
-            ValueError: not a detector's point.
+            ValueError: this is not the point of a detector.
         """
         if not isinstance(raw, dict) or not isinstance(raw.get("thresholds"), dict):
-            raise ValueError(f"the operating point {name!r} names no thresholds")
+            raise ValueError(f"the operating point {name!r} has no thresholds")
         raw = dict(raw)
         order = raw.pop("scores", tuple(raw["thresholds"]))
         raw = _checked(cls, name, raw)

@@ -1,10 +1,11 @@
-"""Tell how far a job has come: lines through the logger `xray_tf`, and on a terminal a bar with
-the time left.
+"""Show the progress of a job: lines through the logger `xray_tf`, and on a terminal a bar with the
+remaining time.
 """
 
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -18,13 +19,13 @@ LOG = logging.getLogger("xray_tf")
 def shown(enabled: bool = True) -> Iterator[None]:
     """Show the logger's lines on stdout while the block runs.
 
-    Nothing is set up at import, and a program that gave the logger a handler of its own keeps it:
-    then, and where not `enabled`, the lines go wherever that program sends them.
+    Nothing is set up at import. If a program has given the logger a handler of its own, or if not
+    `enabled`, the lines go where that program sends them.
     """
     if not enabled or LOG.handlers:
         yield
         return
-    handler, level, propagate = logging.StreamHandler(sys.stdout), LOG.level, LOG.propagate
+    handler, level, propagate = _Lines(sys.stdout), LOG.level, LOG.propagate
     LOG.addHandler(handler)
     LOG.setLevel(logging.INFO)
     LOG.propagate = False
@@ -36,16 +37,26 @@ def shown(enabled: bool = True) -> Iterator[None]:
         LOG.propagate = propagate
 
 
+class _Lines(logging.StreamHandler):
+    """Writes a line above the bar, where one is drawn."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "tqdm" in sys.modules:
+            sys.modules["tqdm"].tqdm.write(self.format(record), file=self.stream)
+        else:
+            super().emit(record)
+
+
 class ProgressLine:
-    """One step of a job that counts up: a bar with the time left on a terminal, and one line on
-    stderr when it is done.
+    """Counts the progress of one step: a bar with the remaining time on a terminal, and one line on
+    stderr at the end.
 
     Args:
-        label: what is done.
-        total: how many there are.
-        enabled: false shows nothing.
-        stream: stderr when None.
-        line: false leaves the last line out.
+        label: what is being done.
+        total: the final count.
+        enabled: False shows nothing.
+        stream: stderr if None.
+        line: False omits the final line.
     """
 
     def __init__(
@@ -69,7 +80,7 @@ class ProgressLine:
 
     @property
     def drawn(self) -> bool:
-        """Whether a bar is there to be seen."""
+        """Whether a bar is visible."""
         return self._bar is not None
 
     def __enter__(self) -> ProgressLine:
@@ -83,14 +94,14 @@ class ProgressLine:
                 file=self.stream,
                 leave=False,
                 mininterval=0.25,
-                dynamic_ncols=True,
+                ncols=min(100, shutil.get_terminal_size().columns),
                 unit="",
                 bar_format=form,
             )
         return self
 
     def __exit__(self, *_) -> None:
-        """Take the bar away and leave the line, after an error too."""
+        """Remove the bar and write the line, also after an error."""
         if self._bar is not None:
             self._bar.close()
         if self.enabled and self.line:

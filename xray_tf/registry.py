@@ -131,14 +131,14 @@ def _pairs(classes: str | None) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Credit:
-    """What a licence asks to be said of a work.
+    """What a licence requires to be stated about a work.
 
     Attributes:
-        title: of the work.
-        by: whom.
-        where: it is.
-        licence, link: its name and its text.
-        what: was changed, or is left to know, in whole sentences.
+        title: the work.
+        by: its authors.
+        where: its place.
+        licence, link: the licence's name and text.
+        what: what was changed, and what else to know, in whole sentences.
     """
 
     title: str

@@ -37,7 +37,7 @@ from xray_tf.options import (
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Parse, train, and say where the result lies."""
+    """Parse, train, and say where the result is."""
     parser = CommandParser(__doc__)
     add_data_argument(parser)
     add_out_argument(parser)

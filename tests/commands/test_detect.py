@@ -15,30 +15,11 @@ SMALL = (
 
 
 @pytest.fixture(scope="module")
-def model(phantoms, cache, tmp_path_factory):
+def model(phantoms, cache, tmp_path_factory, not_trained):
     """A detector around an untrained autoencoder: for contracts, not for figures."""
-
-    def build(corpus, parts, options, *_):
-        from xray_tf.nets.autoencoder import build_autoencoder
-
-        return (
-            build_autoencoder(options),
-            [
-                {
-                    "phase": "autoencoder",
-                    "epoch": 1,
-                    "loss": 0.1,
-                    "val_loss": 0.1,
-                    "learning_rate": 0.0,
-                    "seconds": 0.0,
-                }
-            ],
-            [],
-        )
-
     out = tmp_path_factory.mktemp("detect") / "model"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(job, "_train", build)
+        patch.setattr(job, "train", not_trained)
         assert (
             detect.main(
                 ["fit", "--data", str(phantoms), "--out", str(out), "--cache", str(cache), *SMALL]

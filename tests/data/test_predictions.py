@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from xray_tf.data.predictions import Prediction, Predictions
-from xray_tf.data.tables import TableWriter
+from xray_tf.data.tables.table import TableWriter
 
 NAMES = ("normal", "bacterial", "viral")
 HEADER = "path,patient,split,label,prob_normal,prob_bacterial,prob_viral,predicted,error"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from xray_tf.data.pixels.cache import build_cache
 from xray_tf.data.records import Record, Records
-from xray_tf.data.sources.files import fill_records
 from xray_tf.data.sources.scan import scan
 from xray_tf.data.split import (
     SplitError,
@@ -371,10 +371,10 @@ def test_a_missing_split_file_is_named(tmp_path):
     not SHARED.is_dir(), reason="the real radiographs (../shared/data) are not here"
 )
 @pytest.mark.parametrize("patient_key", ["namespaced", "bare"])
-def test_real_patients_and_copies_stay_on_one_side(patient_key):
-    records, findings = split_records(
-        fill_records(scan(SHARED / "chest_xray", patient_key=patient_key).records).records
-    )
+def test_real_patients_and_copies_stay_on_one_side(patient_key, tmp_path):
+    scanned = scan(SHARED / "chest_xray", patient_key=patient_key).records
+    read = build_cache(scanned, 64, "squash", tmp_path, progress=False).records
+    records, findings = split_records(read)
     assert len(records) == 5216 and not findings.rows
     for column in ("patient", "sha256"):
         assert all(len(parts) == 1 for parts in parts_of(records, column).values())

@@ -187,7 +187,7 @@ def test_what_is_no_radiograph_is_refused(binary, image, message):
     ("more", "error", "message"),
     [
         ({"neighbors": 0}, ValueError, "above 0"),
-        ({"data": "no such folder"}, FileNotFoundError, "no folder"),
+        ({"data": "no such folder"}, FileNotFoundError, "not a folder"),
         ({"operating_point": "x"}, ValueError, "'x'"),
         ({"detector": "no such detector"}, ValueError, "no such detector"),
     ],

@@ -70,7 +70,7 @@ def test_few_equal_or_narrow_rows_still_give_a_map(x):
     [
         (np.zeros((2, 4)), r"\(2, 4\)"),
         (np.zeros(9), r"\(9,\)"),
-        (np.full((4, 2), np.inf), "not all finite"),
+        (np.full((4, 2), np.inf), "4 of 4 rows that are not finite"),
     ],
 )
 def test_what_has_no_map_is_refused(x, message):

@@ -106,7 +106,9 @@ def test_a_changed_option_is_refused_by_name_and_made_again_with_force_as_is_all
 ):
     bench.run()
     bench.options["b"] = 2
-    with pytest.raises(FileExistsError, match=r"b \(value 1 -> 2\); 1 more rest on them.*--force"):
+    with pytest.raises(
+        FileExistsError, match=r"b \(value 1 -> 2\); 1 more depend on them.*--force"
+    ):
         bench.run()
     assert (bench.out / "b" / "value").read_text() == "1"
     assert bench.run(force=True) == ["b", "c"] and (bench.out / "b" / "value").read_text() == "2"
@@ -131,7 +133,7 @@ def test_what_a_failed_replacement_stood_for_is_put_back(bench):
 
 
 def test_only_runs_what_is_named_and_says_what_it_lacks(bench):
-    with pytest.raises(ValueError, match="stage c reads what b leaves"):
+    with pytest.raises(ValueError, match="stage c needs the results of b"):
         bench.run(only=["a", "c"])
     assert bench.run(only=["a"]) == ["a"] and bench.run(only=["letter"]) == ["b", "c", "d"]
     assert bench.run(only=["report"]) == []
@@ -180,7 +182,7 @@ def test_other_radiographs_are_refused(bench, tmp_path, cache):
 def test_two_runs_do_not_work_in_one_folder(bench):
     bench.run(only=["a"])
     with engine._locked(bench.out):
-        with pytest.raises(FileExistsError, match="Another run is working"):
+        with pytest.raises(FileExistsError, match="Another run is using"):
             bench.run()
 
 
@@ -202,7 +204,7 @@ def test_a_dry_run_leaves_nothing(bench, capsys, monkeypatch):
         and "to do, about" in said
         and ("10.0 forward passes a second") in said
     )
-    assert "no patient is behind them" in said
+    assert "Synthetic radiographs without patients" in said
 
 
 def test_missing_imagenet_weights_stop_the_study_before_anything_is_run(bench, monkeypatch):

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from xray_tf.data.columns import column
 from xray_tf.data.records import SPLITS
-from xray_tf.data.tables import ColumnTable
+from xray_tf.data.tables.columns import column
+from xray_tf.data.tables.table import ColumnTable
 
 SUM_TOLERANCE = 1e-4
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from xray_tf.data.tables import Table
+from xray_tf.data.tables.table import Table
 from xray_tf.registry import SUBTYPES, Task
 
 SPLITS = ("train", "val", "test")

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from xray_tf.data.columns import column
-from xray_tf.data.tables import ColumnTable
+from xray_tf.data.tables.columns import column
+from xray_tf.data.tables.table import ColumnTable
 
 VERDICTS = ("normal", "anomalous")
 

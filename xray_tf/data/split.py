@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from xray_tf.data.csv_files import csv_line, write_lines
+from xray_tf.data.kin import kin_groups, members
 from xray_tf.data.records import SPLITS, Finding, Findings, Record, Records
+from xray_tf.data.tables.csv_files import csv_line, write_lines
 from xray_tf.registry import SUBTYPES
 
 SPLIT_BY = ("patient", "image")
@@ -68,9 +69,8 @@ def split_records(
     given = any(r.split == "test" for r in records)
     if all(r.split == "test" for r in records):
         raise SplitError(
-            f"all {len(records)} radiographs are a test part, so there is nothing to "
-            "split or train on. Give a folder with train/ too; "
-            "evaluate takes this one."
+            f"all {len(records)} radiographs are a test part, so there is nothing to split or "
+            "train on. Give a folder with train/ too; evaluate takes this one."
         )
     findings: list[Finding] = []
     rows = list(records)
@@ -82,26 +82,14 @@ def split_records(
         findings += said
     folded = sum(r.split == "val" for r in rows)
     if folded:
-        findings.append(
-            Finding(
-                "val-folded",
-                "note",
-                "",
-                f"The source's val part ({folded} "
-                "radiographs) is folded back into training; validation is drawn "
-                f"anew from what is not test ({validation:.0%}).",
-            )
+        text = (
+            f"The source's val part ({folded} radiographs) is folded back into training; "
+            f"validation is drawn anew from what is not test ({validation:.0%})."
         )
+        findings.append(Finding("val-folded", "note", "", text))
     if not all(r.sha256 for r in rows):
-        findings.append(
-            Finding(
-                "not-read",
-                "warning",
-                "",
-                "Not all files were read before the "
-                "split, so exact duplicates may lie on both sides.",
-            )
-        )
+        text = "Not all files were read before the split: exact duplicates may lie on both sides."
+        findings.append(Finding("not-read", "warning", "", text))
     kept = [r for r in rows if not (given and r.split == "test")]
     parts = _draw(groups_of(kept, split_by), split_by, 0.0 if given else test, validation, seed)
     split = ["test" if given and r.split == "test" else parts[r.path] for r in rows]
@@ -152,26 +140,14 @@ def _with_patients(rows: list[Record]) -> tuple[list[Record], list[Finding]]:
             'patient column, or split with --split-by image (split_by="image"); '
             "then one child may be on both sides, and every report says so."
         )
-    findings = [
-        Finding(
-            "no-patient-key",
-            "error",
-            r.path,
-            "It has no patient key, so it could be the child of any part. It is set aside.",
-        )
-        for r in outside
-    ]
+    text = "It has no patient key, so it could be the child of any part. It is set aside."
+    findings = [Finding("no-patient-key", "error", r.path, text) for r in outside]
     if len(keyless) > len(outside):
-        findings.append(
-            Finding(
-                "no-patient-key",
-                "warning",
-                "",
-                f"{len(keyless) - len(outside)} "
-                "test radiographs have no patient key; whether their children "
-                "are in training too cannot be told.",
-            )
+        text = (
+            f"{len(keyless) - len(outside)} test radiographs have no patient key; whether "
+            "their children are in training too cannot be told."
         )
+        findings.append(Finding("no-patient-key", "warning", "", text))
     dropped = {r.path for r in outside}
     return [r for r in rows if r.path not in dropped], findings
 
@@ -182,57 +158,29 @@ def _clear_of_test(rows: list[Record]) -> tuple[list[Record], list[Finding]]:
     """
     tested = {r.sha256: r.path for r in rows if r.split == "test" and r.sha256}
     twins = [r for r in rows if r.split != "test" and r.sha256 in tested]
-    findings = [
-        Finding(
-            "duplicate-of-test",
-            "error",
-            r.path,
-            "It is byte for byte the test "
-            f"radiograph {tested[r.sha256]}. It is set aside from training.",
-            tested[r.sha256],
-        )
-        for r in twins
-    ]
+    findings = []
+    for r in twins:
+        twin = tested[r.sha256]
+        text = f"It is byte for byte the test radiograph {twin}. It is set aside from training."
+        findings.append(Finding("duplicate-of-test", "error", r.path, text, twin))
     dropped = {r.path for r in twins}
     rows = [r for r in rows if r.path not in dropped]
     shared, outside, inside = overlap(rows, lambda r: r.patient, ("train", "val", ""), ("test",))
     if shared:
-        findings.append(
-            Finding(
-                "patient-in-test",
-                "warning",
-                "",
-                f"{shared} patient keys are in "
-                f"the given test part ({inside} radiographs) and outside it "
-                f"({outside}); the test part is kept as it was given. If one key "
-                "is one child there, test figures are too good.",
-            )
+        text = (
+            f"{shared} patient keys are in the given test part ({inside} radiographs) and "
+            f"outside it ({outside}); the test part is kept as it was given. If one key is "
+            "one child there, test figures are too good."
         )
+        findings.append(Finding("patient-in-test", "warning", "", text))
     return rows, findings
 
 
 def groups_of(rows: list[Record], split_by: str) -> list[list[Record]]:
-    """Join rows that share a patient key or a sha256, by union-find."""
-    parent = list(range(len(rows)))
-
-    def find(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
-    first: dict[tuple[str, str], int] = {}
-    for i, row in enumerate(rows):
-        for kind, key in (
-            ("patient", row.patient if split_by == "patient" else ""),
-            ("sha256", row.sha256),
-        ):
-            if key:
-                parent[find(i)] = find(first.setdefault((kind, key), i))
-    groups = defaultdict(list)
-    for i, row in enumerate(rows):
-        groups[find(i)].append(row)
-    return list(groups.values())
+    """Join rows that share a sha256 or, where split by patient, a patient key."""
+    patients = [r.patient if split_by == "patient" else "" for r in rows]
+    numbers = kin_groups(patients, [r.sha256 for r in rows])
+    return [[rows[i] for i in group] for group in members(numbers)]
 
 
 def _draw(
@@ -251,12 +199,8 @@ def _draw(
         drawn = [group for _, _, group in sorted(mixtures[mixture], key=lambda g: g[:2])]
         tested, rest = _take(drawn, test, 1 + (validation > 0))
         validated, _ = _take(rest, validation, 1)
-        parts.update(
-            (r.path, part)
-            for part, taken in (("test", tested), ("val", validated))
-            for group in taken
-            for r in group
-        )
+        for part, taken in (("test", tested), ("val", validated)):
+            parts.update((r.path, part) for group in taken for r in group)
     return parts
 
 
@@ -268,13 +212,8 @@ def _take(
     """
     target, taken, rest = share * sum(map(len, groups)), [], []
     for group in groups:
-        have = sum(map(len, taken))
-        fits = (
-            have + len(group) / 2 <= target
-            or share > 0
-            and not taken
-            and len(group) == min(map(len, groups))
-        )
+        first = share > 0 and not taken and len(group) == min(map(len, groups))
+        fits = first or sum(map(len, taken)) + len(group) / 2 <= target
         (taken if fits and len(groups) - len(taken) > leave else rest).append(group)
     return taken, rest
 
@@ -289,32 +228,21 @@ def _check_parts(records: Records, wanted: list[str], split_by: str) -> list[Fin
     findings = []
     for kind in sorted({kind for _, kind in counts}):
         lacking = [part for part in wanted if not counts[part, kind]]
-        groups = len(
-            {
-                r.patient or r.path
-                for r in records
-                if kind in (r.label, r.subtype) and r.split in wanted
-            }
-        )
+        of_kind = (r for r in records if kind in (r.label, r.subtype) and r.split in wanted)
+        groups = len({r.patient or r.path for r in of_kind})
         if lacking and kind not in SUBTYPES:
             unit = "patient" if split_by == "patient" else "radiograph"
             raise SplitError(
-                f"there are too few {unit}s to split: {kind} has {groups} for the "
-                f"parts {', '.join(wanted)}, and none is left for "
-                f"{', '.join(lacking)}. Expected at least one {unit} a class in each "
-                "part; add data, or set --test to 0."
+                f"there are too few {unit}s to split: {kind} has {groups} for the parts "
+                f"{', '.join(wanted)}, and none is left for {', '.join(lacking)}. Expected at "
+                f"least one {unit} a class in each part; add data, or set --test to 0."
             )
         if lacking:
-            findings.append(
-                Finding(
-                    "subtype-missing",
-                    "warning",
-                    "",
-                    f"No {kind} radiograph is in "
-                    f"{', '.join(lacking)}: too few to spread ({groups}); "
-                    "the three-class task cannot be judged on this split.",
-                )
+            text = (
+                f"No {kind} radiograph is in {', '.join(lacking)}: too few to spread "
+                f"({groups}); the three-class task cannot be judged on this split."
             )
+            findings.append(Finding("subtype-missing", "warning", "", text))
     return findings
 
 
@@ -357,32 +285,20 @@ def apply_split(records: Records, path: str | os.PathLike) -> tuple[Records, Fin
             by_content[row.sha256].remove(row)
         pairs.append((row, line))
     if missing:
-        read = (
-            ""
-            if all(r.sha256 for r in records)
-            else (" The files were not read, so they were looked for by path only.")
-        )
+        read = " The files were not read, so they were looked for by path only."
+        read = "" if all(r.sha256 for r in records) else read
         raise SplitError(
-            f"{len(missing)} of the {len(named)} radiographs in {path} are not among "
-            f"the {len(records)} of the data, such as {missing[0]!r}. "
-            f"Give the data that run had, or leave --split out.{read}"
+            f"{len(missing)} of the {len(named)} radiographs in {path} are not among the "
+            f"{len(records)} of the data, such as {missing[0]!r}. Give the data that run had, or "
+            f"leave --split out.{read}"
         )
-    used = {r.path for r, _ in pairs}
-    findings = [
-        Finding("not-in-split", "error", r.path, f"{path.name} does not name it. It is set aside.")
-        for r in records
-        if r.path not in used
-    ]
-    findings += [
-        Finding(
-            "split-differs",
-            "warning",
-            row.path,
-            f"Its {', '.join(differs)} is not what {path.name} says; the data's is kept.",
-        )
-        for row, line in pairs
-        if (differs := _differences(row, line))
-    ]
+    used, text = {r.path for r, _ in pairs}, f"{path.name} does not name it. It is set aside."
+    others = (r for r in records if r.path not in used)
+    findings = [Finding("not-in-split", "error", r.path, text) for r in others]
+    for row, line in pairs:
+        if differs := _differences(row, line):
+            text = f"Its {', '.join(differs)} is not what {path.name} says; the data's is kept."
+            findings.append(Finding("split-differs", "warning", row.path, text))
     rows = Records([r for r, _ in pairs], records.root, split_by)
     return rows.with_split(line["split"] for _, line in pairs), Findings(findings)
 

@@ -1,1 +1,1 @@
-"""Where nets and stats meet: one function a command, and what notebooks call."""
+"""Do the work of the commands: one function per command, which notebooks call too."""

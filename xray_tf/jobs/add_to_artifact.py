@@ -1,6 +1,4 @@
-"""What is measured after training and belongs into the artifact: put in, the pages made anew,
-sealed, and exchanged whole.
-"""
+"""Add what is measured after training to an artifact, and write its pages again."""
 
 from __future__ import annotations
 
@@ -23,19 +21,19 @@ from xray_tf.options import DataOptions, EvaluateOptions, ShiftOptions
 def add_to_artifact(
     folder: str | os.PathLike, write: Callable[[Path], None] = lambda draft: None
 ) -> Card:
-    """Let `write` put files into a copy of a finished classifier, make its pages anew from what
-    lies there then, and take the copy for the original.
+    """Let `write` add files to a copy of a finished classifier, write the copy's pages again, and
+    replace the original by the copy.
 
     Args:
         folder: the artifact.
-        write: called with the copy's folder; left out, only README.md and report.html are made
-            anew.
+        write: called with the copy's folder; by default only README.md and report.html are written
+            again.
 
     Returns:
         The new card.
 
     Raises:
-        ArtifactError: not a sound classifier artifact.
+        ArtifactError: the folder is not an intact classifier artifact.
     """
     from xray_tf.pages.classifier.model_card import README, write_model_card
     from xray_tf.pages.classifier.report import REPORT, write_report
@@ -52,20 +50,20 @@ def add_to_artifact(
 
 
 def own_part(classifier: Classifier) -> tuple[Path, str]:
-    """Return a classifier's split.csv and the part of its rows that it was measured on: test, or
-    validation where it has no test rows.
+    """Return a classifier's split.csv and the part on which it was measured: test, or validation
+    if it has no test rows.
     """
     part = "test" if classifier.card.metrics_split == "test" else "val"
     return classifier.folder / SPLIT, part
 
 
 def refuse_other_split(options: DataOptions, what: str) -> None:
-    """Raise ValueError where another split than the artifact's own is named."""
+    """Raise ValueError if a split other than the artifact's own is given."""
     if options.split is not None:
         raise ValueError(
-            f"The rows of an artifact's own {what} are those of its own split.csv, so that none "
-            f"was trained on. Received: split={options.split!r}. Leave --split out, or write "
-            "elsewhere with --out."
+            f"An artifact's own {what} uses the rows of its own split.csv, so that none was "
+            f"trained on. Received: split={options.split!r}. Leave --split out, or write to "
+            "another folder with --out."
         )
 
 
@@ -80,22 +78,22 @@ def add_shift_card(
     """Measure a classifier's own test rows under graded changes, and put shift.json, shift.csv and
     shift.png into its folder.
 
-    The rows are those of the artifact's split.csv: test, or validation where it has no test rows. A
-    shift card that is there already is replaced.
+    The rows are those of the artifact's split.csv: test, or validation if it has no test rows. An
+    existing shift card is replaced.
 
     Args:
-        model: an artifact folder, the name of a shipped model, or one already opened.
-        data: the radiographs it was trained on, as in training.
-        options: `DataOptions` (`split` must be left out), `EvaluateOptions` and `ShiftOptions` in
+        model: an artifact's folder, the name of a shipped model, or an opened artifact.
+        data: the radiographs it was trained on, as for training.
+        options: `DataOptions` (without `split`), `EvaluateOptions` and `ShiftOptions` in
             any order, or single options by name.
-        operating_point: a name on the card; its default when None.
+        operating_point: a name on the card; its default if None.
 
     Returns:
         The layout of shift.json; see `jobs.classifier.shift_bench`.
 
     Raises:
         SplitError: radiographs of split.csv are not in the data.
-        ValueError: another split was named.
+        ValueError: another split was given.
     """
     from xray_tf.pages.classifier.shift_card import shift_sentences
 

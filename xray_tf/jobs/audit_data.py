@@ -1,8 +1,8 @@
-"""What a person should know of a data set before training on it: broken files, duplicates, patient
-keys, and leaks of the label.
+"""Find what is wrong with a data set before training on it: broken files, duplicates, missing
+patient keys, and properties that give the label away.
 
-One pass: every file is read once and decoded once, to a 64 x 64 thumbnail; 4 KB an image is all
-that stays in memory.
+There is one pass: every file is read and decoded once, to a 64 x 64 thumbnail, so that 4 KB per
+image stay in memory.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ from xray_tf.data.split import overlap
 from xray_tf.pages.audit import describe
 from xray_tf.progress import ProgressLine
 from xray_tf.registry import read_task
+from xray_tf.stats.metrics import auroc
 
-# and 1 - 0.6: a number alone that orders the classes better than this is worth a warning
+# and 1 - 0.6: a single number that separates the classes better than this deserves a warning
 LEAK_AUROC = 0.6
-LEAK_LEAST = 10  # radiographs of each class, below which such an AUROC says nothing
+LEAK_LEAST = 10  # radiographs of each class; with fewer, such an AUROC says nothing
 WHERE = {"": "no part given", "train": "train", "val": "val", "test": "test"}
 
 
@@ -38,8 +39,8 @@ class Audit:
 
     Attributes:
         records: the usable radiographs, sha256, width, height and mode filled in.
-        findings: everything worth saying, the worst first.
-        summary: the counts behind `text`, fit for JSON.
+        findings: everything found, the worst first.
+        summary: the counts behind `text`, JSON-serialisable.
     """
 
     records: Records
@@ -47,7 +48,7 @@ class Audit:
     summary: dict[str, Any]
 
     def text(self) -> str:
-        """Return the readable summary, Markdown that also reads well as plain text."""
+        """Return the summary as Markdown that also reads well as plain text."""
         return describe(self.summary, self.findings)
 
     def _repr_markdown_(self) -> str:
@@ -63,12 +64,12 @@ def audit_records(
     workers: int | None = None,
     classes: str | None = None,
 ) -> Audit:
-    """Read a data set once and say what is wrong with it.
+    """Read a data set once, and report what is wrong with it.
 
     Args:
         data, source, patient_key, cache: as for `sources.scan`.
         progress: show a line on stderr.
-        workers: threads; None for one a CPU core.
+        workers: the number of threads; one per CPU core if None.
         classes: what folders and labels are called, see `DataOptions`.
 
     Raises:
@@ -104,7 +105,7 @@ def audit_records(
         for f in _describe_group(
             group,
             "near-duplicate",
-            "one picture in different bytes; keep one, the split does not know",
+            "one picture in different bytes; keep one, since splits do not detect them",
         )
     ]
     keys = {
@@ -138,8 +139,8 @@ def audit_records(
 
 
 def _conflicts(group: list[Record]) -> list[str]:
-    """Say in which of label, patient and given part the members of a group differ; what is not
-    known contradicts nothing.
+    """Return in which of label, patient and part the members of a group differ; unknown values do
+    not count.
     """
     label, subtype, patient, split = (
         {getattr(r, c) for r in group} - {""} for c in ("label", "subtype", "patient", "split")
@@ -214,7 +215,7 @@ def _count_classes(rows: list[Record]) -> dict[str, dict[str, int]]:
 
 
 def _count_patients(rows: list[Record], keys: dict[str, Records]) -> dict[str, dict[str, Any]]:
-    """Count patients under each key, and what each implies between the parts as they were given."""
+    """Count patients under each key, and their overlaps between the given parts."""
     counts = {}
     parts = [s for s in SPLITS if any(r.split == s for r in rows)]
     for name, table in keys.items():
@@ -255,18 +256,19 @@ def _count_modes(rows: list[Record]) -> dict[str, dict[str, int]]:
 
 
 def _compare_sizes(rows: list[Record]) -> dict[str, dict[str, float | None]]:
-    """Give, for width, height and aspect ratio, each class's median and the AUROC as a predictor of
-    pneumonia.
+    """Return each class's median of width, height and aspect ratio, and their AUROC as predictors
+    of pneumonia.
     """
     size = np.array([(r.width, r.height, r.width / r.height) for r in rows], np.float64).reshape(
         -1, 3
     )
     label = np.array([r.label for r in rows], dtype=object)
+    labelled = label != ""
     classes = [c for c in ("normal", "pneumonia") if (label == c).any()]
     return {
         name: {
             **{c: float(np.median(size[label == c, k])) for c in classes},
-            "auroc": auroc(size[label == "normal", k], size[label == "pneumonia", k])
+            "auroc": auroc(size[labelled, k], label[labelled] == "pneumonia")
             if len(classes) == 2
             else None,
         }
@@ -274,26 +276,8 @@ def _compare_sizes(rows: list[Record]) -> dict[str, dict[str, float | None]]:
     }
 
 
-def auroc(negatives: np.ndarray, positives: np.ndarray) -> float:
-    """Return the area under the ROC curve, ties counted half: (R - n(n+1)/2) / (n m), R the
-    positives' sum of mid-ranks.
-
-    Hanley & McNeil, Radiology 143 (1982), the Wilcoxon statistic.
-
-    Args:
-        negatives: (m,) float.
-        positives: (n,) float.
-    """
-    n, m = len(positives), len(negatives)
-    _, inverse, counts = np.unique(
-        np.concatenate([positives, negatives]), return_inverse=True, return_counts=True
-    )
-    mid_rank = np.cumsum(counts) - (counts - 1) / 2
-    return float((mid_rank[inverse[:n]].sum() - n * (n + 1) / 2) / (n * m))
-
-
 def _find_leaks(summary: dict[str, Any]) -> list[Finding]:
-    """Warn where the colour mode or the size alone tells the classes apart."""
+    """Warn if the colour mode or the size alone separates the classes."""
     findings, modes = [], summary["modes"]
     totals = Counter()
     for counts in modes.values():
@@ -312,8 +296,8 @@ def _find_leaks(summary: dict[str, Any]) -> list[Finding]:
                     "warning" if chance < 0.05 else "note",
                     "",
                     f"All {n} radiographs of colour mode {mode} are {label} "
-                    f"(probability by chance: {chance:.2g}). A net that sees colour "
-                    "can read the answer from it; this package looks at grey only.",
+                    f"(probability by chance: {chance:.2g}). A network that sees colour can read "
+                    "the answer from it; this package uses grey only.",
                 )
             )
     for name, said in summary["sizes"].items():
@@ -324,12 +308,12 @@ def _find_leaks(summary: dict[str, Any]) -> list[Finding]:
         ):
             continue
         kind, advice = (
-            ("aspect-leak", "Resize with crop, which hides it from the net.")
+            ("aspect-leak", "Resize with crop, which hides it from the network.")
             if name == ("aspect ratio")
             else (
                 "size-leak",
-                "A net sees it as sharpness after resizing; a result is safe only where "
-                "sizes are alike.",
+                "A network sees it as sharpness after resizing; results are reliable only if "
+                "sizes are similar.",
             )
         )
         than = (
@@ -341,9 +325,8 @@ def _find_leaks(summary: dict[str, Any]) -> list[Finding]:
                 kind,
                 "warning",
                 "",
-                f"The {name} alone tells the classes apart: "
-                f"it is {than}, AUROC {said['auroc']:.2f} where 0.5 would be "
-                f"no difference. {advice}",
+                f"The {name} alone separates the classes: it is {than}, with an AUROC of "
+                f"{said['auroc']:.2f}, where 0.5 means no difference. {advice}",
             )
         )
     return findings

@@ -1,4 +1,4 @@
-"""From --data to rows with pixels, for every job that reads radiographs."""
+"""Read --data into rows with pixels, for every job that needs radiographs."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from xray_tf.registry import Task, read_task
 
 @dataclass(frozen=True)
 class Corpus:
-    """Radiographs ready for a net.
+    """Radiographs ready for a network.
 
     Attributes:
         records: N rows, in the order of `rows`.
         pixels: memory-mapped (M, S, S) uint8, M >= N.
         rows: (N,) int64, each record's row in `pixels`.
-        labels: (N,) int64 class indices, -1 where not known.
-        findings: what was set aside or is worth saying.
-        task: whose classes `labels` are.
+        labels: (N,) int64 class indices, -1 if unknown.
+        findings: what was left out, and other findings.
+        task: the task whose classes `labels` are.
     """
 
     records: Records
@@ -46,7 +46,7 @@ class Corpus:
         return np.flatnonzero(wanted)
 
     def nameless(self, fate: str) -> Findings:
-        """Return a finding for each record without a class of the task, which says what becomes of
+        """Return a finding for each record without a class of the task, stating what happens to
         it.
         """
         return Findings(
@@ -61,8 +61,8 @@ class Corpus:
         )
 
     def narrowed(self, records: Records, findings: Findings) -> Corpus:
-        """Return the corpus of `records`, some of its own in any order, with their rows and labels,
-        and with more findings.
+        """Return a corpus of `records`, a subset in any order, with their rows and labels and with
+        additional findings.
         """
         position = {r.path: i for i, r in enumerate(self.records)}
         chosen = np.array([position[r.path] for r in records], np.int64)
@@ -84,15 +84,16 @@ def read_corpus(
     progress: bool = True,
     source: str | None = None,
 ) -> Corpus:
-    """Scan a source and decode it once, without dividing it.
+    """Scan a source and decode it once, without splitting it.
 
     Args:
-        data: what `--data` takes.
-        task: decides the labels; a name is read together with the options' `classes`.
+        data: as for `--data`.
+        task: the task, which determines the labels; a name is read together with the options'
+            `classes`.
         options: source, patient key, cache.
-        image_size, resize: pixels, and how a radiograph becomes a square.
-        progress: show what is going on.
-        source: in place of the options'.
+        image_size, resize: side in pixels, and how a radiograph becomes a square.
+        progress: show progress.
+        source: replaces that of the options.
     """
     source = source or options.source
     task = read_task(task, options.classes) if isinstance(task, str) else task
@@ -113,16 +114,16 @@ def read_corpus(
 
 
 def read_for(model: Any, data: str, options: DataOptions, progress: bool = True) -> Corpus:
-    """Read a source as an opened model sees it: its task, its size, its way to a square."""
+    """Read a source for an opened model: its task, image size and resize mode."""
     task, prep = model.card.to_task().reading(options.classes), model.card.preprocessing
     return read_corpus(data, task, options, prep["image_size"], prep["resize"], progress)
 
 
 def divide(corpus: Corpus, options: DataOptions, seed: int) -> Corpus:
-    """Set the rows without a class aside, and give each of the others its part: train, val or test.
+    """Leave out the rows without a class, and split the others into train, val and test.
 
     Raises:
-        ValueError: fewer than all classes of the task are there, or too few patients to divide.
+        ValueError: a class of the task is missing, or there are too few patients.
     """
     known, names = corpus.labels >= 0, corpus.task.class_names
     nameless = corpus.nameless("set aside")
@@ -131,10 +132,9 @@ def divide(corpus: Corpus, options: DataOptions, seed: int) -> Corpus:
     missing = [name for i, name in enumerate(names) if not present[i]]
     if missing:
         raise ValueError(
-            f"Task {corpus.task.name} needs radiographs of each class {names}. Received "
-            f"none of {missing}; "
-            f"{len(nameless)} of {len(corpus.records)} rows had no class. Check the "
-            "folders' names, or the subtype column."
+            f"Task {corpus.task.name} needs radiographs of each class {names}. Received none of "
+            f"{missing}; {len(nameless)} of {len(corpus.records)} rows had no class. Check the "
+            "names of the folders, or the subtype column."
         )
     if options.split:
         divided, notes = apply_split(records, options.split)
@@ -146,12 +146,11 @@ def divide(corpus: Corpus, options: DataOptions, seed: int) -> Corpus:
 
 
 def choose_part(corpus: Corpus, split: str | os.PathLike | None, part: str = "all") -> Corpus:
-    """Give the rows the split an earlier run's split.csv names, if there is one, and keep those of
-    one part.
+    """Apply the split.csv of an earlier run, if there is one, and keep the rows of one part.
 
     Raises:
-        SplitError: not a split.csv, or radiographs it names are not in the data.
-        ValueError: an unknown part, or no row is of it.
+        SplitError: the file is not a split.csv, or lists radiographs that the data lacks.
+        ValueError: the part is unknown or empty.
     """
     return corpus.narrowed(*rows_of_part(corpus.records, split, part))
 
@@ -159,7 +158,7 @@ def choose_part(corpus: Corpus, split: str | os.PathLike | None, part: str = "al
 def rows_of_part(
     records: Records, split: str | os.PathLike | None, part: str = "all"
 ) -> tuple[Records, Findings]:
-    """Return the records of one part, and what is worth saying of them; as in `choose_part`."""
+    """Return the records of one part and findings about them, as in `choose_part`."""
     if part not in PARTS:
         raise ValueError(f"part must be one of {PARTS}. Received: part={part!r}")
     records, notes = apply_split(records, split) if split else (records, Findings([]))

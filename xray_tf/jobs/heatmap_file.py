@@ -1,4 +1,4 @@
-"""Heat maps and pictures to disk: which files they are, one row after the other."""
+"""Write heat maps and their pictures to disk, one row at a time."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from typing import IO
 import cv2
 import numpy as np
 
-MAPS, PICTURES = "maps.npz", "overlays"  # of a folder with heat maps
+MAPS, PICTURES = "maps.npz", "overlays"  # in a folder with heat maps
 
 
 class MapsFile:
-    """An .npz whose largest array, `maps` (N, S, S) float32, is written row by row: what
-    `np.savez_compressed` would make, without holding it.
+    """An .npz whose largest array, `maps` (N, S, S) float32, is written row by row.
+
+    The file equals that of `np.savez_compressed`, but the array is never in memory.
 
     Args:
         path: the file to write.
-        count: N, all rows that `append` will give.
+        count: N, the total number of rows that will be appended.
         side: S.
     """
 
@@ -31,11 +32,11 @@ class MapsFile:
         )
 
     def append(self, maps: np.ndarray) -> None:
-        """Write the next rows, (n, S, S)."""
+        """Write the next rows (n, S, S)."""
         self._stream.write(np.ascontiguousarray(maps, "<f4").tobytes())
 
     def close_with(self, **arrays: np.ndarray) -> None:
-        """End the maps, and write the other arrays beside them."""
+        """Finish the heat maps, and write the other arrays."""
         self._stream.close()
         for name, array in arrays.items():
             with self._zip.open(f"{name}.npy", "w") as stream:
@@ -51,15 +52,15 @@ class MapsFile:
 
 def write_picture(path: Path, picture: np.ndarray) -> None:
     """Write (H, W, 3) uint8 RGB as PNG."""
-    # imencode and bytes: cv2.imwrite reports a full disk by returning False
+    # cv2.imwrite reports a full disk only by returning False
     path.write_bytes(cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes())
 
 
 def picture_path(folder: Path, number: int, path: str) -> Path:
-    """Return where the picture of a run's radiograph goes; the first has number 1."""
+    """Return the path of the picture of a run's radiograph; the first has number 1."""
     return folder / PICTURES / f"{number:04d}_{safe_name(path)}.png"
 
 
 def safe_name(path: str) -> str:
-    """Return a file's stem in letters that every file system takes."""
+    """Return a file's stem in characters that every file system allows."""
     return re.sub(r"[^A-Za-z0-9._-]+", "_", Path(path).stem)[:80] or "radiograph"

@@ -1,4 +1,4 @@
-"""Say which rows a model has met before: figures on those are optimistic."""
+"""Find the rows that a model has seen before: numbers measured on them are optimistic."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from xray_tf.options import weights_file
 
 FITTED = {
     "train": "training rows",
-    "val": "the validation rows that thresholds were fitted to",
+    "val": "the validation rows that thresholds were fitted on",
 }
 
 
 def known_notes(records: Iterable[Record], model: Any) -> list[str]:
-    """Say how many of the rows scored an opened model was trained on, and to how many its
-    thresholds were fitted; nothing where there are none.
+    """Return notes on how many of the scored rows an opened model was trained on, and on how many
+    its thresholds were fitted; an empty list if there are none.
     """
     records, name, notes = list(records), model.card.name, []
     for part, what in FITTED.items():
@@ -27,18 +27,18 @@ def known_notes(records: Iterable[Record], model: Any) -> list[str]:
         if files.any():
             notes.append(
                 f"{files.sum():,} of these {len(records):,} radiographs are {what} of {name}: the "
-                "figures flatter it."
+                "numbers are optimistic."
             )
         if keys.any():
             notes.append(
                 f"{keys.sum():,} of these {len(records):,} radiographs have patient keys of {what} "
-                f"of {name}: if they are the same patients, the figures flatter it."
+                f"of {name}: if they are the same patients, the numbers are optimistic."
             )
     return notes
 
 
 def fitted_on_notes(records: Sequence[Record], model: Any) -> list[str]:
-    """Say how many rows, reported as new, are of patients that an opened model was fitted on."""
+    """Return notes on how many rows, reported as new, are of patients the model was fitted on."""
     fitted_on = {"train", "val"} - {r.split for r in records}
     files, keys = known_to(records, model.folder / SPLIT, *fitted_on)
     familiar = int((files | keys).sum())
@@ -46,17 +46,17 @@ def fitted_on_notes(records: Sequence[Record], model: Any) -> list[str]:
         return []
     return [
         f"{familiar:,} of these {len(records):,} rows have patient keys that the model was fitted "
-        "on. Neighbours of the same key never vote, but the net has seen them: the figures say "
-        "nothing about new patients."
+        "on. Neighbours with the same key never vote, but the network has seen them: the numbers "
+        "say nothing about new patients."
     ]
 
 
 def refuse_seen(records: Records, weights: str | None) -> list[str]:
-    """Refuse to start from weights that were trained on held-out rows; return what may be the
-    case, for the card.
+    """Refuse to start from weights that were trained on held-out rows; return notes for the card
+    on cases that cannot be decided.
 
     Raises:
-        ValueError: validation or test rows are training rows of the weights to start from.
+        ValueError: validation or test rows are training rows of the initial weights.
     """
     path = weights_file(weights)
     if path is None or path.name != "model.keras" or not (path.parent / SPLIT).is_file():
@@ -70,10 +70,10 @@ def refuse_seen(records: Records, weights: str | None) -> list[str]:
     if files.any():
         raise ValueError(
             f"{which}, or others of the same patients, are training rows of {path}: "
-            f"thresholds and figures would flatter. Have its rows again with --split {split}, "
-            "or start from other weights."
+            "thresholds and numbers would be optimistic. Use the same rows with "
+            f"--split {split}, or start from other weights."
         )
-    return [  # equal keys may be other patients
+    return [  # equal keys may belong to other patients
         f"{which} have patient keys of training rows of {path}: if they are the same "
-        "patients, thresholds and figures flatter."
+        "patients, thresholds and numbers are optimistic."
     ]

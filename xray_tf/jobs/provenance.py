@@ -1,5 +1,5 @@
-"""Where a result comes from: command line, options, versions, commit, data fingerprint, machine and
-time.
+"""Record where a result comes from: command line, options, versions, commit, data fingerprint,
+machine and time.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ LIBRARIES = ("tensorflow", "keras", "scikit-learn", "numpy", "opencv-python-head
 
 
 def fingerprint(records: Records) -> str:
-    """Return the sha256 over the sorted sha256 of the files: the same for the same radiographs,
-    whatever they are called.
+    """Return the sha256 of the files' sorted sha256: equal for the same radiographs, whatever
+    their names.
     """
     return hashlib.sha256("".join(sorted(r.sha256 for r in records)).encode()).hexdigest()
 
 
 def provenance(command_line: str, records: Records, *options: Any) -> dict[str, Any]:
-    """Gather what the card says of a result's origin. Paths and host names stay out of it."""
+    """Return what the card says about a result's origin, without paths and host names."""
     return {
         "command_line": command_line,
         "options": options_of(*options),
@@ -47,7 +47,7 @@ def provenance(command_line: str, records: Records, *options: Any) -> dict[str, 
 
 
 def preprocessing(options: ModelOptions | DetectOptions) -> dict[str, Any]:
-    """Say for the card what becomes of a radiograph before the net sees it."""
+    """Return, for the card, how a radiograph is processed before the network sees it."""
     return {
         "image_size": options.image_size,
         "resize": options.resize,
@@ -59,11 +59,11 @@ def preprocessing(options: ModelOptions | DetectOptions) -> dict[str, Any]:
 
 
 def started_from(weights: str | None) -> list[dict[str, Any]]:
-    """Name the models a net's weights were taken from, the first of all at the end; empty where
-    `weights` names no model.keras of an artifact.
+    """Return the models from which a network's weights come, the very first one last; empty if
+    `weights` is not the model.keras of an artifact.
 
     Returns:
-        One {`name`, `command_line`, `weights`} a model.
+        One {`name`, `command_line`, `weights`} per model.
     """
     path = weights_file(weights)
     if path is None or path.name != "model.keras" or not (path.parent / CARD).is_file():
@@ -88,9 +88,7 @@ def _version(name: str) -> str:
 
 
 def _commit() -> str:
-    """Return the package's git commit, with + when the tree differs from it; empty outside a
-    clone.
-    """
+    """Return the package's git commit, with + if the tree was changed; empty outside a clone."""
     here = Path(__file__).resolve().parent
     try:
         inside = subprocess.run(

@@ -1,5 +1,5 @@
-"""One run of a job: its options, where its result goes, how it is told, and where an unfinished
-training waits to be resumed.
+"""Describe one run of a job: its options, its output folder, its progress, and the hidden folder of
+an unfinished training.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from xray_tf.options import provenance as options_by_name
 from xray_tf.progress import LOG, ProgressLine, shown
 from xray_tf.spelling import did_you_mean
 
-UNRECORDED = ("strict", "cache")  # data options that change no result
+UNRECORDED = ("strict", "cache")  # data options that do not affect the result
 
 Options = dict[type, Any]  # dataclass -> its instance
 
@@ -32,11 +32,11 @@ class Run:
     """How a job runs.
 
     Attributes:
-        resume: go on with an unfinished training of the same options.
+        resume: go on with an unfinished training with the same options.
         tensorboard: a folder for TensorBoard's event files.
-        command_line: kept with the result.
-        progress: say what is going on.
-        out: the folder to make; None where nothing is written.
+        command_line: recorded with the result.
+        progress: show progress.
+        out: the folder to create; None if nothing is written.
     """
 
     resume: bool = False
@@ -46,10 +46,10 @@ class Run:
     out: Path | None = None
 
     def at(self, out: str | os.PathLike | None) -> Run:
-        """Return the run that makes `out`, before anything is read.
+        """Return the run that creates `out`; checked before anything is read.
 
         Raises:
-            FileExistsError: it is there, or an unfinished training of it is and `resume` is false.
+            FileExistsError: it exists, or has an unfinished training and `resume` is false.
         """
         if out is None:
             return self
@@ -57,40 +57,40 @@ class Run:
         refuse_existing(run.out)
         if (run.workshop / CHECKPOINT).exists() and not self.resume:
             raise FileExistsError(
-                f"{run.workshop} holds an unfinished run. Add --resume to go on with it, "
+                f"{run.workshop} contains an unfinished run. Add --resume to go on with it, "
                 "or remove it to start again."
             )
         return run
 
     def say(self, text: str) -> None:
-        """Tell what is going on."""
+        """Log one line."""
         LOG.info(text)
 
     def line(self, label: str, total: int) -> ProgressLine:
-        """Return what shows a step of `total` counting up."""
+        """Return a progress line that counts up to `total`."""
         return ProgressLine(label, total, self.progress)
 
     def folder(self) -> AbstractContextManager[Path]:
-        """Give a draft that takes the name of `out` when it is whole."""
+        """Return a draft folder, which is renamed to `out` when it is complete."""
         return new_folder(self.out)
 
     @property
     def workshop(self) -> Path:
-        """The hidden sibling of `out` in which a training keeps its checkpoint and its plan."""
+        """The hidden folder beside `out` in which a training keeps its checkpoint and its plan."""
         return self.out.parent / f".{self.out.name}.unfinished"
 
     @contextmanager
     def training(self, records: Records, options: Options) -> Iterator[Path]:
-        """Give the workshop; it goes when the block ends, and stays after an error if there is a
-        checkpoint to go on from.
+        """Yield the workshop. It is removed when the block ends, but stays after an error if there
+        is a checkpoint to resume from.
 
         Args:
-            records: what is learnt from.
-            options: of the job; with the records they are the plan kept in the workshop.
+            records: the radiographs to learn from.
+            options: the job's options; with the records they form the plan kept in the workshop.
 
         Raises:
-            ValueError: the unfinished run was started with another plan; the message names what
-                differs.
+            ValueError: the unfinished run has another plan; the message names the
+                differences.
         """
         plan = {"data": fingerprint(records), **options_by_name(*recorded(options))}
         plan["DataOptions"] = {k: v for k, v in plan["DataOptions"].items() if k not in UNRECORDED}
@@ -99,7 +99,7 @@ class Run:
         if self.resume and path.is_file():
             self._refuse_other(plan, json.loads(path.read_text(encoding="utf-8")))
         if not self.resume:
-            # what a run left that was killed before its first checkpoint
+            # left by a run that was killed before its first checkpoint
             shutil.rmtree(self.workshop, ignore_errors=True)
         self.workshop.mkdir(parents=True, exist_ok=True)
         write_json(path, plan)
@@ -122,7 +122,7 @@ class Run:
 
 
 def recorded(options: Options) -> list[Any]:
-    """Return the options that decide a result: all but how the job runs."""
+    """Return the options that affect a result: all except how the job runs."""
     return [group for kind, group in options.items() if kind is not Run]
 
 

@@ -1,5 +1,5 @@
-"""What every training of a job does the same way: one line an epoch, a word on what was kept, and
-the history on disk.
+"""Train a network in a job: one line per epoch, a line on the weights that were kept, and the
+history on disk.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from typing import Any
 
 from xray_tf.jobs.run import Run
 
-INTERRUPTED = "Training was interrupted by hand"  # how the note begins
+INTERRUPTED = "Training was interrupted by hand"  # the beginning of the note
 NUMBERS = {"loss": ".5f", "val_loss": ".5f", "val_accuracy": ".4f", "val_auroc": ".4f"}
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A net that has learnt.
+    """A trained network.
 
     Attributes:
-        model: the Keras model, with the weights kept.
-        history: one dict an epoch.
-        notes: what the card should say of the training.
+        model: the Keras model with the weights that were kept.
+        history: one dict per epoch.
+        notes: caveats for the card.
     """
 
     model: Any
@@ -32,13 +32,13 @@ class Trained:
 
 
 def train(run: Run, workshop: Path, build: Callable[[], tuple[Any, list, Any]]) -> Trained:
-    """Train a net, or go on where an unfinished run was.
+    """Train a network, or go on with an unfinished run.
 
     Args:
-        run: of the job.
-        workshop: where the checkpoint lies.
-        build: called on the devices that train; returns the model, the phases, and how the weights
-            are moved, as in `nets.training.loop`.
+        run: the run of the job.
+        workshop: the folder of the checkpoint.
+        build: called in the scope of the training devices; returns the model, its phases and the
+            optimisation, as in `nets.training.loop`.
     """
     from xray_tf.nets.training.devices import every_gpu
     from xray_tf.nets.training.loop import Training, event_writer
@@ -65,7 +65,7 @@ def train(run: Run, workshop: Path, build: Callable[[], tuple[Any, list, Any]]) 
 
 
 def epoch_text(row: dict[str, Any]) -> str:
-    """Say what an epoch came to, in one line."""
+    """Describe an epoch in one line."""
     numbers = "  ".join(
         f"{name.replace('_', ' ')} {row[name]:{form}}"
         for name, form in NUMBERS.items()
@@ -78,7 +78,7 @@ def epoch_text(row: dict[str, Any]) -> str:
 
 
 def write_history(history: list[dict[str, Any]], path: Path) -> None:
-    """Write one row an epoch: phase, epoch, loss, val_loss and other scores of the validation rows,
+    """Write one row per epoch: phase, epoch, loss, val_loss and other validation scores,
     learning_rate, seconds.
     """
     with path.open("w", newline="", encoding="utf-8") as stream:

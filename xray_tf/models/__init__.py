@@ -1,1 +1,1 @@
-"""Opened artifacts: what a person holds in a notebook."""
+"""Open artifacts: the objects that a person uses in a notebook."""

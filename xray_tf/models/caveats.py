@@ -1,5 +1,5 @@
-"""What speaks against trusting an answer about one radiograph: rules with stated limits, each one
-sentence a reader can check.
+"""List reasons not to trust an answer about one radiograph: rules with stated limits, each in one
+sentence that a reader can check.
 """
 
 from __future__ import annotations
@@ -15,22 +15,20 @@ from xray_tf.operating_point import OperatingPoint
 from xray_tf.pages.evidence.page import Anomaly, Caveat, Neighbors
 from xray_tf.registry import NORMAL
 
-UNUSUAL = 95  # percentile of the neighbour distance among training radiographs' own
-# change of the logit that would flip the decision; a typical difference between two trainings
+UNUSUAL = 95  # percentile of the neighbour distance among the training radiographs
+# change of the logit that would flip the decision: a typical difference between two trainings
 CLOSE = 0.5
-DIVIDED = 0.75  # a vote of the neighbours below it is called divided
-# The limits of a picture: none of 1,304 public radiographs (every fourth) lies beyond the first
-# three, 0.2 % are called inverted, and
-# of their negatives every one is.
+DIVIDED = 0.75  # the neighbours are called divided if their largest vote is smaller
+# Limits of the image. None of 1,304 public radiographs (every fourth) exceeds the first three;
+# 0.2 % are called inverted, and so are all of their negatives.
 CONTRAST = 90  # grey levels from the 1st to the 99th percentile
-WHITE, BLACK = 0.07, 0.35  # shares of the picture that are plain white or black
+WHITE, BLACK = 0.07, 0.35  # shares of the image that are plain white or black
 CUT = 0.25  # share of the longer side cut away by a square crop
-# Scores of the whole picture. Beyond all 229 calibration normals of normal-chest lie 3 of 201
-# held-out normal radiographs and 15 of 582 with pneumonia, but
-# noise, a screenshot, and of ten radiographs eight turned by 90 degrees, five upside down and ten
-# as negatives.
+# Scores of the whole image. 3 of 201 held-out normal radiographs and 15 of 582 with pneumonia
+# exceed all 229 calibration normals of normal-chest. So do noise and a screenshot, and of ten
+# radiographs eight that are turned by 90 degrees, five upside down, and all ten negatives.
 WHOLE = ("reconstruction_error", "log_density")
-EDGE, EDGE_HEAT = 0.10, 0.50  # the outer tenth all around is 36 % of the picture
+EDGE, EDGE_HEAT = 0.10, 0.50  # the outer tenth on all sides is 36 % of the image
 
 
 def caveats_of(
@@ -42,16 +40,16 @@ def caveats_of(
     near: Neighbors | None,
     anomaly: Anomaly | None,
 ) -> tuple[Caveat, ...]:
-    """List what speaks against trusting an answer, the serious first.
+    """List reasons not to trust an answer, the serious ones first.
 
     Args:
-        card: of the model.
+        card: the model's card.
         query: the radiograph.
-        prediction: the head's.
-        point: the operating point it was decided at.
+        prediction: the prediction of the head.
+        point: the operating point of the decision.
         heat: (S, S) float32 in [0, 1], the heat map of the class decided.
-        near: its nearest training radiographs, None where the artifact remembers none.
-        anomaly: the detector's verdict, None where none was asked.
+        near: the nearest training radiographs; None if the artifact has no reference.
+        anomaly: the detector's verdict; None if there is no detector.
     """
     found = [
         *_doubts(card, prediction, point),
@@ -69,15 +67,15 @@ def _doubts(card: Card, prediction: Prediction, point: OperatingPoint) -> Iterat
     if change < CLOSE:
         yield Caveat(
             "close call",
-            "The probability lies close to where the decision changes: "
+            "The probability is close to where the decision changes: a change of "
             f"{change:.2f} in the logit would flip it.",
             True,
         )
     if card.split_by == "image":
         yield Caveat(
             "split by image",
-            "The model was measured on radiographs of children it was "
-            "trained on; its figures are too good.",
+            "The model was measured on radiographs of children it was trained on; its numbers are "
+            "optimistic.",
             True,
         )
 
@@ -86,23 +84,22 @@ def _of_the_map(heat: np.ndarray) -> Iterator[Caveat]:
     if not heat.any():
         yield Caveat(
             "empty map",
-            "Nothing in the feature map speaks for the class decided, so "
-            "the heat map is empty: "
-            "the decision rests on the absence of evidence, or on a constant.",
+            "Nothing in the feature map supports the class decided, so the heat map is empty: the "
+            "decision rests on the absence of evidence, or on a constant.",
             True,
         )
     elif (share := edge_share(heat)) >= EDGE_HEAT:
         yield Caveat(
             "map on the border",
-            f"{100 * share:.0f} % of the heat lies in the outer "
-            "tenth of the picture, where markers and borders are, not lungs.",
+            f"{100 * share:.0f} % of the heat is in the outer tenth of the image, where there are "
+            "markers and borders, but no lungs.",
             True,
         )
 
 
 def edge_share(heat: np.ndarray) -> float:
-    """Return the share of a map's heat (H, W) >= 0, not all zero, that lies in the outer tenth all
-    around.
+    """Return the share of a heat map (H, W) >= 0, not all zero, that is in the outer tenth on all
+    sides.
     """
     height, width = heat.shape
     top, left = round(EDGE * height), round(EDGE * width)
@@ -117,16 +114,15 @@ def _of_the_neighbors(near: Neighbors | None, prediction: Prediction) -> Iterato
     if near is None:
         yield Caveat(
             "not compared",
-            "The artifact has no reference, so how unusual this "
-            "radiograph is, and what it resembles, is not known. "
-            "python -m xray_tf.embed --add-reference adds one.",
+            "The artifact has no reference, so it is not known how unusual this radiograph is, or "
+            "what it resembles. `xray-tf embed --add-reference` adds one.",
             False,
         )
         return
     if not near.rows:
         yield Caveat(
             "no neighbours",
-            "Every training radiograph is of this patient; there is nothing to compare with.",
+            "Every training radiograph is of this patient, so there is nothing to compare with.",
             True,
         )
         return
@@ -140,15 +136,14 @@ def _of_the_neighbors(near: Neighbors | None, prediction: Prediction) -> Iterato
     if differ(near.vote.predicted, prediction.predicted, near.class_names):
         yield Caveat(
             "head and neighbours disagree",
-            "The network's head says "
-            f"{prediction.predicted}, its nearest training radiographs "
-            f"say {near.vote.predicted}.",
+            f"The network's head says {prediction.predicted}, the nearest training radiographs say "
+            f"{near.vote.predicted}.",
             True,
         )
     elif max(near.vote.probabilities) < DIVIDED:
         yield Caveat(
             "divided neighbours",
-            "The neighbours are divided: the most voted class has "
+            "The neighbours are divided: the class with the most votes has "
             f"{100 * max(near.vote.probabilities):.0f} %.",
             False,
         )
@@ -164,7 +159,7 @@ def _of_the_neighbors(near: Neighbors | None, prediction: Prediction) -> Iterato
 
 
 def differ(one: str, other: str, names: tuple[str, ...]) -> bool:
-    """Say whether two decisions contradict each other; where one knows fewer classes, only normal
+    """Tell whether two decisions contradict each other; if one has fewer classes, only normal
     against not normal counts.
     """
     if one in names and other in names:
@@ -183,9 +178,9 @@ def _of_the_detector(
     if beyond:
         yield Caveat(
             "unlike any chest",
-            f"By its {' and '.join(beyond)} it lies beyond every "
-            "normal radiograph that set the detector's thresholds, and few "
-            "with pneumonia do: is it an upright frontal radiograph of a chest?",
+            f"In its {' and '.join(beyond)} it exceeds every normal radiograph that set the "
+            "detector's thresholds; few with pneumonia do. Is it an upright frontal chest "
+            "radiograph?",
             True,
         )
     if anomaly is None or NORMAL not in card.class_names:
@@ -205,8 +200,8 @@ def _of_the_picture(card: Card, query: Query) -> Iterator[Caveat]:
     if 0 < min(width, height) < side:
         yield Caveat(
             "small",
-            f"It has {width} x {height} pixels and was enlarged to {side} x "
-            f"{side}: detail that the model looks for is missing.",
+            f"It has {width} x {height} pixels and was enlarged to {side} x {side}: detail that "
+            "the model uses is missing.",
             True,
         )
     if (
@@ -231,8 +226,8 @@ def _of_the_picture(card: Card, query: Query) -> Iterator[Caveat]:
     if high - low < CONTRAST:
         yield Caveat(
             "flat",
-            f"It has little contrast: {high - low:.0f} of 255 grey levels "
-            "between its darkest and its brightest hundredth.",
+            f"It has little contrast: its darkest and its brightest percent are {high - low:.0f} "
+            "of 255 grey levels apart.",
             True,
         )
     for name, share, limit in (
@@ -248,13 +243,13 @@ def _of_the_picture(card: Card, query: Query) -> Iterator[Caveat]:
     if record.mode[:1] not in ("L", ""):
         yield Caveat(
             "colour",
-            f"The file is in colour ({record.mode}); the model sees grey made of it.",
+            f"The file is in colour ({record.mode}); the model sees it in grey.",
             False,
         )
 
 
 def looks_inverted(pixels: np.ndarray) -> bool:
-    """Say whether the upper sides of a square radiograph (S, S) uint8, mostly air, are brighter
+    """Tell whether the upper corners of a square radiograph (S, S) uint8, mostly air, are brighter
     than the middle of the chest.
     """
     side = len(pixels)

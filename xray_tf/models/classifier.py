@@ -1,6 +1,4 @@
-"""A finished artifact, opened: the object notebooks hold, and the one way from logits to
-decisions.
-"""
+"""Use a trained classifier: predictions, nearest cases, heat maps and evidence."""
 
 from __future__ import annotations
 
@@ -27,14 +25,14 @@ if TYPE_CHECKING:
 
 
 class Classifier:
-    """A trained classifier with its card: raw radiographs in, calibrated probabilities and
-    decisions out.
+    """A trained classifier with its card: from raw radiographs to calibrated probabilities and
+    decisions.
 
     Attributes:
-        folder: where it lies.
-        card: what it says of itself; see `xray_tf.artifact.Card`.
-        model: the Keras model, image (B, S, S, 1) float32 in [0, 255] -> probability, not
-            calibrated.
+        folder: the artifact's folder.
+        card: its description; see `xray_tf.artifact.Card`.
+        model: the Keras model, image (B, S, S, 1) float32 in [0, 255] -> uncalibrated
+            probability.
     """
 
     def __init__(self, folder: Path, card: Card):
@@ -52,18 +50,18 @@ class Classifier:
         """Predict radiographs.
 
         Args:
-            images: a path, glob, folder or list of them; or an array (H, W) or (N, H, W) uint8 of
-                grey pixels in [0, 255] of any size.
-            batch_size: radiographs a forward pass.
-            operating_point: a name on the card; its default when None.
+            images: a path, folder or glob, or a list of them; or an array (H, W) or (N, H, W)
+                uint8 of grey pixels in [0, 255] of any size.
+            batch_size: radiographs per forward pass.
+            operating_point: a name on the card; its default if None.
 
         Returns:
-            One row a radiograph, in order. A file that cannot be read, or holds one grey level
-            only, gives a row with `error`; an array is answered whatever is in it.
+            One row per radiograph, in order. A file that cannot be read, or has only one grey
+            level, gives a row with `error`; an array is always answered.
 
         Raises:
-            ValueError: pixels of another type, range or shape; no file found; an unknown operating
-                point.
+            ValueError: pixels have another type, range or shape, no file was found, or the
+                operating point is unknown.
         """
         if isinstance(images, np.ndarray):
             batches = array_batches(images, self.card, batch_size)
@@ -73,32 +71,31 @@ class Classifier:
         )
 
     def nearest(self, images: Any, k: int = 5) -> tuple[NearestTable, Predictions]:
-        """Find the k training radiographs nearest to each of some, from the artifact's
-        `reference/`.
+        """Find the k nearest training radiographs of each image in the artifact's `reference/`.
 
         Args:
             images: as in `predict`.
-            k: how many to name; the vote is the reference's own.
+            k: the number of neighbours to return; it does not affect the vote.
 
         Returns:
             (the neighbours, nearest first, query by query; the neighbours' votes).
 
         Raises:
             ArtifactError: the artifact has no reference.
-            ValueError: no file was found, or one cannot be read; the message names it.
+            ValueError: no file was found, or one cannot be read.
         """
         return self.finder.nearest(images, k)
 
     @cached_property
     def finder(self) -> NearestCaseFinder:
-        """What finds nearest cases; refitted from `reference/` on first use."""
+        """The search for nearest cases, refitted from `reference/` on first use."""
         from xray_tf.models.finder import NearestCaseFinder
 
         return NearestCaseFinder(self)
 
     @cached_property
     def cam(self) -> GradCAM:
-        """What makes heat maps of its decisions; compiled on first use."""
+        """Grad-CAM of its decisions, compiled on first use."""
         from xray_tf.nets.heatmaps.gradcam import GradCAM
 
         return GradCAM(self.model)
@@ -112,19 +109,19 @@ class Classifier:
         neighbors: int = 5,
         operating_point: str | None = None,
     ) -> Evidence:
-        """Gather all there is to say of one radiograph: probability, heat map, nearest cases,
-        anomaly, and what to distrust.
+        """Gather the evidence on one radiograph: probability, heat map, nearest cases, anomaly, and
+        what to distrust.
 
         Args:
             image: a path, the bytes of a file, or an array (H, W) uint8 of grey pixels in [0, 255].
             data: a folder with the training radiographs, for the neighbours' pictures; artifacts
-                carry none.
-            detector: an anomaly detector, opened or as a folder; none is asked when None.
-            neighbors: how many training radiographs to name, where the artifact has a `reference/`.
-            operating_point: a name on the card; its default when None.
+                contain none.
+            detector: an anomaly detector: its folder, its name or an opened one; None for none.
+            neighbors: the number of nearest cases, if the artifact has a `reference/`.
+            operating_point: a name on the card; its default if None.
 
         Returns:
-            An object that a notebook shows, and that `save` writes as a page.
+            An object that a notebook displays, and that `save` writes as a page.
 
         Raises:
             ValueError: the radiograph cannot be read, or an argument does not fit.
@@ -149,8 +146,8 @@ class Classifier:
     def stream(
         self, records: Records, batch_size: int = 64, operating_point: str | None = None
     ) -> Iterator[Predictions]:
-        """Predict files batch by batch, in order, in constant memory; what cannot be read becomes a
-        row with `error`.
+        """Predict files batch by batch, in order and in constant memory; a file that cannot be read
+        becomes a row with `error`.
         """
         for batch, results in record_batches(records, self.card, batch_size):
             yield self.decided(batch, results, operating_point)
@@ -168,7 +165,7 @@ class Classifier:
         batch_size: int = 64,
         **more,
     ) -> dict[str, np.ndarray]:
-        """Run the net over pixels (N, S, S) uint8 and return the named points, each (N, D)
+        """Run the network on pixels (N, S, S) uint8, and return the named points, each (N, D)
         float32.
         """
         from xray_tf.nets.inference import forward

@@ -18,8 +18,8 @@ def predictions_of(
     operating_point: str | None = None,
     errors: Sequence[str] | None = None,
 ) -> Predictions:
-    """Decide calibrated probabilities (N, K) at an operating point of the card, its default when
-    None, and join them with their records.
+    """Decide calibrated probabilities (N, K) at an operating point of the card (its default if
+    None), and join them with their records.
     """
     task = card.to_task()
     return Predictions(

@@ -1,5 +1,5 @@
-"""A finished detector, opened: radiographs in, raw scores, percentiles among normals, a verdict
-with its reason and a map of where.
+"""Use a fitted anomaly detector: raw scores, percentiles among normals, a verdict with its reason,
+and heat maps.
 """
 
 from __future__ import annotations
@@ -26,25 +26,26 @@ from xray_tf.stats.detector.or_rule import OrRule
 REFERENCE = "reference.npz"
 BUDGET, BY_HAND = "budget", "by_hand"  # names of operating points
 NAMES = ("reconstruction_error", "log_density")
-# kinds of map; the second is a score too
+# kinds of heat map; the second is also a score
 RECONSTRUCTION, FEATURES, LUNGS = "reconstruction", "features", "lungs"
 FEATURE_MODEL, LOCATOR, ATLAS = "features.keras", "locator", "atlas"
 MAP_QUANTILE = 0.999
-SMOOTHING = 1 / 32  # of the side: standard deviation of the Gaussian that smooths a difference
+SMOOTHING = (
+    1 / 32
+)  # standard deviation of the Gaussian that smooths a difference, as a share of the side
 
 
 @dataclass(frozen=True)
 class NormalChest:
-    """What turns pixels into raw scores and maps: all that was learnt from the fit normals.
+    """Everything that was learned from the fit normals: turns pixels into raw scores and heat maps.
 
     Attributes:
         model: the autoencoder, see `nets.autoencoder`.
-        density: of its codes.
+        density: the density of its codes.
         mean_map, deviation_map: (S, S) float32, mean and standard deviation over the fit normals of
             the smoothed difference at each pixel.
-        features: the stronger score; None where none was asked for.
-        atlas: of the brightness of lungs, for the map of this kind alone; None in detectors of
-            before there was one.
+        features: the score from frozen features; None if there is none.
+        atlas: the brightness of normal lungs, for the heat map `lungs`; None in older detectors.
     """
 
     model: Any
@@ -56,12 +57,12 @@ class NormalChest:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the raw scores, in the order of the columns."""
+        """The names of the raw scores, in the order of the columns."""
         return NAMES if self.features is None else (*NAMES, FEATURES)
 
     @property
     def map_kinds(self) -> tuple[str, ...]:
-        """Which maps there are: `reconstruction`, `features` where a detector can say where, and
+        """The kinds of heat map: `reconstruction`, `features` (if a detector works on patches), and
         `lungs`.
         """
         there = (
@@ -82,9 +83,9 @@ class NormalChest:
         batch_size: int = 64,
         progress: Callable[[int], None] | None = None,
     ) -> np.ndarray:
-        """Return raw scores (M, K) float64 of rows of (N, S, S) uint8: mean squared error
-        (intensities in [0, 1]), log density and, if there, features. `progress` is called with the
-        number of rows done.
+        """Return raw scores (M, K) float64 of rows of (N, S, S) uint8: mean squared error (with
+        intensities in [0, 1]), log density and, if there is one, the score from features.
+        `progress` is called with the number of rows done.
         """
         from xray_tf.nets.autoencoder import codes_and_errors
 
@@ -102,16 +103,15 @@ class NormalChest:
         indices: Sequence[int] | None = None,
         batch_size: int = 64,
     ) -> np.ndarray:
-        """Return maps (M, S, S) float32, higher = less normal.
+        """Return unscaled heat maps (M, S, S) float32, higher = less normal.
 
-        Of `reconstruction`: |d - mean| / standard deviation, d the smoothed difference of image and
-        reconstruction, against the fit normals' at the same pixel. Differences are smoothed before
-        they lose their sign, so that noise and edges, which squares would add up, cancel.
+        For `reconstruction` this is |d - mean| / standard deviation, where d is the smoothed
+        difference of image and reconstruction, and mean and deviation are those of the fit normals
+        at the same pixel. Differences are smoothed with their sign, so that noise and edges cancel;
+        squares would add up.
         """
         if kind not in self.map_kinds:
-            raise ValueError(
-                f"the kind of map must be one of {self.map_kinds}. Received: kind={kind!r}"
-            )
+            raise ValueError(f"kind must be one of {self.map_kinds}. Received: kind={kind!r}")
         if kind == LUNGS:
             return self.atlas.unusual(pixels, indices)
         if kind == FEATURES:
@@ -124,8 +124,8 @@ class NormalChest:
     def map_range(
         self, kind: str, pixels: np.ndarray, indices: Sequence[int], batch_size: int = 64
     ) -> np.ndarray:
-        """Return what is 0 and what is 1 on a map, (2,) float64: the median over pixels of these
-        normals, and what one pixel in a thousand exceeds.
+        """Return the values (2,) float64 that become 0 and 1 in a heat map: the median over the
+        pixels of these normals, and the value that one pixel in a thousand exceeds.
         """
         return np.quantile(self.unusual(kind, pixels, indices, batch_size), (0.5, MAP_QUANTILE))
 
@@ -137,7 +137,7 @@ class NormalChest:
         indices: Sequence[int] | None = None,
         batch_size: int = 64,
     ) -> np.ndarray:
-        """Return maps (M, S, S) float32 in [0, 1]."""
+        """Return heat maps (M, S, S) float32 in [0, 1]."""
         return np.clip(
             (self.unusual(kind, pixels, indices, batch_size) - bounds[0])
             / max(bounds[1] - bounds[0], 1e-12),
@@ -150,11 +150,11 @@ class Detector:
     """An anomaly detector with its card.
 
     Attributes:
-        folder: where it lies.
-        card: what it says of itself; see `xray_tf.artifact.Card`.
+        folder: the artifact's folder.
+        card: its description; see `xray_tf.artifact.Card`.
         model: the autoencoder, image (B, S, S, 1) float32 in [0, 255] -> embedding, reconstruction,
             reconstruction_error.
-        rule: thresholds and calibration normals; see `xray_tf.stats.anomaly.OrRule`.
+        rule: thresholds and calibration normals; see `xray_tf.stats.detector.or_rule.OrRule`.
     """
 
     def __init__(self, folder: Path, card: Card):
@@ -181,7 +181,7 @@ class Detector:
 
     @cached_property
     def normal_chest(self) -> NormalChest:
-        """What turns pixels into raw scores and maps."""
+        """The object that turns pixels into raw scores and heat maps."""
         features = None
         if (self.folder / FEATURE_MODEL).is_file():
             from xray_tf.nets.keras_file import load_model
@@ -209,17 +209,17 @@ class Detector:
         """Score radiographs.
 
         Args:
-            images: a path, glob, folder or list of them; or an array (H, W) or (N, H, W) uint8 of
-                grey pixels in [0, 255] of any size.
-            batch_size: radiographs a forward pass.
-            rule: in place of the artifact's own, such as `detector.rule.with_thresholds({...})`.
+            images: a path, folder or glob, or a list of them; or an array (H, W) or (N, H, W)
+                uint8 of grey pixels in [0, 255] of any size.
+            batch_size: radiographs per forward pass.
+            rule: replaces the artifact's own, such as `detector.rule.with_thresholds({...})`.
 
         Returns:
-            One row a radiograph, in order. A file that cannot be read, and a constant image, give a
-            row with `error`.
+            One row per radiograph, in order. A file that cannot be read, or a constant image, gives
+            a row with `error`.
 
         Raises:
-            ValueError: pixels of another type, range or shape; no file found.
+            ValueError: pixels have another type, range or shape, or no file was found.
         """
         if isinstance(images, np.ndarray):
             parts = [
@@ -234,7 +234,7 @@ class Detector:
     def stream(
         self, records: Records, batch_size: int = 64, rule: OrRule | None = None
     ) -> Iterator[tuple[Scores, np.ndarray]]:
-        """Score files batch by batch, in order, in constant memory; yields (scores, pixels (n, S,
+        """Score files batch by batch, in order and in constant memory; yield (scores, pixels (n, S,
         S) uint8 of the rows without an error).
         """
         for batch, results in record_batches(records, self.card, batch_size):
@@ -242,21 +242,21 @@ class Detector:
 
     @property
     def map_kinds(self) -> tuple[str, ...]:
-        """Which maps `maps` can give; the last is the default."""
+        """The kinds of heat map that `maps` can compute; the last is the default."""
         return self.normal_chest.map_kinds
 
     def maps(self, pixels: np.ndarray, kind: str | None = None, batch_size: int = 64) -> np.ndarray:
         """Return heat maps (N, S, S) float32 in [0, 1] of pixels (N, S, S) uint8 as the model sees
         them.
 
-        `reconstruction`: how far the smoothed difference of image and reconstruction is from the
-        normals' at the same pixel. `features`: how unusual each patch's features are. `lungs`: how
-        much brighter the lungs, as estimated, are than normal lungs at the same place. 0 stands for
-        the median pixel of calibration normals and 1 for what one in a thousand of theirs exceeds,
-        so colours compare between radiographs.
+        `reconstruction`: how far the smoothed difference of image and reconstruction is from that
+        of normals at the same pixel. `features`: how unusual the features of each patch are.
+        `lungs`: how much brighter the estimated lungs are than normal lungs in the same place. 0 is
+        the median pixel of the calibration normals, and 1 the value that one of their pixels in a
+        thousand exceeds, so colours are comparable between radiographs.
 
         Args:
-            kind: one of `map_kinds`; the last of them when None.
+            kind: one of `map_kinds`; the last one if None.
         """
         kind = kind or self.map_kinds[-1]
         if kind not in self.map_kinds:
@@ -294,7 +294,7 @@ class Detector:
 
 
 def rule_of(card: Card, normals: np.ndarray) -> OrRule:
-    """Return the rule a detector's card describes, with the calibration normals (n, K) from its
+    """Return the rule on a detector's card, with the calibration normals (n, K) of its
     reference.
     """
     point = card.point()
@@ -305,7 +305,7 @@ def rule_of(card: Card, normals: np.ndarray) -> OrRule:
 def scores_of(
     rule: OrRule, records: Sequence[Record], values: np.ndarray, errors: Sequence[str] | None = None
 ) -> Scores:
-    """Judge raw scores (N, K), NaN where there is an error, and join them with their records."""
+    """Apply a rule to raw scores (N, K), NaN for rows with an error, and join their records."""
     errors = [""] * len(records) if errors is None else list(errors)
     good = np.array([not e for e in errors], bool)
     percentiles, anomaly = np.full(values.shape, np.nan), np.full(len(values), np.nan)
@@ -336,8 +336,8 @@ def scores_of(
 def smoothed_differences(
     model, pixels: np.ndarray, indices: Sequence[int] | None = None, batch_size: int = 64
 ) -> np.ndarray:
-    """Return an autoencoder's differences (M, S, S) float32, smoothed by a Gaussian of 1/32 of the
-    side.
+    """Return an autoencoder's differences (M, S, S) float32, smoothed by a Gaussian with a standard
+    deviation of 1/32 of the side.
     """
     from xray_tf.nets.autoencoder import differences
 

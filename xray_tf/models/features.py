@@ -1,6 +1,4 @@
-"""The stronger score: frozen ImageNet features of a radiograph, and detectors that have seen only
-normals' features.
-"""
+"""Score radiographs by frozen ImageNet features and detectors that were fitted on normals only."""
 
 from __future__ import annotations
 
@@ -18,19 +16,19 @@ from xray_tf.stats.detector.committee import CHOSEN, DETECTORS, Committee
 
 NONE, DEFAULT = "none", "default"
 PATCHES = "patches"
-_ROWS = 128  # at a time: patch features of many radiographs do not fit into memory
+_ROWS = 128  # rows at a time: the patch features of many radiographs do not fit into memory
 
 
 @dataclass(frozen=True)
 class FeatureScores:
-    """A frozen trunk and the committee of detectors on its features; scores are the committee's,
-    higher = more normal.
+    """A frozen backbone and a committee of detectors on its features; higher scores are more
+    normal.
 
     Attributes:
-        model: of `nets.feature_maps`.
-        committee: fitted on the fit normals.
-        locator: a detector on patches that says where, and has no part in the scores; None where
-            none was asked for.
+        model: the feature model, see `nets.feature_maps`.
+        committee: the committee, fitted on the fit normals.
+        locator: a detector on patches that draws heat maps and has no part in the scores; None if
+            there is none.
     """
 
     model: Any
@@ -44,7 +42,7 @@ class FeatureScores:
         batch_size: int = 64,
         progress: Callable[[int], None] | None = None,
     ) -> np.ndarray:
-        """Return one score a row (M,) float64."""
+        """Return the scores (M,) float64."""
         scores, wanted = [np.empty(0)], eaten_by(self.committee.names)
         for features in self._features(wanted, pixels, indices, batch_size):
             scores.append(self.committee.score_samples(features))
@@ -55,8 +53,8 @@ class FeatureScores:
     def unusual(
         self, pixels: np.ndarray, indices: Sequence[int] | None = None, batch_size: int = 64
     ) -> np.ndarray:
-        """Return maps (M, S, S) float32, higher = less normal, interpolated bilinearly from one
-        value a patch.
+        """Return unscaled heat maps (M, S, S) float32, higher = less normal, interpolated
+        bilinearly from one value per patch.
         """
         side = pixels.shape[1]
         coarse = [
@@ -86,10 +84,10 @@ class FeatureScores:
 
 
 def detectors_of(text: str) -> tuple[str, ...]:
-    """Read what --detectors says: names of `DETECTORS` joined by commas, `default` or `none`.
+    """Parse --detectors: names in `DETECTORS` separated by commas, `default` or `none`.
 
     Raises:
-        ValueError: an unknown name, or one twice.
+        ValueError: a name is unknown, or given twice.
     """
     names = pick_several("detectors", text, DETECTORS, alone=(DEFAULT, NONE))
     if len(names) < len(text.split(",")):
@@ -100,10 +98,10 @@ def detectors_of(text: str) -> tuple[str, ...]:
 
 
 def locator_of(text: str) -> tuple[str, ...]:
-    """Read what --locate says: the one name of a detector that has maps, or `none`.
+    """Parse --locate: the name of a detector on patches, or `none`.
 
     Raises:
-        ValueError: neither.
+        ValueError: it is neither.
     """
     able = [name for name, row in DETECTORS.items() if row.maps]
     name = pick("locate", text, (*able, NONE))
@@ -113,8 +111,8 @@ def locator_of(text: str) -> tuple[str, ...]:
 def load_features(
     model: Any, arrays: dict[str, np.ndarray], locator: dict[str, np.ndarray]
 ) -> FeatureScores:
-    """Return what `fit_features` made, from its model and the arrays of its committee and its
-    locator (none: no arrays).
+    """Return the result of `fit_features` from its model and the arrays of its committee and its
+    locator (an empty dict if there is none).
     """
     kinds = {row.kind.__name__: row.kind for row in DETECTORS.values() if row.maps}
     opened = (
@@ -126,7 +124,7 @@ def load_features(
 
 
 def eaten_by(names: Sequence[str]) -> tuple[str, ...]:
-    """Return which features detectors of these names take."""
+    """Return the features that these detectors need."""
     return tuple(dict.fromkeys(DETECTORS[name].eats for name in names))
 
 

@@ -16,11 +16,11 @@ from xray_tf.models.reference import PIECE, NearestTable, Reference, check_count
 
 
 class NearestCaseFinder:
-    """A classifier and its reference: radiographs in, nearest training cases out.
+    """Finds the nearest training cases of radiographs, with a classifier and its reference.
 
     Args:
-        classifier: opened, see `xray_tf.models.load`.
-        folder: where the reference lies; the artifact's own `reference/` when None.
+        classifier: an opened classifier, see `xray_tf.models.load`.
+        folder: the folder of the reference; the artifact's `reference/` if None.
 
     Raises:
         ArtifactError: there is no reference, or it belongs to another model.
@@ -34,31 +34,30 @@ class NearestCaseFinder:
 
     @cached_property
     def net(self):
-        """The classifier with its embedding named."""
+        """The classifier with a layer named `embedding`."""
         from xray_tf.nets.embedding import with_embedding
 
         return with_embedding(self.classifier.model)
 
     def embed(self, pixels: np.ndarray) -> np.ndarray:
-        """Return the embeddings (N, D) float32 of pixels (N, S, S) uint8 of the model's size."""
+        """Return the embeddings (N, D) float32 of pixels (N, S, S) uint8 at the model's size."""
         from xray_tf.nets.inference import forward
 
         return forward(self.net, pixels, points=("embedding",))["embedding"]
 
     def nearest(self, images: Any, k: int = 5) -> tuple[NearestTable, Predictions]:
-        """Find the k training radiographs nearest to each of some files.
+        """Find the k nearest training radiographs of each image.
 
         Args:
-            images: a path, glob, folder or list of them; or an array (H, W) or (N, H, W) uint8 of
-                grey pixels in [0, 255].
-            k: how many neighbours to name; the vote is the reference's own.
+            images: a path, folder or glob, or a list of them; or an array (H, W) or (N, H, W)
+                uint8 of grey pixels in [0, 255].
+            k: the number of neighbours to return; it does not affect the vote.
 
         Returns:
             (neighbours, the reference's predictions).
 
         Raises:
-            ValueError: k is below 1, no file was found, or one cannot be read; the message names
-                it.
+            ValueError: k is below 1, no file was found, or one cannot be read.
         """
         check_count(k)
         records, pixels = self.read(images)
@@ -66,7 +65,7 @@ class NearestCaseFinder:
         return self.reference.table(found, records), self.reference.predictions(found, records)
 
     def read(self, images: Any) -> tuple[list[Record], np.ndarray]:
-        """Decode files, or take pixels; return them as records, files with their sha256, and pixels
+        """Decode files, or take pixels; return records (with sha256, if they are files) and pixels
         (N, S, S) uint8.
         """
         card = self.classifier.card

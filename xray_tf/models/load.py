@@ -1,4 +1,4 @@
-"""Open a finished artifact by what its card says it is: the one door to models."""
+"""Open any artifact, as the kind of model that its card names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from xray_tf.artifact import ArtifactError, read_card
 from xray_tf.shipped import find_model
 
-# Imported on first use: a detector brings scikit-learn, which a classifier does not need to answer.
+# imported on first use: a detector needs scikit-learn, but a classifier does not
 KINDS = {
     "classifier": ("xray_tf.models.classifier", "Classifier"),
     "detector": ("xray_tf.models.detector", "Detector"),
@@ -17,20 +17,20 @@ KINDS = {
 
 
 def load(model: Any = None, kind: str | None = None) -> Any:
-    """Open an artifact after checking every file in its folder; nets are read on first use.
+    """Open an artifact after checking every file in its folder; networks are read on first use.
 
     Args:
-        model: the folder that `train_classifier` or `fit_detector` made, the name of a shipped
-            model (`xray_tf.shipped_models()`), None for the shipped binary classifier, or an
-            artifact already opened, which is returned as it is.
-        kind: a key of `KINDS` that it must be; any when None.
+        model: a folder from `train_classifier` or `fit_detector`, the name of a shipped model
+            (`xray_tf.shipped_models()`), None for the shipped binary classifier, or an opened
+            artifact, which is returned unchanged.
+        kind: the only kind to accept, a key of `KINDS`; any if None.
 
     Returns:
         A `Classifier` or a `Detector`.
 
     Raises:
-        ArtifactError: not an artifact, damaged, of another kind, or of a newer format; no model
-            shipped.
+        ArtifactError: it is not an artifact, is damaged, or is of another kind or a newer format;
+            or no model is shipped.
     """
     if not (model is None or isinstance(model, str | os.PathLike)):
         if kind and model.card.kind != kind:

@@ -1,5 +1,5 @@
-"""One radiograph as a person hands it over, a path, a file's bytes or an array, as a record and the
-pixels a model sees.
+"""Turn what a person asks about (a path, a file's bytes or an array) into a record and the pixels
+that a model sees.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ def grey_stack(images: np.ndarray, batch_size: int = 1) -> np.ndarray:
 
     Args:
         images: (H, W) or (N, H, W) uint8, grey pixels in [0, 255].
-        batch_size: checked too.
+        batch_size: is also checked.
 
     Raises:
-        ValueError: another type or shape. Colour (H, W, 3) is refused by its last axis: it would
-            pass for H radiographs three pixels wide.
+        ValueError: the type or shape is another. Colour (H, W, 3) is recognised by its last axis;
+            it could be mistaken for H radiographs three pixels wide.
     """
     check_batch_size(batch_size)
     stack = images[None] if images.ndim == 2 else images
     channels = images.ndim == 4 or images.ndim == 3 and images.shape[-1] in (1, 3, 4)
     if stack.ndim != 3 or channels or stack.dtype != np.uint8 or not stack.size:
         advice = (
-            "The last axis looks like channels: make one channel of them, such as "
-            "cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), or give the file's path."
+            "The last axis looks like channels: convert them to one, for example with "
+            "cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), or pass the path of the file."
             if channels
-            else "Bring pixels to [0, 255] and round them to uint8, or give the path of the file."
+            else "Scale pixels to [0, 255] and round them to uint8, or pass the path of the file."
             if stack.dtype != np.uint8
             else ""
         )
         raise ValueError(
-            "images must be grey pixels in [0, 255] of one radiograph or more, an "
+            "images must be grey pixels in [0, 255] of one or more radiographs, an "
             "array (H, W) or (N, H, W) uint8. "
             f"Received: shape {images.shape}, {images.dtype}. {advice}".rstrip()
         )
@@ -55,10 +55,10 @@ def grey_stack(images: np.ndarray, batch_size: int = 1) -> np.ndarray:
 def array_batches(
     images: np.ndarray, card: Card, batch_size: int
 ) -> Iterator[tuple[list[Record], list[np.ndarray]]]:
-    """Yield an array's radiographs batch by batch: records that number them, and pixels (S, S)
-    uint8 as the model of `card` sees them.
+    """Yield an array's radiographs batch by batch: numbered records, and pixels (S, S) uint8 as the
+    model of `card` sees them.
 
-    Args, errors: as in `grey_stack`.
+    Arguments and errors are those of `grey_stack`.
     """
     images, prep = grey_stack(images, batch_size), card.preprocessing
     for start in range(0, len(images), batch_size):
@@ -73,7 +73,7 @@ def record_batches(
     records: Records, card: Card, batch_size: int
 ) -> Iterator[tuple[list[Record], list[np.ndarray | Finding]]]:
     """Yield files batch by batch, in order and in constant memory: their records, and pixels (S,
-    S) uint8 as the model of `card` sees them, or why there are none.
+    S) uint8 as the model of `card` sees them, or the finding that explains why there are none.
     """
     check_batch_size(batch_size)
     prep, rows = card.preprocessing, iter(records)
@@ -84,14 +84,14 @@ def record_batches(
 
 
 def pixels_of(records: Records, rows: Iterable[int], card: Card) -> np.ndarray:
-    """Return the pixels (n, S, S) uint8 of some records that can be read, one or more."""
+    """Return the pixels (n, S, S) uint8 of one or more readable records."""
     prep, files = card.preprocessing, [records.file(records[int(i)]) for i in rows]
     return np.stack([p for _, p in stream_pixels(files, prep["image_size"], prep["resize"])])
 
 
 def unless_constant(square: np.ndarray) -> np.ndarray | Finding:
-    """Return the pixels (S, S), or why they are no radiograph where all are the same: files are
-    asked when they are decoded, arrays here.
+    """Return the pixels (S, S), or a finding if all are equal: files are checked when they are
+    decoded, arrays here.
     """
     try:
         refuse_constant(square)
@@ -101,21 +101,21 @@ def unless_constant(square: np.ndarray) -> np.ndarray | Finding:
 
 
 def check_batch_size(batch_size: int) -> None:
-    """Raise ValueError unless at least one radiograph goes into a forward pass."""
+    """Raise ValueError unless a forward pass has at least one radiograph."""
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1. Received: batch_size={batch_size!r}")
 
 
 @dataclass(frozen=True)
 class Query:
-    """One radiograph asked about.
+    """One radiograph that a person asks about.
 
     Attributes:
-        record: its path or name, sha256, width, height and mode; patient and labels as far as the
-            name tells them.
-        pixels: (S, S) uint8 as the model sees it; None where the file cannot be read.
-        error: why it cannot, `kind: detail`; empty where it can.
-        source: what was handed over, for a model that wants other pixels.
+        record: its path or name, sha256, width, height and mode; patient and labels if the name
+            contains them.
+        pixels: (S, S) uint8 as the model sees it; None if the file cannot be read.
+        error: the reason, `kind: detail`; empty if the file can be read.
+        source: the original input, for a model that needs other pixels.
     """
 
     record: Record
@@ -129,11 +129,11 @@ def read_query(image: Any, card: Card, name: str = "") -> Query:
 
     Args:
         image: a path; the bytes of a file; or an array (H, W) uint8 of grey pixels in [0, 255].
-        card: of the model, for the size and the way to a square.
-        name: what to call it; the path, `bytes` or `array` when empty.
+        card: the model's card, for image size and resize mode.
+        name: a name for it; the path, `bytes` or `array` if empty.
 
     Raises:
-        ValueError: an array of another type or shape, a path that names no file or several.
+        ValueError: an array has another type or shape, or a path names no file or several.
     """
     size, resize = card.preprocessing["image_size"], card.preprocessing["resize"]
     if isinstance(image, bytes | bytearray | memoryview):
@@ -143,8 +143,8 @@ def read_query(image: Any, card: Card, name: str = "") -> Query:
         found = list_files([image], card.to_task())
         if len(found) != 1:
             raise ValueError(
-                f"one radiograph is read at a time. Received: {os.fspath(image)!r}, "
-                f"which names {len(found)} files"
+                f"expected one radiograph. Received: {os.fspath(image)!r}, which names "
+                f"{len(found)} files"
             )
         path = found.file(found[0])
         reading, pixels = read_file(path, size, resize)

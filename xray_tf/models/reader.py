@@ -1,5 +1,5 @@
-"""All that a model, its memory and a detector say of one radiograph, and what speaks against
-trusting it.
+"""Gather the evidence on one radiograph: what a model, its reference and a detector say, and what
+to distrust.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ def write_evidence(
     out: str | os.PathLike,
     rows: int = PAGE_ROWS,
 ) -> Path:
-    """Write one self-contained page on files, in the order given; one that cannot be read is named
-    with its reason.
+    """Write one self-contained page about files, in the order given; a file that cannot be read is
+    listed with the reason.
 
     Args:
-        reader: the model and what is asked beside it.
-        files: files, folders and globs.
+        reader: the model, with its reference and detector.
+        files: files, folders or globs.
         out: the page to write.
-        rows: the first so many files are shown.
+        rows: show only this many files.
 
     Raises:
-        FileExistsError: `out` is there.
+        FileExistsError: `out` exists.
         ValueError: no file was found.
     """
     refuse_existing(out)
@@ -58,17 +58,17 @@ def write_evidence(
 
 
 class Reader:
-    """A classifier with all that can be asked beside it, opened once for many radiographs.
+    """A classifier with its reference and a detector, opened once for many radiographs.
 
     Args:
-        classifier: opened, see `xray_tf.models.load`.
+        classifier: an opened classifier, see `xray_tf.models.load`.
         data, neighbors, operating_point: see `Classifier.read`.
-        detector: opened; none is asked when None.
+        detector: an opened detector, or None.
 
     Raises:
         ArtifactError: the model, its reference or the detector cannot be opened.
         FileNotFoundError: `data` is not a folder.
-        ValueError: an unknown operating point, or no neighbour asked for.
+        ValueError: the operating point is unknown, or `neighbors` is below 1.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Reader:
     ):
         if neighbors < 1:
             raise ValueError(
-                f"neighbors must be a whole number above 0. Received: neighbors={neighbors!r}"
+                f"neighbors must be an integer above 0. Received: neighbors={neighbors!r}"
             )
         if data is not None and not Path(data).is_dir():
             raise FileNotFoundError(
@@ -96,7 +96,7 @@ class Reader:
         self.detector = detector
 
     def read(self, query: Query) -> Evidence:
-        """Gather the evidence on a radiograph that could be read."""
+        """Gather the evidence on a readable radiograph."""
         card, record, pixels = self.classifier.card, query.record, query.pixels
         remembers = (self.classifier.folder / PIECE).is_dir()
         net = self.classifier.finder.net if remembers else self.classifier.model
@@ -153,7 +153,7 @@ class Reader:
         )
 
     def _found(self, rows: NearestTable) -> dict[str, np.ndarray]:
-        """Return the neighbours' pictures by sha256; each file is looked for once."""
+        """Return the neighbours' pictures by sha256; each file is searched for once."""
         if self.data is None:
             return {}
         new = [r for r in rows if r.sha256 not in self._pictures]
@@ -164,8 +164,8 @@ class Reader:
         }
 
     def _anomaly(self, query: Query) -> Anomaly | None:
-        """Ask the detector, which may want other pixels than the classifier; None where it cannot
-        judge the picture.
+        """Ask the detector, which may need other pixels than the classifier; return None if it
+        cannot score the image.
         """
         pixels = read_query(query.source, self.detector.card).pixels
         scores = self.detector.score(pixels)

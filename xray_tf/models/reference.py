@@ -1,10 +1,10 @@
-"""The training radiographs an artifact remembers as embeddings: votes, nearest cases and how
-unusual a new radiograph is.
+"""Keep an artifact's training radiographs as embeddings, for votes, nearest cases, and a measure of
+how unusual a new radiograph is.
 
-On disk, as the sub-folder `reference/` of an artifact or beside the results of `embed`:
-    reference.npz     the arrays of `stats.neighbors.NearestCases` and, aligned, path, patient,
-    sha256, label, subtype; nothing is pickled reference.json    task, classes, operating point, how
-    k was chosen, and the sha256 of the model it belongs to
+On disk, in the sub-folder `reference/` of an artifact or among the results of `embed`:
+    reference.npz   the arrays of `stats.neighbors.NearestCases` and, aligned with them, path,
+                    patient, sha256, label and subtype; nothing is pickled
+    reference.json  task, classes, operating point, the choice of k, and the sha256 of the model
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from typing import Any
 import numpy as np
 
 from xray_tf.artifact import MANIFEST, ArtifactError, Card, check_files, write_json
+from xray_tf.data.kin import kin_groups
 from xray_tf.data.pixels.reading import read_file
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Record, Records, class_index
 from xray_tf.data.sources.by_content import find_by_sha256
-from xray_tf.data.tables import Table
+from xray_tf.data.tables.table import Table
 from xray_tf.operating_point import OperatingPoint
 from xray_tf.registry import Task
 
@@ -37,15 +38,15 @@ class NearestCase:
     """One neighbour of one radiograph.
 
     Attributes:
-        query: the radiograph asked about.
+        query: the radiograph that was asked about.
         rank: 1 for the nearest.
-        label, subtype: of the neighbour.
-        distance: in embedding space, see `Recipe`.
+        label, subtype: those of the neighbour.
+        distance: distance in embedding space, see `Recipe`.
         patient: the neighbour's key.
-        path: the neighbour's file, relative to the data it was read from.
-        sha256: of its bytes.
-        unusual: percentile in [0, 100] of the query's mean neighbour distance among training
-            radiographs' own; high is unusual.
+        path: the neighbour's file, relative to its data set.
+        sha256: the sha256 of the file.
+        unusual: percentile in [0, 100] of the query's mean neighbour distance among those of the
+            training radiographs; high is unusual.
     """
 
     query: str
@@ -65,18 +66,18 @@ class NearestTable(Table[NearestCase]):
     row_type = NearestCase
 
     def of(self, query: str) -> NearestTable:
-        """Return one query's rows."""
+        """Return the rows of one query."""
         return NearestTable(row for row in self.rows if row.query == query)
 
 
 @dataclass(frozen=True)
 class Neighborhood:
-    """What the reference says of M radiographs.
+    """The neighbours of M radiographs and their votes.
 
     Attributes:
-        probabilities: (M, K) float64, shares of the vote.
-        distances, indices: (M, k) of the reference rows that voted, nearest first; infinity and -1
-            where there are fewer.
+        probabilities: (M, K) float64, shares of the votes.
+        distances, indices: (M, k), the reference rows that voted, nearest first; infinity and -1 if
+            there are fewer.
         unusual: (M,) percentile in [0, 100].
     """
 
@@ -100,31 +101,29 @@ class Reference:
 
     @property
     def task(self) -> Task:
-        """What its labels tell apart."""
+        """The task of its labels."""
         return Task(self.about["task"], self.class_names)
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """In the order of the probabilities."""
+        """The classes, in the order of the probabilities."""
         return tuple(self.about["class_names"])
 
     def ask(
         self, embeddings: np.ndarray, records: Sequence[Record], k: int | None = None
     ) -> Neighborhood:
-        """Find and count the votes on embeddings (M, D); rows of a record's own patient or file
-        never vote on it.
+        """Find the neighbours of embeddings (M, D) and count their votes; rows of a record's own
+        patient or file never vote on it.
 
         Args:
             embeddings: (M, D) float32.
-            records: M, for their patient keys and sha256.
-            k: return so many neighbours; as many as vote when None. The vote is the recipe's in any
-                case.
+            records: M records, for their patient keys and sha256.
+            k: the number of neighbours to return, by default those that vote; it does not affect
+                the vote.
 
         Raises:
             ValueError: k is below 1, or shapes do not fit.
         """
-        from xray_tf.stats.neighbors import kin_groups
-
         groups = kin_groups(
             [*self.rows.column("patient"), *(r.patient for r in records)],
             [*self.rows.column("sha256"), *(r.sha256 for r in records)],
@@ -143,12 +142,14 @@ class Reference:
         )
 
     def decide(self, probabilities: np.ndarray) -> np.ndarray:
-        """Return class indices (M,) at the operating point fitted on the validation rows' votes."""
+        """Return class indices (M,) at the operating point fitted on the votes of validation
+        rows.
+        """
         point = OperatingPoint.from_dict("balanced", self.about["operating_point"])
         return point.decide(probabilities)
 
     def predictions(self, found: Neighborhood, records: Sequence[Record]) -> Predictions:
-        """Return the votes as the table every prediction ends as."""
+        """Return the votes as a table of predictions."""
         task = self.task
         return Predictions(
             self.class_names,
@@ -161,7 +162,7 @@ class Reference:
         )
 
     def table(self, found: Neighborhood, records: Sequence[Record]) -> NearestTable:
-        """Return the neighbours found as rows."""
+        """Return the neighbours as a table."""
         rows = []
         for i, query in enumerate(records):
             for rank, (distance, index) in enumerate(
@@ -203,18 +204,18 @@ class Reference:
         """Read what `write` wrote and refit the estimator; nothing is unpickled.
 
         Args:
-            folder: that holds reference.npz and reference.json.
-            card: of the artifact it is to be used with; it must be the one whose model made the
+            folder: the folder with reference.npz and reference.json.
+            card: the card of the artifact that will use it, whose model must have computed the
                 embeddings.
 
         Raises:
-            ArtifactError: missing, damaged, or made with another model.
+            ArtifactError: the reference is missing or damaged, or was made with another model.
         """
         folder = Path(folder)
         if not (folder / ARRAYS).is_file() or not (folder / ABOUT).is_file():
             raise ArtifactError(
-                f"{folder} holds no reference: {ARRAYS} and {ABOUT} are expected. Make it with "
-                "python -m xray_tf.embed --model DIR --data DIR --out DIR --add-reference."
+                f"{folder} has no reference: {ARRAYS} and {ABOUT} are expected. Create it with "
+                "`xray-tf embed --model DIR --data DIR --out DIR --add-reference`."
             )
         try:
             cases, rows, about = _read_files(folder)
@@ -223,19 +224,18 @@ class Reference:
             raise
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise ArtifactError(
-                f"{folder} cannot be read as a reference: {error} Make it again "
-                "with python -m xray_tf.embed."
+                f"{folder} cannot be read as a reference: {error} Create it again with "
+                "`xray-tf embed`."
             ) from error
         if len(rows) != len(cases.labels_):
             raise ArtifactError(
-                f"{folder} is damaged: {len(rows)} rows for {len(cases.labels_)} "
-                "vectors. Make it again with python -m xray_tf.embed."
+                f"{folder} is damaged: {len(rows)} rows for {len(cases.labels_)} vectors. Create "
+                "it again with `xray-tf embed`."
             )
         if card is not None and made_with != card.files.get("model.keras"):
             raise ArtifactError(
-                f"{folder} was made with another model than that of {card.name}: "
-                "their embeddings cannot be compared. "
-                "Make it again with python -m xray_tf.embed --add-reference."
+                f"{folder} was made with another model than {card.name}, so their embeddings "
+                "cannot be compared. Create it again with `xray-tf embed --add-reference`."
             )
         return cls(cases, rows, about)
 
@@ -264,15 +264,15 @@ def check_count(k: int | None) -> None:
     """Raise ValueError unless one neighbour is asked for at least; None asks for all that vote."""
     if k is not None and k < 1:
         raise ValueError(
-            f"k, how many neighbours to name, must be a whole number above 0. Received: k={k!r}"
+            f"k, the number of neighbours, must be an integer above 0. Received: k={k!r}"
         )
 
 
 def thumbnails(
     folder: str | os.PathLike | None, rows: Sequence[NearestCase], size: int = 160
 ) -> dict[str, np.ndarray]:
-    """Return sha256 -> (size, size) uint8 of the neighbours whose files lie in a folder; nothing
-    without one.
+    """Return {sha256: (size, size) uint8} of the neighbours whose files are in a folder; empty
+    without a folder.
     """
     if folder is None:
         return {}

@@ -4,7 +4,7 @@ reconstruction_error. Each of these points is a stock Keras layer of that name.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -18,13 +18,8 @@ from xray_tf.nets.training.loop import Phase
 from xray_tf.options import DetectOptions
 
 POINTS = (
-    "image",
-    "features",
-    "embedding",
-    "reconstruction",
-    "difference",
-    "squared_error",
-    "reconstruction_error",
+    *("image", "features", "embedding", "reconstruction"),
+    *("difference", "squared_error", "reconstruction_error"),
 )
 FILTERS = (16, 32, 64, 128)  # filters of the four blocks, each of which halves the side
 STEP = 2 ** len(FILTERS)
@@ -49,8 +44,8 @@ def build_autoencoder(options: DetectOptions) -> keras.Model:
     if options.image_size % (options.reduce * STEP):
         raise ValueError(
             f"image_size must be a multiple of {options.reduce * STEP} (16 times "
-            f"reduce={options.reduce}), since four blocks halve the side. "
-            f"Received: image_size={options.image_size}"
+            f"reduce={options.reduce}), since four blocks halve the side. Received: "
+            f"image_size={options.image_size}"
         )
     grid = side // STEP
     layers = keras.layers
@@ -60,10 +55,7 @@ def build_autoencoder(options: DetectOptions) -> keras.Model:
         if options.reduce > 1:
             x = layers.AveragePooling2D(options.reduce, name="reduced")(x)
         for i, filters in enumerate(FILTERS):
-            x = _block(
-                layers.Conv2D(filters, 3, 2, "same", use_bias=False, name=f"encoder{i}_conv")(x),
-                f"encoder{i}",
-            )
+            x = _block(x, filters, 2, f"encoder{i}")
         x = layers.Identity(name="features")(x)
         x = layers.Flatten(name="flat")(x)
         code = layers.Dense(options.latent, name="embedding", dtype="float32")(x)
@@ -72,25 +64,19 @@ def build_autoencoder(options: DetectOptions) -> keras.Model:
         for i, filters in enumerate((*FILTERS[-2::-1], FILTERS[0])):
             # not a transposed convolution, which leaves a checkerboard pattern in the error image
             x = layers.UpSampling2D(2, name=f"decoder{i}_up")(x)
-            x = _block(
-                layers.Conv2D(filters, 3, 1, "same", use_bias=False, name=f"decoder{i}_conv")(x),
-                f"decoder{i}",
-            )
+            x = _block(x, filters, 1, f"decoder{i}")
         x = layers.Conv2D(1, 3, 1, "same", name="decoder_out", dtype="float32")(x)
         x = layers.Activation("sigmoid", name="decoded", dtype="float32")(x)
         if options.reduce > 1:
-            x = layers.UpSampling2D(
-                options.reduce, interpolation="bilinear", name="enlarged", dtype="float32"
-            )(x)
+            enlarge = {"interpolation": "bilinear", "name": "enlarged", "dtype": "float32"}
+            x = layers.UpSampling2D(options.reduce, **enlarge)(x)
         reconstruction = layers.Rescaling(255.0, name="reconstruction", dtype="float32")(x)
         difference = layers.Subtract(name="difference", dtype="float32")([intensity, x])
         square = layers.Multiply(name="squared_error", dtype="float32")([difference, difference])
         error = layers.GlobalAveragePooling2D(name="reconstruction_error", dtype="float32")(square)
-        return keras.Model(
-            image,
-            {"embedding": code, "reconstruction": reconstruction, "reconstruction_error": error},
-            name="autoencoder",
-        )
+        points = {"embedding": code, "reconstruction": reconstruction}
+        points |= {"reconstruction_error": error}
+        return keras.Model(image, points, name="autoencoder")
 
 
 def encoder_of(model: keras.Model) -> keras.Model:
@@ -119,32 +105,17 @@ def reconstruction_phase(
     inner = keras.Model(model.input, _loss_of(derive(model, "squared_error").output, options.loss))
 
     def feed(epoch: int):
-        images = batches(
-            pixels,
-            train,
-            batch_size=batch_size,
-            shuffle_key=(options.seed, epoch),
-            drop_remainder=True,
-        )
+        images = batches(pixels, train, None, batch_size, (options.seed, epoch), True)
         # the network returns the loss itself, but `fit` needs a target
         return images.map(lambda x: (x, x[:, 0, 0]))
 
     def validate() -> dict[str, float]:
-        scores = [
-            np.asarray(inner(np.asarray(x), training=False))
-            for x in batches(pixels, watched, batch_size=64)
-        ]
+        parts = batches(pixels, watched, batch_size=64)
+        scores = [np.asarray(inner(np.asarray(x), training=False)) for x in parts]
         return {"val_loss": float(np.concatenate(scores).mean())}
 
-    return Phase(
-        "autoencoder",
-        net,
-        feed,
-        len(train) // batch_size,
-        options.epochs,
-        options.learning_rate,
-        validate,
-    )
+    steps, rate = len(train) // batch_size, options.learning_rate
+    return Phase("autoencoder", net, feed, steps, options.epochs, rate, validate)
 
 
 def codes_and_errors(
@@ -152,14 +123,13 @@ def codes_and_errors(
     pixels: np.ndarray,
     indices: Sequence[int] | None = None,
     batch_size: int = 64,
-    progress=None,
+    progress: Callable[[int], None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the codes (M, D) float32 and the reconstruction errors (M,) float64 of rows of a pixel
-    array (N, S, S) uint8.
+    array (N, S, S) uint8; `progress` is called as by `forward`.
     """
-    points = forward(
-        model, pixels, indices, ("embedding", "reconstruction_error"), batch_size, progress
-    )
+    names = ("embedding", "reconstruction_error")
+    points = forward(model, pixels, indices, names, batch_size, progress)
     return points["embedding"], points["reconstruction_error"][:, 0].astype(np.float64)
 
 
@@ -175,7 +145,8 @@ def differences(
     return forward(model, pixels, indices, ("difference",), batch_size)["difference"][..., 0]
 
 
-def _block(x, name: str):
+def _block(x, filters: int, stride: int, name: str):
+    x = keras.layers.Conv2D(filters, 3, stride, "same", use_bias=False, name=f"{name}_conv")(x)
     x = keras.layers.BatchNormalization(name=f"{name}_norm")(x)
     return keras.layers.LeakyReLU(0.1, name=f"{name}_relu")(x)
 

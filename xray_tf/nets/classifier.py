@@ -60,12 +60,9 @@ def build_classifier(
         )
         x = keras.layers.GlobalAveragePooling2D(name="embedding", dtype="float32")(features)
         x = keras.layers.Dropout(options.dropout, name="dropout", dtype="float32")(x)
-        x = keras.layers.Dense(
-            1 if one_logit else len(class_names), name="logits", dtype="float32"
-        )(x)
-        x = keras.layers.Activation(
-            "sigmoid" if one_logit else "softmax", name="probability", dtype="float32"
-        )(x)
+        units, activation = (1, "sigmoid") if one_logit else (len(class_names), "softmax")
+        x = keras.layers.Dense(units, name="logits", dtype="float32")(x)
+        x = keras.layers.Activation(activation, name="probability", dtype="float32")(x)
         return keras.Model(image, x, name="classifier")
 
 

@@ -28,9 +28,9 @@ def embedding_model(model: keras.Model) -> keras.Model:
     if tensor is None or len(tensor.shape) != 2:
         found = "none" if tensor is None else f"a tensor of shape {tuple(tensor.shape)}"
         raise ValueError(
-            f"an embedding is the output (B, D) of a layer named {POINT!r}, or the "
-            f"input of the last Dense layer. Received: {found}. "
-            f"The model ends in: {[layer.name for layer in model.layers[-5:]]}"
+            f"an embedding is the output (B, D) of a layer named {POINT!r}, or the input of the "
+            f"last Dense layer. Received: {found}. The model ends in: "
+            f"{[layer.name for layer in model.layers[-5:]]}"
         )
     return keras.Model(model.inputs[0] if len(model.inputs) == 1 else model.inputs, tensor)
 
@@ -51,18 +51,20 @@ def _steps(model: keras.Model) -> Iterator[tuple]:
     """Walk the graph backwards from the outputs, yielding (operation, its input tensors, its output
     tensor).
     """
-    pending, seen = list(model.outputs), set()
-    ends = {id(t) for t in model.inputs}
+    pending, seen = list(model.outputs), {id(t) for t in model.inputs}
     while pending:
         tensor = pending.pop(0)
-        # the only record of which call of a layer made a tensor
-        operation, node, _ = tensor._keras_history
-        if id(tensor) in seen or id(tensor) in ends or operation is None:
-            continue
-        seen.add(id(tensor))
-        given = operation._inbound_nodes[node].input_tensors
-        yield operation, given, tensor
-        pending += given
+        operation, given = _made_by(tensor)
+        if id(tensor) not in seen and operation is not None:
+            seen.add(id(tensor))
+            yield operation, given, tensor
+            pending += given
+
+
+def _made_by(tensor) -> tuple:
+    """Return (operation, the tensors it was called on) of the call that made a tensor."""
+    operation, node, _ = tensor._keras_history  # the only record of it
+    return operation, [] if operation is None else operation._inbound_nodes[node].input_tensors
 
 
 def _named(model: keras.Model):
@@ -78,8 +80,7 @@ def _before_head(model: keras.Model):
     tensor = model.outputs[0]
     ends = {id(t) for t in model.inputs}
     while id(tensor) not in ends:
-        operation, node, _ = tensor._keras_history
-        given = operation._inbound_nodes[node].input_tensors
+        operation, given = _made_by(tensor)
         if isinstance(operation, keras.Model):
             inner = _before_head(operation)
             return None if inner is None else keras.Model(operation.inputs[0], inner)(given[0])
@@ -92,9 +93,8 @@ def _before_head(model: keras.Model):
 
 
 def _undropped(tensor):
-    while (
-        isinstance((history := tensor._keras_history).operation, _PASSED_OVER)
-        and history.operation._inbound_nodes[history.node_index].input_tensors
-    ):
-        tensor = history.operation._inbound_nodes[history.node_index].input_tensors[0]
+    operation, given = _made_by(tensor)
+    while isinstance(operation, _PASSED_OVER) and given:
+        tensor = given[0]
+        operation, given = _made_by(tensor)
     return tensor

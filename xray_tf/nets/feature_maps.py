@@ -33,15 +33,13 @@ def build_feature_model(
     backbone: str = "efficientnet_lite0",
     weights: str | None = "imagenet",
     image_size: int = 224,
-    standardize: bool = True,
     seed: int = 0,
 ) -> keras.Model:
-    """Build the frozen network.
+    """Build the frozen network; it first brings every image to mean 128, standard deviation 50.
 
     Args:
         backbone, weights, seed: see `backbones.build_features`.
         image_size: side of the square, pixels; a multiple of 32.
-        standardize: bring every image to mean 128 and standard deviation 50 first.
 
     Returns:
         Model from image (B, S, S, 1) float32 in [0, 255] to two points. `moments` (B, D): the
@@ -57,32 +55,23 @@ def build_feature_model(
             f"image_size must be a multiple of 32 pixels. Received: image_size={image_size!r}"
         )
     image = keras.Input((image_size, image_size, 1), name="image")
-    trunk = keras.Model(
-        image, build_features(image, backbone, weights, standardize=standardize, seed=seed)
-    )
-    ends = [stage[-1].output for stage in trunk_layers(trunk, backbone)]
+    features = build_features(image, backbone, weights, standardize=True, seed=seed)
+    stages = trunk_layers(keras.Model(image, features), backbone)
+    ends = [stage[-1].output for stage in stages]
     ends = [end for end in ends if image_size // end.shape[1] >= 4]
-    means = [
-        layers.GlobalAveragePooling2D(name=f"mean_{i}", dtype="float32")(end)
-        for i, end in enumerate(ends)
-    ]
-    squares = [
-        layers.GlobalAveragePooling2D(name=f"square_{i}", dtype="float32")(
-            layers.Multiply(name=f"squared_{i}")([end, end])
-        )
-        for i, end in enumerate(ends)
-    ]
+    means, squares, grid = [], [], []
+    for i, end in enumerate(ends):
+        square = layers.Multiply(name=f"squared_{i}")([end, end])
+        pool = layers.GlobalAveragePooling2D
+        means.append(pool(name=f"mean_{i}", dtype="float32")(end))
+        squares.append(pool(name=f"square_{i}", dtype="float32")(square))
+        stride = image_size // end.shape[1]
+        if stride in PATCH_STRIDES and i < len(ends) - 1:
+            coarser = layers.AveragePooling2D(STRIDE // stride, name=f"coarser_{i}")
+            grid.append(coarser(end) if stride < STRIDE else end)
     moments = layers.Concatenate(name="moments", dtype="float32")(means + squares)
-    grid = [
-        _to_grid(end, image_size, i)
-        for i, end in enumerate(ends[:-1])
-        if image_size // end.shape[1] in PATCH_STRIDES
-    ]
-    model = keras.Model(
-        image,
-        [moments, layers.Concatenate(name="patches", dtype="float32")(grid)],
-        name="feature_maps",
-    )
+    patches = layers.Concatenate(name="patches", dtype="float32")(grid)
+    model = keras.Model(image, [moments, patches], name="feature_maps")
     model.trainable = False
     return model
 
@@ -93,21 +82,18 @@ class FeatureExtractor:
     Args:
         model: a model with the points `moments` and `patches`, from `build_feature_model` or
             reopened from a `.keras` file; a new one if None.
-        mirror: average over the radiograph and its mirror image (patches are mirrored back).
         batch_size: rows per pass.
     """
 
-    def __init__(
-        self, model: keras.Model | None = None, mirror: bool = False, batch_size: int = 64
-    ):
+    def __init__(self, model: keras.Model | None = None, batch_size: int = 64):
         self.model = build_feature_model() if model is None else model
         missing = set(POINTS) - {layer.name for layer in self.model.layers}
         if missing:
             raise ValueError(
-                f"a feature model has the points {POINTS}. Missing: "
-                f"{sorted(missing)}; use build_feature_model."
+                f"a feature model has the points {POINTS}. Missing: {sorted(missing)}; use "
+                "build_feature_model."
             )
-        self.mirror, self.batch_size = mirror, batch_size
+        self.batch_size = batch_size
 
     @property
     def image_size(self) -> int:
@@ -142,8 +128,8 @@ class FeatureExtractor:
         indices = np.arange(pixels.shape[0]) if indices is None else np.asarray(indices, np.int64)
         if tuple(pixels.shape[1:]) != (self.image_size,) * 2:
             raise ValueError(
-                f"pixels must be (N, {self.image_size}, {self.image_size}). "
-                f"Received: {tuple(pixels.shape)}"
+                f"pixels must be (N, {self.image_size}, {self.image_size}). Received: "
+                f"{tuple(pixels.shape)}"
             )
         unknown = set(features) - set(FEATURES)
         if unknown or not features:
@@ -153,7 +139,9 @@ class FeatureExtractor:
         out: dict[str, np.ndarray] = {}
         for start in range(0, len(indices), _PIECE):
             rows = indices[start : start + _PIECE]
-            piece = self._piece(pixels, rows, points) if points else {}
+            piece = forward(self.model, pixels, rows, points, self.batch_size) if points else {}
+            if "moments" in piece:
+                piece["pooled"] = _mean_and_deviation(piece.pop("moments"))
             images = np.asarray(pixels[rows])
             found = lung_fields(images) if {"lungs", "lung_maps"} & wanted else None
             if "lungs" in wanted:
@@ -161,27 +149,13 @@ class FeatureExtractor:
             if "lung_maps" in wanted:
                 piece["lung_maps"] = _over_lungs(piece["patches"], found.masks)
             for name, values in ((n, v) for n, v in piece.items() if n in features):
-                kind = np.float16 if name == "patches" else np.float32
-                out.setdefault(name, np.empty((len(indices), *values.shape[1:]), kind))[
-                    start : start + len(values)
-                ] = values
+                if name not in out:
+                    kind = np.float16 if name == "patches" else np.float32
+                    out[name] = np.empty((len(indices), *values.shape[1:]), kind)
+                out[name][start : start + len(values)] = values
             if progress:
-                progress(min(_PIECE, len(indices) - start))
+                progress(len(rows))
         return out
-
-    def _piece(
-        self, pixels: np.ndarray, rows: np.ndarray, points: tuple[str, ...]
-    ) -> dict[str, np.ndarray]:
-        found = forward(self.model, pixels, rows, points, self.batch_size)
-        if self.mirror:
-            images = np.ascontiguousarray(np.asarray(pixels[rows])[:, :, ::-1])
-            turned = forward(self.model, images, None, points, self.batch_size)
-            for name in points:
-                back = turned[name][:, :, ::-1] if name == "patches" else turned[name]
-                found[name] = (found[name] + back) / 2
-        if "moments" in found:
-            found = {"pooled": _mean_and_deviation(found.pop("moments")), **found}
-        return found
 
 
 def _over_lungs(patches: np.ndarray, masks: np.ndarray) -> np.ndarray:
@@ -191,9 +165,8 @@ def _over_lungs(patches: np.ndarray, masks: np.ndarray) -> np.ndarray:
     If a lung is missing, the mean is taken over its whole half.
     """
     n, height, width, _ = patches.shape
-    weights = masks.reshape(
-        n, height, masks.shape[1] // height, width, masks.shape[2] // width
-    ).mean(axis=(2, 4), dtype=np.float32) + np.float32(1e-6)
+    cells = masks.reshape(n, height, masks.shape[1] // height, width, masks.shape[2] // width)
+    weights = cells.mean(axis=(2, 4), dtype=np.float32) + np.float32(1e-6)
     halves = []
     for half in (slice(None, width // 2), slice(width // 2, None)):
         w = weights[:, :, half] / weights[:, :, half].sum(axis=(1, 2), keepdims=True)
@@ -204,13 +177,3 @@ def _over_lungs(patches: np.ndarray, masks: np.ndarray) -> np.ndarray:
 def _mean_and_deviation(moments: np.ndarray) -> np.ndarray:
     mean, square = np.split(moments, 2, axis=1)
     return np.concatenate([mean, np.sqrt(np.maximum(square - mean**2, 0.0))], axis=1)
-
-
-def _to_grid(end: keras.KerasTensor, image_size: int, number: int) -> keras.KerasTensor:
-    """Average a feature map (B, h, w, C) to one cell per `STRIDE` pixels."""
-    stride = image_size // end.shape[1]
-    return (
-        layers.AveragePooling2D(STRIDE // stride, name=f"coarser_{number}")(end)
-        if stride < STRIDE
-        else end
-    )

@@ -49,11 +49,9 @@ def batches(
         `fit` needs them.
     """
     indices = np.asarray(indices, np.int64)
-    order = (
-        np.arange(len(indices)) if shuffle_key is None else epoch_order(len(indices), *shuffle_key)
-    )
+    count = len(indices)
+    order = np.arange(count) if shuffle_key is None else epoch_order(count, *shuffle_key)
     height, width = pixels.shape[1:3]
-
     number = next(_NUMBERS)
     _SOURCES[number] = pixels
 
@@ -62,17 +60,14 @@ def batches(
         images = tf.reshape(images, (-1, height, width, 1))
         return tf.cast(images, tf.float32)
 
-    rows = tf.data.Dataset.from_tensor_slices(indices[order])
-    if targets is None:
-        dataset = rows.batch(batch_size, drop_remainder).map(read, num_parallel_calls=2)
-    else:
-        both = tf.data.Dataset.zip(
-            rows, tf.data.Dataset.from_tensor_slices(np.asarray(targets, np.float32)[order])
-        )
-        dataset = both.batch(batch_size, drop_remainder).map(
-            lambda r, t: ((read(r), t), t), num_parallel_calls=2
-        )
-    dataset = dataset.prefetch(2)
+    def load(rows: tf.Tensor, *both: tf.Tensor):
+        return ((read(rows), *both), *both) if both else read(rows)
+
+    columns = (indices[order],)
+    if targets is not None:
+        columns += (np.asarray(targets, np.float32)[order],)
+    dataset = tf.data.Dataset.from_tensor_slices(columns).batch(batch_size, drop_remainder)
+    dataset = dataset.map(load, num_parallel_calls=2).prefetch(2)
     weakref.finalize(dataset, _SOURCES.pop, number)
     return dataset
 
@@ -82,14 +77,11 @@ def vector_batches(
     targets: np.ndarray,
     batch_size: int,
     shuffle_key: tuple[int, int],
-    drop_remainder: bool = True,
 ) -> tf.data.Dataset:
-    """Read stored vectors (N, D) float32 as the batches ((vectors, targets), targets) of one
+    """Read stored vectors (N, D) float32 as the full batches ((vectors, targets), targets) of one
     epoch.
     """
     order = epoch_order(len(vectors), *shuffle_key)
-    return (
-        tf.data.Dataset.from_tensor_slices(((vectors[order], targets[order]), targets[order]))
-        .batch(batch_size, drop_remainder)
-        .prefetch(2)
-    )
+    vectors, targets = vectors[order], targets[order]
+    dataset = tf.data.Dataset.from_tensor_slices(((vectors, targets), targets))
+    return dataset.batch(batch_size, drop_remainder=True).prefetch(2)

@@ -42,10 +42,8 @@ def forward(
     """
     indices = np.arange(len(pixels)) if indices is None else np.asarray(indices)
     run = _compiled(model, points)
-    results = {
-        p: np.empty((len(indices), *model.get_layer(p).output.shape[1:]), np.float32)
-        for p in points
-    }
+    shapes = {p: model.get_layer(p).output.shape[1:] for p in points}
+    results = {p: np.empty((len(indices), *shape), np.float32) for p, shape in shapes.items()}
     done = 0
     for images in batches(pixels, indices, batch_size=batch_size):
         count = int(images.shape[0])
@@ -73,9 +71,8 @@ def _compile(inner: keras.Model) -> Run:
     import tensorflow as tf
 
     signature = tf.TensorSpec((None, *inner.input.shape[1:]), tf.float32)
-    traced = tf.function(lambda images: inner(images, training=False)).get_concrete_function(
-        signature
-    )
+    function = tf.function(lambda images: inner(images, training=False))
+    traced = function.get_concrete_function(signature)
     return lambda images: [value.numpy() for value in _listed(traced(images))]
 
 

@@ -50,18 +50,12 @@ def save_model(model: keras.Model, path: str | os.PathLike) -> None:
         ValueError: the model contains a layer that is not stock Keras.
     """
     model = in_float32(model)
-    odd = sorted(
-        {
-            type(layer).__name__
-            for layer in model.layers
-            if getattr(keras.layers, type(layer).__name__, None) is not type(layer)
-        }
-        - {"Functional"}
-    )
-    if odd:
+    kinds = {type(layer) for layer in model.layers}
+    odd = {k.__name__ for k in kinds if getattr(keras.layers, k.__name__, None) is not k}
+    if odd - {"Functional"}:
         raise ValueError(
-            "A saved model has stock Keras layers only, so that plain Keras opens "
-            f"it. Received: {odd}"
+            "A saved model has stock Keras layers only, so that plain Keras opens it. Received: "
+            f"{sorted(odd - {'Functional'})}"
         )
     model.save(path)
 
@@ -78,8 +72,8 @@ def load_model(path: str | os.PathLike) -> keras.Model:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
         raise ArtifactError(
-            f"{path} cannot be opened as a Keras model of stock layers: {error} "
-            "Copy it or train it again."
+            f"{path} cannot be opened as a Keras model of stock layers: {error} Copy it or train "
+            "it again."
         ) from error
 
 
@@ -96,8 +90,8 @@ def refuse_foreign_classes(path: str | Path) -> None:
         if isinstance(item, dict):
             if "class_name" in item and not _is_stock(item):
                 raise ValueError(
-                    f"{path} names {item.get('module')}.{item['class_name']}, which "
-                    "is not a stock Keras layer. It is refused."
+                    f"{path} names {item.get('module')}.{item['class_name']}, which is not a stock "
+                    "Keras layer. It is refused."
                 )
             pending += item.values()
         elif isinstance(item, list):
@@ -109,6 +103,5 @@ def _is_stock(item: dict[str, Any]) -> bool:
     if (module, name) in _STOCK_OTHERS:
         return item.get("registered_name") in (None, name)
     found = getattr(_STOCK_MODULES.get(module), str(name), None)
-    return (
-        isinstance(found, type) and name not in _BRINGS_CODE and item.get("registered_name") is None
-    )
+    harmless = isinstance(found, type) and name not in _BRINGS_CODE
+    return harmless and item.get("registered_name") is None

@@ -1,1 +1,1 @@
-"""Figures and documents: the only room with matplotlib and seaborn."""
+"""Make plots and pages: the only room that uses matplotlib, seaborn and Jinja2."""

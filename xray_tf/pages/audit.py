@@ -1,4 +1,4 @@
-"""Put an audit into words."""
+"""Describe an audit in Markdown."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _COPIES = {"exact": "byte for byte", "near": "same picture, other bytes"}
 
 @dataclass(frozen=True)
 class AuditText(Part):
-    """An audit in plain words: Markdown that also reads well as plain text.
+    """An audit in Markdown that also reads well as plain text.
 
     Attributes:
         summary: the layout of summary.json.
-        findings: all of them.
+        findings: all findings.
     """
 
     template = "kit/audit.md.jinja"
@@ -26,7 +26,9 @@ class AuditText(Part):
     findings: Findings
 
     def groups(self, *severities: str) -> list[list[Finding]]:
-        """Return findings of some severities; those of a kind that name a file are one group."""
+        """Return the findings of these severities, with those of a kind that name a file as one
+        group.
+        """
         kinds = defaultdict(list)
         for i, f in enumerate(self.findings):
             if f.severity in severities:
@@ -50,7 +52,7 @@ class AuditText(Part):
 
     @property
     def patients(self) -> Table:
-        """What each patient key says."""
+        """The patients under each key."""
         columns = {
             "patients": "patients",
             "with_several": "with several images",
@@ -64,7 +66,7 @@ class AuditText(Part):
 
     @property
     def overlaps(self) -> Table | None:
-        """Patients on both sides of the parts as they were given; None where there are no parts."""
+        """Patients in two of the given parts; None if there are no parts."""
         rows = [
             [name, parts, *both.values()]
             for name, key in self.summary["patients"].items()
@@ -82,7 +84,7 @@ class AuditText(Part):
 
     @property
     def sizes(self) -> Table | None:
-        """What sizes say of the class; None where there is one class only."""
+        """What sizes reveal about the class; None if there is only one class."""
         rows = [
             [name, f"{v['normal']:.4g}", f"{v['pneumonia']:.4g}", f"{v['auroc']:.3f}"]
             for name, v in self.summary["sizes"].items()
@@ -98,5 +100,5 @@ class AuditText(Part):
 
 
 def describe(summary: dict[str, Any], findings: Findings) -> str:
-    """Put an audit into plain words: Markdown that also reads well as plain text."""
+    """Describe an audit in Markdown that also reads well as plain text."""
     return AuditText(summary, findings).render()

@@ -165,9 +165,8 @@ METRICS: dict[str, Metric] = {
     ),
     "ece": Metric(
         "ECE",
-        f"expected calibration error of the top class's probability, {ECE_BINS} equal-width "
-        "bins (Guo et al. 2017, eq. 3); resampling adds noise, so "
-        "its interval leans upwards",
+        f"expected calibration error of the top class's probability, {ECE_BINS} equal-width bins "
+        "(Guo et al. 2017, eq. 3); resampling adds noise, so its interval leans upwards",
         overall=lambda t: np.abs(t.weights @ t.rows.gaps).sum(axis=1) / t.total,
         of=("classifier",),
         lower_is_better=True,
@@ -187,8 +186,8 @@ def headline(class_count: int) -> list[str]:
 
 
 def under_change(class_names: Sequence[str]) -> list[str]:
-    """Name what is measured when radiographs are changed: of two classes sensitivity and
-    specificity, of more the recall of each, `recall/<name>`; then the rest.
+    """Return the metrics of changed radiographs: sensitivity and specificity for two classes, every
+    recall (`recall/<name>`) for more; then the rest.
     """
     names = [name for name, row in METRICS.items() if row.under_change]
     recalls = ["sensitivity", "specificity"]
@@ -217,9 +216,7 @@ class Ranking:
         negative = weights - positive
         if len(self.starts) == len(self.order):
             return positive, negative
-        return np.add.reduceat(positive, self.starts, axis=1), np.add.reduceat(
-            negative, self.starts, axis=1
-        )
+        return tuple(np.add.reduceat(w, self.starts, axis=1) for w in (positive, negative))
 
     def areas(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return AUROC (Mann-Whitney form, ties count half) and average precision: (R,) each, NaN

@@ -3,16 +3,17 @@ arrays in, one JSON-able dict out.
 
 The dict is the layout of `metrics.json`:
 
-    {"split": "test", "operating_point": "balanced", "split_by": "patient", "class_names":
-    ["normal", "pneumonia"],
+    {"split": "test", "operating_point": "balanced", "split_by": "patient",
+     "class_names": ["normal", "pneumonia"],
      "rows": 700, "patients": 400 or null, "class_counts": {"normal": 200, ...},
-     "chance": {"class": "pneumonia", "accuracy": 0.71},                 the accuracy of always
-     saying the commonest class "interval": {"kind": "95 % percentile bootstrap by patient",
-     "level": 0.95, "unit": "patient", "units": 400, "replicates": 2000, "seed": 0}, "metrics":
-     {"accuracy": {"value": 0.93, "low": 0.91, "high": 0.95}, ...},     the rows of METRICS, in
-     its order "per_class": {"normal": {"recall": {...}, "precision": {...}, "f1": {...}, "auroc":
-     {...}, "auprc": {...}}, ...}, "confusion_matrix": [[190, 10], [39, 461]],
-     rows: the true class, columns: the decided one "definitions": {"accuracy": "...", ...}}
+     "chance": {"class": "pneumonia", "accuracy": 0.71},    of always saying the commonest class
+     "interval": {"kind": "95 % percentile bootstrap by patient", "level": 0.95, "unit": "patient",
+      "units": 400, "replicates": 2000, "seed": 0},
+     "metrics": {"accuracy": {"value": 0.93, "low": 0.91, "high": 0.95}, ...},    of METRICS
+     "per_class": {"normal": {"recall": {...}, "precision": {...}, "f1": {...}, "auroc": {...},
+      "auprc": {...}}, ...},
+     "confusion_matrix": [[190, 10], [39, 461]],    rows: the true class, columns: the decided one
+     "definitions": {"accuracy": "...", ...}}
 
 A number that does not exist for these rows (no positive row, one class only) is {"value": null,
 "low": null, "high": null, "reason": "..."}; replicates in which a number does not exist are left
@@ -26,6 +27,8 @@ from typing import Any
 
 import numpy as np
 
+from xray_tf.data.kin import patient_groups
+from xray_tf.stats.checks import class_indices
 from xray_tf.stats.metric_rows import ECE_BINS, METRICS, Ranking, Rows, bins_of, metrics_of
 
 LEVEL = 0.95
@@ -68,25 +71,19 @@ def score(
     """
     class_names = tuple(class_names)
     probabilities, labels, decided = _checked(probabilities, labels, decided, len(class_names))
-    clusters, named = _clusters(patients, len(labels))
+    clusters = patient_groups(patients, len(labels))
+    named = patients is not None and any(map(str, patients))
     units = int(clusters.max()) + 1
     rows = Rows(probabilities, labels, decided)
     values = rows.numbers(np.ones((1, len(labels))))
-    drawn = (
-        [rows.numbers(w) for w in cluster_weights(clusters, replicates, seed)] if units > 1 else []
-    )
+    drawn = cluster_weights(clusters, replicates if units > 1 else 0, seed)
+    drawn = [rows.numbers(weights) for weights in drawn]
     draws = {name: np.concatenate([d[name] for d in drawn]) for name in values} if drawn else {}
+    counts = np.bincount(labels, minlength=len(class_names))
 
     def cell(name: str) -> dict[str, Any]:
-        return _cell(
-            float(values[name][0]),
-            draws.get(name),
-            name,
-            class_names,
-            np.bincount(labels, minlength=len(class_names)),
-        )
+        return _cell(float(values[name][0]), draws.get(name), name, class_names, counts)
 
-    counts = np.bincount(labels, minlength=len(class_names))
     unit = "patient" if named else "image"
     return {
         **{**ABOUT, **about},
@@ -130,16 +127,24 @@ def epoch_scores(probabilities, labels) -> dict[str, float]:
     """
     probabilities, labels = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
     true = probabilities[np.arange(len(labels)), labels]
-    ones = np.ones((1, len(labels)))
-    areas = [
-        Ranking(probabilities[:, k], labels == k).areas(ones)[0][0]
-        for k in ([1] if probabilities.shape[1] == 2 else range(probabilities.shape[1]))
-    ]
+    columns = [1] if probabilities.shape[1] == 2 else range(probabilities.shape[1])
+    areas = [auroc(probabilities[:, k], labels == k) for k in columns]
     return {
         "loss": float(-np.log(np.maximum(true, 1e-7)).mean()),
         "accuracy": float((probabilities.argmax(axis=1) == labels).mean()),
         "auroc": float(np.mean(areas)),
     }
+
+
+def auroc(scores, positive) -> float:
+    """Return the area under the ROC curve, ties count half; NaN where a class is missing.
+
+    Args:
+        scores: (N,) floats, higher = more likely positive.
+        positive: (N,) bool.
+    """
+    ranking = Ranking(np.asarray(scores), np.asarray(positive, bool))
+    return float(ranking.areas(np.ones((1, len(ranking.order))))[0][0])
 
 
 def confusion(labels, decided, classes: int) -> np.ndarray:
@@ -167,11 +172,8 @@ def cluster_weights(clusters: np.ndarray, replicates: int, seed: int) -> Iterato
     for start in range(0, replicates, step):
         count = min(step, replicates - start)
         drawn = rng.integers(0, groups, size=(count, groups)) + groups * np.arange(count)[:, None]
-        yield (
-            np.bincount(drawn.ravel(), minlength=count * groups)
-            .reshape(count, groups)[:, clusters]
-            .astype(np.float64)
-        )
+        counts = np.bincount(drawn.ravel(), minlength=count * groups).reshape(count, groups)
+        yield counts[:, clusters].astype(np.float64)
 
 
 def curves(probabilities, labels, positive: int) -> dict[str, np.ndarray]:
@@ -187,9 +189,7 @@ def curves(probabilities, labels, positive: int) -> dict[str, np.ndarray]:
         float64 of calling positive what scores at least the threshold. The ROC curve starts at (0,
         0), which is not among them.
     """
-    ranking = Ranking(
-        np.asarray(probabilities, dtype=np.float64)[:, positive], np.asarray(labels) == positive
-    )
+    ranking = _ranking(probabilities, labels, positive)
     true, false = (c[0] for c in ranking.counts(np.ones((1, len(labels)))))
     true, false = np.cumsum(true), np.cumsum(false)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -223,16 +223,13 @@ def curve_bands(
         positive rate of `grid`; `precision_low`, `precision_high` (201,) the precision at a recall
         of `grid`. NaN where no replicate has a value.
     """
-    ranking = Ranking(
-        np.asarray(probabilities, dtype=np.float64)[:, positive], np.asarray(labels) == positive
-    )
-    clusters, _ = _clusters(patients, len(ranking.order))
+    ranking = _ranking(probabilities, labels, positive)
+    clusters = patient_groups(patients, len(ranking.order))
     grid = np.linspace(0, 1, 201)
     rates, precisions = [np.empty((0, len(grid)))], [np.empty((0, len(grid)))]
     for weights in cluster_weights(clusters, replicates, seed):
-        for true, false in zip(
-            *(np.cumsum(c, axis=1) for c in ranking.counts(weights)), strict=True
-        ):
+        totals = (np.cumsum(counts, axis=1) for counts in ranking.counts(weights))
+        for true, false in zip(*totals, strict=True):
             if true[-1] and false[-1]:
                 # The curve's height at a rate is what is reached before that rate is passed; at a
                 # recall, where it is first reached.
@@ -242,13 +239,14 @@ def curve_bands(
                 precisions.append((true[reached] / (true[reached] + false[reached]))[None])
     out = {"grid": grid}
     for name, drawn in (("roc", np.concatenate(rates)), ("precision", np.concatenate(precisions))):
-        band = (
-            np.percentile(drawn, [50 * (1 - LEVEL), 50 * (1 + LEVEL)], axis=0)
-            if len(drawn)
-            else np.full((2, len(grid)), np.nan)
-        )
-        out |= {f"{name}_low": band[0], f"{name}_high": band[1]}
+        low, high = interval(drawn) if len(drawn) else np.full((2, len(grid)), np.nan)
+        out |= {f"{name}_low": low, f"{name}_high": high}
     return out
+
+
+def interval(draws: np.ndarray) -> np.ndarray:
+    """Return the 95 % percentile interval (2, ...) of bootstrap replicates (R, ...)."""
+    return np.percentile(draws, [50 * (1 - LEVEL), 50 * (1 + LEVEL)], axis=0)
 
 
 def reliability(confidence, hit, bins: int = ECE_BINS) -> dict[str, np.ndarray]:
@@ -274,6 +272,11 @@ def reliability(confidence, hit, bins: int = ECE_BINS) -> dict[str, np.ndarray]:
         }
 
 
+def _ranking(probabilities, labels, positive: int) -> Ranking:
+    scores = np.asarray(probabilities, dtype=np.float64)[:, positive]
+    return Ranking(scores, np.asarray(labels) == positive)
+
+
 def _cell(
     value: float,
     draws: np.ndarray | None,
@@ -282,28 +285,14 @@ def _cell(
     counts: np.ndarray,
 ) -> dict[str, Any]:
     if np.isnan(value):
-        return {
-            "value": None,
-            "low": None,
-            "high": None,
-            "reason": _reason(name, class_names, counts),
-        }
+        reason = _reason(name, class_names, counts)
+        return {"value": None, "low": None, "high": None, "reason": reason}
     if draws is None:
-        return {
-            "value": value,
-            "low": None,
-            "high": None,
-            "reason": "no interval: it needs more than one patient and at least one replicate",
-        }
+        reason = "no interval: it needs more than one patient and at least one replicate"
+        return {"value": value, "low": None, "high": None, "reason": reason}
     kept = draws[~np.isnan(draws)]
-    low, high = (
-        np.percentile(kept, [50 * (1 - LEVEL), 50 * (1 + LEVEL)]) if len(kept) else (None, None)
-    )
-    out = {
-        "value": value,
-        "low": None if low is None else float(low),
-        "high": None if high is None else float(high),
-    }
+    low, high = interval(kept).tolist() if len(kept) else (None, None)
+    out = {"value": value, "low": low, "high": high}
     return out if len(kept) == len(draws) else {**out, "replicates": len(kept)}
 
 
@@ -318,56 +307,26 @@ def _reason(name: str, class_names: tuple[str, ...], counts: np.ndarray) -> str:
     return f"not defined: no row is {' or '.join(absent)}"
 
 
-def _clusters(patients: Sequence[str] | None, rows: int) -> tuple[np.ndarray, bool]:
-    """Return each row's cluster, 0 .. G-1, and whether any patient key was known."""
-    patients = [""] * rows if patients is None else [str(p) for p in patients]
-    if len(patients) != rows:
-        raise ValueError(f"patients must have one key a row, {rows}. Received: {len(patients)}")
-    seen: dict[Any, int] = {}
-    clusters = [seen.setdefault(p or i, len(seen)) for i, p in enumerate(patients)]
-    return np.array(clusters, dtype=np.int64), any(patients)
-
-
 def _checked(
     probabilities, labels, decided, classes: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    probabilities, labels, decided = (
-        np.asarray(probabilities, dtype=np.float64),
-        np.asarray(labels),
-        np.asarray(decided),
-    )
+    probabilities = np.asarray(probabilities, dtype=np.float64)
     if classes < 2 or probabilities.ndim != 2 or probabilities.shape[1] != classes:
         raise ValueError(
-            f"probabilities must be (N, {classes}), one column a class, two or more. "
-            f"Received: shape {probabilities.shape}"
+            f"probabilities must be (N, {classes}), one column a class, two or more. Received: "
+            f"shape {probabilities.shape}"
         )
-    if not len(probabilities):
+    rows = len(probabilities)
+    if not rows:
         raise ValueError(
-            "there is no labelled row to score. Expected at least one radiograph "
-            "whose class is known."
+            "there is no labelled row to score. Expected at least one radiograph whose class is "
+            "known."
         )
-    for name, values in (("labels", labels), ("decided", decided)):
-        if (
-            values.shape != probabilities.shape[:1]
-            or not np.issubdtype(values.dtype, np.integer)
-            or values.min() < 0
-            or values.max() >= classes
-        ):
-            raise ValueError(
-                f"{name} must be ({len(probabilities)},) integers in [0, "
-                f"{classes - 1}]; leave out rows that are unlabelled or unreadable. "
-                f"Received: shape {values.shape}, {values.dtype}, values "
-                f"{np.unique(values)[:8].tolist()}"
-            )
     sums = probabilities.sum(axis=1)
-    if not (
-        np.isfinite(probabilities).all()
-        and probabilities.min() >= 0
-        and np.abs(sums - 1).max() <= 1e-3
-    ):
+    if not np.abs(sums - 1).max() <= 1e-3 or not probabilities.min() >= 0:  # NaN is neither
         raise ValueError(
-            "probabilities must be finite, not negative, and sum to 1. "
-            f"Received: values in [{probabilities.min()}, {probabilities.max()}], "
-            f"sums in [{sums.min()}, {sums.max()}]"
+            "probabilities must be finite, not negative, and sum to 1. Received: values in "
+            f"[{probabilities.min()}, {probabilities.max()}], sums in [{sums.min()}, {sums.max()}]"
         )
-    return probabilities, labels, decided
+    labels = class_indices(labels, "labels", rows, classes)
+    return probabilities, labels, class_indices(decided, "decided", rows, classes)

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from xray_tf.data.kin import patient_groups
 from xray_tf.operating_point import OperatingPoint
 from xray_tf.stats.metric_rows import METRICS, Rows
-from xray_tf.stats.metrics import LEVEL, _checked, _clusters, cluster_weights, score
+from xray_tf.stats.metrics import _checked, cluster_weights, interval, score
 
 UNDER_CHANGE = tuple(name for name, row in METRICS.items() if row.under_change)
 
@@ -87,19 +88,13 @@ def paired_scores(
         ValueError: what `stats.metrics.score` raises.
     """
     draws = paired_draws(conditions, replicates, seed, metrics)
-    return [
-        {
-            m: with_interval(values)
-            | {
-                f"change{end}": v
-                for end, v in zip(
-                    ("", "_low", "_high"), with_interval(values - draws[0][m]).values(), strict=True
-                )
-            }
-            for m, values in one.items()
-        }
-        for one in draws
-    ]
+    names = {"value": "change", "low": "change_low", "high": "change_high"}
+
+    def compared(values: np.ndarray, first: np.ndarray) -> dict[str, float | None]:
+        change = with_interval(values - first)
+        return with_interval(values) | {names[k]: v for k, v in change.items()}
+
+    return [{m: compared(values, draws[0][m]) for m, values in one.items()} for one in draws]
 
 
 def paired_draws(
@@ -125,7 +120,7 @@ def paired_draws(
     if len(names) > 2:
         keys |= {f"recall/{n}": f"recall/{k}" for k, n in enumerate(names)}
     if weights is None:
-        clusters, _ = _clusters(conditions.patients, len(labels))
+        clusters = patient_groups(conditions.patients, len(labels))
         drawn = cluster_weights(clusters, replicates, seed) if clusters.max() and replicates else ()
     else:
         drawn = (weights,)
@@ -134,9 +129,7 @@ def paired_draws(
     for probability, decision in zip(conditions.probabilities, conditions.decided, strict=True):
         rows = Rows(*_checked(probability, labels, decision, len(names)))
         numbers = [rows.numbers(w) for w in blocks]
-        draws.append(
-            {name: np.concatenate([n[key] for n in numbers]) for name, key in keys.items()}
-        )
+        draws.append({m: np.concatenate([n[key] for n in numbers]) for m, key in keys.items()})
     return draws
 
 
@@ -145,9 +138,5 @@ def with_interval(values: np.ndarray) -> dict[str, float | None]:
     interval; None where not defined.
     """
     known = values[1:][~np.isnan(values[1:])]
-    low, high = (
-        np.percentile(known, [50 * (1 - LEVEL), 50 * (1 + LEVEL)]).tolist()
-        if len(known)
-        else (None, None)
-    )
+    low, high = interval(known).tolist() if len(known) else (None, None)
     return {"value": None if np.isnan(values[0]) else float(values[0]), "low": low, "high": high}

@@ -1,1 +1,1 @@
-"""The course report's study: presets, stages, runs, results."""
+"""Run the course report's study in stages, and compare its results with published ones."""

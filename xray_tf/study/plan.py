@@ -1,4 +1,4 @@
-"""Which stages of a study are done and which are to be run, kept on disk."""
+"""Keep on disk which stages of a study are done, and decide which to run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STUDY, RECORDS, REPORT = "study.json", "stages", "report"
 
 
 class Plan:
-    """Which stages are done, which are to be run, and their records on disk."""
+    """The stages that are done, those to run, and their records on disk."""
 
     def __init__(self, out: Path, stages: list[Stage], data: str | None):
         self.out, self.stages, self.data = out, {s.name: s for s in stages}, data
@@ -38,7 +38,7 @@ class Plan:
             self.states[stage.name] = self._state(stage)
 
     def choose(self, wanted: list[str], force: bool, named: bool) -> None:
-        """Decide what is run, or raise where that would overwrite something or lack its input."""
+        """Decide what to run; raise if that would overwrite something or lack its input."""
         changed = [n for n in wanted if self.states[n] == "changed"]
         if changed and not force:
             own = [
@@ -46,16 +46,15 @@ class Plan:
                 for n in changed
                 if self.differences[n]
             ]
-            rest = (
-                f"; {len(changed) - len(own)} more rest on them" if len(changed) > len(own) else ""
-            )
+            others = len(changed) - len(own)
+            rest = f"; {others} more depend on them" if others else ""
             raise FileExistsError(
-                f"{self.out} holds stages made with other options or data: "
-                f"{'; '.join(own)}{rest}. Add --force to make them again, or "
+                f"{self.out} has stages that ran with other options or data: "
+                f"{'; '.join(own)}{rest}. Add --force to run them again, or "
                 "name another --out."
             )
         again = set((wanted if named else changed) if force else ())
-        # what rests on a stage made again is made again; the order is the order of running
+        # what depends on a stage that runs again runs again; the order is the order of running
         for stage in self.stages.values():
             if again & set(stage.after):
                 again.add(stage.name)
@@ -70,13 +69,13 @@ class Plan:
             ]
             if lacking:
                 raise ValueError(
-                    f"stage {name} reads what {lacking[0]} leaves, which is not "
-                    "there. Run that first, or leave out --only."
+                    f"stage {name} needs the results of {lacking[0]}, which are "
+                    "missing. Run that first, or leave out --only."
                 )
         self.states.update((n, "again") for n in again if self.states[n] != "to do")
 
     def run(self, name: str) -> None:
-        """Run a stage between its two records; what it replaces is put back if it fails."""
+        """Run a stage, with a record before and after it; if it fails, restore what it replaces."""
         stage = self.stages[name]
         target = self.out / stage.folder
         aside = target.with_name(f".{target.name}.replaced")
@@ -99,7 +98,7 @@ class Plan:
         shutil.rmtree(aside, ignore_errors=True)
 
     def _sweep(self, stage: Stage, aside: Path) -> None:
-        """Remove what a killed run of this stage left half-made; a checkpoint stays unless its
+        """Remove what a killed run of this stage left unfinished; a checkpoint stays unless its
         options changed.
         """
         target = self.out / stage.folder
@@ -124,7 +123,7 @@ class Plan:
             self.differences[stage.name].append("the radiographs")
         if self.differences[stage.name] or record["key"] != self.keys[stage.name]:
             return "changed"
-        # a folder appears whole or not at all, whatever became of the record
+        # a folder appears completely or not at all, whatever happened to the record
         return "done" if there else "begun"
 
     def _path(self, name: str) -> Path:
@@ -138,11 +137,11 @@ class Plan:
         except ValueError as error:
             raise ValueError(
                 f"{self._path(name)} is damaged ({error}). Remove it and run again "
-                f"with --force: the stage {name} is then made again."
+                f"with --force: the stage {name} will then run again."
             ) from error
 
     def settle(self) -> None:
-        """Finish the records of stages that were killed between their folder and their record."""
+        """Complete the records of stages that were killed after writing their folder."""
         for name, state in self.states.items():
             if state == "done" and not self._record(name)["finished"]:
                 self._write(self.stages[name], None, True)

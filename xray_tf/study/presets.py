@@ -1,4 +1,4 @@
-"""Presets of a study: which recipes, at which size."""
+"""Define the presets of a study: which recipes, and at which size."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Recipe:
 
     @property
     def name(self) -> str:
-        """Its folder's name, such as binary-resnet101."""
+        """The name of its folder, such as binary-resnet101."""
         return f"{self.train.task}-{self.model.backbone}"
 
 
@@ -41,13 +41,13 @@ class Preset:
 
     Attributes:
         recipes: the classifiers.
-        words: what it is, in one sentence.
-        bootstrap: replicates behind each interval.
-        shift: the shift bench's rows and changes.
-        embed: the neighbours' options.
-        detect: the anomaly detector's.
-        explained: test radiographs with a heat map.
-        examine: on how many the faithfulness of the maps and the shortcuts are measured, and how.
+        words: a description in one sentence.
+        bootstrap: bootstrap replicates behind each interval.
+        shift: rows and changes of the shift bench.
+        embed: options of the nearest neighbours.
+        detect: options of the anomaly detector.
+        explained: the number of test radiographs with a heat map.
+        examine: how faithfulness and shortcuts are measured, and on how many radiographs.
     """
 
     recipes: tuple[Recipe, ...]
@@ -72,7 +72,7 @@ _PLAIN = {
 }
 
 
-# trunk frozen, last layer, AdamW, warm-up and cosine
+# frozen backbone, last layer, AdamW, warm-up and cosine
 _REPORT = {**_PLAIN, "method": "head", "epochs": 20, "fine_tune": "none"}
 
 
@@ -102,8 +102,8 @@ PRESETS: dict[str, Preset] = {
                 TrainOptions(task="three-class", **_REPORT),
             ),
         ),
-        "the course report's recipe: ResNet-101, and ResNet-18 behind a convolution; trunk "
-        "frozen, last layer trained on augmented radiographs",
+        "the course report's recipe: ResNet-101, and ResNet-18 behind a convolution; the backbone "
+        "is frozen and the last layer trained on augmented radiographs",
         shift=ShiftOptions(shift=True, shift_rows=150),
         examine=ExamineOptions(rows=20, random_rows=10, shortcut_rows=60),
     ),
@@ -111,8 +111,8 @@ PRESETS: dict[str, Preset] = {
         tuple(
             Recipe(ModelOptions(), TrainOptions(task=task)) for task in ("binary", "three-class")
         ),
-        "the defaults of train and of detect: the shipped models' recipe in one training, with a "
-        "central crop",
+        "the defaults of train and detect: the recipe of the shipped models in one training, with "
+        "a central crop",
         detect=DetectOptions(report_on_pneumonia=True, examples=True),
     ),
     "quick": Preset(
@@ -122,7 +122,7 @@ PRESETS: dict[str, Preset] = {
             )
             for task in ("binary", "three-class")
         ),
-        "small pictures and few epochs, to see every stage work within minutes",
+        "small images and few epochs, to see every stage work within minutes",
         300,
         ShiftOptions(shift=True, shift_rows=60, shift_bootstrap=50),
         EmbedOptions(map_rows=1500),
@@ -137,14 +137,14 @@ PRESETS: dict[str, Preset] = {
 
 @dataclass(frozen=True)
 class Study:
-    """What every stage of a study may ask.
+    """What every stage of a study may need.
 
     Attributes:
         out: the study's folder.
-        data, data_options: as given; `source_of` gives what a stage reads.
+        data, data_options: as given; `source_of` returns what a stage reads.
         options: see `ReproduceOptions`.
-        preset: its row, with the recipes as the options change them.
-        total: radiographs in the data.
+        preset: its row, with the recipes after the options are applied.
+        total: the number of radiographs in the data.
         run: how it is told, and the command line kept with the results.
     """
 
@@ -158,17 +158,22 @@ class Study:
 
     @property
     def limited(self) -> bool:
-        """Whether the study uses only some of the radiographs."""
+        """Whether the study uses only a part of the radiographs."""
         return 0 < self.options.rows < self.total
 
     @property
+    def used(self) -> int:
+        """How many radiographs the study uses."""
+        return self.options.rows if self.limited else self.total
+
+    @property
     def evaluate_options(self) -> EvaluateOptions:
-        """Of every stage that scores."""
+        """The options of every stage that scores."""
         return EvaluateOptions(bootstrap=self.preset.bootstrap)
 
     def source_of(self, task: str) -> tuple[str, DataOptions]:
-        """Return (data, its options) for a task: the same rows in the same parts for every
-        stage.
+        """Return (data, data options) for a task; every stage gets the same rows in the same
+        parts.
         """
         options = replace(self.data_options, split=os.fspath(self.out / "split" / f"{task}.csv"))
         return (
@@ -178,44 +183,41 @@ class Study:
         )
 
     def notes(self, recipe: Recipe | None = None) -> list[str]:
-        """Return the caveats that every page of this study must show."""
+        """Return the caveats that every page of this study shows."""
         said = []
         if self.limited:
             said.append(
-                f"Row-limited: {self.options.rows:,} of {self.total:,} radiographs, drawn "
-                "evenly over the classes. The figures show that the recipe "
-                "runs, not what it reaches."
+                f"Row-limited: {self.options.rows:,} of {self.total:,} radiographs, drawn evenly "
+                "over the classes. These numbers show that the recipe runs, not what it achieves."
             )
         if self.data.split(":")[0] == "phantom":
             said.append(
-                "Synthetic radiographs: no patient is behind them, and the figures say "
-                "nothing about real ones."
+                "Synthetic radiographs without patients: these numbers say nothing about real ones."
             )
         weights = recipe.model.weights if recipe else "imagenet"
         if weights in (None, "none"):
             frozen = " and stayed frozen" if recipe.train.fine_tune == "none" else ""
             said.append(
-                f"The trunk started from random weights{frozen}: the figures are not "
-                "those of a pretrained net."
+                f"The backbone started from random weights{frozen}: a pretrained network has "
+                "other numbers."
             )
         elif weights != "imagenet":
             said.append(
-                f"The trunk's weights came from the file {Path(weights).name}, sha256 "
+                f"The backbone's weights came from the file {Path(weights).name}, sha256 "
                 f"{sha256_of(weights)[:16]}."
             )
         if self.options.epochs:
             said.append(
-                f"Trained for {self.options.epochs} epochs a phase, which is not the "
-                "preset's number."
+                f"Trained for {self.options.epochs} epochs per phase, not the preset's number."
             )
         return said
 
 
 def make_preset(options: ReproduceOptions) -> Preset:
-    """Return the preset's row as the options change it.
+    """Return the preset's row with the options applied.
 
     Raises:
-        ValueError: weights named for a backbone that the study does not have.
+        ValueError: weights are given for a backbone that the study does not use.
     """
     preset = PRESETS[options.preset]
     recipes: dict[str, Recipe] = {}
@@ -246,8 +248,8 @@ def make_preset(options: ReproduceOptions) -> Preset:
 
 
 def _for_few(preset: Preset, rows: int) -> dict[str, Any]:
-    """Return the measuring stages' options cut down to what a trial on `rows` radiographs is
-    worth.
+    """Return options of the measuring stages, reduced to what a trial on `rows` radiographs
+    deserves.
     """
     few, more, examine = max(2, rows // 20), max(6, rows // 10), preset.examine
     return {
@@ -264,7 +266,7 @@ def _for_few(preset: Preset, rows: int) -> dict[str, Any]:
 
 
 def _weights_of(text: str | None, used: list[str]) -> dict[str, str]:
-    """Read `--weights`: one value for every backbone, or NAME=VALUE, comma-separated."""
+    """Parse `--weights`: one value for every backbone, or NAME=VALUE,..."""
     if not text:
         return {}
     if text in ("imagenet", "none") or Path(text).is_file() or "=" not in text:

@@ -1,9 +1,9 @@
-"""The figures that a study's results are set beside: the course report this project started from,
-and the best published ones with their protocol.
+"""List the published numbers that a study is compared with: the course report's, and the best ones
+with their protocol.
 
-Literal copies from the sources named in each row; none of them was measured here. Unless a row says
-otherwise, published figures are of the official 624-image test split of the Kermany chest
-radiographs (234 normal, 242 bacterial, 148 viral; 95 % interval near 0.93 about +-2 points).
+They are copied from the source named in each row; none was measured here. Unless a row says
+otherwise, they refer to the official 624-image test split of the Kermany chest radiographs (234
+normal, 242 bacterial, 148 viral; the 95 % interval of a value near 0.93 is about +-2 points).
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ RESNET18 = (
 CONVNEXT = "kiselyovd, ConvNeXtV2-Tiny"
 DINO = "DINO ViT-B, frozen, k = 11 (MedMNIST+)"
 REPORT = (
-    "The course report's figures: transfer learning with ResNet-101 and ResNet-18, one "
-    "division of the same data, no interval given."
+    "The course report's numbers: transfer learning with ResNet-101 and ResNet-18, one "
+    "split of the same data, without intervals."
 )
 
 
 @dataclass(frozen=True)
 class Published:
-    """One figure of the comparison.
+    """One row of the comparison.
 
     Attributes:
         task: binary, three-class, or the name of a task without classes of its own.
-        reader: who answers: `head` (the classifier), `knn`, `detector` or `maps`.
-        metric: its name in the study's result files.
-        words: the same for a person.
-        report: the course report's figure as it was written; empty where it gave none.
-        best: the best published figure; None where none is known.
-        by: who published it, and how it was made.
-        protocol: on which rows it was measured.
+        reader: what answers: `head` (the classifier), `knn`, `detector` or `maps`.
+        metric: the metric's name in the study's result files.
+        words: the metric's name for a reader.
+        report: the course report's number as it was written; empty if there is none.
+        best: the best published number; None if none is known.
+        by: who published it, and by which method.
+        protocol: the rows on which it was measured.
     """
 
     task: str

@@ -1,10 +1,10 @@
-"""The whole study in one call: stages that go on where they were killed, are skipped when done, and
-are never overwritten unasked.
+"""Run the whole study in one call. A stage that was killed goes on, one that is done is skipped,
+and none is overwritten without being asked.
 
-    OUT/study.json          what study it is: options, data, stages
-    OUT/stages/<name>.json  one record a stage: what went into it, and whether it is finished
-    OUT/audit, split, models/*, embeddings/*, ...   what the stages left
-    OUT/results.json, results.csv, report.html      made anew whenever a stage was run
+    OUT/study.json          which study it is: options, data, stages
+    OUT/stages/<name>.json  one record per stage: what went into it, and whether it is finished
+    OUT/audit, split, models/*, embeddings/*, ...   the results of the stages
+    OUT/results.json, results.csv, report.html      written again whenever a stage has run
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from xray_tf.jobs.corpus import read_corpus
 from xray_tf.jobs.provenance import fingerprint, provenance
 from xray_tf.jobs.run import Options, Run, takes
 from xray_tf.options import DataOptions, ReproduceOptions, is_pretrained
+from xray_tf.spelling import did_you_mean, meant
 from xray_tf.study.plan import REPORT, STUDY, Plan
 from xray_tf.study.presets import Recipe, Study, make_preset
 from xray_tf.study.results import collect_results, write_results
@@ -41,40 +42,37 @@ def reproduce_study(
     force: bool = False,
     dry_run: bool = False,
 ) -> list[dict[str, Any]]:
-    """Run the report's study: audit, split, classifiers, neighbours, shift bench, anomaly detector,
-    explanations; end with a table and a page.
+    """Run the course report's study: audit, split, classifiers, neighbours, shift bench, anomaly
+    detector and heat maps; finish with a table and a page.
 
-    A stage whose record says that it is finished, with the same options and the same radiographs,
-    is skipped; a training that was killed goes on from its checkpoint.
+    A stage is skipped if its record says that it is finished, with the same options and the same
+    radiographs. A training that was killed goes on from its checkpoint.
 
     Args:
-        data: as in training.
-        out: the study's folder: a new one, or one of an earlier call.
+        data: as for training.
+        out: the study's folder: a new one, or that of an earlier call.
         options: `ReproduceOptions` and `DataOptions` in any order, or single options by name, such
-            as `preset="quick"`; no `split`, since the study divides once for all stages.
-        only: names of stages, or of their kinds (train, embed, ...); all when empty.
-        force: make again the stages named in `only`, or without it those whose options or data
-            changed; and what rests on them.
-        dry_run: print the plan with estimates of its time, measured on this machine, and do
-            nothing.
+            as `preset="quick"`; not `split`, because the study makes one split for all stages.
+        only: names of stages, or of their kinds (train, embed, ...); all if empty.
+        force: run again the stages in `only`, or else those whose options or data changed, and what
+            depends on them.
+        dry_run: only print the plan, with times estimated from a measurement on this machine.
 
     Returns:
-        The table: one dict a figure, see `study.results.collect_results`.
+        The table, one dict per number; see `study.results.collect_results`.
 
     Raises:
-        FileExistsError: the folder holds something else, or stages made with other options or data.
-        ValueError: an unknown stage, or one whose input is not there.
-        WeightsUnavailable: ImageNet weights are neither here nor to be had; said before anything is
-            run.
+        FileExistsError: the folder contains something else, or stages with other options or data.
+        ValueError: a stage is unknown, or its input is missing.
+        WeightsUnavailable: ImageNet weights are missing and cannot be downloaded; raised before
+            anything runs.
     """
     run, how, data_options = (options[k] for k in (Run, ReproduceOptions, DataOptions))
     out = Path(out)
     if not (out / STUDY).is_file():
         refuse_existing(out)
     if data_options.split:
-        raise ValueError(
-            "A study divides the data itself, once for all its stages. Leave out --split."
-        )
+        raise ValueError("A study makes its own split, one for all its stages. Leave out --split.")
     study = Study(out, data, data_options, how, make_preset(how), run=run)
     records, study = _look_at(study, dry_run)
     stages = stages_of(study)
@@ -84,7 +82,7 @@ def reproduce_study(
     if dry_run:
         from xray_tf.study.estimates import describe_plan
 
-        run.say(describe_plan(study, records, stages, plan.todo, plan.states))
+        run.say(describe_plan(study, stages, plan.todo, plan.states))
         return []
     _check_weights([s.recipe for s in stages if s.kind == "train" and s.name in plan.todo], run)
     with _locked(out):
@@ -103,7 +101,7 @@ def reproduce_study(
 
 
 def _look_at(study: Study, names_only: bool) -> tuple[Any, Study]:
-    """Read the data, or with `names_only` list them, and count them."""
+    """Read the data, or only its names with `names_only`, and count it."""
     options, model = study.data_options, study.preset.recipes[0].model
     if names_only:
         records = scan(study.data, options.source, options.patient_key, options.cache).records
@@ -121,19 +119,19 @@ def _look_at(study: Study, names_only: bool) -> tuple[Any, Study]:
 
 def _wanted(stages: list[Stage], only: Sequence[str]) -> list[str]:
     known = {s.name for s in stages} | {s.kind for s in stages} | {REPORT}
+    only = [meant(name, known) for name in only]
     unknown = [name for name in only if name not in known]
     if unknown:
         raise ValueError(
-            "only must name stages of this study "
-            f"({', '.join(s.name for s in stages)}, {REPORT}) or their kinds "
-            f"({', '.join(dict.fromkeys(s.kind for s in stages))}). Received: "
-            f"{unknown[0]!r}"
+            f"only must name stages of this study ({', '.join(s.name for s in stages)}, {REPORT}) "
+            f"or their kinds ({', '.join(dict.fromkeys(s.kind for s in stages))}). "
+            f"Received: {unknown[0]!r}.{did_you_mean(unknown[0], known)}"
         )
     return [s.name for s in stages if not only or s.name in only or s.kind in only]
 
 
 def _check_weights(recipes: list[Recipe], run: Run) -> None:
-    """Make sure that every trunk's weights are to be had before hours are spent on the first.
+    """Check that every backbone's weights are available, before hours are spent on the first one.
 
     Raises:
         WeightsUnavailable: they are not; the message says what to put where.
@@ -155,10 +153,10 @@ def _check_weights(recipes: list[Recipe], run: Run) -> None:
             place = (
                 (
                     f"put {KERAS_FILE.format(name)} (Keras's download) into ~/.keras/models, or "
-                    f"give it as --weights {name}=FILE"
+                    f"pass it as --weights {name}=FILE"
                 )
                 if name.startswith("resnet") and name != "resnet18"
-                else (f"give a .weights.h5 or .keras file of that trunk as --weights {name}=FILE")
+                else f"pass a .weights.h5 or .keras file of that backbone as --weights {name}=FILE"
             )
             raise WeightsUnavailable(
                 f"Nothing was run: the ImageNet weights of {name} are not "
@@ -179,7 +177,7 @@ def _write_study(study: Study, records: Any, stages: list[Stage]) -> None:
             if study.data_options.source == "auto"
             else study.data_options.source,
             "radiographs": study.total,
-            "used": study.options.rows if study.limited else study.total,
+            "used": study.used,
             "limited": study.limited,
             "fingerprint": fingerprint(records),
             "test_part": "given with the data"
@@ -219,18 +217,18 @@ def _finish(study: Study, stages: list[Stage], changed: bool) -> list[dict[str, 
 
 @contextmanager
 def _locked(out: Path) -> Iterator[None]:
-    """Hold the study's folder, so that two runs never write into it at once; the system lets go of
-    it when a run is killed.
+    """Lock the study's folder, so that two runs never write into it at once; the system releases
+    the lock when a run is killed.
     """
     out.mkdir(parents=True, exist_ok=True)
     with (out / ".lock").open("a") as stream:
-        with suppress(ImportError):  # where there is no fcntl (Windows), nothing is held
+        with suppress(ImportError):  # without fcntl (Windows) there is no lock
             import fcntl
 
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise FileExistsError(
-                    f"Another run is working in {out}. Wait for it, or name another --out."
+                    f"Another run is using {out}. Wait for it, or name another --out."
                 ) from None
         yield

@@ -1,5 +1,5 @@
-"""The table a study ends with: the course report's figure, the best published one with its
-protocol, and ours as measured.
+"""Build the table at the end of a study: the course report's numbers, the best published ones with
+their protocol, and ours.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ COLUMNS = (
 
 
 def collect_results(folder: Path) -> list[dict[str, Any]]:
-    """Return one dict (`COLUMNS`) a published figure and model, from a study's files alone; what
-    was not run stays None.
+    """Return one dict (`COLUMNS`) per published number and model, from a study's files alone; what
+    has not run stays None.
 
-    `value`, `low` and `high` are ours with the 95 % interval, `rows` and `patients` how many it was
-    measured on, `kind` which rows they were.
+    `value`, `low` and `high` are our number with its 95 % interval, `rows` and `patients` the size
+    of the sample, and `kind` describes its rows.
     """
     study = json.loads((folder / "study.json").read_text(encoding="utf-8"))
     rows = []
@@ -62,7 +62,7 @@ def format_results(rows: list[dict[str, Any]]) -> str:
     """Lay the table out for a terminal."""
     head = [
         "task",
-        "who answers",
+        "answered by",
         "figure",
         "report",
         "best published",
@@ -93,7 +93,7 @@ def format_results(rows: list[dict[str, Any]]) -> str:
 
 
 def ours_text(row: dict[str, Any]) -> str:
-    """Write our figure with its interval; empty where it was not measured."""
+    """Write our number with its interval; empty if it was not measured."""
     if row["value"] is None:
         return ""
     return f"{row['value']:.3f}" + (
@@ -102,7 +102,7 @@ def ours_text(row: dict[str, Any]) -> str:
 
 
 def _found(folder: Path, study: dict[str, Any], figure: Published):
-    """Yield what the study measured of one published figure, one dict a model."""
+    """Yield what the study measured for one published number, one dict per model."""
     kind, file, key = {
         "head": ("train", "metrics.json", None),
         "knn": ("embed", "metrics.json", "knn"),
@@ -133,7 +133,7 @@ def _found(folder: Path, study: dict[str, Any], figure: Published):
 
 
 def kind_of(study: dict[str, Any], rows: int) -> str:
-    """Say which rows a figure was measured on."""
+    """Say on which rows a number was measured."""
     data = study["data"]
     limited = (
         f", row-limited study ({data['used']:,} of {data['radiographs']:,})"

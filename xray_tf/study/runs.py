@@ -1,6 +1,4 @@
-"""What the stages of a study run: each calls one job, and adds what the study's page needs beside
-it.
-"""
+"""Run the stages of a study: each calls one job, and adds what the study's page needs."""
 
 from __future__ import annotations
 
@@ -25,12 +23,12 @@ from xray_tf.artifact import (
     write_json,
     write_text,
 )
-from xray_tf.data.csv_files import csv_line, write_lines
 from xray_tf.data.pixels.reading import stream_pixels
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Record, Records, class_index
 from xray_tf.data.sample import draw_records
 from xray_tf.data.split import read_split, write_split
+from xray_tf.data.tables.csv_files import csv_line, write_lines
 from xray_tf.jobs.audit_data import audit_records
 from xray_tf.jobs.classifier.evaluate_model import evaluate_model
 from xray_tf.jobs.classifier.train_classifier import train_classifier
@@ -49,13 +47,13 @@ if TYPE_CHECKING:
 
 GALLERY, PICTURES = "gallery.json", "gallery"
 PER_OUTCOME = 3
-MOST_ALARMS = 0.8  # a false-alarm budget above this is no detector
+MOST_ALARMS = 0.8  # with a larger false-alarm budget there is no detector
 _QUALITY = 85  # of JPEG
-WORKSHOP = ".training"  # where a classifier lies until its card bears the study's notes
+WORKSHOP = ".training"  # where a classifier is kept until its card has the study's notes
 
 
 def run_audit(study: Study) -> None:
-    """Say what is wrong with the data: audit.csv, records.csv, summary.md and summary.json."""
+    """Report what is wrong with the data: audit.csv, records.csv, summary.md and summary.json."""
     options = study.data_options
     audit = audit_records(
         study.data, options.source, options.patient_key, options.cache, study.run.progress
@@ -71,8 +69,8 @@ def run_audit(study: Study) -> None:
 
 
 def run_split(study: Study) -> None:
-    """Give every row its part, once for the whole study: one <task>.csv a task, findings.csv, and
-    rows.csv where rows are limited.
+    """Split the rows, once for the whole study: one <task>.csv per task, findings.csv, and rows.csv
+    if rows are limited.
     """
     model, options, data = study.preset.recipes[0].model, study.data_options, study.data
     with new_folder(study.out / "split") as draft:
@@ -85,8 +83,8 @@ def run_split(study: Study) -> None:
         whole = divide(corpus, options, study.options.seed)
         if not len(whole.of_split("test")):
             raise ValueError(
-                "A study is reported on test rows, and this split has none. Leave "
-                "--test above 0, or give data with a test part."
+                "A study reports on test rows, and this split has none. Keep --test above 0, or "
+                "use data with a test part."
             )
         for task in sorted({r.train.task for r in study.preset.recipes}):
             known = whole.records.where(lambda r, task=task: class_index(r, TASKS[task]) >= 0)
@@ -99,7 +97,7 @@ def _read(study: Study, data: str, task: str, options: DataOptions, model: Model
 
 
 def limit(records: Records, rows: int, seed: int) -> Records:
-    """Draw at most `rows` labelled records, the classes as even as can be, a patient's together."""
+    """Draw at most `rows` labelled records, whole patients, the classes as even as possible."""
     three = TASKS["three-class"]
     labels = np.array(
         [c if (c := class_index(r, three)) >= 0 else 3 if r.label else -1 for r in records],
@@ -109,7 +107,7 @@ def limit(records: Records, rows: int, seed: int) -> Records:
 
 
 def write_manifest(records: Records, path: Path) -> None:
-    """Write a CSV manifest whose paths are relative to its folder, where they can be."""
+    """Write a CSV manifest with paths relative to its folder, where possible."""
 
     def relative(row: Record) -> str:
         try:
@@ -124,7 +122,7 @@ def write_manifest(records: Records, path: Path) -> None:
 
 
 def run_train(study: Study, recipe: Recipe) -> None:
-    """Train one classifier, or go on where a killed run ended."""
+    """Train one classifier, or go on with a killed run."""
     data, data_options = study.source_of(recipe.train.task)
     options = (data_options, recipe.model, recipe.train, study.evaluate_options)
     _make_artifact(
@@ -136,8 +134,8 @@ def run_train(study: Study, recipe: Recipe) -> None:
 
 
 def run_detector(study: Study) -> None:
-    """Learn normal chests, or go on where a killed run ended; where calibration normals are few,
-    with the budget that they allow.
+    """Learn normal chests, or go on with a killed run. With few calibration normals the budget is
+    the smallest that they allow.
     """
     from xray_tf.jobs.detector.fit_detector import fit_detector
 
@@ -147,20 +145,20 @@ def run_detector(study: Study) -> None:
         r for r in read_split(data_options.split) if r["split"] == "val" and r["label"] == "normal"
     ]
     patients = len({r["patient"] or r["path"] for r in held_out})
-    # reconstruction, density, and the stronger detectors together
+    # reconstruction, density, and the committee of detectors
     scores = 2 + (options.detectors != "none")
     least = math.ceil(100 * (scores + 1) / (patients + 1)) / 100
     if least > MOST_ALARMS:
         raise ValueError(
-            "The detector's thresholds come from held-out normals, and the "
-            f"validation part has normals of {patients} patients only; "
-            f"{math.ceil((scores + 1) / MOST_ALARMS) - 1} are needed at least. Use "
-            "more --rows, or a larger --validation share."
+            "The detector's thresholds come from held-out normals, and the validation part has "
+            f"normals of only {patients} patients; at least "
+            f"{math.ceil((scores + 1) / MOST_ALARMS) - 1} are needed. Use more --rows, or a "
+            "larger --validation share."
         )
     if least > options.budget:
         notes.append(
-            f"Only {patients} normal patients calibrate, so the false-alarm budget is "
-            f"{least:.2g} instead of {options.budget:.2g}."
+            f"There are only {patients} normal patients for calibration, so the false-alarm budget "
+            f"is {least:.2g} instead of {options.budget:.2g}."
         )
         options = replace(options, budget=least)
     _make_artifact(
@@ -176,8 +174,8 @@ def run_detector(study: Study) -> None:
 def _make_artifact(
     study: Study, place: str, notes: list[str], make: Callable[[Path, Run], object]
 ) -> None:
-    """Make an artifact aside, so that its card has the study's notes before it gets its place; the
-    run goes on where a killed one ended.
+    """Make an artifact beside its place, so that its card has the study's notes before it is moved
+    there; a killed run goes on.
     """
     final = study.out / place
     refuse_existing(final)
@@ -194,9 +192,7 @@ def _make_artifact(
 
 
 def annotate(folder: Path, notes: list[str]) -> None:
-    """Add notes to an artifact that nobody has seen yet: to its card, its report and its model
-    card.
-    """
+    """Add notes to the card, report and model card of an artifact that nobody has seen yet."""
     from xray_tf.pages.classifier.model_card import render_model_card
     from xray_tf.pages.classifier.report import render_report
     from xray_tf.pages.detector.page import render_detector_card, write_detector_report
@@ -218,7 +214,7 @@ def annotate(folder: Path, notes: list[str]) -> None:
 
 
 def run_embed(study: Study, recipe: Recipe) -> None:
-    """Nearest neighbours beside the head, confusion matrices, t-SNE."""
+    """Compare nearest neighbours with the head; plot confusion matrices and t-SNE."""
     data, data_options = study.source_of(recipe.train.task)
     embed_radiographs(
         study.out / "models" / recipe.name,
@@ -232,7 +228,7 @@ def run_embed(study: Study, recipe: Recipe) -> None:
 
 
 def run_shift(study: Study, recipe: Recipe) -> None:
-    """The test rows again, unchanged and under graded changes."""
+    """Score the test rows unchanged and under graded changes."""
     data, data_options = study.source_of(recipe.train.task)
     evaluate_model(
         study.out / "models" / recipe.name,
@@ -247,8 +243,8 @@ def run_shift(study: Study, recipe: Recipe) -> None:
 
 
 def sample_of_test(study: Study, task: str, count: int) -> Records:
-    """Return at most `count` test rows of a task, the classes as even as can be, drawn by the
-    study's seed.
+    """Return at most `count` test rows of a task, drawn by the study's seed, the classes as even
+    as possible.
     """
     data, data_options = study.source_of(task)
     model = next(r.model for r in study.preset.recipes if r.train.task == task)
@@ -264,8 +260,8 @@ def sample_of_test(study: Study, task: str, count: int) -> Records:
 
 
 def run_explain(study: Study, recipe: Recipe) -> None:
-    """Heat maps of a sample of the test rows, and a gallery of right and wrong decisions chosen by
-    a stated rule.
+    """Draw heat maps of a sample of the test rows, and a gallery of right and wrong decisions
+    selected by a stated rule.
     """
     folder = study.out / "explanations" / recipe.name
     task = recipe.train.task
@@ -281,8 +277,8 @@ def run_explain(study: Study, recipe: Recipe) -> None:
 
 
 def run_examine(study: Study, recipe: Recipe) -> None:
-    """How faithful the maps are, whether they depend on what was learnt, and what survives without
-    lungs, borders and markers.
+    """Measure how faithful the heat maps are, whether they depend on the weights, and which
+    decisions survive without lungs, borders and markers.
     """
     from xray_tf.jobs.heatmaps.measure_explanations import measure_explanations
 
@@ -300,9 +296,9 @@ def run_examine(study: Study, recipe: Recipe) -> None:
 
 def write_gallery(folder: Path, sample: Records, task: str, model: Path) -> None:
     """Write gallery/*.jpeg and gallery.json: the most typical radiographs of each outcome, without
-    a name on them.
+    file names.
 
-    gallery.json: {"rule", "empty" (maps without evidence), "explained", "cells": [{"picture",
+    gallery.json: {"rule", "empty" (heat maps without evidence), "explained", "cells": [{"picture",
     "outcome", "label", "decided", "probability", "map_of", "empty", "radiograph" (the first letters
     of the file's sha256)}]}.
     """

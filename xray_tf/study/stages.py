@@ -1,4 +1,4 @@
-"""The stages of a study: presets as rows of options, and what each stage is, needs and runs."""
+"""Define the stages of a study: what each one is, needs and runs."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Stage:
 
     Attributes:
         name: unique, such as train-binary-resnet101.
-        kind: audit, split, train, embed, shift, explain, ...: what `--only` takes as well, and what
-            the page sorts by.
-        folder: what it makes, below the study's.
-        run: called with no argument.
-        options: whatever decides the result beside the data; JSON-able.
+        kind: audit, split, train, embed, shift, explain, ...; `--only` accepts it too, and the
+            page is sorted by it.
+        folder: the folder it makes, relative to the study's.
+        run: a function without arguments.
+        options: everything besides the data that decides the result; JSON-serialisable.
         after: names of the stages whose results it reads.
-        recipe: of the classifier it is about, if it is about one.
+        recipe: the recipe of its classifier, if it has one.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Stage:
 
 
 def stages_of(study: Study) -> list[Stage]:
-    """Return a study's stages in the order in which they run."""
+    """Return the stages of a study in the order in which they run."""
     data, preset = _recorded(study.data_options), study.preset
     split = {
         **data,
@@ -81,14 +81,14 @@ def _training(study: Study, recipe: Recipe) -> Stage:
 
 
 def _unused(train: TrainOptions) -> dict[str, None]:
-    """Return the options of a phase that is not run, which decide nothing."""
+    """Return the options of a phase that does not run, which have no effect."""
     return {
         k: None for k in asdict(train) if k.startswith("fine_tune_") and train.fine_tune == "none"
     }
 
 
 def _about(study: Study, recipe: Recipe) -> list[Stage]:
-    """What is asked of one trained classifier."""
+    """Return the stages that examine one trained classifier."""
     name, preset = recipe.name, study.preset
     drawn = {"explained": preset.explained, "seed": study.options.seed}
     rows = (

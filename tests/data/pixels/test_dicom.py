@@ -27,6 +27,7 @@ pydicom = pytest.importorskip("pydicom")
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset  # noqa: E402
 from pydicom.sequence import Sequence  # noqa: E402
 from pydicom.uid import (  # noqa: E402
+    JPEG2000,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
@@ -55,7 +56,7 @@ NAMES = {
 }
 
 
-def make(pixels=RAMP, bits=12, syntax=ExplicitVRLittleEndian, drop=(), **more):
+def make(pixels=RAMP, bits=12, syntax=ExplicitVRLittleEndian, drop=(), overlay=None, **more):
     """Return the bytes of a DICOM file that names a patient; a value of None leaves its tag out."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID, meta.TransferSyntaxUID = (
@@ -79,6 +80,8 @@ def make(pixels=RAMP, bits=12, syntax=ExplicitVRLittleEndian, drop=(), **more):
         setattr(file, name, value)
     for name in drop:
         delattr(file, name)
+    if overlay is not None:
+        file.add_new(0x60020102, "US", overlay)
     stream = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -97,8 +100,8 @@ def encapsulated(data, syntax, **more):
     return make(syntax=syntax, PixelData=pydicom.encaps.encapsulate([data]), **more)
 
 
-def rle(pixels, **more):
-    file = pydicom.dcmread(io.BytesIO(make(pixels, **more)))
+def rle(pixels, bits=12, **more):
+    file = pydicom.dcmread(io.BytesIO(make(pixels, bits, **more)))
     file.compress(RLELossless, generate_instance_uid=False)
     stream = io.BytesIO()
     file.save_as(stream)
@@ -122,6 +125,7 @@ FULL = half_up(
     / np.subtract(*np.percentile(X, [99.5, 0.5], method="inverted_cdf"))
 )
 PADDED = np.where(RAMP < 400, 3000, RAMP).astype(np.uint16)
+DRAWN_ON = np.where(np.eye(SIDE, dtype=bool), RAMP | 0x8000, RAMP).astype(np.uint16)
 GAMMA = np.round(65535 * np.linspace(0, 1, 4096) ** 2).astype(np.uint16)
 VARIANTS = {
     "12 bits, a window of everything": (make(**WINDOW), half_up((X - 2047.5) / 4095 + 0.5)),
@@ -216,7 +220,27 @@ VARIANTS = {
         make(COLOUR, 8, PlanarConfiguration=1, PixelData=np.moveaxis(COLOUR, -1, 0).tobytes()),
         GREY,
     ),
+    "VOI LUT of 12 bits declared as 16": (
+        make(VOILUTSequence=lut(np.arange(4096))),
+        half_up(X / 4095),
+    ),
+    "VOI LUT of 12 bits declared as 8": (
+        make(VOILUTSequence=lut(np.arange(4096), bits=8)),
+        half_up(X / 4095),
+    ),
     "RLE": (rle(RAMP, **WINDOW), half_up((X - 2047.5) / 4095 + 0.5)),
+    "RLE, stored in the upper bits": (
+        rle((RAMP << 4).astype(np.uint16), HighBit=15, **WINDOW),
+        half_up((X - 2047.5) / 4095 + 0.5),
+    ),
+    "an overlay that is declared": (
+        make(DRAWN_ON, overlay=15, **WINDOW),
+        half_up((X - 2047.5) / 4095 + 0.5),
+    ),
+    "RLE with a declared overlay": (
+        rle(DRAWN_ON, overlay=15, **WINDOW),
+        half_up((X - 2047.5) / 4095 + 0.5),
+    ),
     "no Modality": (make(drop=["Modality"], **WINDOW), half_up((X - 2047.5) / 4095 + 0.5)),
     "a preamble that is TIFF": (b"II*\0" + make(**WINDOW)[4:], half_up((X - 2047.5) / 4095 + 0.5)),
 }
@@ -278,14 +302,41 @@ def test_then_the_same_resize_rule_as_for_every_file(resize):
 
 
 def test_jpeg_2000_is_read_where_a_decoder_is_there():
+    data = encapsulated(jpeg2000(BYTES), JPEG2000Lossless, pixels=BYTES, bits=8)
+    np.testing.assert_array_equal(decode(data, SIDE, "crop"), BYTES)
+
+
+@pytest.mark.parametrize("window", [{}, {"WindowCenter": "8192", "WindowWidth": "16384"}])
+@pytest.mark.parametrize("kept", [8, 10, 12, 14])
+def test_a_codestream_deeper_than_declared_is_shown_as_deep_as_it_is(kept, window):
+    """White used to wrap round to black: 14 bits cut to the 12 that BitsStored said."""
+    values = (RAMP << 2).astype(np.uint16)
+    seen = {"syntax": JPEG2000Lossless, "bits": kept}
+    data = encapsulated(jpeg2000(values), pixels=values, **seen, **window)
+    whole = encapsulated(jpeg2000(values), JPEG2000Lossless, pixels=values, bits=14, **window)
+    np.testing.assert_array_equal(decode(data, SIDE, "crop"), decode(whole, SIDE, "crop"))
+    assert np.corrcoef(decode(data, SIDE, "crop").ravel(), values.ravel())[0, 1] > 0.999
+
+
+def test_whites_that_a_lossy_codec_overshoots_stay_white():
+    values = np.where(np.indices((SIDE, SIDE)).sum(axis=0) % 7 < 3, 4095, 20).astype(np.uint16)
+    lossy = jpeg2000(values, irreversible=True, quality_mode="rates", quality_layers=[8])
+    data = encapsulated(lossy, JPEG2000, pixels=values, **WINDOW)
+    stored = pydicom.dcmread(io.BytesIO(data)).pixel_array
+    assert stored.max() > 4095
+    assert decode(data, SIDE, "crop")[stored > 3500].min() > 200
+
+
+def jpeg2000(values, **more):
     if not pydicom.pixels.get_decoder(JPEG2000Lossless).is_available:
         pytest.skip("no JPEG 2000 decoder here")
     from PIL import Image
 
     stream = io.BytesIO()
-    Image.fromarray(BYTES).save(stream, "JPEG2000", irreversible=False, no_jp2=True)
-    data = encapsulated(stream.getvalue(), JPEG2000Lossless, pixels=BYTES, bits=8)
-    np.testing.assert_array_equal(decode(data, SIDE, "crop"), BYTES)
+    Image.fromarray(values).save(
+        stream, "JPEG2000", no_jp2=True, **({"irreversible": False} | more)
+    )
+    return stream.getvalue()
 
 
 WHOLE = VARIANTS["12 bits, a window of everything"][0]
@@ -339,6 +390,22 @@ REFUSED = {
         make(VOILUTSequence=lut([1, 2])).replace(b"\2\0\0\0\x10\0", b"\xff\0\0\0\x10\0"),
         "unreadable",
         "promises 255",
+    ),
+    "a LUT that ends in the dark": (
+        make(VOILUTSequence=lut(np.arange(4096) // 128)),
+        "low-depth",
+        "ends at 31 of 65535",
+    ),
+    "14 bits, declared as 12": (
+        make((RAMP << 2).astype(np.uint16)),
+        "unsupported-mode",
+        "bits above the 12 that BitsStored declares",
+    ),
+    "an overlay that nothing declares": (make(DRAWN_ON), "unsupported-mode", "name no overlay"),
+    "RLE of 14 bits, declared as 12": (
+        rle((RAMP << 2).astype(np.uint16)),
+        "unsupported-mode",
+        "bits above the 12",
     ),
     "no decoder": (
         encapsulated(b"\xff\xd8\xff\xd9", JPEGLosslessSV1),

@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 import pytest
 
+from xray_tf.data.pixels.cache import build_cache
 from xray_tf.data.records import Record
-from xray_tf.data.sources.files import fill_records, find_files, list_files
+from xray_tf.data.sources.files import find_files, list_files
 from xray_tf.data.sources.kaggle import DATASET
 from xray_tf.data.sources.names import NAME_RULES, SourceError, natural_key, read_name
 from xray_tf.data.sources.scan import recognise, scan
@@ -93,6 +94,12 @@ def test_names_are_read_by_the_stated_rules(name, label, subtype, namespaced, ba
 )
 def test_other_names_say_nothing(name):
     assert read_name(name) is None
+
+
+def read(records, folder):
+    """Read every file, as all jobs do; return (records with what was read, findings)."""
+    cache = build_cache(records, 64, "squash", folder / "read", progress=False)
+    return cache.records, cache.findings
 
 
 def test_each_rule_is_stated_by_an_example_it_reads():
@@ -252,7 +259,7 @@ def test_spaced_non_ascii_and_repeated_names_are_fine(tmp_path):
         "train/NORMAL/ä ö.jpeg",
         data=png(),
     )
-    records, findings = fill_records(scan(root).records)
+    records, findings = read(scan(root).records, tmp_path)
     assert (
         records.column("path")
         == ["test/NORMAL/IM-1-1.jpeg", "train/NORMAL/IM-1-1.jpeg", "train/NORMAL/ä ö.jpeg"]
@@ -531,9 +538,8 @@ def test_a_bad_manifest_is_refused_by_line(tmp_path, text, message):
 
 def test_a_file_that_the_manifest_names_and_is_not_there_becomes_a_finding(tmp_path):
     fill(tmp_path, "a.png", data=png())
-    records, findings = fill_records(
-        scan(manifest(tmp_path, "path,label\na.png,normal\nb.png,viral\n")).records
-    )
+    scanned = scan(manifest(tmp_path, "path,label\na.png,normal\nb.png,viral\n"))
+    records, findings = read(scanned.records, tmp_path)
     assert records.column("path") == ["a.png"] and [
         (f.kind, f.severity, f.path) for f in findings
     ] == [("missing", "error", "b.png")]
@@ -736,7 +742,7 @@ def test_filling_reads_hash_size_and_mode_and_sets_bad_files_aside(tmp_path):
     (tmp_path / "NORMAL" / "IM-6-1.png").symlink_to("nowhere.png")
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "NORMAL" / "IM-7-1.png").symlink_to(tmp_path / "pipe.png")
-    records, findings = fill_records(scan(tmp_path).records, workers=2)
+    records, findings = read(scan(tmp_path).records, tmp_path)
     assert list(records) == [
         Record(
             "NORMAL/IM-1-1.png",

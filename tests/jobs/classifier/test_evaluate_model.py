@@ -33,7 +33,7 @@ def test_scores_are_those_of_the_frozen_operating_point(binary, phantoms, cache,
     )
     assert "<html" in (tmp_path / "out" / "report.html").read_text()
     header = (tmp_path / "out" / "predictions.csv").read_text().split("\n")[0]
-    assert header == "path,patient,split,label,prob_normal,prob_pneumonia,predicted"
+    assert header == "path,patient,split,label,prob_normal,prob_pneumonia,predicted,error"
 
 
 def test_a_folder_with_only_a_test_part_of_one_class_is_scored(binary, phantoms, cache, tmp_path):
@@ -144,7 +144,7 @@ def test_radiographs_without_a_class_of_the_model_are_refused_with_the_way_out(
     shutil.copy(next((phantoms / "train" / "NORMAL").iterdir()), tmp_path / "x.png")
     data = tmp_path / "plain.csv"
     data.write_text("path,label\nx.png,pneumonia\n")  # of which kind is not said
-    with pytest.raises(ValueError, match="no labelled radiograph.*python -m xray_tf.predict"):
+    with pytest.raises(ValueError, match="no labelled radiograph.*xray-tf predict"):
         evaluate_model(
             three_class, str(data), None, DataOptions(cache=str(cache)), NUMBERS, progress=False
         )

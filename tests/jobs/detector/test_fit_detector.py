@@ -16,7 +16,7 @@ from xray_tf.data.scores import Scores
 from xray_tf.jobs.detector import fit_detector as job
 from xray_tf.jobs.detector.fit_detector import fit_detector
 from xray_tf.jobs.detector.score_files import score_files
-from xray_tf.models.load import load as load_classifier
+from xray_tf.models.load import load
 from xray_tf.options import DataOptions, DetectOptions, EvaluateOptions, ScoreOptions
 from xray_tf.stats.detector.or_rule import BESIDE_FEATURES, calibrate
 
@@ -73,28 +73,9 @@ def detector(phantoms, cache, tmp_path_factory):
 
 
 @pytest.fixture
-def untrained(monkeypatch):
+def untrained(monkeypatch, not_trained):
     """Leave the training out: what follows it does not depend on how well it went."""
-
-    def build(corpus, parts, options, *_):
-        from xray_tf.nets.autoencoder import build_autoencoder
-
-        return (
-            build_autoencoder(options),
-            [
-                {
-                    "phase": "autoencoder",
-                    "epoch": 1,
-                    "loss": 0.1,
-                    "val_loss": 0.1,
-                    "learning_rate": 0.0,
-                    "seconds": 0.0,
-                }
-            ],
-            [],
-        )
-
-    monkeypatch.setattr(job, "_train", build)
+    monkeypatch.setattr(job, "train", not_trained)
 
 
 def split_of(folder):
@@ -119,7 +100,7 @@ def test_the_artifact_is_complete_and_opens_by_its_kind(detector, binary):
     ) and "Detector(" in repr(opened)
     assert "anomalous if" in opened._repr_html_()
     with pytest.raises(ArtifactError, match="'detector' artifact"):
-        load_classifier(detector.folder)
+        load(detector.folder, kind="classifier")
 
 
 def test_no_patient_is_in_two_parts_and_pneumonia_is_in_the_test_part_alone(detector):
@@ -314,14 +295,14 @@ def test_thresholds_by_hand_are_kept_and_promise_nothing(phantoms, cache, tmp_pa
         made.rule.thresholds.tolist() == [0.5, -99.0]
         and made.card.default_operating_point == "by_hand"
     )
-    assert "no false-alarm rate is promised" in (made.folder / "README.md").read_text()
+    assert "no false-alarm rate is guaranteed" in (made.folder / "README.md").read_text()
 
 
 def test_a_run_that_died_after_training_goes_on_without_training_again(
     phantoms, cache, tmp_path, monkeypatch
 ):
     with monkeypatch.context() as patch, pytest.raises(MemoryError):
-        patch.setattr(job, "_learn_normals", lambda *a: (_ for _ in ()).throw(MemoryError))
+        patch.setattr(job, "learn_normals", lambda *a: (_ for _ in ()).throw(MemoryError))
         fit_detector(str(phantoms), tmp_path / "out", shares(cache), PLAIN, NUMBERS, progress=False)
     with pytest.raises(FileExistsError, match="--resume"):
         fit_detector(str(phantoms), tmp_path / "out", shares(cache), PLAIN, NUMBERS, progress=False)
@@ -352,7 +333,7 @@ def test_a_run_that_died_after_training_goes_on_without_training_again(
         (
             {"report_on_pneumonia": False},
             {},
-            "are labelled pneumonia, and a detector learns normals only.*--report-on-pneumonia",
+            "labelled pneumonia, and a detector learns from normals only.*--report-on-pneumonia",
         ),
         ({"all_normal": True}, {}, "some are labelled pneumonia"),
         (
@@ -390,8 +371,8 @@ def test_what_cannot_be_fitted_is_refused_and_leaves_nothing(
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (np.zeros((4, 4, 4, 1), np.uint8), "make one channel"),
-        (np.zeros((8, 8, 3), np.uint8), "make one channel"),
+        (np.zeros((4, 4, 4, 1), np.uint8), "convert them to one"),
+        (np.zeros((8, 8, 3), np.uint8), "convert them to one"),
         (np.zeros((4, 4)), r"\(H, W\) or \(N, H, W\) uint8"),
         (np.zeros((0, 4, 4), np.uint8), "uint8"),
     ],

@@ -1,5 +1,6 @@
 """Training: the objective is the textbook's, and a killed run goes on bit for bit."""
 
+import io
 from dataclasses import replace
 
 import keras
@@ -96,7 +97,9 @@ def moved(options):
     )
 
 
-def run(folder=None, resume=False, options=OPTIONS, cut=None, epochs=3, losses=None):
+def run(
+    folder=None, resume=False, options=OPTIONS, cut=None, epochs=3, losses=None, progress=False
+):
     """Train warm-up and fine-tuning phases of a two-block net; `cut` raises after so many epochs;
     `losses` are told instead of measured.
     """
@@ -144,7 +147,7 @@ def run(folder=None, resume=False, options=OPTIONS, cut=None, epochs=3, losses=N
             prepare=thaw,
         ),
     ]
-    training = Training(model, moved(options), folder, report, resume)
+    training = Training(model, moved(options), folder, report, resume, progress)
     training.run(phases)
     return model.get_weights(), training
 
@@ -236,6 +239,18 @@ def test_the_last_epoch_is_kept_when_asked_for_and_it_is_the_average_that_was_va
         and min(abs(loss - losses[-1]) for loss in losses[:-1]) > 1e-4
     )
     assert loss_of_weights(weights) == pytest.approx(losses[-1], rel=1e-5)
+
+
+def test_an_epochs_batches_are_a_bar_on_a_terminal_and_change_nothing(monkeypatch):
+    weights, _ = run(epochs=1)
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr("sys.stderr", terminal)
+    watched, _ = run(epochs=1, progress=True)
+    text = terminal.getvalue()
+    assert "head epoch 1/1 0/5" in text and "fine-tune epoch 1/1" in text and " left" in text
+    for a, b in zip(weights, watched, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("keep", ["best", "last"])

@@ -79,7 +79,7 @@ def test_operating_points_come_with_what_they_reached_on_validation_rows(finishe
 
 def test_metrics_of_validation_rows_say_that_thresholds_were_fitted_to_them(finished):
     card, metrics, _ = finished["binary"]
-    said = "rows to which temperature and thresholds were fitted"
+    said = "rows on which temperature and thresholds were fitted"
     assert said in render_model_card(
         card, {**metrics, "split": "val"}
     ) and said not in render_model_card(card, metrics)
@@ -112,7 +112,7 @@ def test_metrics_of_validation_rows_say_that_thresholds_were_fitted_to_them(fini
         (
             "ab" * 32,
             "Own films, <CC0>",
-            ["As stated by whoever trained it", "Stated in training: Own films, &lt;CC0>"],
+            ["As stated by the person who trained it", "Stated in training: Own films, &lt;CC0>"],
             ["Kermany", "Not recorded"],
         ),
         (
@@ -175,17 +175,17 @@ def test_the_models_it_was_made_from_are_told_and_the_first_weights_credited(fin
             ],
             [],
         ),
-        ({"weights": None}, ["Random: no one else's weights"], ["Apache", "ImageNet"]),
+        ({"weights": None}, ["Random: it contains nobody else's weights"], ["Apache", "ImageNet"]),
         ({"weights": "none"}, ["Random"], ["Apache"]),
-        ({"weights": "runs/a/model.keras"}, ["Those of a file"], ["Apache", "ImageNet"]),
+        ({"weights": "runs/a/model.keras"}, ["From a file"], ["Apache", "ImageNet"]),
         (
             {"backbone": "resnet50"},
-            ["ImageNet weights as keras.applications downloads them"],
+            ["ImageNet weights downloaded by keras.applications"],
             ["Apache"],
         ),
         (
             {"backbone": "MobileNetV2"},
-            ["ImageNet weights as keras.applications downloads them"],
+            ["ImageNet weights downloaded by keras.applications"],
             ["Apache"],
         ),
         ({"backbone": "resnet18"}, ["the keras-hub preset"], ["Apache"]),
@@ -218,8 +218,8 @@ def test_weights_are_credited_as_far_as_the_options_tell(finished, options, said
                 "60 epochs, learning rate up to 0.001",
                 "warm-up over 10% of the steps",
                 "augmentation `light`",
-                "classes weighed",
-                "the epoch of the lowest validation loss. Seed 0",
+                "classes weighted",
+                "the epoch with the lowest validation loss. Seed 0",
             ],
             ["smoothing", "moving average", "standardised", "Then,", "Further options"],
         ),
@@ -242,12 +242,12 @@ def test_weights_are_credited_as_far_as_the_options_tell(finished, options, said
                 "from random weights, each image standardised",
                 "First, the last layer alone, with augmentation",
                 "Then, all stages: 8 epochs",
-                "0.7 of the next one's",
+                "0.7 of the rate of the next",
                 "label smoothing 0.1",
                 "the last epoch, as a moving average of the weights (momentum 0.999)",
-                "lowered where",
+                "reduced when",
             ],
-            ["classes weighed", "warm-up"],
+            ["classes weighted", "warm-up"],
         ),
         (
             {"method": "none", "fine_tune": "3"},

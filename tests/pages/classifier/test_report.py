@@ -59,7 +59,7 @@ def test_the_report_says_what_the_folder_says(finished, task):
         "“balanced”."
     ) in page.text
     assert NOTICE in page.text and IMAGE_SPLIT not in page.text
-    assert "No patient key lies in two parts." in page.text
+    assert "No patient key is in two parts." in page.text
     assert card.provenance["command_line"] in page.text and "lower is better" in page.text
     assert [a["id"] for a in page.all("section")] == [
         "data",
@@ -110,7 +110,7 @@ def test_patients_in_two_parts_are_counted(folder, unpainted):
     row[5] = "test" if row[5] != "test" else "train"
     (folder / "split.csv").write_text("\n".join([*rows, ",".join(row)]) + "\n")
     assert (
-        "1 patient keys lie in two parts." in Page(render_report(folder, read_card_of(folder))).text
+        "1 patient keys are in two parts." in Page(render_report(folder, read_card_of(folder))).text
     )
 
 

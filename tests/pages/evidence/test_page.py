@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from inputs.browser import told_in_browser
 from inputs.evidence import CARD, make_evidence
 
 from xray_tf.data.predictions import Prediction
@@ -70,7 +71,7 @@ def test_one_page_holds_everything_and_nothing_comes_from_elsewhere(evidence):
         "97 %",
         "virus:person1",
         "no picture",
-        "not in the folder named",
+        "not in the given folder",
         "It is &lt;odd&gt;.",
         "&lt;reason&gt;",
         "&lt;b&gt;&amp;.jpeg",
@@ -116,6 +117,18 @@ def test_the_scale_is_drawn_where_the_numbers_say(evidence):
     )
 
 
+def test_a_slider_fades_the_heat_map_and_without_a_script_it_stays_at_half(evidence, tmp_path):
+    probe = (
+        "const layer = document.querySelector('.layer'), slider = document.querySelector("
+        "'.slider input'), shown = () => getComputedStyle(layer).opacity; const before = shown();"
+        "slider.value = 20; slider.dispatchEvent(new Event('input'));"
+        "document.title = [before, shown(), slider.offsetWidth > 0].join(' ');"
+    )
+    assert told_in_browser(render_evidence([evidence]), probe, tmp_path) == "0.5 0.2 true"
+    cell = re.search(r"<style>(.*?)</style>", evidence._repr_html_(), re.S)[1]
+    assert ".slider { display: none; }" in cell and "opacity: 0.5" in cell
+
+
 def test_the_detectors_verdict_has_its_own_scale(evidence):
     page = render_evidence([evidence])
     assert (
@@ -138,13 +151,13 @@ def test_what_is_missing_is_left_out_or_said(evidence):
         ]
     )
     assert (
-        "The map is empty" in page
+        "The heat map is empty" in page
         and "Nearest training" not in page
         and "This does not prove" in page
     )
     assert len(Checked(page).pictures) == 1
     nobody = replace(evidence, neighbors=replace(evidence.neighbors, pictures={}, folder=False))
-    assert "Artifacts carry no radiographs" in render_evidence([nobody])
+    assert "Artifacts contain no radiographs" in render_evidence([nobody])
 
 
 def test_several_radiographs_get_a_table_that_leads_to_each(evidence):
@@ -158,7 +171,7 @@ def test_several_radiographs_get_a_table_that_leads_to_each(evidence):
     assert all(
         words in page
         for words in (
-            "no rule found anything serious",
+            "nothing serious was found",
             "truncated: it ends early",
             "The first 3 of 9",
         )

@@ -116,7 +116,7 @@ def test_curves_of_one_class_only_say_so():
         ("normal", "pneumonia"), ["a", "b"], [[0.9, 0.1], [0.3, 0.7]], [0, 1], labels=[0, 0]
     )
     for figure in (figures.roc(rows), figures.precision_recall(rows)):
-        assert "not defined: every row is of one class" in texts(figure.axes[0])
+        assert "undefined: all rows are of one class" in texts(figure.axes[0])
     figures.to_png_bytes(figures.calibration(rows), dpi=30)
 
 
@@ -185,7 +185,7 @@ UNLABELLED = Predictions(("a", "b"), ["x"], [[0.5, 0.5]], [0])
         (lambda: figures.contact_sheet(np.zeros((0, 4, 4), np.uint8)), "one or more"),
         (
             lambda: figures.contact_sheet(np.zeros((2, 4, 4), np.uint8), ["one"]),
-            "one an image, 2. Received: 1",
+            "one entry per image, 2. Received: 1",
         ),
     ],
 )

@@ -167,7 +167,7 @@ def test_the_grid_has_a_row_for_each_outcome():
         (lambda: overlay(IMAGE[None, None], HEAT), "image must be grey"),
         (lambda: top_region(HEAT, 1.0), "share must lie between 0 and 1"),
         (lambda: beside([]), "no picture to join"),
-        (lambda: choose_outcomes([1], [1, 0], np.ones((1, 2))), "of one length"),
+        (lambda: choose_outcomes([1], [1, 0], np.ones((1, 2))), "have one length"),
     ],
 )
 def test_bad_input_is_named(call, message):

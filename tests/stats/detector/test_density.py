@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from xray_tf.stats.detector.density import Density, group_numbers
+from xray_tf.data.kin import patient_groups
+from xray_tf.stats.detector.density import Density
 
 RNG = np.random.default_rng(0)
 CODES = RNG.normal(size=(60, 6)) @ RNG.normal(size=(6, 6)) + 3
@@ -42,7 +43,7 @@ def test_the_bandwidth_has_the_highest_likelihood_of_patients_left_out(density):
 
     slow = np.zeros(3)
     for rest, left in GroupKFold(5, shuffle=True, random_state=0).split(
-        CODES, groups=group_numbers(PATIENTS, 60)
+        CODES, groups=patient_groups(PATIENTS, 60)
     ):
         fold = Density(components=3)
         fold._project(CODES[rest])

@@ -8,13 +8,13 @@ elsewhere.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
 from xray_tf.data.chest.lungs import usual_lungs
+from xray_tf.data.pixels.grid import PixelGrid, keyed_rng
 
 REGIONS = {
     "lungs": "the estimated lung fields and a rim of 3 % of the side around them",
@@ -79,18 +79,13 @@ def find_markers(image: np.ndarray, lungs: np.ndarray) -> np.ndarray:
     side = len(image)
     # wider than a stroke of a letter
     brush = cv2.getStructuringElement(cv2.MORPH_RECT, (2 * max(1, round(_STROKE * side)) + 1,) * 2)
-    bright = (cv2.morphologyEx(image, cv2.MORPH_TOPHAT, brush) >= _RAISED) & ~_grown(
-        lungs, 0.01 * side
-    )
+    bright = cv2.morphologyEx(image, cv2.MORPH_TOPHAT, brush) >= _RAISED
+    bright &= ~_grown(lungs, 0.01 * side)
     steep = cv2.morphologyEx(image, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
-    count, labels, facts, _ = cv2.connectedComponentsWithStats(
-        bright.astype(np.uint8), connectivity=8
-    )
+    count, labels, facts, _ = cv2.connectedComponentsWithStats(bright.astype(np.uint8))
     low, high = (v * side for v in _MARKER_SIZES)
-    longer, area = (
-        facts[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1),
-        facts[:, cv2.CC_STAT_AREA],
-    )
+    longer = facts[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1)
+    area = facts[:, cv2.CC_STAT_AREA]
     letters = [
         i
         for i in range(1, count)
@@ -124,23 +119,14 @@ def without(
     if fill == "smooth":
         new = _continued(image, ~region, mean)[region]
     else:
-        new = np.full(int(region.sum()), mean) + (
-            rng.normal(0.0, spread, int(region.sum())) if fill == "noise" else 0.0
-        )
+        new = mean + (rng.normal(0.0, spread, int(region.sum())) if fill == "noise" else 0.0)
     out = image.copy()
     out[region] = np.clip(np.floor(new + 0.5), 0, 255)
     return out
 
 
-class MaskedGrid:
-    """Rows of a pixel array with many regions filled, computed when they are read.
-
-    It is indexed like an array of C x N images: the N rows under the first cell, then under the
-    second, and so on. Only the batch that is read is in memory.
-
-    Attributes:
-        shape: (C * N, S, S).
-    """
+class MaskedGrid(PixelGrid):
+    """Rows with regions filled: a cell is a pair (region, fill), or None for the row as it is."""
 
     def __init__(
         self,
@@ -151,46 +137,16 @@ class MaskedGrid:
         cells: Sequence[tuple[str, str] | None],
         seed: int = 0,
     ):
-        """Keep what is needed to compute any row.
-
-        Args:
-            pixels: (M, S, S) uint8, usually memory-mapped.
-            rows: N of its rows.
-            lungs: (N, S, S) bool, of these rows.
-            keys: N strings that identify them, for the noise.
-            cells: C pairs (region, fill), or None for the unchanged row.
-            seed: seed of the noise.
+        """Keep what is needed to compute any row: as `PixelGrid`, and the rows' lungs (N, S, S)
+        bool.
         """
-        self.pixels, self.rows, self.lungs, self.keys = (
-            pixels,
-            np.asarray(rows, np.int64),
-            lungs,
-            list(keys),
-        )
-        self.cells, self.seed = list(cells), seed
-        self.shape = (len(self.cells) * len(self.rows), *pixels.shape[1:])
+        super().__init__(pixels, rows, keys, cells, seed)
+        self.lungs = lungs
 
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, index) -> np.ndarray:
-        """Return the images (n, S, S) uint8 of the integer positions `index` (n,)."""
-        return np.stack(
-            [self._made(*divmod(int(i), len(self.rows))) for i in np.atleast_1d(np.asarray(index))]
-        )
-
-    def _made(self, cell: int, row: int) -> np.ndarray:
-        image = np.asarray(self.pixels[self.rows[row]])
-        if self.cells[cell] is None:
-            return image
-        region, fill = self.cells[cell]
-        rng = np.random.default_rng(
-            [
-                self.seed,
-                zlib.crc32(region.encode()),
-                zlib.crc32(self.keys[row].encode("utf-8", "surrogateescape")),
-            ]
-        )
+    def changed(self, image: np.ndarray, cell: tuple[str, str], row: int) -> np.ndarray:
+        """Return the image (S, S) uint8 with one region filled."""
+        region, fill = cell
+        rng = keyed_rng(self.seed, region, self.keys[row])
         return without(image, region_masks(image, self.lungs[row])[region], fill, rng)
 
 
@@ -209,14 +165,13 @@ def _continued(image: np.ndarray, stays: np.ndarray, mean: float) -> np.ndarray:
     for sigma in (share * len(image) for share in (0.02, 0.05, 0.12, 0.3)):
         shrink = max(1, int(sigma // 3))  # a wide blur loses nothing on a smaller image
         size = (-(-image.shape[1] // shrink), -(-image.shape[0] // shrink))
-        small = [
-            cv2.GaussianBlur(
-                cv2.resize(part, size, interpolation=cv2.INTER_AREA), (0, 0), sigma / shrink
-            )
+        parts = [
+            cv2.resize(part, size, interpolation=cv2.INTER_AREA)
             for part in (image * weight, weight)
         ]
         total, share = (
-            cv2.resize(part, image.shape[::-1], interpolation=cv2.INTER_LINEAR) for part in small
+            cv2.resize(cv2.GaussianBlur(part, (0, 0), sigma / shrink), image.shape[::-1])
+            for part in parts
         )
         here = (share > 0.05) & ~reached
         result[here] = total[here] / share[here]

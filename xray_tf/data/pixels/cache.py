@@ -31,12 +31,13 @@ import numpy as np
 from xray_tf.artifact import write_text
 from xray_tf.data.pixels.decoding import DECODING_RULE, describe_rule
 from xray_tf.data.pixels.header import DecodeError
-from xray_tf.data.pixels.reading import Reading, _check, each, read_file
+from xray_tf.data.pixels.reading import Reading, check_target, each, read_file
 from xray_tf.data.records import Findings, Records
 from xray_tf.progress import ProgressLine
 
 ABANDONED_S = 24 * 3600
 PIXELS, ROWS, ABOUT, STAMPS, DRAFT = "pixels.npy", "rows.csv", "cache.json", "stamps", ".building-"
+_TEXT = {"encoding": "utf-8", "errors": "surrogateescape"}  # paths may hold undecodable bytes
 
 
 class CacheError(OSError):
@@ -97,19 +98,15 @@ def build_cache(
         DecodeError: with `strict`, the first file that cannot be used.
         CacheError: the folder cannot be made or written, or is full.
     """
-    _check(size, resize)
+    check_target(size, resize)
     if not len(records):
         raise ValueError("records has no rows: there is nothing to decode.")
     directory = default_directory() if directory is None else Path(directory).expanduser()
     with _advice(directory):
-        files = [records.file(row) for row in records]
-        stamp = _stamp(files, size, resize)
-        pointer = directory / STAMPS / stamp
-        path = (
-            directory / pointer.read_text(encoding="utf-8", errors="replace").strip()
-            if pointer.is_file()
-            else None
-        )
+        files, path = [records.file(row) for row in records], None
+        pointer = directory / STAMPS / _stamp(files, size, resize)
+        if pointer.is_file():
+            path = directory / pointer.read_text(encoding="utf-8", errors="replace").strip()
         if path is None or not _is_whole(path, size, resize, len(files)):
             (directory / STAMPS).mkdir(parents=True, exist_ok=True)
             _sweep(directory)
@@ -146,17 +143,15 @@ def _build(
             kept = sum(not r.kind for r in readings)
             if _write_npy_header(stream, kept, size) != reserved:
                 raise RuntimeError(
-                    "NumPy's .npy header changed its length with the number of "
-                    "rows, which since NumPy 1.23 it does not."
+                    "NumPy's .npy header changed its length with the number of rows, which since "
+                    "NumPy 1.23 it does not."
                 )
         if not kept:
             raise ValueError(
-                f"None of the {len(files):,} files can be used. The first, "
-                f"{files[0]}: {readings[0].detail}"
+                f"None of the {len(files):,} files can be used. The first, {files[0]}: "
+                f"{readings[0].detail}"
             )
-        with (draft / ROWS).open(
-            "w", newline="", encoding="utf-8", errors="surrogateescape"
-        ) as stream:
+        with (draft / ROWS).open("w", newline="", **_TEXT) as stream:
             writer = csv.DictWriter(stream, [f.name for f in fields(Reading)], lineterminator="\n")
             writer.writeheader()
             writer.writerows(asdict(r) for r in readings)
@@ -169,9 +164,8 @@ def _build(
             "decoding_rule": describe_rule(),
         }
         (draft / ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-        target = directory / _hash(
-            [f"{r.sha256} {r.kind} {r.detail}" for r in readings], size, resize
-        )
+        lines = [f"{r.sha256} {r.kind} {r.detail}" for r in readings]
+        target = directory / _hash(lines, size, resize)
         shutil.copymode(directory, draft)
         _publish(draft, target, size, resize, len(files))
         return target
@@ -180,9 +174,7 @@ def _build(
 
 
 def _publish(draft: Path, target: Path, size: int, resize: str, count: int) -> None:
-    """Rename the draft to its name, unless another process has put the same content there
-    already.
-    """
+    """Rename the draft, unless another process has put the same content there already."""
     for _ in range(3):
         try:
             os.rename(draft, target)
@@ -202,23 +194,14 @@ def _publish(draft: Path, target: Path, size: int, resize: str, count: int) -> N
 
 
 def _open(path: Path, records: Records, strict: bool) -> Cache:
-    with (path / ROWS).open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
-        readings = [
-            Reading(**{**row, "width": int(row["width"]), "height": int(row["height"])})
-            for row in csv.DictReader(stream)
-        ]
-    bad = [
-        reading.finding(row.path)
-        for row, reading in zip(records, readings, strict=True)
-        if reading.kind
-    ]
+    with (path / ROWS).open(newline="", **_TEXT) as stream:
+        rows = csv.DictReader(stream)
+        sizes = ({**r, "width": int(r["width"]), "height": int(r["height"])} for r in rows)
+        pairs = list(zip(records, (Reading(**row) for row in sizes), strict=True))
+    bad = [reading.finding(row.path) for row, reading in pairs if reading.kind]
     if bad and strict:
         raise DecodeError(bad[0].kind, f"{records.root / bad[0].path}: {bad[0].detail}")
-    kept = records.with_rows(
-        reading.fill(row)
-        for row, reading in zip(records, readings, strict=True)
-        if not reading.kind
-    )
+    kept = records.with_rows(reading.fill(row) for row, reading in pairs if not reading.kind)
     return Cache(np.load(path / PIXELS, mmap_mode="r"), kept, Findings(bad), path)
 
 
@@ -228,12 +211,8 @@ def _is_whole(path: Path, size: int, resize: str, count: int) -> bool:
     """
     try:
         about = json.loads((path / ABOUT).read_text(encoding="utf-8"))
-        if [about[k] for k in ("size", "resize", "decoding", "files")] != [
-            size,
-            resize,
-            DECODING_RULE,
-            count,
-        ]:
+        wanted = {"size": size, "resize": resize, "decoding": DECODING_RULE, "files": count}
+        if {name: about[name] for name in wanted} != wanted:
             return False
         with (path / PIXELS).open("rb") as stream:
             np.lib.format.read_magic(stream)
@@ -241,12 +220,8 @@ def _is_whole(path: Path, size: int, resize: str, count: int) -> bool:
             expected = stream.tell() + about["kept"] * size * size
         with (path / ROWS).open("rb") as stream:
             rows = sum(1 for _ in stream) - 1
-        return (
-            shape == (about["kept"], size, size)
-            and dtype == np.uint8
-            and (path / PIXELS).stat().st_size == expected
-            and rows >= count
-        )
+        right = shape == (about["kept"], size, size) and dtype == np.uint8 and rows >= count
+        return right and (path / PIXELS).stat().st_size == expected
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -256,9 +231,8 @@ def _write_npy_header(stream: IO[bytes], rows: int, size: int) -> int:
     number of rows can change.
     """
     stream.seek(0)
-    np.lib.format.write_array_header_1_0(
-        stream, {"descr": "|u1", "fortran_order": False, "shape": (rows, size, size)}
-    )
+    header = {"descr": "|u1", "fortran_order": False, "shape": (rows, size, size)}
+    np.lib.format.write_array_header_1_0(stream, header)
     return stream.tell()
 
 
@@ -296,7 +270,7 @@ def _advice(directory: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise CacheError(
-            f"The cache folder {directory} cannot be used: {error.strerror or error}. "
-            "Name another with --cache DIR (or $XRAY_TF_CACHE) that is writable and "
-            "has room for image_size^2 bytes a radiograph."
+            f"The cache folder {directory} cannot be used: {error.strerror or error}. Name another "
+            "with --cache DIR (or $XRAY_TF_CACHE) that is writable and has room for image_size^2 "
+            "bytes a radiograph."
         ) from error

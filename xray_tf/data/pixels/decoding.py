@@ -1,8 +1,8 @@
 """The one decoding rule: JPEG, PNG or DICOM bytes to a square of grey pixels, the same for cache,
 prediction and exported graph.
 
-`nets.serving` repeats every step of `decode` in TensorFlow, but for DICOM, which `data.dicom` makes
-grey; whatever changes here changes there, and `DECODING_RULE` with it.
+`nets.serving` repeats every step of `decode` in TensorFlow, but for DICOM, which
+`data.pixels.dicom` makes grey; whatever changes here changes there, and `DECODING_RULE` with it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
+from xray_tf.data.pixels import dicom
+from xray_tf.data.pixels.dicom_tags import is_dicom
 from xray_tf.data.pixels.header import DecodeError, Header, check_header
 
 DECODING_RULE = 1
@@ -52,16 +54,14 @@ def describe_rule() -> str:
     """Return the rule in words, for the card."""
     return (
         f"Rule {DECODING_RULE}. JPEG: the luminance plane as libjpeg gives it, accurate integer "
-        "DCT, decoded at half scale when both sides are at least "
-        "twice the target side. PNG: 8 bits a sample (the high byte of 16), colour to grey as "
-        "(9798 R + 19235 G + 3735 B + 16384) >> 15, alpha ignored. "
-        "EXIF orientation ignored; CMYK refused. Resize: crop = the central square of the shorter "
-        "side, top and left offsets rounded down, to the target; "
+        "DCT, decoded at half scale when both sides are at least twice the target side. PNG: 8 "
+        "bits a sample (the high byte of 16), colour to grey as (9798 R + 19235 G + 3735 B + "
+        "16384) >> 15, alpha ignored. EXIF orientation ignored; CMYK refused. Resize: crop = the "
+        "central square of the shorter side, top and left offsets rounded down, to the target; "
         "pad = longer side to the target, shorter side in proportion rounded half up and at least "
-        "1, centred (offsets rounded down) on zeros; squash = both "
-        "sides to the target. Area averages where neither side grows, bilinear with half-pixel "
-        "centres and no antialiasing otherwise, in float32; "
-        f"then floor(x + 0.5), clipped to [0, 255]. {_dicom().DICOM_RULE}"
+        "1, centred (offsets rounded down) on zeros; squash = both sides to the target. Area "
+        "averages where neither side grows, bilinear with half-pixel centres and no antialiasing "
+        f"otherwise, in float32; then floor(x + 0.5), clipped to [0, 255]. {dicom.DICOM_RULE}"
     )
 
 
@@ -82,8 +82,8 @@ def read_header(data: bytes) -> Header:
             raise DecodeError(
                 "truncated", f"The file ends inside its signature, after {len(data)} bytes."
             )
-    if data[128:132] == b"DICM":
-        return _dicom().read_header(data)
+    if is_dicom(data):
+        return dicom.read_header(data)
     for name, offset, magic in _OTHER_FORMATS:
         if data[offset : offset + len(magic)] == magic:
             raise DecodeError("unsupported-format", f"The file is {name}. {_SUPPORTED}")
@@ -112,9 +112,8 @@ def decode(data: bytes, size: int, resize: str) -> np.ndarray:
     """
     header = read_header(data)
     check_header(header)
-    image = (
-        _dicom().decode_grey(data) if header.format == "dicom" else _decode_grey(data, header, size)
-    )
+    dicoms = header.format == "dicom"
+    image = dicom.decode_grey(data) if dicoms else _decode_grey(data, header, size)
     square = resize_pixels(image, size, resize)
     refuse_constant(square)
     return square
@@ -130,36 +129,32 @@ def refuse_constant(square: np.ndarray) -> None:
 
 def _decode_grey(data: bytes, header: Header, size: int) -> np.ndarray:
     """Decode a JPEG or PNG to (H, W) uint8, a JPEG at half scale where the rule says so."""
-    flags = cv2.IMREAD_IGNORE_ORIENTATION
+    flags, scale = cv2.IMREAD_IGNORE_ORIENTATION, 1
     if header.format == "jpeg":
         _check_jpeg_is_whole(data, header)
-        half = min(header.width, header.height) >= 2 * size
-        flags |= cv2.IMREAD_REDUCED_GRAYSCALE_2 if half else cv2.IMREAD_GRAYSCALE
+        scale = 2 if min(header.width, header.height) >= 2 * size else 1
+        flags |= cv2.IMREAD_REDUCED_GRAYSCALE_2 if scale == 2 else cv2.IMREAD_GRAYSCALE
     else:
         _check_png_is_whole(data)
-        half = False
         flags |= cv2.IMREAD_GRAYSCALE if header.mode[:1] == "L" else cv2.IMREAD_COLOR_BGR
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         raise DecodeError("unreadable", f"OpenCV cannot decode the file: {error.err}") from error
-    expected = (
-        (-(-header.height // 2), -(-header.width // 2)) if half else (header.height, header.width)
-    )
-    if image is None or image.shape[:2] != expected:
+    if image is None or image.shape[:2] != (-(-header.height // scale), -(-header.width // scale)):
         raise DecodeError(
             "unreadable",
-            f"The header promises {header.format} {header.mode}, "
-            f"{header.width} x {header.height}, but the data cannot be decoded.",
+            f"The header promises {header.format} {header.mode}, {header.width} x {header.height}, "
+            "but the data cannot be decoded.",
         )
     grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-    if header.mode.endswith("16") and grey.max() < LOW_DEPTH:
+    most = int(grey.max())
+    if header.mode.endswith("16") and most < LOW_DEPTH:
         raise DecodeError(
             "low-depth",
-            "The PNG has 16 bits a sample and uses the lowest "
-            f"{8 + max(1, int(grey.max()).bit_length())} at most, so that "
-            f"{int(grey.max()) + 1} grey levels would be left of it. Scale its "
-            "samples to the whole range, or save 8 bits.",
+            f"The PNG has 16 bits a sample and uses the lowest {8 + max(1, most.bit_length())} at "
+            f"most, so that {most + 1} grey levels would be left of it. Scale its samples to the "
+            "whole range, or save 8 bits.",
         )
     return grey
 
@@ -179,12 +174,8 @@ def resize_pixels(image: np.ndarray, size: int, resize: str) -> np.ndarray:
         raise ValueError(f"resize must be one of {RESIZE_MODES}. Received: resize={resize!r}")
     if size < 1:
         raise ValueError(f"size must be at least 1 pixel. Received: size={size!r}")
-    if (
-        not isinstance(image, np.ndarray)
-        or image.ndim != 2
-        or image.dtype != np.uint8
-        or not image.size
-    ):
+    fits = isinstance(image, np.ndarray) and image.ndim == 2 and image.size
+    if not fits or image.dtype != np.uint8:
         raise ValueError(
             "image must be a (H, W) uint8 array. Received: "
             f"{getattr(image, 'shape', type(image))} {getattr(image, 'dtype', '')}".rstrip()
@@ -199,20 +190,11 @@ def resize_pixels(image: np.ndarray, size: int, resize: str) -> np.ndarray:
         top, left = (height - side) // 2, (width - side) // 2
         return _scale(image[top : top + side, left : left + side], size, size)
     longer = max(height, width)
-    new_height, new_width = (
-        max(1, (2 * side * size + longer) // (2 * longer)) for side in (height, width)
-    )
+    high, wide = (max(1, (2 * side * size + longer) // (2 * longer)) for side in (height, width))
     square = np.zeros((size, size), np.uint8)
-    top, left = (size - new_height) // 2, (size - new_width) // 2
-    square[top : top + new_height, left : left + new_width] = _scale(image, new_height, new_width)
+    top, left = (size - high) // 2, (size - wide) // 2
+    square[top : top + high, left : left + wide] = _scale(image, high, wide)
     return square
-
-
-def _dicom():
-    """Return `xray_tf.data.dicom`, which itself stands on this module."""
-    from xray_tf.data.pixels import dicom
-
-    return dicom
 
 
 def _scale(image: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -220,11 +202,8 @@ def _scale(image: np.ndarray, height: int, width: int) -> np.ndarray:
     rules at some factors.
     """
     shrinks = height <= image.shape[0] and width <= image.shape[1]
-    scaled = cv2.resize(
-        image.astype(np.float32),
-        (width, height),
-        interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR,
-    )
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    scaled = cv2.resize(image.astype(np.float32), (width, height), interpolation=how)
     return np.clip(np.floor(scaled + np.float32(0.5)), 0, 255).astype(np.uint8)
 
 
@@ -271,18 +250,15 @@ def _jpeg_header(data: bytes) -> Header:
             if marker not in _HUFFMAN_FRAMES or components not in _JPEG_MODES:
                 raise DecodeError(
                     "unsupported-mode",
-                    "The JPEG is coded by process "
-                    f"SOF{marker - 0xC0} with {components} components; "
-                    "baseline and progressive Huffman coding of "
-                    "1 or 3 components are read.",
+                    f"The JPEG is coded by process SOF{marker - 0xC0} with {components} "
+                    "components; baseline and progressive Huffman coding of 1 or 3 components are "
+                    "read.",
                 )
             if not width or not height:
-                raise DecodeError(
-                    "unreadable", f"The JPEG's header declares {width} x {height} pixels."
-                )
-            return Header(
-                "jpeg", width, height, _JPEG_MODES[components] + (str(bits) if bits != 8 else "")
-            )
+                said = f"The JPEG's header declares {width} x {height} pixels."
+                raise DecodeError("unreadable", said)
+            mode = _JPEG_MODES[components] + (str(bits) if bits != 8 else "")
+            return Header("jpeg", width, height, mode)
         if marker in (_SOS, _EOI):
             break
     raise DecodeError("unreadable", "The JPEG has no frame header before its first scan.")
@@ -313,16 +289,12 @@ def _png_header(data: bytes) -> Header:
     if len(data) < 33:
         raise DecodeError("truncated", f"The PNG ends inside its header, after {len(data)} bytes.")
     length, name, width, height, bits, colour = struct.unpack_from(">I4sIIBB", data, 8)
-    if (
-        (length, name) != (13, b"IHDR")
-        or bits not in _PNG_DEPTHS.get(colour, ())
-        or not width
-        or not height
-    ):
+    known = (length, name) == (13, b"IHDR") and bits in _PNG_DEPTHS.get(colour, ())
+    if not known or not width or not height:
         raise DecodeError(
             "unreadable",
-            f"The PNG's header is not valid: {name!r}, {width} x "
-            f"{height}, {bits} bits, colour type {colour}.",
+            f"The PNG's header is not valid: {name!r}, {width} x {height}, {bits} bits, colour "
+            f"type {colour}.",
         )
     mode = _PNG_MODES[colour]
     return Header("png", width, height, mode if bits == 8 or mode == "P" else f"{mode}{bits}")
@@ -334,22 +306,18 @@ def _check_png_is_whole(data: bytes) -> None:
     """
     position = 8
     while True:
-        length, name = (
-            struct.unpack_from(">I4s", data, position) if position + 8 <= len(data) else (0, b"")
-        )
+        there = position + 8 <= len(data)
+        length, name = struct.unpack_from(">I4s", data, position) if there else (0, b"")
         stop = position + 12 + length
         if not name or stop > len(data):
-            raise DecodeError(
-                "truncated", f"The PNG ends after {len(data):,} bytes without its end chunk."
-            )
-        critical = not name[0] & 0x20
-        if critical and zlib.crc32(memoryview(data)[position + 4 : stop - 4]) != int.from_bytes(
-            data[stop - 4 : stop], "big"
-        ):
+            said = f"The PNG ends after {len(data):,} bytes without its end chunk."
+            raise DecodeError("truncated", said)
+        critical, checksum = not name[0] & 0x20, int.from_bytes(data[stop - 4 : stop], "big")
+        if critical and zlib.crc32(memoryview(data)[position + 4 : stop - 4]) != checksum:
             raise DecodeError(
                 "unreadable",
-                f"The PNG's chunk {name.decode('latin-1')} at byte "
-                f"{position:,} is damaged: its checksum is wrong.",
+                f"The PNG's chunk {name.decode('latin-1')} at byte {position:,} is damaged: its "
+                "checksum is wrong.",
             )
         if name == b"acTL":
             raise DecodeError("unsupported-mode", "The PNG is animated. Expected one still image.")

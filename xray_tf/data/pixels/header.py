@@ -4,36 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-MAX_PIXELS = 100_000_000
-
-
-MIN_SIDE = 16
-
-
+MAX_PIXELS, MIN_SIDE = 100_000_000, 16
 # (9798 R + 19235 G + 3735 B + 16384) >> 15: BT.601's 0.299, 0.587, 0.114 in 15 bits, as
 # cv2.cvtColor computes it.
-GREY_WEIGHTS = (9798, 19235, 3735)
-
-
-GREY_SHIFT = 15
-
-
+GREY_WEIGHTS, GREY_SHIFT = (9798, 19235, 3735), 15
 KINDS = (
-    "empty",
-    "not-an-image",
-    "unsupported-format",
-    "unsupported-mode",
-    "truncated",
-    "too-large",
-    "too-small",
-    "unreadable",
-    "constant",
-    "low-depth",
-    "no-pixels",
-    "missing-tag",
-    "multi-frame",
-    "no-decoder",
-    "not-a-radiograph",
+    *("empty", "not-an-image", "unsupported-format", "unsupported-mode", "truncated", "too-large"),
+    *("too-small", "unreadable", "constant", "low-depth"),
+    *("no-pixels", "missing-tag", "multi-frame", "no-decoder", "not-a-radiograph"),  # of DICOM
 )
 
 
@@ -72,18 +50,18 @@ def check_header(header: Header) -> None:
     if header.format == "jpeg" and header.mode not in ("L", "RGB"):
         raise DecodeError(
             "unsupported-mode",
-            f"A JPEG of mode {header.mode} has no luminance "
-            "plane of 8 bits. Convert it to grey or RGB.",
+            f"A JPEG of mode {header.mode} has no luminance plane of 8 bits. Convert it to grey or "
+            "RGB.",
         )
     if header.width * header.height > MAX_PIXELS:
         raise DecodeError(
             "too-large",
-            f"The header declares {header.width} x {header.height} "
-            f"pixels; at most {MAX_PIXELS:,} are read.",
+            f"The header declares {header.width} x {header.height} pixels; at most {MAX_PIXELS:,} "
+            "are read.",
         )
     if min(header.width, header.height) < MIN_SIDE:
         raise DecodeError(
             "too-small",
-            f"The image is {header.width} x {header.height} pixels; "
-            f"each side must have at least {MIN_SIDE}.",
+            f"The image is {header.width} x {header.height} pixels; each side must have at least "
+            f"{MIN_SIDE}.",
         )

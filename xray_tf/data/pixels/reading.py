@@ -19,8 +19,6 @@ from xray_tf.data.pixels.header import DecodeError
 from xray_tf.data.records import Finding, Record
 
 MAX_BYTES = 1 << 30
-
-
 # files under way for each worker: enough to ride out a slow one, and a constant amount of memory
 LOOK_AHEAD = 8
 
@@ -49,9 +47,8 @@ class Reading:
 
     def fill(self, row: Record) -> Record:
         """Return the row with what was read filled in."""
-        return replace(
-            row, sha256=self.sha256, width=self.width, height=self.height, mode=self.mode
-        )
+        names = ("sha256", "width", "height", "mode")
+        return replace(row, **{name: getattr(self, name) for name in names})
 
 
 def stream_pixels(
@@ -69,7 +66,7 @@ def stream_pixels(
         (path as given, (size, size) uint8 in [0, 255], or a Finding where the file cannot be used),
         one a path.
     """
-    _check(size, resize)
+    check_target(size, resize)
 
     def read(path: str | os.PathLike) -> tuple[str | os.PathLike, np.ndarray | Finding]:
         reading, pixels = read_file(path, size, resize)
@@ -93,9 +90,8 @@ def read_file(path: str | os.PathLike, size: int, resize: str) -> tuple[Reading,
         return replace(reading, kind=error.kind, detail=str(error)), None
     except OSError as error:
         kind = "missing" if isinstance(error, FileNotFoundError) else "unreadable"
-        return replace(
-            reading, kind=kind, detail=f"The file cannot be read: {error.strerror or error}."
-        ), None
+        detail = f"The file cannot be read: {error.strerror or error}."
+        return replace(reading, kind=kind, detail=detail), None
 
 
 def each(
@@ -109,17 +105,14 @@ def each(
         items: any iterable; drawn from only as fast as results are taken.
         workers: threads; None for one a CPU core this process may use.
     """
-    workers = workers or (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    affinity = getattr(os, "sched_getaffinity", None)
+    workers = workers or (len(affinity(0)) if affinity else os.cpu_count() or 1)
     waiting, items = deque(), iter(items)
     pool = ThreadPoolExecutor(workers, thread_name_prefix="each")
     try:
         while True:
-            waiting.extend(
-                pool.submit(function, item)
-                for item in islice(items, workers * LOOK_AHEAD - len(waiting))
-            )
+            room = workers * LOOK_AHEAD - len(waiting)
+            waiting.extend(pool.submit(function, item) for item in islice(items, room))
             if not waiting:
                 return
             yield waiting.popleft().result()
@@ -135,17 +128,16 @@ def _read_bytes(path: str | os.PathLike) -> bytes:
         if not stat.S_ISREG(about.st_mode):
             raise DecodeError("unreadable", "It is not a regular file.")
         if about.st_size > MAX_BYTES:
-            raise DecodeError(
-                "too-large",
-                f"The file has {about.st_size:,} bytes; at most {MAX_BYTES:,} are read.",
-            )
+            said = f"The file has {about.st_size:,} bytes; at most {MAX_BYTES:,} are read."
+            raise DecodeError("too-large", said)
         with open(handle, "rb", closefd=False) as stream:
             return stream.read()
     finally:
         os.close(handle)
 
 
-def _check(size: int, resize: str) -> None:
+def check_target(size: int, resize: str) -> None:
+    """Raise ValueError unless `size` and `resize` are what `decode` takes."""
     if resize not in RESIZE_MODES:
         raise ValueError(f"resize must be one of {RESIZE_MODES}. Received: resize={resize!r}")
     if not isinstance(size, int) or size < 1:

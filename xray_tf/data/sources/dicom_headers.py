@@ -20,7 +20,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from xray_tf.data.pixels.cache import CacheError
-from xray_tf.data.pixels.dicom import has_window, is_dicom_file, raw, read_tags
+from xray_tf.data.pixels.dicom_grey import has_window
+from xray_tf.data.pixels.dicom_tags import is_dicom_file, raw, read_tags
 from xray_tf.data.pixels.header import DecodeError
 from xray_tf.data.pixels.reading import each
 from xray_tf.data.records import Finding, Findings, Records
@@ -55,31 +56,17 @@ def with_dicom_headers(scanned: Scan, directory: Path) -> Scan:
         CacheError: the secret cannot be created or read.
     """
     records, findings = scanned
-    doubtful = [
-        r
-        for r in records
-        if os.path.splitext(r.path)[1].lower() not in IMAGE_SUFFIXES
-        and is_dicom_file(records.file(r))
-    ]
-    if not doubtful:
+    other = [r for r in records if os.path.splitext(r.path)[1].lower() not in IMAGE_SUFFIXES]
+    dicom = [r for r in other if is_dicom_file(records.file(r))]
+    if not dicom:
         return scanned
     key = patient_secret(directory)
-    said = dict(
-        zip(
-            (r.path for r in doubtful),
-            each(lambda r: read_said(records.file(r), key), doubtful),
-            strict=True,
-        )
-    )
+    headers = each(lambda r: read_said(records.file(r), key), dicom)
+    said = dict(zip((r.path for r in dicom), headers, strict=True))
     keyed = {path: s.patient for path, s in said.items() if s is not None and s.patient}
-    rows = [
-        replace(r, patient=keyed[r.path]) if r.path in keyed and not r.patient else r
-        for r in records
-    ]
-    return Scan(
-        records.with_rows(rows),
-        Findings([*_without_stale(findings, rows, keyed), *_notes(records, said, keyed)]),
-    )
+    rows = [r if r.patient else replace(r, patient=keyed.get(r.path, "")) for r in records]
+    kept = _without_stale(findings, rows, keyed)
+    return Scan(records.with_rows(rows), Findings([*kept, *_notes(records, said, keyed)]))
 
 
 def read_said(path: str | os.PathLike, key: bytes) -> Said | None:
@@ -132,22 +119,17 @@ def patient_secret(directory: Path) -> bytes:
         ) from None
     if len(key) != 32:
         raise CacheError(
-            f"{path} must contain 64 hex digits. Received: {2 * len(key)}. Remove the "
-            "file to get a new one."
+            f"{path} must contain 64 hex digits. Received: {2 * len(key)}. Remove the file to get "
+            "a new one."
         )
     return key
 
 
 def _without_stale(findings: Findings, rows: list, keyed: dict[str, str]) -> list[Finding]:
     """Drop the findings about patients that the headers have since supplied."""
-    any_key = any(r.patient for r in rows)
-    return [
-        f
-        for f in findings
-        if not (
-            f.kind == "no-patient-key" and any_key or f.kind == "irregular-name" and f.path in keyed
-        )
-    ]
+    stale = {"no-patient-key"} if any(r.patient for r in rows) else set()
+    kept = [f for f in findings if f.kind not in stale]
+    return [f for f in kept if f.kind != "irregular-name" or f.path not in keyed]
 
 
 def _notes(records: Records, said: dict[str, Said | None], keyed: dict[str, str]) -> list[Finding]:
@@ -156,48 +138,27 @@ def _notes(records: Records, said: dict[str, Said | None], keyed: dict[str, str]
     """
     read = {path: s for path, s in said.items() if s is not None}
     total = f"{len(said)} DICOM file(s)"
-    findings = [
-        Finding(
-            "burned-in-annotation",
-            "warning",
-            path,
+    findings = []
+    for path in (path for path, s in read.items() if s.burned_in):
+        text = (
             "The header says that text is burned into the pixels. It may name the patient, and a "
-            "network can read it. The file is kept: look at it, or leave it out.",
+            "network can read it. The file is kept: look at it, or leave it out."
         )
-        for path, s in read.items()
-        if s.burned_in
-    ]
-    missing = sum(not s.windowed for s in read.values())
-    if missing:
-        findings.append(
-            Finding(
-                "no-window",
-                "note",
-                "",
-                f"{missing} of {total} have no window of grey values: 8-bit files are used as they "
-                "are, others from the 0.5th to the 99.5th percentile of their pixels.",
-            )
+        findings.append(Finding("burned-in-annotation", "warning", path, text))
+    if missing := sum(not s.windowed for s in read.values()):
+        text = (
+            f"{missing} of {total} have no window of grey values: 8-bit files are used as they "
+            "are, others from the 0.5th to the 99.5th percentile of their pixels."
         )
-    nameless = [
-        r.path for r in records if r.path in read and not read[r.path].patient and not r.patient
-    ]
+        findings.append(Finding("no-window", "note", "", text))
+    nameless = sum(r.path in read and not read[r.path].patient and not r.patient for r in records)
     if nameless:
-        findings.append(
-            Finding(
-                "no-patient-id",
-                "warning",
-                "",
-                f"{len(nameless)} of {total} have no PatientID, so their patient stays empty.",
-            )
-        )
+        text = f"{nameless} of {total} have no PatientID, so their patient stays empty."
+        findings.append(Finding("no-patient-id", "warning", "", text))
     if len(keyed) > 1 and len(set(keyed.values())) == 1:
-        findings.append(
-            Finding(
-                "one-patient-id",
-                "warning",
-                "",
-                f"All {len(keyed)} DICOM files that have a PatientID have the same one. If "
-                "de-identification wrote it, use a CSV manifest with a patient column.",
-            )
+        text = (
+            f"All {len(keyed)} DICOM files that have a PatientID have the same one. If "
+            "de-identification wrote it, use a CSV manifest with a patient column."
         )
+        findings.append(Finding("one-patient-id", "warning", "", text))
     return findings

@@ -7,9 +7,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from xray_tf.data.pixels.reading import each, read_file
 from xray_tf.data.records import Finding, Findings, Record, Records
-from xray_tf.data.sources.folder import labelled_row, walk
+from xray_tf.data.sources.folder import labelled_row, walk_images
 from xray_tf.data.sources.names import (
     SPLIT_FOLDERS,
     Request,
@@ -18,10 +17,7 @@ from xray_tf.data.sources.names import (
     natural_key,
     read_name,
 )
-from xray_tf.progress import ProgressLine
 from xray_tf.registry import TASKS, Task
-
-CHECK_SIZE = 64  # pixels: side of the square to which a file is decoded to check that this works
 
 
 def list_files(
@@ -49,52 +45,37 @@ def find_files(
     wrong = [type(item).__name__ for item in given if not isinstance(item, str | os.PathLike)]
     if wrong:
         raise SourceError(
-            "expected paths of files, folders or globs, or an array of grey "
-            f"pixels where arrays are accepted. Received: {wrong[0]}."
+            "expected paths of files, folders or globs, or an array of grey pixels where arrays "
+            f"are accepted. Received: {wrong[0]}."
         )
     if not given:
         raise SourceError("no radiograph was given. Expected files, folders or globs.")
     found, findings = {}, []
     for item in map(os.fspath, given):
-        before = len(found), len(findings)
-        matches = (
-            [item]
-            if os.path.lexists(item)
-            else sorted(glob.glob(os.path.expanduser(item), recursive=True), key=natural_key)
-        )
-        again = 0
+        matches, again, fresh, skipped = [item], 0, 0, []
+        if not os.path.lexists(item):
+            matches = sorted(glob.glob(os.path.expanduser(item), recursive=True), key=natural_key)
         for match in matches:
-            files, walked = walk(Path(match)) if os.path.isdir(match) else ([""], [])
-            findings += walked
+            files, walked = walk_images(Path(match)) if os.path.isdir(match) else ([""], [])
+            skipped += walked
+            whole = Path(os.path.abspath(match))
             for file in files:
                 path = os.path.join(match, file) if file else match
-                again += path in found
-                found.setdefault(
-                    path,
-                    [Path(os.path.abspath(match)).name, *file.split("/")[:-1]]
-                    if file
-                    else Path(os.path.abspath(match)).parts[-2:-1],
-                )
-        if again:
-            findings.append(
-                Finding(
-                    "named-twice",
-                    "note",
-                    "",
-                    f"{again} file(s) of {item} were listed before; each is read once.",
-                )
-            )
-        elif len(found) == before[0]:
-            skipped = " ".join(f.detail for f in findings[before[1] :])
+                again, fresh = again + (path in found), fresh + (path not in found)
+                inside = [whole.name, *file.split("/")[:-1]] if file else whole.parts[-2:-1]
+                found.setdefault(path, inside)
+        if not again and not fresh:
             raise SourceError(
-                f"{item} leads to no image. Expected a file, a folder with images "
-                f"in it, or a glob that matches some. {skipped}".strip()
+                f"{item} leads to no image. Expected a file, a folder with images in it, or a glob "
+                f"that matches some. {' '.join(f.detail for f in skipped)}".strip()
             )
+        findings += skipped
+        if again:
+            said = f"{again} file(s) of {item} were listed before; each is read once."
+            findings.append(Finding("named-twice", "note", "", said))
     known = task.class_words
-    return Scan(
-        Records(_row(path, folders, known) for path, folders in found.items()),
-        Findings(findings),
-    )
+    rows = (_row(path, folders, known) for path, folders in found.items())
+    return Scan(Records(rows), Findings(findings))
 
 
 def scan_flat(request: Request) -> Scan:
@@ -108,35 +89,5 @@ def _row(path: str, folders: Iterable[str], known: dict[str, tuple[str, str]]) -
     named = read_name(Path(path).name)
     if not words:
         return Record(path, patient=named[2] if named else "")
-    return labelled_row(
-        path,
-        words,
-        next((SPLIT_FOLDERS[f.lower()] for f in folders if f.lower() in SPLIT_FOLDERS), ""),
-        "namespaced",
-    )[0]
-
-
-def fill_records(records: Records, workers: int | None = None, progress: bool = False) -> Scan:
-    """Read every file once, in threads, and fill in sha256, width, height and mode.
-
-    The file is also decoded to a small size, so what passes here passes in `build_cache` too.
-
-    Returns:
-        (records, findings): a row whose file is missing, empty, damaged or not an image is left
-            out, and gets an `error` finding.
-    """
-    rows, findings = [], []
-    with ProgressLine("Reading", len(records), progress) as line:
-        for row, reading in zip(
-            records,
-            each(
-                lambda row: read_file(records.file(row), CHECK_SIZE, "squash")[0], records, workers
-            ),
-            strict=True,
-        ):
-            if reading.kind:
-                findings.append(reading.finding(row.path))
-            else:
-                rows.append(reading.fill(row))
-            line.step()
-    return Scan(records.with_rows(rows), Findings(findings))
+    splits = [SPLIT_FOLDERS[f.lower()] for f in folders if f.lower() in SPLIT_FOLDERS]
+    return labelled_row(path, words, splits[0] if splits else "", "namespaced")[0]

@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Container
 from pathlib import Path
 
-from xray_tf.data.pixels.dicom import SUFFIXES, is_dicom_file
+from xray_tf.data.pixels.dicom_tags import SUFFIXES, is_dicom_file
 from xray_tf.data.records import Finding, Findings, Record, Records
 from xray_tf.data.sources.names import (
     IMAGE_SUFFIXES,
@@ -24,7 +24,7 @@ PHANTOM_MARK = "phantom.json"
 
 
 def scan_folder(request: Request) -> Scan:
-    """Make records of a folder in Kaggle's layout."""
+    """List the radiographs of a folder whose sub-folders name their part and class."""
     return records_below(request.path(), request)
 
 
@@ -32,11 +32,11 @@ def records_below(folder: Path, request: Request) -> Scan:
     """Make records of the class folders below `folder`.
 
     Raises:
-        SourceError: there are none, or no image is in them.
+        SourceError: it is not laid out so, or holds no image.
     """
     known = request.task.class_words
     root = _layout_root(folder, known)
-    files, findings = walk(root)
+    files, findings = walk_images(root)
     files, nested = _without_nested_copy(files)
     findings += nested
     if (root / PHANTOM_MARK).is_file():  # the phantoms' ground truth, not radiographs
@@ -54,21 +54,16 @@ def records_below(folder: Path, request: Request) -> Scan:
         rows.append(row)
         findings += said
     *most, last = _folders_of(request.task)
-    findings += [
-        Finding(
-            "unlabelled-file",
-            "warning",
-            "",
+    for where, count in sorted(stray.items()):
+        said = (
             f"{count} image(s) directly in {where} are in no class folder and are left out; "
-            f"expected a folder named {', '.join(most)} or {last}.",
+            f"expected a folder named {', '.join(most)} or {last}."
         )
-        for where, count in sorted(stray.items())
-    ]
+        findings.append(Finding("unlabelled-file", "warning", "", said))
     if not rows:
         raise SourceError(
-            f"{root} has no image in its class folders. Expected *.jpeg, *.png, "
-            "*.dcm ... in {NORMAL,PNEUMONIA}, or in train/, val/, test/ "
-            "of them."
+            f"{root} has no image in its class folders. Expected *.jpeg, *.png, *.dcm ... in "
+            "{NORMAL,PNEUMONIA}, or in train/, val/, test/ of them."
         )
     return Scan(Records(rows, root), Findings(_summarise_names(rows, findings)))
 
@@ -90,41 +85,25 @@ def labelled_row(
     labels, subtypes = {label for label, _ in words}, {subtype for _, subtype in words if subtype}
     label, subtype = words[-1][0], subtypes.pop() if len(subtypes) == 1 else ""
     if len(labels) > 1 or subtypes:
-        findings.append(
-            Finding(
-                "label-contradiction",
-                "warning",
-                path,
-                f"Its folders name several classes; the innermost, {label}, is kept.",
-            )
-        )
+        said = f"Its folders name several classes; the innermost, {label}, is kept."
+        findings.append(Finding("label-contradiction", "warning", path, said))
     named = read_name(path, patient_key)
     if named is None:
-        findings.append(
-            Finding(
-                "irregular-name",
-                "warning",
-                path,
-                "No naming rule fits, so its patient stays empty (and so does its sub-type, unless "
-                "a folder names it).",
-            )
+        said = (
+            "No naming rule fits, so its patient stays empty (and so does its sub-type, unless a "
+            "folder names it)."
         )
-        return Record(
-            path, label, subtype if label == "pneumonia" else "", "", split=split
-        ), findings
+        findings.append(Finding("irregular-name", "warning", path, said))
+        subtype = subtype if label == "pneumonia" else ""
+        return Record(path, label, subtype, "", split=split), findings
     if label not in LABELS:
         return Record(path, label, "", named[2], split=split), findings
     if named[0] != label or subtype and named[1] != subtype:
-        what = named[1] or named[0]
-        findings.append(
-            Finding(
-                "label-contradiction",
-                "warning",
-                path,
-                f"The folder says {subtype or label}, the name says {what}; {label} is kept, and "
-                "the sub-type stays empty.",
-            )
+        said = (
+            f"The folder says {subtype or label}, the name says {named[1] or named[0]}; {label} is "
+            "kept, and the sub-type stays empty."
         )
+        findings.append(Finding("label-contradiction", "warning", path, said))
         return Record(path, label, "", named[2], split=split), findings
     return Record(path, label, named[1], named[2], split=split), findings
 
@@ -136,26 +115,16 @@ def _summarise_names(rows: list[Record], findings: list[Finding]) -> list[Findin
     irregular = sum(f.kind == "irregular-name" for f in findings)
     if irregular == len(rows):
         findings = [f for f in findings if f.kind != "irregular-name"]
-        findings.append(
-            Finding(
-                "no-patient-key",
-                "warning",
-                "",
-                f"None of the {len(rows)} file names follows a naming rule, so no patient is "
-                "known; this data can only be split with --split-by image.",
-            )
+        said = (
+            f"None of the {len(rows)} file names follows a naming rule, so no patient is "
+            "known; this data can only be split with --split-by image."
         )
+        findings.append(Finding("no-patient-key", "warning", "", said))
     labels = {row.label for row in rows}
     if len(labels) == 1:
-        findings.append(
-            Finding(
-                "one-class",
-                "warning",
-                "",
-                f"All {len(rows)} radiographs are {labels.pop()}; they can be scored, but not "
-                "trained on.",
-            )
-        )
+        only = labels.pop()
+        said = f"All {len(rows)} radiographs are {only}; they can be scored, but not trained on."
+        findings.append(Finding("one-class", "warning", "", said))
     return findings
 
 
@@ -176,19 +145,13 @@ def _layout_root(folder: Path, known: Container[str]) -> Path:
     files = sorted(e.name for e in os.scandir(here) if not _ignored(e.name) and e.is_file())
     hint = [n for n in files if n.lower().endswith((".csv", ".npz", ".zip"))]
     hint = f" It contains {hint[0]}: did you mean that?" if hint else ""
-    found = (
-        f"the folders {seen[:5]}"
-        if seen
-        else f"{len(files)} file(s) and no folders"
-        if files
-        else "nothing"
-    )
+    found = f"{len(files)} file(s) and no folders" if files else "nothing"
+    found = f"the folders {seen[:5]}" if seen else found
     raise SourceError(
-        f"{folder} is not in Kaggle's layout. Expected "
-        "[train|val|test]/{NORMAL,PNEUMONIA} or {NORMAL,PNEUMONIA} in it, found "
-        f"{found}.{hint} "
-        "If the class folders have other names, say what they mean with --classes. For any other "
-        "layout, use a CSV manifest with the columns path and label."
+        f"{folder} is not in Kaggle's layout. Expected [train|val|test]/{{NORMAL,PNEUMONIA}} or "
+        f"{{NORMAL,PNEUMONIA}} in it, found {found}.{hint} If the class folders have other names, "
+        "say what they mean with --classes. For any other layout, use a CSV manifest with the "
+        "columns path and label."
     )
 
 
@@ -196,7 +159,7 @@ def _ignored(name: str) -> bool:
     return name.startswith(".") or name.lower() in ("__macosx", "thumbs.db", "desktop.ini")
 
 
-def walk(root: Path) -> tuple[list[str], list[Finding]]:
+def walk_images(root: Path) -> tuple[list[str], list[Finding]]:
     """List the image files below `root` in natural order, with notes on what was skipped.
 
     Links are followed after all real folders, and no folder is entered twice, so loops end and real
@@ -215,20 +178,15 @@ def walk(root: Path) -> tuple[list[str], list[Finding]]:
             entries = list(os.scandir(root / folder))
         except OSError as error:
             raise SourceError(
-                f"the folder {root / folder} cannot be listed ({error.strerror}). "
-                "Make it readable, or move it away."
+                f"the folder {root / folder} cannot be listed ({error.strerror}). Make it "
+                "readable, or move it away."
             ) from error
         for entry in entries:
             path = f"{folder}/{entry.name}" if folder else entry.name
             suffix = os.path.splitext(entry.name)[1].lower()
             if _ignored(entry.name):
-                ignored[
-                    "__MACOSX"
-                    if entry.name.lower() == "__macosx"
-                    else "._* files"
-                    if entry.name.startswith("._")
-                    else entry.name
-                ] += 1
+                name = "__MACOSX" if entry.name.lower() == "__macosx" else entry.name
+                ignored["._* files" if name.startswith("._") else name] += 1
             elif entry.is_dir():
                 (queue.append if entry.is_symlink() else queue.appendleft)(path)
             elif suffix in (*IMAGE_SUFFIXES, *SUFFIXES) and (entry.is_file() or entry.is_symlink()):
@@ -239,34 +197,19 @@ def walk(root: Path) -> tuple[list[str], list[Finding]]:
                 files.append(path)
             else:
                 other[suffix or "no suffix"] += 1
-    findings = [
-        Finding(
-            "ignored",
-            "note",
-            "",
-            f"{count} x {what} skipped: written by an operating system, not radiographs.",
+    findings = []
+    for what, count in sorted(ignored.items()):
+        said = f"{count} x {what} skipped: written by an operating system, not radiographs."
+        findings.append(Finding("ignored", "note", "", said))
+    for what, count in sorted(other.items()):
+        said = (
+            f"{count} file(s) with {what} skipped; images end in "
+            f"{', '.join(IMAGE_SUFFIXES)} or are DICOM."
         )
-        for what, count in sorted(ignored.items())
-    ]
-    findings += [
-        Finding(
-            "not-an-image",
-            "note",
-            "",
-            f"{count} file(s) with {what} skipped; "
-            f"images end in {', '.join(IMAGE_SUFFIXES)} or are DICOM.",
-        )
-        for what, count in sorted(other.items())
-    ]
-    findings += [
-        Finding(
-            "repeated-folder",
-            "note",
-            "",
-            f"The link {path} leads to a folder that was already read; its files count once.",
-        )
-        for path in sorted(repeated)
-    ]
+        findings.append(Finding("not-an-image", "note", "", said))
+    for path in sorted(repeated):
+        said = f"The link {path} leads to a folder that was already read; its files count once."
+        findings.append(Finding("repeated-folder", "note", "", said))
     return sorted(files, key=natural_key), findings
 
 
@@ -277,20 +220,8 @@ def _without_nested_copy(files: list[str]) -> tuple[list[str], list[Finding]]:
         return files, []
     kept = [f for f in files if f.split("/", 1)[0].lower() != "chest_xray"]
     only_there = len({f.split("/", 1)[1] for f in nested} - set(kept))
-    severity, but = (
-        (
-            "warning",
-            f", although {only_there} of its names exist only there: move them out to keep them",
-        )
-        if only_there
-        else ("note", "")
-    )
-    return kept, [
-        Finding(
-            "nested-copy",
-            severity,
-            "",
-            "The second copy in "
-            f"{nested[0].split('/', 1)[0]}/ ({len(nested)} images) is left out{but}.",
-        )
-    ]
+    said = f"The second copy in {nested[0].split('/', 1)[0]}/ ({len(nested)} images) is left out"
+    if not only_there:
+        return kept, [Finding("nested-copy", "note", "", f"{said}.")]
+    said += f", although {only_there} of its names exist only there: move them out to keep them."
+    return kept, [Finding("nested-copy", "warning", "", said)]

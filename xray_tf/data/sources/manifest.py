@@ -21,8 +21,8 @@ def scan_csv(request: Request) -> Scan:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise SourceError(
-            f"{path} is not UTF-8 text ({error.reason} at byte {error.start}). Save "
-            "the manifest as CSV UTF-8."
+            f"{path} is not UTF-8 text ({error.reason} at byte {error.start}). Save the manifest "
+            "as CSV UTF-8."
         ) from error
     head = text.split("\n", 1)[0]
     delimiter = max(",;\t", key=head.count)
@@ -61,22 +61,17 @@ def scan_csv(request: Request) -> Scan:
     if not rows:
         raise SourceError(f"{path} has a header and no rows. Expected one row per radiograph.")
     if not any(r.patient for r in rows):
-        findings.append(
-            Finding(
-                "no-patient-key",
-                "warning",
-                "",
-                "The manifest has no patient column, or an empty one; this data can only be split "
-                "with --split-by image.",
-            )
+        said = (
+            "The manifest has no patient column, or an empty one; this data can only be split "
+            "with --split-by image."
         )
+        findings.append(Finding("no-patient-key", "warning", "", said))
     return Scan(Records(rows, path.parent), Findings(findings))
 
 
 def _manifest_row(values: dict[str, str], where: str, known: dict[str, tuple[str, str]]) -> Record:
-    word, subtype_word, split_word = (
-        values.get(c, "").lower() for c in ("label", "subtype", "split")
-    )
+    columns = ("label", "subtype", "split")
+    word, subtype_word, split_word = (values.get(c, "").lower() for c in columns)
     if word not in known:
         raise SourceError(
             f"{where}: label must be one of {tuple(known)}, in any case. "
@@ -92,8 +87,8 @@ def _manifest_row(values: dict[str, str], where: str, known: dict[str, tuple[str
             )
         if label != "pneumonia" or subtype not in ("", named):
             raise SourceError(
-                f"{where}: label {values['label']!r} and subtype "
-                f"{values['subtype']!r} contradict each other."
+                f"{where}: label {values['label']!r} and subtype {values['subtype']!r} contradict "
+                "each other."
             )
         subtype = named
     if split_word and split_word not in SPLIT_FOLDERS:

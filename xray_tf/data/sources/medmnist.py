@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 
 from xray_tf.artifact import new_folder
 from xray_tf.data.pixels.reading import each
-from xray_tf.data.records import Finding, Findings, Record, Records
+from xray_tf.data.records import SPLITS, Finding, Findings, Record, Records
 from xray_tf.data.sources.names import Request, Scan, SourceError
 from xray_tf.progress import ProgressLine
 from xray_tf.registry import CLASS_WORDS, CUSTOM, LABELS
@@ -28,11 +28,7 @@ def scan_medmnist(request: Request) -> Scan:
     try:
         with zipfile.ZipFile(path) as archive:
             infos = {i.filename: i for i in archive.infolist()}
-            parts = [
-                s
-                for s in ("train", "val", "test")
-                if f"{s}_images.npy" in infos and f"{s}_labels.npy" in infos
-            ]
+            parts = [s for s in SPLITS if {f"{s}_images.npy", f"{s}_labels.npy"} <= set(infos)]
             if not parts:
                 raise SourceError(
                     f"{path} is not a MedMNIST file. Expected the arrays train_images, "
@@ -41,36 +37,21 @@ def scan_medmnist(request: Request) -> Scan:
             # the archive's own checksums identify the content without reading it
             said = repr([(n, i.CRC, i.file_size) for n, i in sorted(infos.items())])
             said += repr(classes) if classes != LABELS else ""
-            folder = (
-                request.directory
-                / f"medmnist-{path.stem}-{hashlib.sha256(said.encode()).hexdigest()[:16]}"
-            )
+            key = hashlib.sha256(said.encode()).hexdigest()[:16]
+            folder = request.directory / f"medmnist-{path.stem}-{key}"
             if not folder.is_dir():
-                _write_once(
-                    folder,
-                    lambda draft: _write_medmnist(
-                        path, archive, parts, draft, classes, request.progress
-                    ),
-                )
+                _write_once(folder, path, archive, parts, classes, request.progress)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise SourceError(
             f"{path} is damaged or not a .npz file ({error}). Download it again."
         ) from error
+    keyless = "MedMNIST has no patient keys; it can only be split with --split-by image."
+    labels = "Label 0 is read as normal and 1 as pneumonia, as in PneumoniaMNIST."
+    if classes != LABELS:
+        labels = f"Labels from 0 on are read as {', '.join(classes)}."
     findings = [
-        Finding(
-            "no-patient-key",
-            "warning",
-            "",
-            "MedMNIST has no patient keys; it can only be split with --split-by image.",
-        ),
-        Finding(
-            "medmnist-labels",
-            "note",
-            "",
-            "Label 0 is read as normal and 1 as pneumonia, as in PneumoniaMNIST."
-            if classes == LABELS
-            else f"Labels from 0 on are read as {', '.join(classes)}.",
-        ),
+        Finding("no-patient-key", "warning", "", keyless),
+        Finding("medmnist-labels", "note", "", labels),
     ]
     return Scan(Records(Records.read_csv(folder / "records.csv").rows, folder), Findings(findings))
 
@@ -85,35 +66,36 @@ def _write_medmnist(
 ) -> None:
     rows = []
     folders = [name.upper() if classes == LABELS else str(k) for k, name in enumerate(classes)]
+    said = [CLASS_WORDS.get(name, (name,)) for name in classes]
     for part in parts:
         labels = _read_labels(path, archive, f"{part}_labels.npy", classes)
         count, images = _read_images(path, archive, f"{part}_images.npy")
         if count != len(labels):
             raise SourceError(
-                f"{path}: {part}_images has {count} images, {part}_labels "
-                f"{len(labels)} labels. Expected the same number."
+                f"{path}: {part}_images has {count} images, {part}_labels {len(labels)} labels. "
+                "Expected the same number."
             )
         for name in folders:
             (draft / part / name).mkdir(parents=True)
-        names = [f"{part}/{folders[k]}/{index:06d}.png" for index, k in enumerate(labels)]
+        part_rows = [
+            Record(f"{part}/{folders[k]}/{i:06d}.png", *said[k], split=part)
+            for i, k in enumerate(labels)
+        ]
 
-        def write(job: tuple[str, np.ndarray]) -> None:
-            done, data = cv2.imencode(
-                ".png", job[1] if job[1].ndim == 2 else np.ascontiguousarray(job[1][..., ::-1])
-            )
+        def write(job: tuple[Record, np.ndarray]) -> None:
+            row, image = job
+            image = image if image.ndim == 2 else np.ascontiguousarray(image[..., ::-1])
+            done, data = cv2.imencode(".png", image)
             if not done:
                 raise SourceError(
-                    f"{path}: {job[0]} could not be encoded as PNG. Received shape {job[1].shape}."
+                    f"{path}: {row.path} could not be encoded as PNG. Received shape {image.shape}."
                 )
-            (draft / job[0]).write_bytes(data.tobytes())
+            (draft / row.path).write_bytes(data.tobytes())
 
         with ProgressLine(f"Writing {part} of {path.name}", count, progress) as line:
-            for _ in each(write, zip(names, images, strict=True)):
+            for _ in each(write, zip(part_rows, images, strict=True)):
                 line.step()
-        rows += [
-            Record(name, *CLASS_WORDS.get(classes[k], (classes[k],)), split=part)
-            for name, k in zip(names, labels, strict=True)
-        ]
+        rows += part_rows
     Records(rows).write_csv(draft / "records.csv")
 
 
@@ -124,13 +106,11 @@ def _open_array(
     size.
     """
     stream = archive.open(name)
+    formats = np.lib.format
     try:
-        version = np.lib.format.read_magic(stream)
-        read = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }[version]
-        shape, fortran, dtype = read(stream)
+        version = formats.read_magic(stream)
+        read = {(1, 0): formats.read_array_header_1_0, (2, 0): formats.read_array_header_2_0}
+        shape, fortran, dtype = read[version](stream)
     except (ValueError, KeyError) as error:
         raise SourceError(f"{path}: {name} has no readable .npy header ({error}).") from error
     if dtype.hasobject:
@@ -140,13 +120,11 @@ def _open_array(
         )
     if fortran and len(shape) > 1 or not shape:
         raise SourceError(
-            f"{path}: {name} must be a C-ordered array. Received shape "
-            f"{shape}{', Fortran order' if fortran else ''}; save it again."
+            f"{path}: {name} must be a C-ordered array. Received shape {shape}"
+            f"{', Fortran order' if fortran else ''}; save it again."
         )
-    if (
-        archive.getinfo(name).file_size - stream.tell()
-        != int(np.prod(shape, dtype=object)) * dtype.itemsize
-    ):
+    declared = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    if archive.getinfo(name).file_size - stream.tell() != declared:
         raise SourceError(
             f"{path}: {name} declares shape {shape}, which is not its size. The file is damaged."
         )
@@ -180,36 +158,37 @@ def _read_images(
     one in memory at a time.
     """
     stream, shape, dtype = _open_array(path, archive, name)
-    if (
-        dtype != np.uint8
-        or len(shape) not in (3, 4)
-        or len(shape) == 4
-        and shape[3] != 3
-        or 0 in shape[1:]
-    ):
+    grey_or_colour = len(shape) == 3 or len(shape) == 4 and shape[3] == 3
+    if dtype != np.uint8 or not grey_or_colour or 0 in shape[1:]:
         stream.close()
         raise SourceError(
-            f"{path}: {name} must be (N, H, W) or (N, H, W, 3) uint8. Received "
-            f"shape {shape}, dtype {dtype}."
+            f"{path}: {name} must be (N, H, W) or (N, H, W, 3) uint8. Received shape {shape}, "
+            f"dtype {dtype}."
         )
 
     def images() -> Iterator[np.ndarray]:
         with closing(stream):
             for _ in range(shape[0]):
-                yield np.frombuffer(stream.read(int(np.prod(shape[1:]))), np.uint8).reshape(
-                    shape[1:]
-                )
+                data = stream.read(int(np.prod(shape[1:])))
+                yield np.frombuffer(data, np.uint8).reshape(shape[1:])
 
     return shape[0], images()
 
 
-def _write_once(folder: Path, write: Callable[[Path], Any]) -> None:
+def _write_once(
+    folder: Path,
+    path: Path,
+    archive: zipfile.ZipFile,
+    parts: list[str],
+    classes: tuple[str, ...],
+    progress: bool,
+) -> None:
     """Fill a new cache folder, completely or not at all; if another process finishes first, its
     folder is used.
     """
     try:
         with new_folder(folder) as draft:
-            write(draft)
+            _write_medmnist(path, archive, parts, draft, classes, progress)
     except FileExistsError:
         if not folder.is_dir():
             raise

@@ -86,27 +86,19 @@ def write_phantoms(
         if not isinstance(value, (int, np.integer)) or value < least:
             raise ValueError(f"{word} must be an integer >= {least}. Received: {word}={value!r}")
     directory = Path(directory)
-    parameters = {
-        "patients": int(patients),
-        "seed": int(seed),
-        "size": int(size),
-        "version": VERSION,
-    }
-    if (directory / PHANTOM_MARK).is_file():
-        found = _read_parameters(directory / PHANTOM_MARK)
-        if found == parameters:
-            return directory
+    numbers = {"patients": int(patients), "seed": int(seed), "size": int(size)}
+    parameters = {**numbers, "version": VERSION}
+    found = _read_parameters(directory / PHANTOM_MARK)
+    if found not in (None, parameters):
         raise FileExistsError(
-            f"{directory} contains phantoms with other parameters. Expected "
-            f"{parameters}. Received: {found}. Name another folder, or remove it."
+            f"{directory} contains phantoms with other parameters. Expected {parameters}. "
+            f"Received: {found}. Name another folder, or remove it."
         )
     try:
-        _write(directory, parameters, progress)
+        if found is None:
+            _write(directory, parameters, progress)
     except OSError:  # another process may have drawn the same phantoms in the meantime
-        if (
-            not (directory / PHANTOM_MARK).is_file()
-            or _read_parameters(directory / PHANTOM_MARK) != parameters
-        ):
+        if _read_parameters(directory / PHANTOM_MARK) != parameters:
             raise
     return directory
 
@@ -120,14 +112,11 @@ def _write(
             (draft / folder).mkdir(parents=True)
         for done, (kind, patient, view, height, width) in enumerate(plan, 1):
             phantom = draw_phantom(kind, parameters["seed"], patient, view, height, width)
-            _write_png(
-                draft / "train" / phantom.label.upper() / f"{phantom.name}.png", phantom.image
-            )
+            folder = draft / "train" / phantom.label.upper()
+            _write_png(folder / f"{phantom.name}.png", phantom.image)
             for part in ("lesion", "lungs"):
-                _write_png(
-                    draft / "masks" / f"{phantom.name}_{part}.png",
-                    getattr(phantom, part).astype(np.uint8) * 255,
-                )
+                mask = getattr(phantom, part).astype(np.uint8) * 255
+                _write_png(draft / "masks" / f"{phantom.name}_{part}.png", mask)
             if progress is not None:
                 progress(done, len(plan))
         write_text(draft / PHANTOM_MARK, json.dumps(parameters, indent=1, sort_keys=True) + "\n")
@@ -138,22 +127,17 @@ def _plan(patients: int, seed: int, size: int) -> Iterator[tuple[str, int, int, 
     on the kind.
     """
     rng = random_stream(seed, 0, PLAN)
-    kinds = np.repeat(
-        np.arange(3), np.diff(np.round(np.cumsum((0.0, *SHARES)) * patients).astype(int))
-    )
-    for patient, kind in enumerate(rng.permutation(kinds)):
+    counts = np.diff(np.round(np.cumsum((0.0, *SHARES)) * patients).astype(int))
+    for patient, kind in enumerate(rng.permutation(np.repeat(np.arange(3), counts))):
         for view in range(int(rng.choice((1, 2, 3), p=(0.55, 0.3, 0.15)))):
             scale, aspect = rng.uniform(0.88, 1.14), rng.uniform(1.0, 1.42)
-            yield (
-                KINDS[kind],
-                patient,
-                view,
-                max(32, round(size * scale / aspect**0.5)),
-                max(32, round(size * scale * aspect**0.5)),
-            )
+            sides = size * scale / aspect**0.5, size * scale * aspect**0.5
+            yield KINDS[kind], patient, view, *(max(32, round(side)) for side in sides)
 
 
 def _read_parameters(path: Path) -> object:
+    if not path.is_file():
+        return None
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError:

@@ -1,9 +1,9 @@
 """Make records of any data set: a folder in Kaggle's layout, a CSV manifest, a MedMNIST .npz, the
 phantoms, the Kaggle download, or any other row of `registry.SOURCES`.
 
-Scanning is fast because it reads only names (and the headers of DICOM files). The cache, the audit
-or `fill_records` then read every file once. What a source does not say stays empty: label, sub-type
-and patient follow from a rule in `NAME_RULES` or `registry.CLASS_WORDS`, or become a finding.
+Scanning is fast because it reads only names (and the headers of DICOM files). The cache or the
+audit then reads every file once. What a source does not say stays empty: label, sub-type and
+patient follow from a rule in `NAME_RULES` or `registry.CLASS_WORDS`, or become a finding.
 """
 
 from __future__ import annotations

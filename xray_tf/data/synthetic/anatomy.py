@@ -10,103 +10,36 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-_WALL = np.array(
-    [
-        (0.24, 0.00),
-        (0.47, 0.06),
-        (0.63, 0.17),
-        (0.76, 0.35),
-        (0.86, 0.58),
-        (0.93, 0.84),
-        (0.98, 1.12),
-        (1.0, 1.38),
-        (0.99, 1.55),
-        (0.93, 1.9),
-    ]
-)
-_DOME = np.array(
-    [
-        (0.985, 1.57),
-        (0.95, 1.46),
-        (0.86, 1.35),
-        (0.73, 1.265),
-        (0.56, 1.21),
-        (0.38, 1.205),
-        (0.22, 1.255),
-        (0.08, 1.36),
-    ]
-)
-_HEART = np.array(
-    [
-        (-0.17, -0.12),
-        (-0.19, 0.10),
-        (-0.20, 0.30),
-        (-0.20, 0.50),
-        (-0.23, 0.68),
-        (-0.31, 0.84),
-        (-0.35, 1.05),
-        (-0.31, 1.27),
-        (-0.16, 1.42),
-        (0.15, 1.50),
-        (0.46, 1.46),
-        (0.60, 1.33),
-        (0.60, 1.14),
-        (0.50, 0.94),
-        (0.38, 0.76),
-        (0.29, 0.62),
-        (0.27, 0.52),
-        (0.26, 0.36),
-        (0.25, 0.27),
-        (0.19, 0.18),
-        (0.17, 0.05),
-        (0.16, -0.12),
-    ]
-)
-TORSO = np.array(
-    [
-        (0.26, -1.6),
-        (0.27, -0.62),
-        (0.31, -0.40),
-        (0.46, -0.25),
-        (0.86, -0.16),
-        (1.12, -0.06),
-        (1.20, 0.16),
-        (1.15, 0.42),
-        (1.13, 0.70),
-        (1.17, 1.0),
-        (1.20, 1.5),
-        (1.17, 1.9),
-        (1.14, 3.2),
-    ]
-)
-SCAPULA = np.array(
-    [
-        (1.03, 0.06),
-        (0.86, -0.02),
-        (0.68, 0.06),
-        (0.72, 0.32),
-        (0.80, 0.60),
-        (0.88, 0.76),
-        (0.95, 0.62),
-        (0.97, 0.36),
-        (1.05, 0.18),
-    ]
-)
+_WALL = np.array([
+    (0.24, 0.00), (0.47, 0.06), (0.63, 0.17), (0.76, 0.35), (0.86, 0.58), (0.93, 0.84),
+    (0.98, 1.12), (1.0, 1.38), (0.99, 1.55), (0.93, 1.9)
+])  # fmt: skip
+_DOME = np.array([
+    (0.985, 1.57), (0.95, 1.46), (0.86, 1.35), (0.73, 1.265), (0.56, 1.21), (0.38, 1.205),
+    (0.22, 1.255), (0.08, 1.36)
+])  # fmt: skip
+_HEART = np.array([
+    (-0.17, -0.12), (-0.19, 0.10), (-0.20, 0.30), (-0.20, 0.50), (-0.23, 0.68), (-0.31, 0.84),
+    (-0.35, 1.05), (-0.31, 1.27), (-0.16, 1.42), (0.15, 1.50), (0.46, 1.46), (0.60, 1.33),
+    (0.60, 1.14), (0.50, 0.94), (0.38, 0.76), (0.29, 0.62), (0.27, 0.52), (0.26, 0.36),
+    (0.25, 0.27), (0.19, 0.18), (0.17, 0.05), (0.16, -0.12)
+])  # fmt: skip
+TORSO = np.array([
+    (0.26, -1.6), (0.27, -0.62), (0.31, -0.40), (0.46, -0.25), (0.86, -0.16), (1.12, -0.06),
+    (1.20, 0.16), (1.15, 0.42), (1.13, 0.70), (1.17, 1.0), (1.20, 1.5), (1.17, 1.9), (1.14, 3.2)
+])  # fmt: skip
+SCAPULA = np.array([
+    (1.03, 0.06), (0.86, -0.02), (0.68, 0.06), (0.72, 0.32), (0.80, 0.60), (0.88, 0.76),
+    (0.95, 0.62), (0.97, 0.36), (1.05, 0.18)
+])  # fmt: skip
 SCAPULA_RIDGES = (
     np.array([(1.04, 0.14), (0.975, 0.30), (0.955, 0.55), (0.90, 0.74)]),
     np.array([(0.72, 0.10), (0.88, 0.03), (1.04, -0.07)]),
 )
-_CLAVICLE = np.array(
-    [
-        (0.10, 0.17),
-        (0.20, 0.145),
-        (0.36, 0.07),
-        (0.55, 0.00),
-        (0.75, -0.03),
-        (0.93, -0.055),
-        (1.03, -0.03),
-    ]
-)
+_CLAVICLE = np.array([
+    (0.10, 0.17), (0.20, 0.145), (0.36, 0.07), (0.55, 0.00), (0.75, -0.03), (0.93, -0.055),
+    (1.03, -0.03)
+])  # fmt: skip
 
 
 class Anatomy:
@@ -129,33 +62,18 @@ class Anatomy:
         self.markings = rng.uniform(0.03, 0.11)
         self.vessel_density = rng.uniform(0.16, 0.32)
         self.hilum = rng.uniform(0.16, 0.34)
-        self.gas = [
-            (
-                rng.uniform(0.25, 0.75),
-                rng.uniform(1.62, 1.78),
-                rng.uniform(0.08, 0.26),
-                rng.uniform(0.05, 0.13),
-            )
-            for _ in range(rng.integers(0, 3))
-        ]
-        self.gas += [
-            (
-                rng.uniform(-0.7, 0.8),
-                rng.uniform(1.9, 2.4),
-                rng.uniform(0.05, 0.16),
-                rng.uniform(0.04, 0.1),
-            )
-            for _ in range(6)
-        ]
+        stomach = (0.25, 0.75), (1.62, 1.78), (0.08, 0.26), (0.05, 0.13)
+        bowel = (-0.7, 0.8), (1.9, 2.4), (0.05, 0.16), (0.04, 0.1)
+        bubbles = [stomach] * rng.integers(0, 3) + [bowel] * 6
+        self.gas = [tuple(rng.uniform(*ends) for ends in bubble) for bubble in bubbles]
         self.texture = octaves(rng, (24, 48, 96))
         self.fine = np.abs(octaves(rng, (40, 80)))
         self.vessels = vessel_tree(rng)
 
     def wall(self, y: np.ndarray | float) -> np.ndarray:
         """Return the half-width of the inner chest wall at height y (untilted, unstretched)."""
-        return np.interp(y, _WALL[:, 1], _WALL[:, 0]) * (
-            1.0 + self.bell * np.clip(1.2 - np.asarray(y), 0.0, 1.2)
-        )
+        wider = 1.0 + self.bell * np.clip(1.2 - np.asarray(y), 0.0, 1.2)
+        return np.interp(y, _WALL[:, 1], _WALL[:, 0]) * wider
 
 
 class View:
@@ -189,42 +107,28 @@ class Plane:
 
     def __init__(self, body: Anatomy, pose: View, height: int, width: int):
         self.shape = (height, width)
-        self.unit = pose.zoom * max(
-            min(height / 2.15, width / 2.60), 0.75 * max(height / 2.15, width / 2.60)
-        )
+        tall, wide = height / 2.15, width / 2.60
+        self.unit = pose.zoom * max(min(tall, wide), 0.75 * max(tall, wide))
         angle = np.deg2rad(pose.tilt_degrees)
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         self.linear = (turn * self.unit) @ np.diag([1.0, body.tall])
-        self.origin = (
-            np.array([width / 2, height / 2])
-            + pose.shift * self.unit
-            - self.linear @ np.array([0.0, 0.78])
-        )
+        middle = np.array([width / 2, height / 2]) + pose.shift * self.unit
+        self.origin = middle - self.linear @ np.array([0.0, 0.78])
         rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
         inverse = np.linalg.inv(self.linear).astype(np.float32)
         dx, dy = columns - np.float32(self.origin[0]), rows - np.float32(self.origin[1])
         self.x = inverse[0, 0] * dx + inverse[0, 1] * dy  # (H, W) thorax units
         self.y = inverse[1, 0] * dx + inverse[1, 1] * dy
 
-    def fill(
-        self,
-        shapes: list[np.ndarray] | np.ndarray,
-        soft: float = 0.0,
-        weights: list[float] | None = None,
-    ) -> np.ndarray:
+    def fill(self, shapes, soft: float = 0.0, weights: list[float] | None = None) -> np.ndarray:
         """Return the coverage (H, W) float32 in [0, 1] of closed outlines (..., M, 2), or a list of
         them, blurred by `soft` thorax units.
         """
+        if isinstance(shapes, np.ndarray):
+            shapes = shapes.reshape(-1, *shapes.shape[-2:])
         canvas = np.zeros(self.shape, np.uint8)
-        outlines = (
-            self.pixels(shapes).reshape(-1, *shapes.shape[-2:])
-            if isinstance(shapes, np.ndarray)
-            else [self.pixels(shape) for shape in shapes]
-        )
-        for index, outline in enumerate(outlines):
-            cv2.fillPoly(
-                canvas, [outline], int(255 * weights[index]) if weights else 255, cv2.LINE_AA, 4
-            )
+        for shape, weight in zip(shapes, weights or [1] * len(shapes), strict=True):
+            cv2.fillPoly(canvas, [self.pixels(shape)], int(255 * weight), cv2.LINE_AA, 4)
         sigma = soft * self.unit
         # one pass from bytes to blurred floats: all strokes of an image cost as much as its noise
         if 0.3 <= sigma < 5.0:
@@ -245,28 +149,19 @@ class Plane:
             return field
         if sigma < 5.0:
             return cv2.GaussianBlur(field, (0, 0), sigma)
-        small = cv2.resize(
-            field, None, fx=2.0 / sigma, fy=2.0 / sigma, interpolation=cv2.INTER_AREA
-        )
-        return cv2.resize(
-            cv2.GaussianBlur(small, (0, 0), 2.0), field.shape[::-1], interpolation=cv2.INTER_LINEAR
-        )
+        share = 2.0 / sigma
+        small = cv2.resize(field, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
+        return cv2.resize(cv2.GaussianBlur(small, (0, 0), 2.0), field.shape[::-1])
 
     def texture(self, field: np.ndarray) -> np.ndarray:
         """Return a square field over [-1.2, 1.2] x [-0.3, 2.1] in the body, as it appears in the
         image.
         """
         side = field.shape[0] / 2.4
-        matrix = np.column_stack(
-            [self.linear / side, self.linear @ np.array([-1.2, -0.3]) + self.origin]
-        )
-        return cv2.warpAffine(
-            field,
-            matrix,
-            self.shape[::-1],
-            flags=cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REFLECT_101,
-        )
+        corner = self.linear @ np.array([-1.2, -0.3]) + self.origin
+        matrix = np.column_stack([self.linear / side, corner])
+        size = self.shape[::-1]
+        return cv2.warpAffine(field, matrix, size, borderMode=cv2.BORDER_REFLECT_101)
 
     def thickness(self, mask: np.ndarray, reach: float) -> np.ndarray:
         """Return the thickness in [0, 1] of a rounded body with this outline; it is full `reach`
@@ -276,9 +171,7 @@ class Plane:
         half = cv2.resize(mask, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
         depth = cv2.distanceTransform((half > 0.5).astype(np.uint8), cv2.DIST_L2, 5)
         depth = np.minimum(depth * np.float32(2.0 / (reach * self.unit)), 1.0)
-        return cv2.resize(
-            np.sqrt(depth * (2.0 - depth)), mask.shape[::-1], interpolation=cv2.INTER_LINEAR
-        )
+        return cv2.resize(np.sqrt(depth * (2.0 - depth)), mask.shape[::-1])
 
 
 def lung_path(body: Anatomy, pose: View, side: int) -> np.ndarray:
@@ -299,9 +192,8 @@ def heart_path(body: Anatomy, pose: View) -> np.ndarray:
     outline = _HEART.copy()
     lower = np.clip((outline[:, 1] - 0.5) / 0.5, 0.0, 1.0)
     thymus = body.thymus / 0.18 * np.exp(-(((outline[:, 1] - 0.35) / 0.3) ** 2))
-    outline[:, 0] *= (
-        1.0 + lower * (body.heart_width - 1.0 + 1.5 * pose.breath) + (1.0 - lower) * thymus
-    )
+    wider = lower * (body.heart_width - 1.0 + 1.5 * pose.breath)
+    outline[:, 0] *= 1.0 + wider + (1.0 - lower) * thymus
     outline[:, 1] -= lower * 0.7 * pose.breath
     return smooth(outline + (0.06 * pose.turn, 0.0), True)
 
@@ -313,15 +205,8 @@ def leaned(body: Anatomy, pose: View, points: np.ndarray, depth: float = 1.0) ->
     the other side than at the front (depth 1).
     """
     x, y = points[..., 0], points[..., 1]
-    return np.stack(
-        [
-            x
-            + 0.035 * depth * pose.turn * np.clip(1.0 - x * x, 0.0, 1.0)
-            + body.spine_curve * np.sin(2.0 * y),
-            y,
-        ],
-        axis=-1,
-    )
+    turned = x + 0.035 * depth * pose.turn * np.clip(1.0 - x * x, 0.0, 1.0)
+    return np.stack([turned + body.spine_curve * np.sin(2.0 * y), y], axis=-1)
 
 
 def rib_paths(
@@ -340,16 +225,10 @@ def rib_paths(
         angle = np.linspace(start, stop, 16)
         x = 0.04 + (reach[keep, None] - 0.04) * np.sin(angle) ** 0.9
         rise = -0.05 * np.sin(2.0 * np.minimum(angle, np.pi / 2))
-        y = (
-            top[keep, None]
-            + rise
-            + drop[keep, None] * (1.0 - np.cos(angle)) * np.where(angle > np.pi / 2, 1.12, 1.0)
-        )
-        width = (
-            body.rib_width
-            * np.where(rib[keep, None] == 0, 0.75, 1.0)
-            * np.interp(angle, (0.0, 0.5, 1.5, 2.4), (0.75, 0.95, 0.9, 1.15))
-        )
+        fall = drop[keep, None] * (1.0 - np.cos(angle)) * np.where(angle > np.pi / 2, 1.12, 1.0)
+        y = top[keep, None] + rise + fall
+        width = body.rib_width * np.where(rib[keep, None] == 0, 0.75, 1.0)
+        width = width * np.interp(angle, (0.0, 0.5, 1.5, 2.4), (0.75, 0.95, 0.9, 1.15))
         return np.stack([side[keep, None] * x, y], axis=-1), width
 
     back, back_widths = arc(0.05, 1.62, rib >= 0)
@@ -366,29 +245,18 @@ def spine_field(plane: Plane, body: Anatomy, pose: View) -> np.ndarray:
     half = 0.085 + 0.012 * np.maximum(0.0, y)
     at = np.stack([x, y], axis=-1)[:, None]
     bodies = at + np.array([(0.0, -0.058), (0.0, 0.058)])
-    wings = (
-        at
-        + half[:, None, None] * np.array([(-1.9, 0.0), (0.0, 0.0), (1.9, 0.0)])
-        + np.array([(0, -0.04), (0, -0.01), (0, -0.04)])
-    )
-    dot = ellipse(0.0, 0.0, 0.016, 0.028)
-    pedicles = np.concatenate(
-        [
-            at + dot + np.stack([s * half * 0.66, np.full_like(y, -0.02)], axis=-1)[:, None]
-            for s in (-1, 1)
-        ]
-    )
+    wings = at + half[:, None, None] * np.array([(-1.9, 0.0), (0.0, 0.0), (1.9, 0.0)])
+    wings = wings + np.array([(0, -0.04), (0, -0.01), (0, -0.04)])
+    dot = at + ellipse(0.0, 0.0, 0.016, 0.028)
+    beside = np.stack([half * 0.66, np.zeros_like(y)], axis=-1)[:, None]
+    pedicles = np.concatenate([dot - beside, dot + beside]) + (0.0, -0.02)
     spinous = at + ellipse(0.4 * float(np.tanh(pose.turn)) * 0.04, 0.03, 0.012, 0.03)
     column = plane.fill([tube(at[:, 0], 2.4 * half)], 0.03)
     wide = np.repeat(2.0 * half[:, None], 2, axis=1)
-    detail = 0.055 * shell(plane, bodies, wide, 0.35) + 0.05 * plane.fill(
-        np.concatenate([pedicles, spinous]), 0.008
-    )
-    return (
-        0.12 * column
-        + detail
-        + 0.035 * plane.fill(tube(wings, np.array([0.03, 0.045, 0.03])), 0.010)
-    )
+    detail = 0.055 * shell(plane, bodies, wide, 0.35)
+    detail = detail + 0.05 * plane.fill(np.concatenate([pedicles, spinous]), 0.008)
+    processes = plane.fill(tube(wings, np.array([0.03, 0.045, 0.03])), 0.010)
+    return 0.12 * column + detail + 0.035 * processes
 
 
 def clavicle_path(pose: View, side: int) -> tuple[np.ndarray, np.ndarray]:
@@ -397,11 +265,8 @@ def clavicle_path(pose: View, side: int) -> tuple[np.ndarray, np.ndarray]:
         path[:, 1] -= 0.14 * np.maximum(path[:, 0] - 0.1, 0.0) ** 1.3
         path[:, 0] *= 0.95
     path = smooth(path * (side, 1.0) + (0.07 * pose.turn, 0.0))
-    return path, np.interp(
-        np.linspace(0, 1, len(path)),
-        (0, 0.04, 0.15, 0.5, 0.96, 1.0),
-        (0.04, 0.085, 0.062, 0.055, 0.072, 0.04),
-    )
+    places, widths = (0, 0.04, 0.15, 0.5, 0.96, 1.0), (0.04, 0.085, 0.062, 0.055, 0.072, 0.04)
+    return path, np.interp(np.linspace(0, 1, len(path)), places, widths)
 
 
 def arm_paths(pose: View) -> tuple[list[np.ndarray], list]:
@@ -414,27 +279,17 @@ def arm_paths(pose: View) -> tuple[list[np.ndarray], list]:
         angle = np.deg2rad(direction + degrees)
         along = np.array([np.cos(angle), np.sin(angle)])
         joint = np.array([1.13, 0.06 if pose.arms != "up" else -0.02])
-        stations = np.array([-0.25, 0.0, 0.3, 0.8, 1.4])
-        outlines.append(
-            tube(
-                (joint + stations[:, None] * along) * (side, 1.0),
-                np.array([0.32, 0.42, 0.40, 0.38, 0.34]),
+        flesh, shaft, head = (
+            (joint + np.array(stations)[:, None] * along) * (side, 1.0)
+            for stations in (
+                (-0.25, 0.0, 0.3, 0.8, 1.4),
+                (0.085, 0.16, 0.3, 0.6, 1.4),
+                np.linspace(-0.075, 0.055, 8),
             )
         )
-        shaft = np.array([0.085, 0.16, 0.3, 0.6, 1.4])
-        bones.append(
-            (
-                (joint + shaft[:, None] * along) * (side, 1.0),
-                np.array([0.17, 0.15, 0.10, 0.085, 0.09]),
-            )
-        )
-        head = np.linspace(-0.075, 0.055, 8)
-        bones.append(
-            (
-                (joint + head[:, None] * along) * (side, 1.0),
-                0.165 * np.sqrt(np.linspace(0.04, 1.0, 8)),
-            )
-        )
+        outlines.append(tube(flesh, np.array([0.32, 0.42, 0.40, 0.38, 0.34])))
+        bones.append((shaft, np.array([0.17, 0.15, 0.10, 0.085, 0.09])))
+        bones.append((head, 0.165 * np.sqrt(np.linspace(0.04, 1.0, 8))))
     return outlines, bones
 
 
@@ -457,12 +312,8 @@ def tube(path: np.ndarray, width: np.ndarray) -> np.ndarray:
     along[..., 1:-1, :] = path[..., 2:, :] - path[..., :-2, :]
     along[..., 0, :] = path[..., 1, :] - path[..., 0, :]
     along[..., -1, :] = path[..., -1, :] - path[..., -2, :]
-    across = (
-        along[..., ::-1]
-        * (-1.0, 1.0)
-        / np.maximum(np.sqrt((along * along).sum(axis=-1, keepdims=True)), 1e-9)
-    )
-    across = across * (0.5 * np.asarray(width)[..., None])
+    length = np.maximum(np.sqrt((along * along).sum(axis=-1, keepdims=True)), 1e-9)
+    across = along[..., ::-1] * (-1.0, 1.0) / length * (0.5 * np.asarray(width)[..., None])
     return np.concatenate([path + across, (path - across)[..., ::-1, :]], axis=-2)
 
 
@@ -471,9 +322,8 @@ def smooth(points: np.ndarray, closed: bool = False) -> np.ndarray:
     for _ in range(3):
         after = np.roll(points, -1, axis=0) if closed else points[1:]
         before = points if closed else points[:-1]
-        inner = np.stack(
-            [0.75 * before + 0.25 * after, 0.25 * before + 0.75 * after], axis=1
-        ).reshape(-1, 2)
+        inner = [0.75 * before + 0.25 * after, 0.25 * before + 0.75 * after]
+        inner = np.stack(inner, axis=1).reshape(-1, 2)
         points = inner if closed else np.concatenate([points[:1], inner, points[-1:]])
     return points
 
@@ -484,16 +334,15 @@ def step(field: np.ndarray) -> np.ndarray:
     return (t * t * (3.0 - 2.0 * t)).astype(np.float32)
 
 
-def octaves(rng: np.random.Generator, cells: tuple[int, ...], side: int = 192) -> np.ndarray:
-    """Return smooth noise (side, side) float32, mean near 0 and deviation near 0.5, each octave
-    half as strong as the previous one.
+def octaves(rng: np.random.Generator, cells: tuple[int, ...]) -> np.ndarray:
+    """Return smooth noise (192, 192) float32, mean near 0 and deviation near 0.5, each octave half
+    as strong as the previous one.
     """
-    total = np.zeros((side, side), np.float32)
+    total = np.zeros((192, 192), np.float32)
     for octave, count in enumerate(cells):
         coarse = rng.standard_normal((count, count), dtype=np.float32)
-        total += np.float32(0.5**octave) * cv2.resize(
-            coarse, (side, side), interpolation=cv2.INTER_CUBIC
-        )
+        fine = cv2.resize(coarse, total.shape, interpolation=cv2.INTER_CUBIC)
+        total += np.float32(0.5**octave) * fine
     return total * np.float32(0.6)
 
 
@@ -505,9 +354,8 @@ def vessel_tree(rng: np.random.Generator) -> list[tuple[np.ndarray, np.ndarray, 
     angle = np.deg2rad(np.tile(np.linspace(-78.0, 84.0, 9), 2) + rng.normal(0.0, 12.0, 18))
     # the hilum is not a point: upper branches leave it high, lower ones low
     down = np.tile(np.linspace(0.0, 1.0, 9), 2)
-    start = np.stack([0.20 + 0.10 * down, 0.44 + 0.44 * down], axis=-1) + rng.normal(
-        0.0, 0.03, (18, 2)
-    )
+    start = np.stack([0.20 + 0.10 * down, 0.44 + 0.44 * down], axis=-1)
+    start = start + rng.normal(0.0, 0.03, (18, 2))
     wide, long = rng.uniform(0.018, 0.040, 18) * (0.75 + 0.35 * down), rng.uniform(0.12, 0.24, 18)
     generations = []
     for weight in (1.0, 0.7, 0.45, 0.3):
@@ -515,18 +363,11 @@ def vessel_tree(rng: np.random.Generator) -> list[tuple[np.ndarray, np.ndarray, 
         turns = angle[:, None] + bend[:, None] * np.linspace(0.0, 1.0, 4)
         steps = np.stack([np.cos(turns), np.sin(turns)], axis=-1) * (long / 4)[:, None, None]
         path = np.concatenate([start[:, None], start[:, None] + np.cumsum(steps, axis=1)], axis=1)
-        generations.append(
-            (
-                path * np.stack([side, np.ones_like(side)], axis=-1)[:, None],
-                wide[:, None] * np.linspace(1.0, 0.7, 5),
-                weight,
-            )
-        )
+        sided = path * np.stack([side, np.ones_like(side)], axis=-1)[:, None]
+        generations.append((sided, wide[:, None] * np.linspace(1.0, 0.7, 5), weight))
         side, start = np.repeat(side, 2), np.repeat(path[:, -1], 2, axis=0)
         fork = rng.uniform(0.15, 0.65, len(side)) * np.tile((-1.0, 1.0), len(side) // 2)
-        angle, wide = (
-            np.repeat(angle + bend, 2) + fork,
-            np.repeat(wide, 2) * rng.uniform(0.55, 0.75, len(side)),
-        )
+        angle = np.repeat(angle + bend, 2) + fork
+        wide = np.repeat(wide, 2) * rng.uniform(0.55, 0.75, len(side))
         long = np.repeat(long, 2) * rng.uniform(0.65, 1.0, len(side))
     return generations

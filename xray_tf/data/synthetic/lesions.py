@@ -8,7 +8,6 @@ is estimated by `data.lungs`; nothing is learnt from any sick radiograph.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ import cv2
 import numpy as np
 
 from xray_tf.data.chest.lungs import lung_field, lung_fields
+from xray_tf.data.pixels.grid import PixelGrid, keyed_rng
 from xray_tf.data.synthetic.anatomy import octaves, step
 
 SEVERITIES = (0.35, 0.6, 0.9)
@@ -63,12 +63,8 @@ def paste_lesion(
         ValueError: an argument outside these.
     """
     image = np.asarray(image)
-    if (
-        image.ndim != 2
-        or image.dtype != np.uint8
-        or image.shape[0] != image.shape[1]
-        or len(image) < 32
-    ):
+    square = image.ndim == 2 and image.shape[0] == image.shape[1] >= 32
+    if not square or image.dtype != np.uint8:
         raise ValueError(
             "image must be (S, S) uint8, at least 32 pixels a side. Received: shape "
             f"{image.shape}, {image.dtype}"
@@ -77,34 +73,25 @@ def paste_lesion(
         raise ValueError(f"kind must be one of {tuple(LESIONS)}. Received: kind={kind!r}")
     if not 0 <= severity <= 1:
         raise ValueError(f"severity must lie in [0, 1]. Received: severity={severity!r}")
-    rng = np.random.default_rng(
-        [int(seed), zlib.crc32(kind.encode()), zlib.crc32(key.encode("utf-8", "surrogateescape"))]
-    )
+    rng = keyed_rng(seed, kind, key)
     lungs = lung_field(image)[0] if lungs is None else lungs
     grey, lungs = image.astype(np.float32), _blur(lungs.astype(np.float32), 0.012)
     tissue, coarse = _tissue(grey, lungs), _blur(grey, 0.03)
-    share = (
-        np.clip(LESIONS[kind](_Frame(*image.shape), rng), 0.0, 1.0) * lungs * np.float32(severity)
-    )
+    filled = np.clip(LESIONS[kind](_Frame(*image.shape), rng), 0.0, 1.0)
+    share = filled * lungs * np.float32(severity)
     changed = grey + share * np.maximum(tissue - coarse, 0.0) - 0.35 * share * (grey - coarse)
     out = np.clip(np.floor(changed + 0.5), 0, 255).astype(np.uint8)
     return Lesion(out, np.abs(out.astype(np.float32) - grey) > LESION_LEVELS)
 
 
-class LesionGrid:
-    """Rows of a pixel array under several kinds of lesion, made when they are read: nothing but the
-    batch is in memory.
-
-    It is indexed as an array of K x N images would be: the N rows with the first kind of lesion,
-    then with the second, and so on.
+class LesionGrid(PixelGrid):
+    """Rows with lesions: a cell is a kind, a key of `LESIONS`. The severities take turns, so that
+    each kind and each row meets all of them.
 
     Args:
-        pixels: (M, S, S) uint8, most often memory-mapped.
-        rows: N rows of it.
-        keys: N texts that name them.
-        kinds: K keys of `LESIONS`.
-        severities: of the lesions in turn, so that each kind and each row meets all of them.
-        seed: of the lesions' chance.
+        pixels, rows, keys, seed: as in `PixelGrid`.
+        kinds: keys of `LESIONS`; all of them when None.
+        severities: of the lesions in turn.
     """
 
     def __init__(
@@ -116,43 +103,25 @@ class LesionGrid:
         severities: Sequence[float] = SEVERITIES,
         seed: int = 0,
     ):
-        self.pixels, self.rows, self.keys = pixels, np.asarray(rows, np.int64), list(keys)
-        self.kinds, self.severities, self.seed = (
-            tuple(LESIONS if kinds is None else kinds),
-            tuple(severities),
-            seed,
-        )
-        self.shape = (len(self.kinds) * len(self.rows), *pixels.shape[1:])
-        self.lungs = np.concatenate(
-            [
-                lung_fields(np.asarray(pixels[self.rows[i : i + 64]])).masks
-                for i in range(0, len(self.rows), 64)
-            ]
-        )
-
-    def __len__(self) -> int:
-        return self.shape[0]
+        super().__init__(pixels, rows, keys, LESIONS if kinds is None else kinds, seed)
+        self.severities = tuple(severities)
+        parts = (self.rows[i : i + 64] for i in range(0, len(self.rows), 64))
+        self.lungs = np.concatenate([lung_fields(np.asarray(pixels[p])).masks for p in parts])
 
     def about(self, index: int) -> tuple[int, str, float]:
         """Return (which of the N rows, kind, severity) of one position."""
-        kind, row = divmod(int(index), len(self.rows))
-        return row, self.kinds[kind], self.severities[(kind + row) % len(self.severities)]
+        kind, row = self.at(index)
+        return row, self.cells[kind], self.severities[(kind + row) % len(self.severities)]
 
     def lesion(self, index: int) -> Lesion:
         """Return the image of one position with its mask."""
         row, kind, severity = self.about(index)
-        return paste_lesion(
-            np.asarray(self.pixels[self.rows[row]]),
-            kind,
-            severity,
-            self.seed,
-            self.keys[row],
-            self.lungs[row],
-        )
+        image = np.asarray(self.pixels[self.rows[row]])
+        return paste_lesion(image, kind, severity, self.seed, self.keys[row], self.lungs[row])
 
-    def __getitem__(self, index) -> np.ndarray:
-        """Return the images (n, S, S) uint8 of the integer positions `index` (n,)."""
-        return np.stack([self.lesion(i).image for i in np.atleast_1d(np.asarray(index))])
+    def image(self, cell: int, row: int) -> np.ndarray:
+        """Return one row (S, S) uint8 with one lesion."""
+        return self.lesion(cell * len(self.rows) + row).image
 
 
 class _Frame:
@@ -167,25 +136,10 @@ class _Frame:
         """Return smooth noise (H, W) float32, mean near 0 and deviation near 0.5."""
         return cv2.resize(octaves(rng, cells), self.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
-    def blob(
-        self,
-        x: float,
-        y: float,
-        wide: float,
-        tall: float,
-        soft: float,
-        ragged: np.ndarray | float = 0.0,
-    ) -> np.ndarray:
+    def blob(self, x, y, wide: float, tall: float, soft: float, ragged: np.ndarray) -> np.ndarray:
         """Return an ellipse (H, W) float32 in [0, 1] whose edge takes `soft` of its radius."""
-        return step(
-            (
-                1.0
-                - np.hypot((self.x - np.float32(x)) / wide, (self.y - np.float32(y)) / tall)
-                + ragged
-            )
-            / soft
-            + 0.5
-        )
+        radius = np.hypot((self.x - np.float32(x)) / wide, (self.y - np.float32(y)) / tall)
+        return step((1.0 - radius + ragged) / soft + 0.5)
 
 
 def _tissue(grey: np.ndarray, lungs: np.ndarray) -> np.ndarray:
@@ -193,11 +147,9 @@ def _tissue(grey: np.ndarray, lungs: np.ndarray) -> np.ndarray:
     lungs, row by row, smoothed.
     """
     outside = np.clip(1.0 - 1.4 * lungs, 0.0, 1.0) * (grey > 20)
-    inner = np.zeros_like(outside)
-    width = grey.shape[1]
-    inner[:, int(0.12 * width) : int(0.88 * width)] = outside[
-        :, int(0.12 * width) : int(0.88 * width)
-    ]
+    inner, width = np.zeros_like(outside), grey.shape[1]
+    middle = slice(int(0.12 * width), int(0.88 * width))
+    inner[:, middle] = outside[:, middle]
     level = _blur(grey * inner, 0.15) / np.maximum(_blur(inner, 0.15), 1e-3)
     return np.maximum(level, np.float32(np.percentile(grey, 40)))
 
@@ -210,11 +162,8 @@ def _blur(field: np.ndarray, share: float) -> np.ndarray:
     if sigma < 6.0:
         return cv2.GaussianBlur(field, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
     small = cv2.resize(field, None, fx=3.0 / sigma, fy=3.0 / sigma, interpolation=cv2.INTER_AREA)
-    return cv2.resize(
-        cv2.GaussianBlur(small, (0, 0), 3.0, borderType=cv2.BORDER_REPLICATE),
-        field.shape[::-1],
-        interpolation=cv2.INTER_LINEAR,
-    )
+    small = cv2.GaussianBlur(small, (0, 0), 3.0, borderType=cv2.BORDER_REPLICATE)
+    return cv2.resize(small, field.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def _place(rng: np.random.Generator) -> tuple[float, float, float]:
@@ -231,25 +180,17 @@ def _opacity(frame: _Frame, rng: np.random.Generator) -> np.ndarray:
         _, x, y = _place(rng)
         size = rng.uniform(0.06, 0.14)
         ragged = 0.25 * frame.noise(rng, (8, 16, 32))
-        filled = np.maximum(
-            filled,
-            np.float32(rng.uniform(0.7, 1.0))
-            * frame.blob(x, y, size, size * rng.uniform(0.8, 1.4), 1.2, ragged),
-        )
+        dense = np.float32(rng.uniform(0.7, 1.0))
+        blob = frame.blob(x, y, size, size * rng.uniform(0.8, 1.4), 1.2, ragged)
+        filled = np.maximum(filled, dense * blob)
     return filled
 
 
 def _consolidation(frame: _Frame, rng: np.random.Generator) -> np.ndarray:
     """One dense area with a ragged edge, crossed by bronchi that are still full of air."""
     side, x, y = _place(rng)
-    filled = frame.blob(
-        x,
-        y,
-        rng.uniform(0.10, 0.18),
-        rng.uniform(0.11, 0.22),
-        0.5,
-        0.35 * frame.noise(rng, (10, 20, 40)),
-    )
+    wide, tall = rng.uniform(0.10, 0.18), rng.uniform(0.11, 0.22)
+    filled = frame.blob(x, y, wide, tall, 0.5, 0.35 * frame.noise(rng, (10, 20, 40)))
     canvas = np.zeros(frame.shape, np.uint8)
     height, width = frame.shape
     hilum = np.array([0.5 + side * 0.09, 0.45])
@@ -257,27 +198,18 @@ def _consolidation(frame: _Frame, rng: np.random.Generator) -> np.ndarray:
         end = np.array([x, y]) + rng.normal(0.0, 0.09, 2)
         middle = (hilum + end) / 2 + rng.normal(0.0, 0.02, 2)
         path = np.round(np.array([hilum, middle, end]) * (width, height) * 16).astype(np.int32)
-        cv2.polylines(
-            canvas, [path], False, 255, max(1, round(0.010 * max(frame.shape))), cv2.LINE_AA, 4
-        )
-    bronchi = _blur(canvas.astype(np.float32) / 255, 0.005)
-    return (
-        filled
-        * (1.0 - 0.6 * np.clip(bronchi, 0.0, 1.0))
-        * (1.0 + 0.12 * frame.noise(rng, (20, 40)))
-    )
+        thickness = max(1, round(0.010 * max(frame.shape)))
+        cv2.polylines(canvas, [path], False, 255, thickness, cv2.LINE_AA, 4)
+    bronchi = np.clip(_blur(canvas.astype(np.float32) / 255, 0.005), 0.0, 1.0)
+    return filled * (1.0 - 0.6 * bronchi) * (1.0 + 0.12 * frame.noise(rng, (20, 40)))
 
 
 def _lobar(frame: _Frame, rng: np.random.Generator) -> np.ndarray:
     """One lung's upper or lower half, ended by a fissure."""
     side, upper = rng.choice((-1, 1)), rng.random() < 0.4
-    fissure = rng.uniform(0.38, 0.55) + 0.15 * np.abs(frame.x - np.float32(0.5)) * rng.uniform(
-        -1, 1
-    )
-    half = step(
-        (fissure - frame.y if upper else frame.y - fissure) / np.float32(rng.uniform(0.02, 0.08))
-        + 0.5
-    )
+    level, slant = rng.uniform(0.38, 0.55), 0.15 * np.abs(frame.x - np.float32(0.5))
+    below = frame.y - (level + slant * rng.uniform(-1, 1))
+    half = step((-below if upper else below) / np.float32(rng.uniform(0.02, 0.08)) + 0.5)
     return half * (side * (frame.x - 0.5) > 0) * (0.95 + 0.15 * frame.noise(rng, (6, 12, 24)))
 
 
@@ -286,31 +218,21 @@ def _interstitial(frame: _Frame, rng: np.random.Generator) -> np.ndarray:
     net = sum(np.exp(-5.0 * np.abs(frame.noise(rng, cells))) for cells in ((22, 44), (32,), (48,)))
     septa = np.clip(net * 0.65 - 0.35, 0.0, 1.0)
     patches = np.clip(0.75 + 0.7 * frame.noise(rng, (4, 8)), 0.15, 1.3)
-    return (
-        (0.9 * septa + np.float32(rng.uniform(0.1, 0.3)))
-        * patches
-        * (0.5 + 0.7 * _about_hila(frame, rng))
-    )
+    filled = (0.9 * septa + np.float32(rng.uniform(0.1, 0.3))) * patches
+    return filled * (0.5 + 0.7 * _about_hila(frame, rng))
 
 
 def _perihilar(frame: _Frame, rng: np.random.Generator) -> np.ndarray:
     """Haze that spreads from the hila, with cuffed bronchi in it."""
-    haze = _about_hila(frame, rng)
-    return (
-        haze
-        * (0.75 + 0.35 * frame.noise(rng, (10, 20, 40)))
-        * np.where(frame.x < 0.5, *np.float32(rng.uniform(0.6, 1.1, 2)))
-    )
+    haze = _about_hila(frame, rng) * (0.75 + 0.35 * frame.noise(rng, (10, 20, 40)))
+    return haze * np.where(frame.x < 0.5, *np.float32(rng.uniform(0.6, 1.1, 2)))
 
 
 def _diffuse(frame: _Frame, rng: np.random.Generator) -> np.ndarray:
     """A veil over both lungs, uneven and heavier below."""
     slope = 0.65 + np.float32(rng.uniform(0.0, 0.7)) * (frame.y - 0.3)
-    return (
-        slope
-        * np.where(frame.x < 0.5, *np.float32(rng.uniform(0.6, 1.0, 2)))
-        * (0.9 + 0.3 * frame.noise(rng, (4, 8)))
-    )
+    slope = slope * np.where(frame.x < 0.5, *np.float32(rng.uniform(0.6, 1.0, 2)))
+    return slope * (0.9 + 0.3 * frame.noise(rng, (4, 8)))
 
 
 def _about_hila(frame: _Frame, rng: np.random.Generator) -> np.ndarray:

@@ -105,13 +105,9 @@ def draw_phantom(
     """
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {KINDS}. Received: kind={kind!r}")
-    for word, value, least in (
-        ("seed", seed, 0),
-        ("patient", patient, 0),
-        ("view", view, 0),
-        ("height", height, 32),
-        ("width", width, 32),
-    ):
+    numbers = {"seed": seed, "patient": patient, "view": view, "height": height, "width": width}
+    for word, value in numbers.items():
+        least = 32 if word in ("height", "width") else 0
         if not isinstance(value, (int, np.integer)) or value < least:
             raise ValueError(f"{word} must be an integer >= {least}. Received: {word}={value!r}")
     body = Anatomy(random_stream(seed, patient, _ANATOMY))
@@ -128,25 +124,13 @@ def draw_phantom(
     if kind != "normal":
         draw = _consolidation if kind == "bacterial" else _interstitial
         filled = draw(plane, random_stream(seed, patient, _LESION, KINDS.index(kind)), vessels)
-        picture = _tone(
-            base + air * (1.0 - _SCATTER * ribs) * np.clip(filled, 0.0, 1.0) * lungs, pose
-        )
+        given_back = air * (1.0 - _SCATTER * ribs) * np.clip(filled, 0.0, 1.0) * lungs
+        picture = _tone(base + given_back, pose)
         lesion = lungs & (np.abs(picture - clean) > LESION_THRESHOLD)
-    image = _finish(
-        picture,
-        plane,
-        pose,
-        random_stream(seed, patient, _DECORATION, view),
-        random_stream(seed, patient, _NOISE, view),
-    )
-    return Phantom(
-        image,
-        lungs,
-        lesion,
-        "normal" if kind == "normal" else "pneumonia",
-        "" if kind == "normal" else kind,
-        *_names(kind, patient, view),
-    )
+    streams = (random_stream(seed, patient, what, view) for what in (_DECORATION, _NOISE))
+    image = _finish(picture, plane, pose, *streams)
+    said = ("normal", "") if kind == "normal" else ("pneumonia", kind)
+    return Phantom(image, lungs, lesion, *said, *_names(kind, patient, view))
 
 
 def _names(kind: str, patient: int, view: int) -> tuple[str, str]:
@@ -179,23 +163,15 @@ def _air(plane: Plane, body: Anatomy, pose: View) -> tuple[np.ndarray, np.ndarra
     lean = lean * (0.90 + 0.10 * np.clip(plane.y, 0.0, 1.3))
     vessels = np.zeros(plane.shape, np.float32)
     for paths, widths, weight in body.vessels:
-        vessels = np.maximum(
-            vessels, plane.fill(tube(leaned(body, pose, paths), widths), 0.006) * np.float32(weight)
-        )
-    hila = plane.fill(
-        [ellipse(side * 0.25 + 0.04 * pose.turn, 0.60, 0.09, 0.17) for side in (-1, 1)], 0.05
-    )
+        drawn = plane.fill(tube(leaned(body, pose, paths), widths), 0.006)
+        vessels = np.maximum(vessels, drawn * np.float32(weight))
+    spots = [ellipse(side * 0.25 + 0.04 * pose.turn, 0.60, 0.09, 0.17) for side in (-1, 1)]
+    hila = plane.fill(spots, 0.05)
     texture, fine = plane.texture(body.texture), plane.texture(body.fine)
-    solid = (
-        body.vessel_density * vessels
-        + body.hilum * hila * (0.7 + 0.6 * fine)
-        + body.markings * (fine + 0.35 * texture)
-    )
-    return (
-        (body.air * lean * share * np.clip(1.0 - solid, 0.15, 1.1)).astype(np.float32),
-        lungs,
-        vessels,
-    )
+    solid = body.vessel_density * vessels + body.hilum * hila * (0.7 + 0.6 * fine)
+    solid = solid + body.markings * (fine + 0.35 * texture)
+    air = body.air * lean * share * np.clip(1.0 - solid, 0.15, 1.1)
+    return air.astype(np.float32), lungs, vessels
 
 
 def _flesh(plane: Plane, body: Anatomy, pose: View) -> np.ndarray:
@@ -205,28 +181,17 @@ def _flesh(plane: Plane, body: Anatomy, pose: View) -> np.ndarray:
     trunk = plane.blur(plane.thickness(plane.fill([smooth(torso, True)]), 0.75), 0.012)
     limbs = plane.blur(plane.thickness(plane.fill(arms), 0.30), 0.012)
     jaw = plane.fill([ellipse(0.05 * pose.turn, pose.jaw - 0.5, 0.62, 0.5)], 0.02)
-    flesh = (
-        np.maximum(0.80 * trunk, 0.45 * limbs)
-        + 0.13 * step((plane.y - 1.0) / 0.6) * trunk
-        + 0.30 * jaw
-    )
-    gas = plane.fill(
-        [ellipse(*bubble) for bubble in body.gas], 0.03, [1.0, 0.8] + [0.5] * (len(body.gas) - 2)
-    )
+    belly = 0.13 * step((plane.y - 1.0) / 0.6) * trunk
+    flesh = np.maximum(0.80 * trunk, 0.45 * limbs) + belly + 0.30 * jaw
+    full = [1.0, 0.8] + [0.5] * (len(body.gas) - 2)
+    gas = plane.fill([ellipse(*bubble) for bubble in body.gas], 0.03, full)
     flesh -= 0.22 * gas * np.clip((plane.y - 1.45) * 4.0, 0.0, 1.0)
-    windpipe = [
-        tube(
-            np.array([(0.01, -1.4), (0.0, -0.2), (-0.015, 0.42)]) + (0.03 * pose.turn, 0),
-            np.array([0.085, 0.08, 0.075]),
-        )
-    ]
-    windpipe += [
-        tube(
-            np.array([(-0.01, 0.40), (s * 0.12, 0.52), (s * 0.22, 0.62)]) + (0.02 * pose.turn, 0),
-            np.array([0.06, 0.055, 0.04]),
-        )
-        for s in (-1, 1)
-    ]
+    trachea = np.array([(0.01, -1.4), (0.0, -0.2), (-0.015, 0.42)]) + (0.03 * pose.turn, 0)
+    windpipe = [tube(trachea, np.array([0.085, 0.08, 0.075]))]
+    for s in (-1, 1):
+        bronchus = np.array([(-0.01, 0.40), (s * 0.12, 0.52), (s * 0.22, 0.62)])
+        bronchus = bronchus + (0.02 * pose.turn, 0)
+        windpipe.append(tube(bronchus, np.array([0.06, 0.055, 0.04])))
     return flesh - 0.085 * plane.fill(windpipe, 0.016)
 
 
@@ -236,14 +201,10 @@ def _bone(plane: Plane, body: Anatomy, pose: View) -> np.ndarray:
     for side in (-1, 1):
         bone += 0.16 * shell(plane, *clavicle_path(pose, side), 0.6)
     raised = np.array((0.12, -0.05) if pose.arms == "up" else (0.0, 0.02))
-    bone += 0.035 * plane.fill(
-        [smooth((SCAPULA + raised) * (side, 1.0), True) for side in (-1, 1)], 0.012
-    )
-    ridges = [
-        tube(smooth((ridge + raised) * (side, 1.0)), 0.05)
-        for ridge in SCAPULA_RIDGES
-        for side in (-1, 1)
-    ]
+    blades = [smooth((SCAPULA + raised) * (side, 1.0), True) for side in (-1, 1)]
+    bone += 0.035 * plane.fill(blades, 0.012)
+    sides = [(ridge + raised) * (s, 1.0) for ridge in SCAPULA_RIDGES for s in (-1, 1)]
+    ridges = [tube(smooth(ridge), 0.05) for ridge in sides]
     bone += 0.05 * plane.fill(ridges, 0.018)
     for path, widths in arm_paths(pose)[1]:
         bone += 0.15 * shell(plane, path, widths, 0.6)
@@ -272,18 +233,13 @@ def _finish(
     noise: np.random.Generator,
 ) -> np.ndarray:
     """Add the effects of tube, detector and technician; return (H, W) uint8."""
-    height, width = plane.shape
-    beam = (
-        1.0
-        + np.linspace(-1, 1, width, dtype=np.float32) * np.float32(pose.heel[0])
-        + np.linspace(-1, 1, height, dtype=np.float32)[:, None] * np.float32(pose.heel[1])
-    )
-    picture = picture * beam
+    down, across = (np.linspace(-1, 1, n, dtype=np.float32) for n in plane.shape)
+    across, down = across * np.float32(pose.heel[0]), down[:, None] * np.float32(pose.heel[1])
+    picture = picture * (1.0 + across + down)
     grain = noise.standard_normal(plane.shape, dtype=np.float32)
     grain = cv2.GaussianBlur(grain, (0, 0), pose.grain)
-    picture = picture + grain * np.float32(pose.noise / max(float(grain.std()), 1e-6)) * (
-        0.35 + picture * np.float32(0.65 / 255)
-    )
+    grain = grain * np.float32(pose.noise / max(float(grain.std()), 1e-6))
+    picture = picture + grain * (0.35 + picture * np.float32(0.65 / 255))
     if rng.random() < 0.55:
         picture = picture * _collimator(plane, rng)
     image = np.clip(np.round(picture), 0, 255).astype(np.uint8)
@@ -300,22 +256,16 @@ def _consolidation(plane: Plane, rng: np.random.Generator, vessels: np.ndarray) 
     filled = np.zeros(plane.shape, np.float32)
     for share in (1.0, 0.6)[: 1 + (rng.random() < 0.25)]:
         side, x, y, wide, tall, fissure = _LOBES[rng.integers(len(_LOBES))]
-        x, y, size = (
-            side * (x + rng.normal(0.0, 0.08)),
-            y + rng.normal(0.0, 0.06),
-            rng.uniform(0.80, 1.45),
-        )
-        distance = np.hypot(
-            (plane.x - np.float32(x)) / np.float32(wide * size),
-            (plane.y - np.float32(y)) / np.float32(tall * size),
-        )
+        x, y = side * (x + rng.normal(0.0, 0.08)), y + rng.normal(0.0, 0.06)
+        size = rng.uniform(0.80, 1.45)
+        across = (plane.x - np.float32(x)) / np.float32(wide * size)
+        distance = np.hypot(across, (plane.y - np.float32(y)) / np.float32(tall * size))
         fuzzy = np.float32(rng.uniform(0.25, 0.6))
         blob = step((1.0 - distance + 0.30 * texture) / fuzzy + 0.5)
         # the minor fissure stops it with a sharp edge
         if fissure is not None and rng.random() < 0.6:
-            blob = blob * step(
-                (np.float32(fissure) + 0.06 * np.abs(plane.x) - plane.y) / 0.03 + 0.5
-            )
+            above = np.float32(fissure) + 0.06 * np.abs(plane.x) - plane.y
+            blob = blob * step(above / 0.03 + 0.5)
         blob = blob * (plane.x * side > 0)
         filled = np.maximum(filled, np.float32(share) * blob)
     if rng.random() < 0.4:
@@ -333,26 +283,20 @@ def _interstitial(plane: Plane, rng: np.random.Generator, vessels: np.ndarray) -
     # three nets of lines, one over the other
     ridges = sum(np.exp(-4.0 * np.abs(octaves(rng, cells))) for cells in ((28, 56), (40,), (56,)))
     septa = np.clip(plane.texture(ridges) * 0.7 - 0.35, 0.0, 1.0)
-    nearness = np.exp(
-        -(((np.abs(plane.x) - np.float32(0.25)) / 0.42) ** 2)
-        - ((plane.y - np.float32(rng.uniform(0.6, 0.85))) / 0.55) ** 2
-    )
+    across = ((np.abs(plane.x) - np.float32(0.25)) / 0.42) ** 2
+    nearness = np.exp(-across - ((plane.y - np.float32(rng.uniform(0.6, 0.85))) / 0.55) ** 2)
     sides = np.where(plane.x < 0, *np.float32(rng.uniform(0.7, 1.15, 2)))
     cuffed = np.clip(plane.blur(vessels, 0.018) * 1.6, 0.0, 1.0)
-    filled = (
-        haze * nearness
-        + net * septa * (0.45 + 0.55 * nearness)
-        + cuffs * cuffed * (0.3 + 0.7 * nearness)
-    )
+    filled = haze * nearness + net * septa * (0.45 + 0.55 * nearness)
+    filled = filled + cuffs * cuffed * (0.3 + 0.7 * nearness)
     return np.float32(0.75 * strength) * (filled * patches * sides).astype(np.float32)
 
 
 def _ribs_seen(plane: Plane, body: Anatomy, pose: View) -> np.ndarray:
     """Return the attenuation of the posterior ribs and of the fainter, hollower anterior ones."""
     (back, back_widths), (front, front_widths) = rib_paths(body, pose)
-    return body.rib_density * (
-        shell(plane, back, back_widths, 0.45) + 0.75 * shell(plane, front, front_widths, 0.6)
-    )
+    behind = shell(plane, back, back_widths, 0.45)
+    return body.rib_density * (behind + 0.75 * shell(plane, front, front_widths, 0.6))
 
 
 def _collimator(plane: Plane, rng: np.random.Generator) -> np.ndarray:
@@ -360,52 +304,29 @@ def _collimator(plane: Plane, rng: np.random.Generator) -> np.ndarray:
     outside.
     """
     height, width = plane.shape
-    box = (
-        (width / 2, height / 2),
-        (width * rng.uniform(0.93, 1.04), height * rng.uniform(0.93, 1.04)),
-        rng.normal(0.0, 0.7),
-    )
+    sides = width * rng.uniform(0.93, 1.04), height * rng.uniform(0.93, 1.04)
+    box = (width / 2, height / 2), sides, rng.normal(0.0, 0.7)
     canvas = np.zeros(plane.shape, np.uint8)
     cv2.fillPoly(canvas, [np.round(cv2.boxPoints(box) * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
     dark = rng.uniform(0.0, 0.12)
-    return plane.blur(
-        canvas.astype(np.float32) * np.float32((1 - dark) / 255) + np.float32(dark), 0.006
-    )
+    light = canvas.astype(np.float32) * np.float32((1 - dark) / 255)
+    return plane.blur(light + np.float32(dark), 0.006)
 
 
 def _burn_in(image: np.ndarray, plane: Plane, rng: np.random.Generator) -> None:
     """Write into the image what technicians and consoles write: side marker, technique, electrodes.
     None of it depends on the label.
     """
-    height, width = image.shape
-    base = min(height, width)
+    base = min(image.shape)
     if rng.random() < 0.88:
-        right = rng.random() < 0.85
-        at = (
-            rng.uniform(0.02, 0.10) if right else rng.uniform(0.86, 0.93),
-            rng.uniform(0.08, 0.45),
-        )
-        _text(
-            image,
-            "R" if right else "L",
-            at,
-            base * rng.uniform(0.045, 0.085),
-            int(rng.integers(215, 256)),
-            bool(rng.random() < 0.3),
-        )
+        word, ends = ("R", (0.02, 0.10)) if rng.random() < 0.85 else ("L", (0.86, 0.93))
+        at = rng.uniform(*ends), rng.uniform(0.08, 0.45)
+        tall, grey = base * rng.uniform(0.045, 0.085), int(rng.integers(215, 256))
+        _text(image, word, at, tall, grey, bool(rng.random() < 0.3))
     if rng.random() < 0.18:
         word = str(rng.choice(("A-P", "P-A", "AP", "KV55", "KV60", "KV70", "mAs 2.0")))
-        _text(
-            image,
-            word,
-            (
-                rng.uniform(0.01, 0.05) if rng.random() < 0.5 else 0.84,
-                0.05 if rng.random() < 0.5 else 0.985,
-            ),
-            base * 0.03,
-            225,
-            False,
-        )
+        x = rng.uniform(0.01, 0.05) if rng.random() < 0.5 else 0.84
+        _text(image, word, (x, 0.05 if rng.random() < 0.5 else 0.985), base * 0.03, 225, False)
     if rng.random() < 0.12:
         clock = f"{rng.integers(8, 20):02d}:{rng.integers(60):02d}:{rng.integers(60):02d}"
         _text(image, clock, (0.80, 0.045), base * 0.03, 235, False)
@@ -423,15 +344,8 @@ def _electrodes(image: np.ndarray, plane: Plane, rng: np.random.Generator) -> No
         wire = plane.pixels((1 - t) ** 2 * spot + 2 * t * (1 - t) * sag + t**2 * end)
         cv2.polylines(image, [wire], False, 205, max(1, round(0.010 * plane.unit)), cv2.LINE_AA, 4)
         for radius, grey in ((0.045, 222), (0.018, 248)):
-            cv2.circle(
-                image,
-                tuple(plane.pixels(spot).tolist()),
-                round(radius * plane.unit * 16),
-                grey,
-                -1,
-                cv2.LINE_AA,
-                4,
-            )
+            at, size = tuple(plane.pixels(spot).tolist()), round(radius * plane.unit * 16)
+            cv2.circle(image, at, size, grey, -1, cv2.LINE_AA, 4)
 
 
 def _text(

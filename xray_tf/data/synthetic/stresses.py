@@ -8,13 +8,13 @@ order.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
+from xray_tf.data.pixels.grid import PixelGrid, keyed_rng
 from xray_tf.spelling import pick, pick_several
 
 REFERENCE_SIDE = 224  # lengths in pixels refer to an image of this side
@@ -62,8 +62,8 @@ def apply_stress(
     images = np.asarray(images)
     if images.ndim != 3 or images.dtype != np.uint8:
         raise ValueError(
-            "images must be (N, H, W) uint8 in [0, 255]. Received: shape "
-            f"{images.shape}, {images.dtype}"
+            f"images must be (N, H, W) uint8 in [0, 255]. Received: shape {images.shape}, "
+            f"{images.dtype}"
         )
     keys = [str(i) for i in range(len(images))] if keys is None else keys
     if len(keys) != len(images):
@@ -72,10 +72,7 @@ def apply_stress(
         )
     out = np.empty_like(images)
     for i, (image, key) in enumerate(zip(images, keys, strict=True)):
-        rng = np.random.default_rng(
-            [seed, zlib.crc32(name.encode()), zlib.crc32(key.encode("utf-8", "surrogateescape"))]
-        )
-        out[i] = STRESSES[name].change(image, severity, rng)
+        out[i] = STRESSES[name].change(image, severity, keyed_rng(seed, name, key))
     return out
 
 
@@ -91,55 +88,12 @@ def choose_stresses(wanted: str = "all") -> list[str]:
     return [name for name, stress in STRESSES.items() if words & {"all", name, stress.group}]
 
 
-class StressGrid:
-    """Rows of a pixel array under many stresses, computed when they are read.
+class StressGrid(PixelGrid):
+    """Rows under stresses: a cell is a pair (stress, severity), or None for the unchanged row."""
 
-    It is indexed like an array of C x N images: the N rows under the first cell, then under the
-    second, and so on. Only the batch that is read is in memory.
-
-    Attributes:
-        shape: (C * N, H, W).
-    """
-
-    def __init__(
-        self,
-        pixels: np.ndarray,
-        rows: Sequence[int],
-        keys: Sequence[str],
-        cells: Sequence[tuple[str, float] | None],
-        seed: int = 0,
-    ):
-        """Keep what is needed to compute any row.
-
-        Args:
-            pixels: (M, H, W) uint8, usually memory-mapped.
-            rows: N of its rows.
-            keys: N strings that identify them.
-            cells: C pairs (stress, severity), or None for the unchanged row.
-            seed: seed of the stresses' randomness.
-        """
-        self.pixels, self.rows, self.keys = (
-            pixels,
-            np.asarray(rows, np.int64),
-            np.asarray(keys, object),
-        )
-        self.cells, self.seed = list(cells), seed
-        self.shape = (len(self.cells) * len(self.rows), *pixels.shape[1:])
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, index) -> np.ndarray:
-        """Return the images (n, H, W) uint8 of the integer positions `index` (n,)."""
-        cell, row = np.divmod(np.atleast_1d(np.asarray(index)), len(self.rows))
-        images = np.asarray(self.pixels[self.rows[row]])
-        for c in np.unique(cell):
-            if self.cells[c] is not None:
-                here = cell == c
-                images[here] = apply_stress(
-                    images[here], *self.cells[c], self.seed, self.keys[row[here]]
-                )
-        return images
+    def changed(self, image: np.ndarray, cell: tuple[str, float], row: int) -> np.ndarray:
+        """Return the image (H, W) uint8 under one stress."""
+        return apply_stress(image[None], *cell, self.seed, [self.keys[row]])[0]
 
 
 def _look_up(image: np.ndarray, curve: np.ndarray) -> np.ndarray:
@@ -171,7 +125,9 @@ def _steep_curve(image, slope, rng):
     """Apply a film's characteristic curve: a logistic with this slope at mid-grey, scaled to keep
     black and white.
     """
-    return _look_up(image, 255 * _logistic(_LEVELS / 255, slope))
+    low, high = _ends(slope)
+    logistic = 1 / (1 + np.exp(-4 * slope * (_LEVELS / 255 - 0.5)))
+    return _look_up(image, 255 * ((logistic - low) / (high - low)))
 
 
 def _flat_curve(image, slope, rng):
@@ -179,19 +135,12 @@ def _flat_curve(image, slope, rng):
     compressed.
     """
     low, high = _ends(slope)
-    return _look_up(
-        image,
-        255 * (0.5 + np.log((p := low + _LEVELS / 255 * (high - low)) / (1 - p)) / (4 * slope)),
-    )
+    p = low + _LEVELS / 255 * (high - low)
+    return _look_up(image, 255 * (0.5 + np.log(p / (1 - p)) / (4 * slope)))
 
 
 def _ends(slope: float) -> tuple[float, float]:
     return 1 / (1 + np.exp(2 * slope)), 1 / (1 + np.exp(-2 * slope))
-
-
-def _logistic(x: np.ndarray, slope: float) -> np.ndarray:
-    low, high = _ends(slope)
-    return (1 / (1 + np.exp(-4 * slope * (x - 0.5))) - low) / (high - low)
 
 
 def _equalize(image, percent, rng):
@@ -225,39 +174,26 @@ def _noise(image, levels, rng):
 
 
 def _resolution(image, factor, rng):
-    height, width = image.shape
-    small = cv2.resize(
-        image,
-        (max(1, round(width / factor)), max(1, round(height / factor))),
-        interpolation=cv2.INTER_AREA,
-    )
-    return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+    return _coarsened(image, factor, cv2.INTER_AREA)
 
 
 def _aliasing(image, factor, rng):
-    height, width = image.shape
-    small = cv2.resize(
-        image,
-        (max(1, round(width / factor)), max(1, round(height / factor))),
-        interpolation=cv2.INTER_NEAREST_EXACT,
-    )
-    return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+    return _coarsened(image, factor, cv2.INTER_NEAREST_EXACT)
+
+
+def _coarsened(image: np.ndarray, factor: float, how: int) -> np.ndarray:
+    size = tuple(max(1, round(side / factor)) for side in image.shape[::-1])
+    small = cv2.resize(image, size, interpolation=how)
+    return cv2.resize(small, image.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def _jpeg(image, quality, rng):
-    return cv2.imdecode(
-        cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(quality)])[1],
-        cv2.IMREAD_GRAYSCALE,
-    )
+    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(quality)])
+    return cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
 
 
 def _warp(
-    image: np.ndarray,
-    scale_x: float,
-    scale_y: float,
-    angle: float = 0.0,
-    shift_x: float = 0.0,
-    shift_y: float = 0.0,
+    image: np.ndarray, scale_x: float, scale_y: float, angle: float = 0.0, shift=(0.0, 0.0)
 ) -> np.ndarray:
     """Resample about the centre: rotation and scale take an output pixel to an input pixel, then a
     shift in pixels; black beyond the image.
@@ -266,46 +202,31 @@ def _warp(
     centre = np.array([(width - 1) / 2, (height - 1) / 2])
     cos, sin = np.cos(angle), np.sin(angle)
     linear = np.array([[cos * scale_x, -sin * scale_y], [sin * scale_x, cos * scale_y]])
-    matrix = np.column_stack([linear, centre + (shift_x, shift_y) - linear @ centre])
-    return cv2.warpAffine(
-        image,
-        matrix,
-        (width, height),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_CONSTANT,
-        borderValue=0,
-    )
+    matrix = np.column_stack([linear, centre + shift - linear @ centre])
+    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP  # black beyond the image
+    return cv2.warpAffine(image, matrix, (width, height), flags=how)
 
 
 def _crop(image, percent, rng):
     share = percent / 100
     x, y = rng.uniform(-1, 1, 2) * (1 - share) / 2
-    return _warp(image, share, share, 0.0, x * image.shape[1], y * image.shape[0])
+    return _warp(image, share, share, 0.0, (x * image.shape[1], y * image.shape[0]))
 
 
 def _shrink(image, percent, rng):
     height, width = (max(1, round(n * percent / 100)) for n in image.shape)
-    top, left = (
-        int(rng.uniform(0.25, 0.75) * (n - m))
-        for n, m in zip(image.shape, (height, width), strict=True)
-    )
+    gaps = image.shape[0] - height, image.shape[1] - width
+    top, left = (int(rng.uniform(0.25, 0.75) * gap) for gap in gaps)
+    small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     out = np.zeros_like(image)
-    out[top : top + height, left : left + width] = cv2.resize(
-        image, (width, height), interpolation=cv2.INTER_AREA
-    )
+    out[top : top + height, left : left + width] = small
     return out
 
 
 def _translate(image, percent, rng):
     angle = rng.uniform(0, 2 * np.pi)
-    return _warp(
-        image,
-        1.0,
-        1.0,
-        0.0,
-        percent / 100 * np.cos(angle) * image.shape[1],
-        percent / 100 * np.sin(angle) * image.shape[0],
-    )
+    across, down = percent / 100 * np.cos(angle), percent / 100 * np.sin(angle)
+    return _warp(image, 1.0, 1.0, 0.0, (across * image.shape[1], down * image.shape[0]))
 
 
 def _taller(image, factor, rng):
@@ -326,27 +247,16 @@ def _marker_text(image, count, rng):
     out = image.copy()
     for corner in rng.permutation(4)[: int(count)]:
         local = np.random.default_rng(rng.integers(1 << 32) + int(corner))
-        text, size, grey = (
-            str(local.choice(MARKERS)),
-            height * local.uniform(0.06, 0.1),
-            int(local.integers(215, 256)),
-        )
+        text, size = str(local.choice(MARKERS)), height * local.uniform(0.06, 0.1)
+        grey, font = int(local.integers(215, 256)), cv2.FONT_HERSHEY_SIMPLEX
         # a capital of this font is 21 pixels high at scale 1
         scale, thickness = size / 21, max(1, round(size / 9))
-        (wide, high), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
+        (wide, high), _ = cv2.getTextSize(text, font, scale, thickness)
         margin_x, margin_y = (local.uniform(0.02, 0.1) * n for n in (width, height))
         x = margin_x if corner % 2 == 0 else width - wide - margin_x
         y = high + margin_y if corner < 2 else height - margin_y
-        cv2.putText(
-            out,
-            text,
-            (round(x), round(y)),
-            cv2.FONT_HERSHEY_SIMPLEX,
-            scale,
-            grey,
-            thickness,
-            cv2.LINE_AA,
-        )
+        where = round(x), round(y)
+        cv2.putText(out, text, where, font, scale, grey, thickness, cv2.LINE_AA)
     return out
 
 
@@ -358,29 +268,14 @@ def _leads(image, count, rng):
     drawn = np.zeros_like(image)
     side = max(image.shape)
     for _ in range(int(count)):
-        start, bend, end = (
-            np.array([rng.uniform(0.1, 0.9), -0.02]),
-            rng.uniform((0.05, 0.2), (0.95, 0.6)),
-            rng.uniform((0.15, 0.3), (0.85, 0.8)),
-        )
+        start = np.array([rng.uniform(0.1, 0.9), -0.02])
+        bend, end = rng.uniform((0.05, 0.2), (0.95, 0.6)), rng.uniform((0.15, 0.3), (0.85, 0.8))
         t = np.linspace(0, 1, 40)[:, None]
         points = ((1 - t) ** 2 * start + 2 * t * (1 - t) * bend + t**2 * end) * (width, height)
-        cv2.polylines(
-            drawn,
-            [np.round(points).astype(np.int32)],
-            False,
-            55,
-            max(1, round(side / 150)),
-            cv2.LINE_AA,
-        )
-        cv2.circle(
-            drawn,
-            tuple(int(v) for v in np.round(points[-1])),
-            max(1, round(side / 60)),
-            75,
-            -1,
-            cv2.LINE_AA,
-        )
+        points = np.round(points).astype(np.int32)
+        cv2.polylines(drawn, [points], False, 55, max(1, round(side / 150)), cv2.LINE_AA)
+        spot = points[-1].tolist()
+        cv2.circle(drawn, spot, max(1, round(side / 60)), 75, -1, cv2.LINE_AA)
     return cv2.add(image, drawn)
 
 
@@ -400,144 +295,62 @@ def _blank_border(image, percent, rng):
     return out
 
 
-STRESSES: dict[str, Stress] = {
-    "contrast-low": Stress(
-        "intensity",
-        "x contrast",
-        (0.75, 0.5, 0.3),
-        _contrast,
-        "grey levels pulled towards the image's mean",
-    ),
-    "contrast-high": Stress(
-        "intensity",
-        "x contrast",
-        (1.3, 1.7, 2.2),
-        _contrast,
-        "grey levels pushed away from the image's mean, then clipped",
-    ),
-    "darker": Stress(
-        "intensity",
-        "grey levels",
-        (-20, -40, -60),
-        _brightness,
-        "every grey level lowered, then clipped",
-    ),
-    "brighter": Stress(
-        "intensity",
-        "grey levels",
-        (20, 40, 60),
-        _brightness,
-        "every grey level raised, then clipped",
-    ),
-    "gamma-dark": Stress(
-        "intensity",
-        "exponent",
-        (1.3, 1.7, 2.2),
-        _gamma,
-        "power law: middle greys darker, black and white kept",
-    ),
-    "gamma-light": Stress(
-        "intensity",
-        "exponent",
-        (0.75, 0.55, 0.4),
-        _gamma,
-        "power law: middle greys lighter, black and white kept",
-    ),
-    "steep-curve": Stress(
-        "intensity",
-        "slope",
-        (1.0, 1.5, 2.2),
-        _steep_curve,
-        "a film's S-shaped curve: shadows and highlights compressed",
-    ),
-    "flat-curve": Stress(
-        "intensity",
-        "slope",
-        (1.0, 1.5, 2.2),
-        _flat_curve,
-        "the inverse of that curve: middle greys compressed",
-    ),
-    "equalized": Stress(
-        "intensity",
-        "% of the way",
-        (33, 67, 100),
-        _equalize,
-        "mixed with its histogram equalisation",
-    ),
-    "clahe": Stress(
-        "intensity",
-        "clip limit",
-        (1.0, 2.0, 4.0),
-        _clahe,
-        "local contrast by CLAHE on 8 x 8 tiles (Zuiderveld 1994)",
-    ),
-    "uneven": Stress(
-        "intensity",
-        "grey levels at the edge",
-        (15, 30, 50),
-        _uneven,
-        "exposure that falls off in a random direction",
-    ),
-    "blur": Stress("detail", "pixels of 224, sigma", (0.8, 1.5, 2.5), _blur, "Gaussian blur"),
-    "sharpened": Stress(
-        "detail",
-        "x detail added",
-        (0.7, 1.5, 3.0),
-        _sharpen,
-        "unsharp mask, sigma 1.5 pixels of 224",
-    ),
-    "noise": Stress(
-        "detail", "grey levels, sigma", (6, 12, 24), _noise, "independent Gaussian noise"
-    ),
-    "resolution": Stress(
-        "detail", "x coarser", (2, 3, 4), _resolution, "reduced by averaging, interpolated up"
-    ),
-    "aliasing": Stress(
-        "detail", "x coarser", (2, 3, 4), _aliasing, "reduced by dropping pixels, interpolated up"
-    ),
-    "jpeg": Stress("detail", "quality", (40, 20, 10), _jpeg, "JPEG compression"),
-    "crop": Stress(
-        "geometry",
-        "% of the side kept",
-        (92, 84, 75),
-        _crop,
-        "a random square of the image, enlarged",
-    ),
-    "shrunk": Stress(
-        "geometry", "% of the side", (90, 80, 70), _shrink, "the image reduced, on black"
-    ),
-    "shifted": Stress(
-        "geometry",
-        "% of the side",
-        (4, 8, 14),
-        _translate,
-        "moved in a random direction, black behind",
-    ),
-    "taller": Stress(
-        "geometry",
-        "x height",
+# fmt: off
+STRESSES: dict[str, Stress] = {name: Stress(group, *row) for group, rows in {
+    "intensity": {
+        "contrast-low": ("x contrast", (0.75, 0.5, 0.3), _contrast,
+            "grey levels pulled towards the image's mean"),
+        "contrast-high": ("x contrast", (1.3, 1.7, 2.2), _contrast,
+            "grey levels pushed away from the image's mean, then clipped"),
+        "darker": ("grey levels", (-20, -40, -60), _brightness,
+            "every grey level lowered, then clipped"),
+        "brighter": ("grey levels", (20, 40, 60), _brightness,
+            "every grey level raised, then clipped"),
+        "gamma-dark": ("exponent", (1.3, 1.7, 2.2), _gamma,
+            "power law: middle greys darker, black and white kept"),
+        "gamma-light": ("exponent", (0.75, 0.55, 0.4), _gamma,
+            "power law: middle greys lighter, black and white kept"),
+        "steep-curve": ("slope", (1.0, 1.5, 2.2), _steep_curve,
+            "a film's S-shaped curve: shadows and highlights compressed"),
+        "flat-curve": ("slope", (1.0, 1.5, 2.2), _flat_curve,
+            "the inverse of that curve: middle greys compressed"),
+        "equalized": ("% of the way", (33, 67, 100), _equalize,
+            "mixed with its histogram equalisation"),
+        "clahe": ("clip limit", (1.0, 2.0, 4.0), _clahe,
+            "local contrast by CLAHE on 8 x 8 tiles (Zuiderveld 1994)"),
+        "uneven": ("grey levels at the edge", (15, 30, 50), _uneven,
+            "exposure that falls off in a random direction"),
+    },
+    "detail": {
+        "blur": ("pixels of 224, sigma", (0.8, 1.5, 2.5), _blur, "Gaussian blur"),
+        "sharpened": ("x detail added", (0.7, 1.5, 3.0), _sharpen,
+            "unsharp mask, sigma 1.5 pixels of 224"),
+        "noise": ("grey levels, sigma", (6, 12, 24), _noise, "independent Gaussian noise"),
+        "resolution": ("x coarser", (2, 3, 4), _resolution,
+            "reduced by averaging, interpolated up"),
+        "aliasing": ("x coarser", (2, 3, 4), _aliasing,
+            "reduced by dropping pixels, interpolated up"),
+        "jpeg": ("quality", (40, 20, 10), _jpeg, "JPEG compression"),
+    },
+    "geometry": {
+        "crop": ("% of the side kept", (92, 84, 75), _crop,
+            "a random square of the image, enlarged"),
+        "shrunk": ("% of the side", (90, 80, 70), _shrink, "the image reduced, on black"),
+        "shifted": ("% of the side", (4, 8, 14), _translate,
+            "moved in a random direction, black behind"),
+        "taller": ("x height",
         (1.1, 1.2, 1.35),
         _taller,
-        "stretched in height, cropped to the square",
-    ),
-    "wider": Stress(
-        "geometry", "x width", (1.1, 1.2, 1.35), _wider, "stretched in width, cropped to the square"
-    ),
-    "rotated": Stress(
-        "geometry", "degrees", (5, 10, 18), _rotate, "rotated to a random side, black behind"
-    ),
-    "markers": Stress(
-        "additions", "markers", (1, 2, 4), _marker_text, "letters burned in near the corners"
-    ),
-    "leads": Stress(
-        "additions", "leads", (1, 2, 4), _leads, "monitoring leads with electrodes across the chest"
-    ),
-    "no-corners": Stress(
-        "additions",
-        "% of the side",
-        (10, 17, 25),
-        _blank_corners,
-        "the corners, where markers are, blacked out",
-    ),
-    "no-border": Stress("additions", "% of the side", (4, 8, 13), _blank_border, "a black frame"),
-}
+        "stretched in height, cropped to the square",),
+        "wider": ("x width", (1.1, 1.2, 1.35), _wider, "stretched in width, cropped to the square"),
+        "rotated": ("degrees", (5, 10, 18), _rotate, "rotated to a random side, black behind"),
+    },
+    "additions": {
+        "markers": ("markers", (1, 2, 4), _marker_text, "letters burned in near the corners"),
+        "leads": ("leads", (1, 2, 4), _leads, "monitoring leads with electrodes across the chest"),
+        "no-corners": ("% of the side", (10, 17, 25), _blank_corners,
+            "the corners, where markers are, blacked out"),
+        "no-border": ("% of the side", (4, 8, 13), _blank_border, "a black frame"),
+    },
+}.items() for name, row in rows.items()}
+# fmt: on

@@ -1,1 +1,1 @@
-"""Jobs of the classifier: train, evaluate, predict, export, and the shift bench."""
+"""Train, evaluate, apply and export classifiers, and measure them under shift."""

@@ -1,6 +1,4 @@
-"""How a finished net comes to decide: temperature and operating points, from its validation rows
-alone.
-"""
+"""Fit the temperature and operating points of a trained network on its validation rows."""
 
 from __future__ import annotations
 
@@ -31,13 +29,13 @@ def fit_decisions(
 
     Args:
         forward: (pixels, rows, progress=) -> {`logits`: (n, L)}, as `nets.inference.forward` of a
-            net.
-        corpus: divided, as the net was trained on.
-        card: of the artifact to be; class names are read from it.
-        steady_rows: put at most so many validation rows under graded changes, and make the point
-            that is best over all of them the default; 0: none.
-        seed: of the rows drawn and of the changes' chance.
-        run: of the job; nothing is said where it is None.
+            network.
+        corpus: the split corpus that the network was trained on.
+        card: the card of the future artifact, for its class names.
+        steady_rows: the most validation rows to put under graded changes; the best point over all
+            of them becomes the default. 0: none.
+        seed: seed of the rows drawn and of the changes.
+        run: the run of the job; None shows nothing.
 
     Returns:
         The card with `temperature`, `operating_points` and `default_operating_point`, and the
@@ -80,8 +78,8 @@ def fit_decisions(
 
 
 def _changed(corpus: Corpus, positions: np.ndarray, seed: int) -> tuple[StressGrid, int]:
-    """Return the rows unchanged and under every change, and how many versions of each that are."""
-    # Middle severities only, and a seed apart from the shift bench's own.
+    """Return the rows unchanged and under every change, and the number of versions of each row."""
+    # only the middle severities, with another seed than the shift bench
     cells = [None, *((name, stress.severities[1]) for name, stress in STRESSES.items())]
     keys = [corpus.records[i].sha256 or corpus.records[i].path for i in positions]
     grid = StressGrid(corpus.pixels, corpus.rows[positions], keys, cells, seed + 1)

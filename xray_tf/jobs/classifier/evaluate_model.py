@@ -1,6 +1,4 @@
-"""Score any labelled radiographs with a finished classifier, at the operating point frozen in
-it.
-"""
+"""Score labelled radiographs with a finished classifier at its frozen operating point."""
 
 from __future__ import annotations
 
@@ -38,30 +36,31 @@ def evaluate_model(
     """Predict and score labelled radiographs; nothing is fitted to them.
 
     Args:
-        model: an artifact folder, or one already opened.
-        data: as in training; a folder that holds only a test part will do.
-        out: where `metrics.json`, `predictions.csv`, `audit.csv` and `report.html` are written (and
-            `shift.json`, `shift.csv` and `shift.png`, when asked for); nothing is when None.
+        model: an artifact's folder, or an opened artifact.
+        data: as for training; a folder with only a test part is enough.
+        out: the folder for `metrics.json`, `predictions.csv`, `audit.csv` and `report.html` (and
+            for `shift.json`, `shift.csv` and `shift.png`, if requested); None writes nothing.
         options: `DataOptions`, `EvaluateOptions` and `ShiftOptions` in any order, or single options
-            by name. The shares are not used: rows have the split that `DataOptions.split` (an
-            earlier run's split.csv) names, or the one their source gives.
-        part: which rows to score: `all`, or those of the split `train`, `val` or `test`.
-        operating_point: a name on the card; its default when None.
+            by name. The shares are ignored: rows have the split in `DataOptions.split` (the
+            split.csv of an earlier run), or that of their source.
+        part: the rows to score: `all`, `train`, `val` or `test`.
+        operating_point: a name on the card; its default if None.
 
     Returns:
         (the layout of metrics.json, the predictions).
 
     Raises:
-        FileExistsError: `out` is there.
-        ValueError: no labelled radiograph, or none of the part; a shift bench without `out`.
+        FileExistsError: `out` exists.
+        ValueError: there is no labelled radiograph, or none in the part; or a shift bench without
+            `out`.
     """
     from xray_tf.pages.classifier.shift_card import shift_sentences
 
     run, numbers, bench = options[Run].at(out), options[EvaluateOptions], options[ShiftOptions]
     if bench.shift and out is None:
         raise ValueError(
-            "What --shift finds is written to files, and out is None. Name a folder, "
-            "or call xray_tf.jobs.classifier.shift_bench.measure_shift."
+            "--shift writes files, but out is None. Name a folder, or call "
+            "xray_tf.jobs.classifier.shift_bench.measure_shift."
         )
     classifier, where = load(model, kind="classifier"), options[DataOptions]
     card = classifier.card
@@ -108,9 +107,8 @@ def score_predictions(
     if not len(rows):
         raise ValueError(
             f"There is no labelled radiograph to score among {len(predictions)}. "
-            f"Expected classes {card.class_names}, from folder names, "
-            "file names or a manifest. To predict without labels use python -m "
-            "xray_tf.predict."
+            f"Expected classes {card.class_names}, from folder names, file names or a manifest. "
+            "To predict without labels use `xray-tf predict`."
         )
     return score_rows(rows, options, operating_point or card.default_operating_point, card.split_by)
 
@@ -118,7 +116,7 @@ def score_predictions(
 def score_rows(
     rows: Predictions, options: EvaluateOptions, operating_point: str, split_by: str
 ) -> dict[str, Any]:
-    """Return the layout of metrics.json for rows whose class is known, one at least."""
+    """Return the layout of metrics.json for one or more rows whose class is known."""
     from xray_tf.stats.metrics import score
 
     return score(
@@ -162,13 +160,13 @@ def _notes(metrics: dict[str, Any]) -> list[str]:
     missing = [name for name, count in metrics["class_counts"].items() if not count]
     if missing:
         notes.append(
-            f"There is no radiograph of {' and '.join(missing)}: what compares classes is not "
-            "defined, and accuracy is a recall."
+            f"There is no radiograph of {' and '.join(missing)}: metrics that compare classes are "
+            "undefined, and accuracy is a recall."
         )
     if metrics["patients"] is None:
         notes.append(
-            "No patient keys are known: where a patient has several radiographs, the "
-            "intervals are too narrow."
+            "There are no patient keys: if a patient has several radiographs, the intervals are "
+            "too narrow."
         )
     return notes
 

@@ -1,6 +1,4 @@
-"""Add a TensorFlow SavedModel to a finished artifact, checked against the Python path before it is
-kept.
-"""
+"""Add a TensorFlow SavedModel to a finished artifact, after comparing it with Python."""
 
 from __future__ import annotations
 
@@ -21,21 +19,21 @@ PIECE = "saved_model"
 
 @takes()
 def export_model(model: str | os.PathLike | Classifier, *, options: Options) -> Path:
-    """Write `saved_model/` into an artifact: encoded JPEG or PNG bytes, or pixels of any size, in;
-    answers and heat maps out.
+    """Write `saved_model/` into an artifact: a graph from encoded JPEG or PNG bytes, or pixels of
+    any size, to answers and heat maps.
 
-    Probabilities, embeddings and heat maps of the exported graph are compared with the Python path
-    on phantom radiographs, as pixels and as files; beyond the tolerance nothing is kept.
+    Its probabilities, embeddings and heat maps are compared with Python's on phantoms, as pixels
+    and as files. If they differ by more than the tolerance, nothing is kept.
 
     Args:
-        model: an artifact folder, or one already opened.
-        options: `progress`, whether to say what is going on.
+        model: an artifact's folder, or an opened artifact.
+        options: `progress`, whether to show progress.
 
     Returns:
         The folder of the SavedModel.
 
     Raises:
-        FileExistsError: the artifact has one.
+        FileExistsError: the artifact has one already.
         ValueError: the answers differ by more than 1e-4 on pixels or 1e-2 on encoded bytes.
     """
     from xray_tf.nets.heatmaps.gradcam import GradCAM
@@ -63,9 +61,7 @@ def export_model(model: str | os.PathLike | Classifier, *, options: Options) -> 
 
 
 def _probes(size: int) -> tuple[np.ndarray, list[bytes]]:
-    """Return phantoms (6, S, S) uint8 and the same as encoded files of other sizes, JPEG and
-    PNG.
-    """
+    """Return phantoms (6, S, S) uint8, and the same as JPEG and PNG files of other sizes."""
     pixels, files = [], []
     for i, kind in enumerate(("normal", "bacterial", "viral") * 2):
         large = draw_phantom(

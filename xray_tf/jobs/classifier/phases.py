@@ -1,6 +1,4 @@
-"""What a training run consists of: the net built at the precision chosen, and its phases in
-order.
-"""
+"""Prepare a training: build the network at the chosen precision, and plan its phases."""
 
 from __future__ import annotations
 
@@ -37,17 +35,18 @@ from xray_tf.options import ModelOptions, TrainOptions, is_pretrained
 from xray_tf.stats.metrics import epoch_scores
 from xray_tf.stats.operating_points import calibrated_probabilities
 
-MEASURE_FROM_STEPS = 400  # below so many steps a measurement costs more than it can save
+MEASURE_FROM_STEPS = 400  # with fewer steps a measurement costs more than it can save
 
 
 def prepare_model(
     corpus: Corpus, model_options: ModelOptions, options: TrainOptions, workshop: Path, run: Run
 ) -> tuple[Any, str, str]:
-    """Build the classifier at the precision asked for or measured to be fastest; return it with
-    that precision and what the card should say.
+    """Build the classifier at the requested precision, or at the one measured to be fastest.
 
-    The workshop keeps what was measured, since a run that is resumed must not measure itself into
-    another net.
+    The measurement is kept in the workshop, so that a resumed run gets the same network.
+
+    Returns:
+        (the model, its precision, a note for the card).
     """
     precision, note, settled = options.precision, "", workshop / "precision.json"
     if precision == "auto":
@@ -66,7 +65,7 @@ def prepare_model(
 
 
 def optimisation(options: TrainOptions, precision: str) -> Optimisation:
-    """Return how the weights are moved under these options."""
+    """Return the optimiser settings of these options."""
     return Optimisation(
         options.weight_decay,
         options.schedule,
@@ -113,11 +112,11 @@ def _measured_precision(
 def plan_phases(
     model, corpus: Corpus, model_options: ModelOptions, options: TrainOptions, run: Run
 ) -> list[Phase]:
-    """Return the phases that the options name: warm or head, then fine-tuning."""
+    """Return the phases of the options: warm or head, then fine-tuning."""
     if options.method == "none" and options.fine_tune == "none":
         raise ValueError(
-            "There is nothing to train: method='none' needs fine_tune to be all or a "
-            "number of stages."
+            "There is nothing to train: with method='none', fine_tune must be all or a number of "
+            "stages."
         )
     phases = []
     if options.method == "warm":
@@ -130,7 +129,9 @@ def plan_phases(
 
 
 def _warm_phase(model, corpus: Corpus, options: TrainOptions, run: Run) -> Phase:
-    """The last layer on stored embeddings: the trunk runs once, an epoch takes seconds."""
+    """Train the last layer on stored embeddings: the backbone runs once, and epochs take
+    seconds.
+    """
     train, val = corpus.of_split("train"), corpus.of_split("val")
     head, classes, labels = head_of(model), len(corpus.task.class_names), corpus.labels[train]
     targets = targets_of(labels, classes)
@@ -138,7 +139,9 @@ def _warm_phase(model, corpus: Corpus, options: TrainOptions, run: Run) -> Phase
     batch_size = min(options.batch_size, len(train))
     vectors: dict[str, np.ndarray] = {}
 
-    def prepare() -> None:  # not before: a run that is resumed past this phase needs no vectors
+    def prepare() -> (
+        None
+    ):  # not earlier, because a run that is resumed after this phase needs no vectors
         rows = corpus.rows[np.concatenate([train, val])]
         with run.line("Embedding", len(rows)) as line:
             points = forward(model, corpus.pixels, rows, ("embedding",), progress=line.step)
@@ -166,12 +169,12 @@ def _warm_phase(model, corpus: Corpus, options: TrainOptions, run: Run) -> Phase
 def _image_phase(
     model, corpus: Corpus, model_options: ModelOptions, options: TrainOptions, stages: str
 ) -> Phase:
-    """Augmented images through the whole net, its last `stages` open; with none the head learns."""
+    """Train on augmented images the last `stages` of the network, or only the head if none."""
     val, classes = corpus.of_split("val"), len(corpus.task.class_names)
     labels = corpus.labels[corpus.of_split("train")]
     backbone, pretrained = model_options.backbone, is_pretrained(model_options.weights)
     prepare = partial(open_stages, model, backbone, stages, pretrained)
-    prepare()  # a bad value is met before hours of the phase before
+    prepare()  # reveals a bad value before hours are spent on the previous phase
     net = loss_net(model, options, class_weights_of(labels, classes, options.class_weight))
     feed, steps = _image_feed(corpus, options)
 

@@ -1,4 +1,4 @@
-"""Predictions for files, folders and globs, streamed to CSV in constant memory."""
+"""Predict files, folders and globs, and stream the answers to CSV in constant memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.sources.files import list_files
-from xray_tf.data.tables import TableWriter
+from xray_tf.data.tables.table import TableWriter
 from xray_tf.jobs.run import Options, Run, takes
 from xray_tf.models.classifier import Classifier
 from xray_tf.models.load import load
@@ -27,10 +27,10 @@ def predict_files(
     """Predict radiographs, labelled or not, in the order given.
 
     Args:
-        model: an artifact folder, the name of a shipped model, None for the shipped binary one, or
-            one already opened.
-        files: files, folders and globs.
-        out: a folder to make, for `predictions.csv`; nothing is written when None.
+        model: an artifact's folder, the name of a shipped model, an opened artifact, or None for
+            the shipped binary classifier.
+        files: files, folders or globs.
+        out: the folder to create, for `predictions.csv`; None writes nothing.
         options: `PredictOptions`, or single options by name.
         report: called with each batch of answers.
 
@@ -38,9 +38,9 @@ def predict_files(
         (rows answered, rows that could not be read).
 
     Raises:
-        ArtifactError: not an artifact, damaged, or no model shipped.
-        FileExistsError: a result is there already.
-        ValueError: no file was found, or, with `strict`, one could not be read.
+        ArtifactError: the model is not an artifact or is damaged, or no model is shipped.
+        FileExistsError: there is a result already.
+        ValueError: no file was found or, with `strict`, one could not be read.
     """
     run, how = options[Run].at(out), options[PredictOptions]
     classifier, failed = load(model, kind="classifier"), 0
@@ -61,7 +61,7 @@ def predict_files(
 
 
 def refuse_unread(batch: Predictions) -> None:
-    """Raise ValueError with the first row of a batch that could not be read, if there is one."""
+    """Raise ValueError for the first row of a batch that could not be read, if there is one."""
     bad = batch.errors != ""
     if bad.any():
         path, error = batch.paths[bad][0], batch.errors[bad][0]
@@ -72,7 +72,7 @@ def refuse_unread(batch: Predictions) -> None:
 
 @contextmanager
 def _folder_of(run: Run):
-    """Make the folder and give the table's path; it goes again when nothing came to lie in it."""
+    """Create the folder and yield the table's path; it is removed again if nothing was written."""
     if run.out is None:
         yield None
         return

@@ -1,5 +1,5 @@
-"""How well a finished classifier's frozen decisions hold when the same radiographs are changed: one
-forward pass over rows x stresses.
+"""Measure how well a classifier's frozen decisions hold when the same radiographs are changed, in
+one forward pass over rows x stresses.
 
 The result is one JSON-able dict, the layout of `shift.json`:
 
@@ -8,14 +8,14 @@ The result is one JSON-able dict, the layout of `shift.json`:
      "interval": {...},                                         as in metrics.json
      "seed": 0,
      "metrics": ["sensitivity", "specificity", "auroc", "balanced_accuracy", "accuracy"],
-                                       for more classes recall/<name> each, then auroc, ...
+                                       with more classes: recall/<name> of each, then auroc, ...
      "clean": {metric: {"value", "low", "high"}},
      "stresses": [{"name", "group", "unit", "what", "severities": [...],
-                   "cells": [{metric: {"value", "low", "high"}}, one a severity],
+                   "cells": [{metric: {"value", "low", "high"}}, one per severity],
                    "mean": {metric: value over its severities}}],
-     "mean": {metric: {"value", "low", "high"}},                every stress counts the same
-     "drop": {metric: {"value", "low", "high"}},                clean - mean, in pairs
-     "worst": {metric: {"stress", "value"}},                    the stress of the lowest mean
+     "mean": {metric: {"value", "low", "high"}},                every stress has the same weight
+     "drop": {metric: {"value", "low", "high"}},                clean - mean, paired
+     "worst": {metric: {"stress", "value"}},                    the stress with the lowest mean
      "groups": {group: {metric: value}}}
 """
 
@@ -66,26 +66,26 @@ def measure_shift(
 
     Args:
         classifier: an opened artifact; nothing is fitted.
-        corpus: the radiographs; those without a class are left out, and only a batch of pixels is
-            ever in memory.
-        options: which stresses, how many rows, the seed and the replicates.
-        operating_point: a name on the card; its default when None.
-        batch_size: radiographs a forward pass.
-        run: of the job; nothing is shown where it is None.
+        corpus: the radiographs; those without a class are left out. Only one batch of pixels is in
+            memory.
+        options: stresses, number of rows, seed and bootstrap replicates.
+        operating_point: a name on the card; its default if None.
+        batch_size: radiographs per forward pass.
+        run: the run of the job; None shows nothing.
 
     Returns:
         The layout in the module's docstring.
 
     Raises:
-        ValueError: no labelled row, or an unknown stress.
+        ValueError: there is no labelled row, or a stress is unknown.
     """
     run, card = run or Run(progress=False), classifier.card
     names, point = choose_stresses(options.stresses), card.point(operating_point)
-    labels = np.array(corpus.records.class_indices(corpus.task), np.int64)
+    labels = np.array(corpus.records.class_indices(card.to_task()), np.int64)
     keep = draw_records(corpus.records, labels, options.shift_rows, options.shift_seed)
     if not len(keep):
         raise ValueError(
-            "There is no labelled radiograph to put under stress among "
+            "There is no labelled radiograph to change among "
             f"{len(corpus.records)}. Expected classes {card.class_names}."
         )
     records = [corpus.records[i] for i in keep]
@@ -115,9 +115,9 @@ def summarise(
     """Turn the predictions of every cell into the layout in the module's docstring.
 
     Args:
-        conditions: the rows unchanged, then under each stress's severities in turn.
+        conditions: the rows unchanged, then under the severities of each stress in turn.
         names: the stresses.
-        options: replicates and seed.
+        options: bootstrap replicates and seed.
         about: `split`, `operating_point`, `split_by`, recorded.
     """
     metrics = under_change(conditions.class_names)
@@ -147,7 +147,7 @@ def summarise(
 def _by_stress(
     cells: list[dict[str, Any]], names: Sequence[str], metrics: Sequence[str]
 ) -> tuple[list[dict[str, Any]], np.ndarray]:
-    """Return each stress with its cells, and every cell's weight in the mean over stresses."""
+    """Return each stress with its cells, and the weight of every cell in the mean over stresses."""
     stresses, weights, start = [], np.zeros(len(cells)), 1
     for name in names:
         row = STRESSES[name]
@@ -176,7 +176,7 @@ def _worst(stresses: list[dict[str, Any]], metric: str) -> dict[str, Any]:
 
 
 def write_shift(result: dict[str, Any], folder: str | os.PathLike) -> None:
-    """Write shift.json, shift.csv (one row a cell) and shift.png into a folder."""
+    """Write shift.json, shift.csv (one row per cell) and shift.png into a folder."""
     from xray_tf.pages.classifier.shift_card import shift_curves
     from xray_tf.pages.kit.figures import to_png_bytes
 

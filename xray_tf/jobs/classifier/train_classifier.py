@@ -1,4 +1,4 @@
-"""From a folder of radiographs to a finished classifier artifact."""
+"""Train a classifier on a folder of radiographs, and save it as an artifact."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from xray_tf.stats.metric_rows import METRICS
 def train_classifier(data: str, out: str | os.PathLike, *, options: Options) -> Classifier:
     """Train, evaluate and save a classifier.
 
-    While it trains, its checkpoint lies in a hidden sibling of `out`; `out` appears when all of it
-    is there.
+    During training the checkpoint is in a hidden folder beside `out`; `out` appears when it is
+    complete.
 
     Args:
         data: a folder, CSV manifest, MedMNIST file, `phantom` or `kaggle`.
-        out: the folder to make.
+        out: the folder to create.
         options: `DataOptions`, `ModelOptions`, `TrainOptions`, `EvaluateOptions` and
             `xray_tf.jobs.run.Run` in any order, or single options by name, such as `epochs=5`,
             `backbone="resnet50"`, `resume=True` or `progress=False`.
@@ -43,8 +43,8 @@ def train_classifier(data: str, out: str | os.PathLike, *, options: Options) -> 
         The finished artifact, opened.
 
     Raises:
-        FileExistsError: `out` is there, or an unfinished run of it is and `resume` is false.
-        ValueError: the data cannot be divided, or an option does not fit; the message says which.
+        FileExistsError: `out` exists, or has an unfinished run and `resume` is false.
+        ValueError: the data cannot be split, or an option does not fit; the message says which.
     """
     from xray_tf.nets.inference import forward
 
@@ -60,12 +60,12 @@ def train_classifier(data: str, out: str | os.PathLike, *, options: Options) -> 
         with run.folder() as draft:
             _write(draft, trained, corpus, predictions)
             _write_pages(draft, card, predictions, options[EvaluateOptions])
-    run.say(f"Finished: {run.out}/ holds the model, its predictions and report.html")
+    run.say(f"Finished: {run.out}/ has the model, its predictions and report.html")
     return load(run.out)
 
 
 def _read(data: str, options: Options, run: Run) -> Corpus:
-    """Read and divide the radiographs, and tell what there is."""
+    """Read and split the radiographs, and report their numbers."""
     where, net, how = options[DataOptions], options[ModelOptions], options[TrainOptions]
     corpus = read_corpus(data, how.task, where, net.image_size, net.resize, run.progress)
     corpus = divide(corpus, where, how.seed)
@@ -82,11 +82,12 @@ def _read(data: str, options: Options, run: Run) -> Corpus:
 
 
 def _refuse_unfit(corpus: Corpus, options: Options) -> list[str]:
-    """Meet before the training what would spoil it or its figures; return what may, for the card.
+    """Refuse, before training, what would spoil its numbers; return notes for the card on what
+    might.
 
     Raises:
-        ValueError: a class that training or validation rows lack, or held-out rows that the weights
-            to start from were trained on.
+        ValueError: training or validation rows lack a class, or the initial weights were trained on
+            held-out rows.
     """
     task = corpus.task
     for part in ("train", "val"):
@@ -96,8 +97,7 @@ def _refuse_unfit(corpus: Corpus, options: Options) -> list[str]:
             raise ValueError(
                 f"Task {task.name} needs training and validation rows of each class "
                 f"{task.class_names}. Received none of {missing} in the part {part!r}. "
-                "Give more data, another --validation share or --seed, or another "
-                "--split."
+                "Use more data, another --validation share or --seed, or another --split."
             )
     return refuse_seen(corpus.records, options[ModelOptions].weights)
 
@@ -114,7 +114,7 @@ def _train(corpus: Corpus, options: Options, run: Run, workshop: Path) -> Traine
         return model, plan_phases(model, corpus, net, how, run), optimisation(how, precision)
 
     trained = train(run, workshop, build)
-    # as it is saved, so that the decisions are fitted to the net that will be opened
+    # as it is saved, so that decisions are fitted to the network that will be opened
     model = in_float32(trained.model)
     return replace(trained, model=model, notes=(*notes, *trained.notes))
 
@@ -148,7 +148,7 @@ def _write(draft: Path, trained: Trained, corpus: Corpus, predictions: Predictio
 def _write_pages(
     draft: Path, card: Card, predictions: Predictions, options: EvaluateOptions
 ) -> None:
-    """Score the test rows, validation rows where there are none, and write card and pages."""
+    """Score the test rows (or validation rows if there are none), and write card and pages."""
     from xray_tf.pages.classifier.model_card import render_model_card
     from xray_tf.pages.classifier.report import write_report
     from xray_tf.pages.kit.words import WITHOUT_TEST

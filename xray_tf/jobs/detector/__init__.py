@@ -1,1 +1,1 @@
-"""Jobs of the anomaly detector: fit, score, report."""
+"""Fit anomaly detectors, score radiographs with them, and report on the scores."""

@@ -1,5 +1,5 @@
-"""What a detector's scores of labelled radiographs come to: each score's AUROC, the rule's
-sensitivity and false alarms, chance, and batch statistics.
+"""Measure a detector's scores on labelled radiographs: AUROC of each score, sensitivity and false
+alarms of the rule, chance, and batch statistics.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ def report_on(
     """Measure a detector on the labelled rows of one part.
 
     Args:
-        scores: of radiographs, labelled or not.
-        thresholds: score -> value, as they were decided by.
-        options: bootstrap.
-        split_by, operating_point: recorded as they are.
+        scores: the scores of radiographs, labelled or not.
+        thresholds: score -> threshold of the decisions.
+        options: options of the bootstrap.
+        split_by, operating_point: recorded unchanged.
         part: `all`, or a split.
 
     Returns:
-        (the layout of metrics.json, or None where no such row is labelled; mean and standard
-        deviation of each score over each batch of radiographs, a batch being the rows of one label
-        and part).
+        (the layout of metrics.json, or None if no such row is labelled; mean and standard deviation
+        of each score over each batch, which is all rows of one label and part).
 
-    metrics.json is that of `xray_tf.stats.metrics` for the class pneumonia, less what wants
-    probabilities (Brier score, ECE), and:
-        `false_alarms`: share of test normals flagged; `chance`: accuracy and F1 of always answering
-            the commonest class, and F1 of always answering
-        pneumonia; `scores`: {score: AUROC and AUPRC of that score alone}, `anomaly_score` for all
-        together.
+    metrics.json is that of `xray_tf.stats.metrics` for the class pneumonia, without the metrics
+    that need probabilities (Brier score, ECE), and with:
+        `false_alarms`: the share of test normals that are flagged.
+        `chance`: accuracy and F1 of always answering the most frequent class, and F1 of always
+            answering pneumonia.
+        `scores`: {score: AUROC and AUPRC of that score alone}, with `anomaly_score` for all
+            together.
     """
     good = scores.where(scores.read)
     statistics = _statistics(good, np.array([thresholds[n] for n in good.names]))
@@ -97,7 +97,7 @@ def _numbers(
     scores: Scores, unusual: np.ndarray, options: EvaluateOptions, about: dict[str, str]
 ) -> dict[str, Any]:
     """Score the verdicts, and one number a row by which rows are ranked."""
-    # any rising function gives the same areas
+    # every increasing function gives the same areas
     ranks = np.unique(unusual, return_inverse=True)[1] / max(len(unusual) - 1, 1)
     return score(
         np.stack([1 - ranks, ranks], axis=1),

@@ -1,4 +1,4 @@
-"""From a folder of normal radiographs to a finished detector artifact."""
+"""Fit an anomaly detector on normal radiographs, and save it as an artifact."""
 
 from __future__ import annotations
 
@@ -45,22 +45,23 @@ from xray_tf.stats.detector.or_rule import (
 )
 from xray_tf.stats.metric_rows import METRICS
 
-MAP_ROWS = 256  # calibration normals whose maps set the maps' range
+MAP_ROWS = 256  # calibration normals whose heat maps set the range of heat maps
 EXAMPLE_COLUMNS = 3
-NO_PROMISE = "The thresholds were set by hand, so no false-alarm rate is promised."
+NO_PROMISE = "The thresholds were set by hand, so no false-alarm rate is guaranteed."
 
 
 @takes(DataOptions, DetectOptions, EvaluateOptions)
 def fit_detector(data: str, out: str | os.PathLike, *, options: Options) -> Detector:
     """Learn normal chests, set thresholds on held-out normals, and save a detector.
 
-    Normals are divided by patient: fit (`train` in split.csv), calibrate (`val`) and test. While it
-    trains, its checkpoint lies in a hidden sibling of `out`; `out` appears when all of it is there.
+    Normals are split by patient into fit (`train` in split.csv), calibration (`val`) and test.
+    During training the checkpoint is in a hidden folder beside `out`; `out` appears when it is
+    complete.
 
     Args:
-        data: a folder, CSV manifest, MedMNIST file, `phantom` or `kaggle`, of normals; pneumonia in
-            it is refused unless `report_on_pneumonia`.
-        out: the folder to make.
+        data: a folder, CSV manifest, MedMNIST file, `phantom` or `kaggle`, with normals; pneumonia
+            is refused unless `report_on_pneumonia`.
+        out: the folder to create.
         options: `DataOptions`, `DetectOptions`, `EvaluateOptions` and `xray_tf.jobs.run.Run` in any
             order, or single options by name, such as `epochs=5`, `resume=True` or `progress=False`.
 
@@ -68,14 +69,14 @@ def fit_detector(data: str, out: str | os.PathLike, *, options: Options) -> Dete
         The finished artifact, opened.
 
     Raises:
-        FileExistsError: `out` is there, or an unfinished run of it is and `resume` is false.
-        ValueError: pneumonia nobody asked for, too few normals, or an option that does not fit; the
-            message says which.
+        FileExistsError: `out` exists, or has an unfinished run and `resume` is false.
+        ValueError: the data has pneumonia without `report_on_pneumonia`, or too few normals, or an
+            option does not fit; the message says which.
     """
     run, how, numbers = options[Run].at(out), options[DetectOptions], options[EvaluateOptions]
     batch_size = numbers.forward_batch_size
     names = (*NAMES, FEATURES) if detectors_of(how.detectors) else NAMES
-    locator_of(how.locate)  # a bad value is met before the training
+    locator_of(how.locate)  # reveals a bad value before the training
     by_hand = read_thresholds(how.thresholds, names) if how.thresholds else None
     corpus, source = read_normals(data, options[DataOptions], how, run.progress)
     parts = parts_of(corpus, how)
@@ -104,7 +105,7 @@ def fit_detector(data: str, out: str | os.PathLike, *, options: Options) -> Dete
                 _write_examples(draft, learnt, ranges, corpus, scored, scores)
             _write(draft, learnt, trained, corpus, scores)
             _write_pages(draft, card, scores, numbers)
-    run.say(f"Finished: {run.out}/ holds the detector, its scores and report.html")
+    run.say(f"Finished: {run.out}/ has the detector, its scores and report.html")
     return load(run.out, kind="detector")
 
 
@@ -116,12 +117,12 @@ def _announce(corpus: Corpus, parts: Parts, run: Run) -> None:
         patients = len({r.patient for r in records} - {""})
         run.say(f"  {name:9} {len(records):6} radiographs, {patients} patients: {classes}")
     found = f"; {len(corpus.findings)} findings, kept in audit.csv" if corpus.findings else ""
-    run.say(f"  {len(parts.watch)} of the fit normals are watched, not trained on{found}")
+    run.say(f"  {len(parts.watch)} of the fit normals monitor the training{found}")
 
 
 def _refuse_too_few(corpus: Corpus, parts: Parts, options: DetectOptions, scores: int) -> None:
-    """Meet too few normals before the training: what density and calibration (of so many scores, 0
-    if set by hand) will ask for.
+    """Refuse, before training, fewer normals than density and calibration need; `scores` is the
+    number of scores to calibrate, 0 if thresholds are set by hand.
     """
     patients = {
         name: len({corpus.records[i].patient or i for i in rows})
@@ -131,14 +132,14 @@ def _refuse_too_few(corpus: Corpus, parts: Parts, options: DetectOptions, scores
         raise ValueError(
             f"{options.folds} folds need fit normals of at least {2 * options.folds} "
             f"patients. Received: {patients['fit']} patients, "
-            f"{len(parts.fit)} radiographs. Give more normals, or fewer --folds."
+            f"{len(parts.fit)} radiographs. Use more normals, or fewer --folds."
         )
     if scores:
         refuse_too_few(patients["calibrate"], scores, options.budget)
 
 
 def _autoencoder(corpus: Corpus, parts: Parts, options: DetectOptions, run: Run) -> tuple:
-    """Return an autoencoder, its phase, and how its weights are moved."""
+    """Return an autoencoder, its training phase, and its optimiser settings."""
     from xray_tf.nets.autoencoder import build_autoencoder, reconstruction_phase
     from xray_tf.nets.training.loop import Optimisation
 
@@ -173,7 +174,7 @@ def _calibrated(
 
 def _calibration_text(rule: OrRule) -> str:
     bounds = (f"{n} {DetectorPoint.side(n)} {t:.5g}" for n, t in rule.bounds().items())
-    normals = f"{len(rule.normals)} held-out normals, one a patient"
+    normals = f"{len(rule.normals)} held-out normals, one per patient"
     return f"Calibrated on {normals}: {', '.join(bounds)}"
 
 
@@ -247,7 +248,7 @@ def _write_pages(draft: Path, card: Card, scores: Scores, options: EvaluateOptio
         scores, point.thresholds, options, card.split_by, point.name, "test"
     )
     if metrics is None:
-        nothing = "There were no test rows, so nothing was measured."
+        nothing = "There are no test rows, so nothing was measured."
         card = replace(card, notes=(*card.notes, nothing))
     else:
         write_json(draft / "metrics.json", metrics)
@@ -269,8 +270,8 @@ def _write_examples(
     positions: np.ndarray,
     scores: Scores,
 ) -> None:
-    """Draw test radiographs of every outcome with their maps, chosen by the rule the page
-    states.
+    """Draw test radiographs of every outcome with their heat maps, selected by the rule that the
+    page states.
     """
     from xray_tf.pages.detector.figures import choose_examples, example_grid
     from xray_tf.pages.detector.page import EXAMPLES

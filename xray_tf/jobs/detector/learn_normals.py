@@ -1,4 +1,4 @@
-"""Fit all that comes after the autoencoder to the fit normals, and give it as arrays."""
+"""Fit everything after the autoencoder on the fit normals, and return it as arrays."""
 
 from __future__ import annotations
 
@@ -21,26 +21,27 @@ from xray_tf.options import DetectOptions
 from xray_tf.stats.detector.density import Density
 from xray_tf.stats.detector.or_rule import OrRule
 
-# of a smoothed difference, intensities in [0, 1]: a quarter of a grey level, or black borders would
-# divide by nothing
+# smallest deviation of a smoothed difference, with intensities in [0, 1]: a quarter of a grey
+# level, so that black borders do not divide by zero
 LEAST_DEVIATION = 1e-3
 
 
 def learn_normals(
     model: Any, corpus: Corpus, fit: np.ndarray, options: DetectOptions, batch_size: int, run: Run
 ) -> tuple[NormalChest, np.ndarray]:
-    """Learn what normals look like to an autoencoder and to frozen features.
+    """Learn what normals look like to an autoencoder and in frozen features.
 
     Args:
-        model: the autoencoder, trained.
-        corpus: of `read_normals`.
+        model: the trained autoencoder.
+        corpus: from `read_normals`.
         fit: (N,) positions of the fit normals.
-        options: density, detectors, trunk.
-        batch_size: radiographs a forward pass.
-        run: of the job.
+        options: density, detectors, backbone.
+        batch_size: radiographs per forward pass.
+        run: the run of the job.
 
     Returns:
-        (what turns pixels into scores and maps, the codes of the fit normals (N, D) float32).
+        (an object that turns pixels into scores and heat maps, the codes of the fit normals (N, D)
+        float32).
     """
     from xray_tf.nets.autoencoder import codes_and_errors
 
@@ -66,7 +67,7 @@ def learn_normals(
 def arrays_of(
     learnt: NormalChest, rule: OrRule, ranges: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """Return what reference.npz holds of a detector; `ranges` are its maps' by kind."""
+    """Return a detector's arrays for reference.npz; `ranges` are those of its heat maps by kind."""
     parts = {"density": learnt.density, ATLAS: learnt.atlas}
     if learnt.features:
         parts[FEATURES] = learnt.features.committee
@@ -88,8 +89,8 @@ def arrays_of(
 def _typical_differences(
     model: Any, pixels: np.ndarray, rows: np.ndarray, batch_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and standard deviation (S, S) float32 of smoothed differences, batch by batch:
-    maps of all normals would not fit into memory.
+    """Return mean and standard deviation (S, S) float32 of smoothed differences, computed batch by
+    batch to save memory.
     """
     total, squares = np.zeros((2, *pixels.shape[1:]))
     for start in range(0, len(rows), batch_size):

@@ -1,5 +1,5 @@
-"""From --data to the three parts of a detector: fit and calibration normals, and a test part in
-which alone pneumonia is looked at.
+"""Read --data into the three parts of a detector: fit normals, calibration normals, and a test
+part, the only one with pneumonia.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from xray_tf.data.kin import patient_groups
 from xray_tf.data.records import Finding, Findings, Record
 from xray_tf.data.split import apply_split, split_records
 from xray_tf.jobs.corpus import Corpus, read_corpus
 from xray_tf.jobs.provenance import fingerprint
 from xray_tf.options import DataOptions, DetectOptions
 from xray_tf.registry import TASKS
-from xray_tf.stats.detector.density import group_numbers
 
 STAND_INS = 8
 
@@ -26,10 +26,10 @@ class Parts:
     """Positions in a corpus.
 
     Attributes:
-        learn: (n,) normals of the fit part that the autoencoder is trained on.
-        watch: (n,) normals of the fit part, other patients, that it is watched on.
-        calibrate: (n,) held-out normals that thresholds come from; nothing is fitted to them.
-        test: (n,) the test part: normals and, where asked for, pneumonia.
+        learn: (n,) normals of the fit part on which the autoencoder is trained.
+        watch: (n,) normals of other patients in the fit part, which monitor its training.
+        calibrate: (n,) held-out normals that set the thresholds; nothing is fitted on them.
+        test: (n,) the test part: normals and, if requested, pneumonia.
     """
 
     learn: np.ndarray
@@ -39,23 +39,24 @@ class Parts:
 
     @property
     def fit(self) -> np.ndarray:
-        """(n,) the whole fit part, rising."""
+        """(n,) the whole fit part, in ascending order."""
         return np.sort(np.concatenate([self.learn, self.watch]))
 
 
 def read_normals(
     data: str, data_options: DataOptions, options: DetectOptions, progress: bool = True
 ) -> tuple[Corpus, str]:
-    """Read a corpus and divide it by patient: `train` is the fit part, `val` calibrates, `test` is
-    reported on.
+    """Read a corpus and split it by patient: `train` is the fit part, `val` calibrates, and `test`
+    is reported on.
 
-    Rows of pneumonia outside the test part are left out, and never looked at.
+    Pneumonia outside the test part is left out and never used.
 
     Returns:
-        (the corpus, the fingerprint of all radiographs it was divided from).
+        (the corpus, the fingerprint of all radiographs it comes from).
 
     Raises:
-        ValueError: pneumonia where nobody asked for it, no normals, or too few patients to divide.
+        ValueError: there is pneumonia without `report_on_pneumonia`, or there are no normals or too
+            few patients.
     """
     corpus = _with_labels(_read(data, data_options, options, progress), options)
     source = fingerprint(corpus.records)
@@ -63,17 +64,16 @@ def read_normals(
     if counts["pneumonia"] and not options.report_on_pneumonia:
         raise ValueError(
             f"{counts['pneumonia']} of the {len(corpus.records)} radiographs are "
-            "labelled pneumonia, and a detector learns normals only. "
-            "Give normals only, or add --report-on-pneumonia "
-            "(report_on_pneumonia=True): then only the normals are learnt from and calibrated "
-            "on, and the pneumonia of the test part is scored in the report."
+            "labelled pneumonia, and a detector learns from normals only. "
+            "Use normals only, or add --report-on-pneumonia (report_on_pneumonia=True): then only "
+            "normals are learned from and calibrated on, and the test part's pneumonia is scored "
+            "in the report."
         )
     if not counts["normal"]:
         raise ValueError(
             f"none of the {len(corpus.records)} radiographs is labelled normal. "
-            "Expected a folder NORMAL, a manifest with the label normal, or "
-            "--all-normal (all_normal=True) where radiographs without a label are "
-            "known to be normal."
+            "Expected a folder NORMAL, a manifest with the label normal, or --all-normal "
+            "(all_normal=True) if radiographs without a label are known to be normal."
         )
     corpus = _divided(corpus, data_options, options)
     odd = [r for r in corpus.records if r.label == "pneumonia" and r.split != "test"]
@@ -81,7 +81,7 @@ def read_normals(
         "pneumonia-left-out",
         "note",
         "",
-        f"{len(odd)} radiographs of pneumonia outside the test part are not used for anything.",
+        f"{len(odd)} radiographs of pneumonia outside the test part are not used.",
     )
     return corpus.narrowed(
         corpus.records.where(lambda r: r.label == "normal" or r.split == "test"),
@@ -90,18 +90,18 @@ def read_normals(
 
 
 def parts_of(corpus: Corpus, options: DetectOptions) -> Parts:
-    """Divide a corpus of `read_normals` further: some patients of the fit part only watch.
+    """Split the fit part of a corpus from `read_normals` further: some patients only monitor.
 
     Raises:
         ValueError: the fit part has fewer than two patients.
     """
     fit, calibrate, test = (corpus.of_split(s) for s in ("train", "val", "test"))
-    groups = group_numbers([corpus.records[i].patient for i in fit], len(fit))
+    groups = patient_groups([corpus.records[i].patient for i in fit], len(fit))
     count = int(groups.max()) + 1 if len(fit) else 0
     if count < 2:
         raise ValueError(
             f"the fit part needs normals of at least 2 patients. Received: {count} "
-            f"patients, {len(fit)} radiographs. Give more normals."
+            f"patients, {len(fit)} radiographs. Use more normals."
         )
     drawn = np.random.default_rng(options.seed).permutation(count)[
         : min(count - 1, max(1, round(options.watched * count)))
@@ -111,7 +111,7 @@ def parts_of(corpus: Corpus, options: DetectOptions) -> Parts:
 
 
 def _read(data: str, data_options: DataOptions, options: DetectOptions, progress: bool) -> Corpus:
-    """Read a corpus, a folder without class folders too where all of it is normal."""
+    """Read a corpus; if everything is normal, a folder needs no class folders."""
     task = TASKS["binary"].reading(data_options.classes)
     how = (data, task, data_options, options.image_size, options.resize, progress)
     try:
@@ -123,13 +123,13 @@ def _read(data: str, data_options: DataOptions, options: DetectOptions, progress
 
 
 def _with_labels(corpus: Corpus, options: DetectOptions) -> Corpus:
-    """Take rows without a label as normal where said so, else set them aside."""
+    """Take rows without a label as normal with `all_normal`, else leave them out."""
     records = corpus.records
     if options.all_normal:
         if "pneumonia" in records.column("label"):
             raise ValueError(
-                "--all-normal says that every radiograph without a label is normal, "
-                "and some are labelled pneumonia. Leave one or the other out."
+                "--all-normal says that every radiograph without a label is normal, but some are "
+                "labelled pneumonia. Remove one or the other."
             )
         labelled = records.with_rows(replace(r, label="normal") for r in records)
         return replace(corpus, records=labelled, labels=np.zeros(len(labelled), np.int64))
@@ -138,7 +138,7 @@ def _with_labels(corpus: Corpus, options: DetectOptions) -> Corpus:
         "no-label",
         "warning",
         "",
-        f"{nameless} radiographs have no label and are set aside; --all-normal takes them as "
+        f"{nameless} radiographs have no label and are left out; --all-normal takes them as "
         "normal.",
     )
     return corpus.narrowed(records.where(lambda r: r.label), Findings([note] if nameless else []))
@@ -148,8 +148,8 @@ def _divided(corpus: Corpus, data_options: DataOptions, options: DetectOptions) 
     if data_options.split:
         records, notes = apply_split(corpus.records, data_options.split)
         return corpus.narrowed(records, notes)
-    # split_records wants two classes and draws each without looking at the other, so stand-ins for
-    # one that is absent change nothing.
+    # split_records needs two classes and draws each independently of the other, so placeholders for
+    # a missing class change nothing
     absent = "pneumonia" not in corpus.records.column("label")
     stand_ins = [
         Record(f"stand-in {i}", "pneumonia", patient=f"stand-in {i}", sha256=f"stand-in {i}")

@@ -1,5 +1,5 @@
-"""Anomaly scores of radiographs, labelled or not, with maps and a page, in constant memory beside
-the scores.
+"""Score radiographs, labelled or not, with an anomaly detector; write scores, heat maps and a
+page.
 """
 
 from __future__ import annotations
@@ -42,29 +42,30 @@ def score_files(
     part: str = "all",
     thresholds: str | None = None,
 ) -> tuple[Scores, dict[str, Any] | None]:
-    """Score radiographs and write a folder, whole or not at all; nothing is fitted to them.
+    """Score radiographs and write a folder, completely or not at all; nothing is fitted to them.
 
-    The folder holds scores.csv, scores.html, audit.csv and, with `maps`,
-    `overlays/NNNN_<file stem>.png` and `maps.npz` (`maps` (N, S, S) float32 in [0, 1], zero where a
-    file could not be read; `paths` (N,)); where rows are labelled also metrics.json and
+    The folder has scores.csv, scores.html, audit.csv and, with `maps`,
+    `overlays/NNNN_<file stem>.png` and `maps.npz` (`maps` (N, S, S) float32 in [0, 1], zero if a
+    file could not be read; `paths` (N,)). If rows are labelled it also has metrics.json and
     statistics.csv.
 
     Args:
-        detector: a folder that `fit_detector` made, or one already opened.
-        data: as in training, a folder without class folders, a file, a glob, or a list of these.
-        out: the folder to make.
+        detector: a detector's folder, the name of a shipped one, or an opened one.
+        data: as for training, or a folder without class folders, a file, a glob, or a list of
+            these.
+        out: the folder to create.
         options: `DataOptions`, `ScoreOptions` and `EvaluateOptions` in any order, or single options
-            by name; rows have the split that `DataOptions.split` names, or their source gives.
-        part: which rows: `all`, or those of the split `train`, `val` or `test`.
-        thresholds: `name=value,name=value`, in place of the detector's own.
+            by name; rows have the split in `DataOptions.split`, or that of their source.
+        part: the rows to use: `all`, `train`, `val` or `test`.
+        thresholds: `name=value,name=value`, replacing the detector's own.
 
     Returns:
-        (the scores, in order; the layout of metrics.json, None where nothing is labelled).
+        (the scores, in order; the layout of metrics.json, or None if nothing is labelled).
 
     Raises:
-        FileExistsError: `out` is there.
-        ValueError: no radiograph, an unknown part, thresholds that do not fit, or, with
-            `DataOptions.strict`, a file that cannot be scored.
+        FileExistsError: `out` exists.
+        ValueError: there is no radiograph, the part is unknown, or thresholds do not fit; or, with
+            `DataOptions.strict`, a file cannot be scored.
     """
     run, where, numbers = options[Run].at(out), options[DataOptions], options[EvaluateOptions]
     detector = load(detector, kind="detector")
@@ -75,7 +76,7 @@ def score_files(
     records, found = _records(data, where, detector.card.to_task().reading(where.classes))
     records, notes = rows_of_part(records, where.split, part)
     if not len(records):
-        raise ValueError(f"{data} holds no radiograph. Expected one or more.")
+        raise ValueError(f"{data} contains no radiograph. Expected one or more.")
     with run.folder() as draft:
         scores = _score(detector, records, rule, options, run, draft)
         scores.write_csv(draft / "scores.csv")
@@ -93,12 +94,12 @@ def score_files(
 
 
 def _records(data: Any, options: DataOptions, task: Task) -> tuple[Records, Findings]:
-    """List what to score: a data set where `data` is one, else files."""
+    """List what to score: a data set if `data` is one, else files."""
     if not isinstance(data, str | os.PathLike):
         return find_files(data, task)
     try:
         return scan(data, options.source, options.patient_key, options.cache, task=task)
-    # no data set: files, folders and globs, labelled or not
+    # not a data set: files, folders and globs, labelled or not
     except (SourceError, FileNotFoundError):
         if (
             options.source != "auto"
@@ -112,7 +113,7 @@ def _records(data: Any, options: DataOptions, task: Task) -> tuple[Records, Find
 def _score(
     detector: Detector, records: Records, rule: OrRule, options: Options, run: Run, draft: Path
 ) -> Scores:
-    """Score batch by batch, and write the maps as they come."""
+    """Score batch by batch, and write each batch of heat maps."""
     how, strict = options[ScoreOptions], options[DataOptions].strict
     side, parts, done = detector.card.preprocessing["image_size"], [], 0
     if how.maps:
@@ -163,8 +164,8 @@ def _write_page(
 
 
 def _shown(detector: Detector, records: Records, scores: Scores, options: ScoreOptions) -> list:
-    """Return the most anomalous radiographs with their pictures; these few are read once more, so
-    that none had to be kept.
+    """Return the most anomalous radiographs with their pictures; these few are read again, so that
+    none has to be kept in memory.
     """
     from xray_tf.pages.detector.figures import score_panel
     from xray_tf.pages.detector.page import Shown

@@ -1,1 +1,1 @@
-"""Jobs of heat maps: draw them, and measure what they are worth."""
+"""Draw heat maps, and measure what they are worth."""

@@ -1,6 +1,4 @@
-"""Heat maps for files, folders and globs: overlays, the maps themselves, and a page, in constant
-memory.
-"""
+"""Explain files, folders and globs: write heat maps, overlays and a page."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ from xray_tf.artifact import write_text
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Records
 from xray_tf.data.sources.files import list_files
-from xray_tf.data.tables import TableWriter
+from xray_tf.data.tables.table import TableWriter
 from xray_tf.jobs.classifier.predict_files import refuse_unread
 from xray_tf.jobs.heatmap_file import MAPS, PICTURES, MapsFile, picture_path, write_picture
 from xray_tf.jobs.run import Options, Run, takes
@@ -26,14 +24,15 @@ from xray_tf.models.queries import pixels_of, record_batches
 from xray_tf.options import ExplainOptions
 from xray_tf.pages.heatmaps.page import ExplanationsPage, Shown
 from xray_tf.pages.kit import overlays
+from xray_tf.spelling import did_you_mean
 
 PAGE = "explanations.html"
 
 
 @dataclass
 class Explained:
-    """What a run left behind: `rows` radiographs, of which `failed` could not be read and `empty`
-    have an empty map.
+    """The outcome of a run: `rows` radiographs, of which `failed` could not be read and `empty`
+    have an empty heat map.
     """
 
     rows: int = 0
@@ -51,27 +50,27 @@ def explain_files(
     operating_point: str | None = None,
     strict: bool = False,
 ) -> Explained:
-    """Explain radiographs, labelled or not, in the order given, and write a folder, whole or not at
-    all.
+    """Explain radiographs, labelled or not, in the order given, and write a folder, completely or
+    not at all.
 
-    The folder holds `overlays/NNNN_<file stem>.png` at the model's size, `predictions.csv`,
+    The folder has `overlays/NNNN_<file stem>.png` at the model's size, `predictions.csv`,
     `explanations.html`, and `maps.npz`: `maps` (N, S, S) float32 in [0, 1], `paths` (N,),
-    `explained` (N,) class index (-1 where the file could not be read), `empty` (N,) bool,
-    `class_names`, `method` and `layer`. A map is for the class decided at the operating point,
-    unless `target` names one.
+    `explained` (N,) class index (-1 if the file could not be read), `empty` (N,) bool,
+    `class_names`, `method` and `layer`. A heat map explains the class decided at the operating
+    point, unless `target` names another.
 
     Args:
-        model: an artifact folder, or one already opened.
-        files: files, folders and globs.
-        out: a folder to make.
+        model: an artifact's folder, or an opened artifact.
+        files: files, folders or globs.
+        out: the folder to create.
         options: `ExplainOptions`, or single options by name: method, layer, class, colours.
-        operating_point: a name on the card; its default when None.
+        operating_point: a name on the card; its default if None.
         strict: stop at the first file that cannot be read.
 
     Raises:
-        FileExistsError: `out` is there.
-        ValueError: no file, an unknown class, layer or colour map, or, with `strict`, a file that
-            cannot be read.
+        FileExistsError: `out` exists.
+        ValueError: there is no file, or the class, layer or colour map is unknown; or, with
+            `strict`, a file cannot be read.
     """
     run = options[Run].at(out)
     classifier = load(model, kind="classifier")
@@ -103,7 +102,7 @@ def explain_files(
 
 @dataclass
 class _Explaining:
-    """What a run explains with, and what it must remember of the radiographs it has seen."""
+    """The tools of a run, and what it remembers of the radiographs it has seen."""
 
     classifier: Classifier
     records: Records
@@ -120,8 +119,9 @@ class _Explaining:
         names = self.classifier.card.class_names
         if self.options.target is not None and self.options.target not in names:
             raise ValueError(
-                f"target must be one of {names}, or left out to explain what was "
-                f"decided. Received: target={self.options.target!r}"
+                f"target must be one of {names}, or left out to explain the class decided. "
+                f"Received: target={self.options.target!r}."
+                f"{did_you_mean(self.options.target, names)}"
             )
         overlays.check_colormap(self.options.colormap)
         self.side = self.classifier.card.preprocessing["image_size"]
@@ -134,7 +134,7 @@ class _Explaining:
         return GradCAM(self.classifier.model, self.options.layer, self.options.map_batch_size)
 
     def batches(self, draft: Path) -> Iterator[tuple[Predictions, np.ndarray]]:
-        """Yield (predictions, maps (B, S, S) float32) batch by batch, and write the overlays."""
+        """Yield (predictions, heat maps (B, S, S) float32) per batch, and write the overlays."""
         card, size, done = self.classifier.card, self.options.map_batch_size, 0
         for batch, results in record_batches(self.records, card, size):
             predictions = self.classifier.decided(batch, results, self.operating_point)
@@ -153,8 +153,8 @@ class _Explaining:
     def _explain(
         self, predictions: Predictions, images: list[np.ndarray], good: np.ndarray
     ) -> np.ndarray:
-        """Return the maps (B, S, S) of a batch whose rows `good` have the pixels `images`; zero
-        where a file could not be read.
+        """Return the heat maps (B, S, S) of a batch whose rows `good` have the pixels `images`;
+        zero if a file could not be read.
         """
         count, names = len(predictions), self.classifier.card.class_names
         maps = np.zeros((count, self.side, self.side), np.float32)
@@ -198,8 +198,8 @@ class _Explaining:
         return self.options.alpha, self.options.colormap
 
     def page(self) -> str:
-        """Return the page; the few radiographs of the grid are read and explained once more, so
-        that none had to be kept.
+        """Return the page; the few radiographs of the grid are read and explained again, so that
+        none has to be kept in memory.
         """
         card, options = self.classifier.card, self.options
         target = "the class decided at the operating point"

@@ -1,5 +1,7 @@
-"""Are a classifier's heat maps faithful to it, and do they depend on what it learnt? Per-image
-figures, set against maps that know no net.
+"""Measure whether a classifier's heat maps are faithful to it, and whether they depend on its
+weights.
+
+Every number is computed per image and compared with control maps that do not use the network.
 
 The result of `measure_faithfulness` is one JSON-able dict, the layout of `faithfulness.json`:
 
@@ -9,7 +11,7 @@ The result of `measure_faithfulness` is one JSON-able dict, the layout of `faith
      "maps": {map: {"kind": "method" or "control", "empty": 2, "figures": {figure: {"value", "low",
      "high"}},
                     "against": {control: {figure: {"difference", "low", "high", "p"}}}}},
-                    methods only; the same radiographs, by patient
+                    methods only; same radiographs, by patient
      "curves": {"shares": [0, 0.1, ..., 1], map: {"mean_most": [...], ...}},
      means over radiographs "randomisation": {...} or null}
 
@@ -20,8 +22,8 @@ and of `measure_randomisation`:
         "rank_correlation": {"value", "low", "high"}, "ssim": {...}}], "between_radiographs":
         {"rank_correlation", "ssim"}, "random_maps": {"rank_correlation", "ssim"}}}}
 
-`between_radiographs` compares each trained map with the next radiograph's: how alike maps are that
-are all of chests. `random_maps` compares with the random control.
+`between_radiographs` compares each heat map of the trained network with that of the next
+radiograph: the similarity that all chests share. `random_maps` compares with the random control.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ from xray_tf.data.records import Record, common_part
 from xray_tf.jobs.run import Run
 from xray_tf.models.classifier import Classifier
 from xray_tf.options import ExamineOptions
+from xray_tf.spelling import pick_several
 from xray_tf.stats.heatmaps.faithfulness import (
     BASELINES,
     average_drop,
@@ -51,8 +54,8 @@ from xray_tf.stats.heatmaps.similarity import rank_correlation, structural_simil
 JSON, CSV, ARRAYS = "faithfulness.json", "faithfulness.csv", "faithfulness.npz"
 CONTROLS = ("random", "centre", "edge")
 SCORE = (
-    "calibrated probability of the class decided at the operating point, on pixels rounded to "
-    "whole grey levels"
+    "calibrated probability of the class decided at the operating point, with pixels rounded to "
+    "grey levels"
 )
 WHAT = {
     "deletion": ("low", "area under the score while the most important pixels are removed first"),
@@ -65,38 +68,32 @@ WHAT = {
 DROPS = {
     "average_drop": {
         "better": "low",
-        "what": "share of the score lost when only the map's "
-        "part of the picture is shown, black elsewhere",
+        "what": "share of the score lost when only the part under the heat map is shown, black "
+        "elsewhere",
     },
     "average_drop_blur": {"better": "low", "what": "the same, blurred elsewhere"},
     "increase": {
         "better": "high",
-        "what": "share of radiographs whose score rises when only "
-        "the map's part is shown, black elsewhere",
+        "what": "share of radiographs whose score rises when only the part under the heat map is "
+        "shown, black elsewhere",
     },
 }
 LIKENESS = {"rank_correlation": rank_correlation, "ssim": structural_similarity}
 SHUFFLED = (
-    "entries of each layer's weights shuffled, from the top layer down, on a copy; maps "
-    "for the class decided by the trained net"
+    "the weights of a copy shuffled within each layer, from the top layer down; heat maps of the "
+    "class decided by the trained network"
 )
 
 
 def methods_of(options: ExamineOptions) -> list[str]:
-    """Return the methods named, in order.
+    """Return the methods in the options, in order.
 
     Raises:
-        ValueError: one is unknown, or none is named.
+        ValueError: one is unknown, or there is none.
     """
     from xray_tf.nets.heatmaps.attribution import METHODS
 
-    names = list(dict.fromkeys(m.strip() for m in options.methods.split(",") if m.strip()))
-    if not names or set(names) - set(METHODS):
-        raise ValueError(
-            f"methods must be some of {tuple(METHODS)}, comma-separated. Received: "
-            f"methods={options.methods!r}"
-        )
-    return names
+    return pick_several("methods", options.methods, METHODS)
 
 
 def measure_faithfulness(
@@ -107,16 +104,16 @@ def measure_faithfulness(
     operating_point: str | None = None,
     run: Run | None = None,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Measure deletion, insertion, their gap (ROAD) on three baselines, and average drop, of each
+    """Measure deletion, insertion, their gap (ROAD) on three baselines, and average drop, for each
     method and each control.
 
     Args:
         classifier: an opened artifact.
         images: (N, S, S) uint8.
-        records: of these rows, in order.
-        options: methods, layer, steps, replicates, seed, batch size.
-        operating_point: a name on the card; its default when None.
-        run: of the job; nothing is shown where it is None.
+        records: the records of these rows, in order.
+        options: methods, layer, steps, bootstrap replicates, seed, batch size.
+        operating_point: a name on the card; its default if None.
+        run: the run of the job; None shows nothing.
 
     Returns:
         (the layout in the module's docstring, {`<map>/<figure>`: (N,), `<map>/<curve>`: (N, steps +
@@ -183,11 +180,11 @@ def measure_randomisation(
     operating_point: str | None = None,
     run: Run | None = None,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Compare maps before and after shuffling a copy's weights from the top (Adebayo et al. 2018,
-    "Sanity checks for saliency maps", section 3).
+    """Compare heat maps before and after shuffling a copy's weights from the top (Adebayo et al.
+    2018, "Sanity checks for saliency maps", section 3).
 
-    Args and returns: as in `measure_faithfulness`; the arrays are {`<method>/<rank_correlation or
-    ssim>`: (depths, N)}.
+    Arguments and returns are as in `measure_faithfulness`; the arrays are
+    {`<method>/<rank_correlation or ssim>`: (depths, N)}.
     """
     from xray_tf.nets.heatmaps.attribution import METHODS
     from xray_tf.nets.heatmaps.gradcam import GradCAM
@@ -195,8 +192,8 @@ def measure_randomisation(
 
     if len(images) < 2:
         raise ValueError(
-            "The randomisation check compares radiographs with each other and needs "
-            f"at least two. Received: {len(images)}"
+            "The randomisation check compares radiographs with each other, so it needs at least "
+            f"two. Received: {len(images)}"
         )
     run, names, groups = run or Run(progress=False), methods_of(options), _groups(records)
     decided = decided_classes(classifier, images, operating_point, options.batch_size)
@@ -241,8 +238,8 @@ def decided_classes(
 def write_faithfulness(
     result: dict[str, Any], arrays: dict[str, np.ndarray], folder: str | os.PathLike
 ) -> None:
-    """Write faithfulness.json, faithfulness.csv (one row a radiograph and map) and faithfulness.npz
-    (every array) into a folder.
+    """Write faithfulness.json, faithfulness.csv (one row per radiograph and heat map) and
+    faithfulness.npz (all arrays) into a folder.
     """
     folder = Path(folder)
     write_json(folder / JSON, result)
@@ -266,7 +263,7 @@ def write_faithfulness(
 
 
 def _meanings() -> dict[str, dict[str, str]]:
-    """Return what each figure is, and which way is better."""
+    """Return what each number means, and whether high or low is better."""
     removal = {
         f"{kind}_{b}": {"better": better, "what": f"{what}; {b.replace('_', ' ')} in their place"}
         for b in BASELINES
@@ -276,7 +273,7 @@ def _meanings() -> dict[str, dict[str, str]]:
 
 
 def _groups(records: Sequence[Record]) -> list[str]:
-    """Return what is resampled together: patients, where they are known."""
+    """Return the groups that are resampled together: patients, if they are known."""
     return [r.patient or f"\0{i}" for i, r in enumerate(records)]
 
 
@@ -291,7 +288,7 @@ def _removed(
     decided: np.ndarray,
     options: ExamineOptions,
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Return (figures, curves) of some radiographs under one kind of map."""
+    """Return (numbers, curves) of some radiographs for one kind of heat map."""
 
     def predict(pixels: np.ndarray) -> np.ndarray:
         whole = np.clip(np.rint(pixels[..., 0]), 0, 255).astype(np.uint8)
@@ -338,7 +335,7 @@ def _likeness(maps: np.ndarray, others: np.ndarray) -> dict[str, np.ndarray]:
 def _means(
     values: dict[str, np.ndarray], groups: Sequence[str], options: ExamineOptions
 ) -> dict[str, dict[str, float]]:
-    """Return the mean of each (N,) numbers and its interval by patient."""
+    """Return the mean of each array (N,) with its interval by patient."""
     out = {}
     for name, numbers in values.items():
         found = _bootstrap(numbers, np.zeros(len(numbers)), groups, options)

@@ -1,5 +1,5 @@
-"""What a classifier's explanations are worth, and what it looks at: faithfulness, the randomisation
-check and the shortcut report, in one folder.
+"""Measure what a classifier's heat maps are worth and what it looks at: faithfulness, randomisation
+check and shortcut report, in one folder.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from xray_tf.jobs.run import Options, Run, takes
 from xray_tf.models.classifier import Classifier
 from xray_tf.models.load import load
 from xray_tf.options import DataOptions, ExamineOptions
+from xray_tf.spelling import pick_several
 
 PARTS = ("faithfulness", "randomisation", "shortcuts")
 PAGE, SHEET = "examination.html", "lungs.png"
@@ -45,29 +46,28 @@ def measure_explanations(
     part: str = "all",
     operating_point: str | None = None,
 ) -> dict[str, Any]:
-    """Examine a finished classifier on labelled radiographs, and write a folder, whole or not at
-    all.
+    """Examine a finished classifier on labelled radiographs, and write a folder, completely or not
+    at all.
 
-    The folder holds `faithfulness.json`, `.csv`, `.npz`, `shortcuts.json`, `.csv`, their pictures,
-    `lungs.png` (the estimated lungs of the first rows, for the eye) and `examination.html`.
+    The folder has `faithfulness.json`, `.csv` and `.npz`, `shortcuts.json` and `.csv`, their plots,
+    `lungs.png` (the estimated lungs of the first rows) and `examination.html`.
 
     Args:
-        model: an artifact folder, or one already opened; nothing is fitted, and its weights are
-            left as they are.
-        data: labelled radiographs, as in training.
-        out: a folder to make.
-        options: `DataOptions` and `ExamineOptions` in any order, or single options by name; a row's
-            part is what `split` names, or what its source gives.
-        part: which rows: `all`, or those of the split `train`, `val` or `test`.
-        operating_point: a name on the card; its default when None.
+        model: an artifact's folder, or an opened artifact; nothing is fitted or changed.
+        data: labelled radiographs, as for training.
+        out: the folder to create.
+        options: `DataOptions` and `ExamineOptions` in any order, or single options by name; rows
+            have the part in `split`, or that of their source.
+        part: the rows to use: `all`, `train`, `val` or `test`.
+        operating_point: a name on the card; its default if None.
 
     Returns:
-        {`faithfulness`: the layout of faithfulness.json, `shortcuts`: that of shortcuts.json}, what
-        was measured of them.
+        {`faithfulness`: the layout of faithfulness.json, `shortcuts`: that of shortcuts.json}, as
+        far as they were measured.
 
     Raises:
-        FileExistsError: `out` is there.
-        ValueError: an unknown method or part, or no labelled radiograph.
+        FileExistsError: `out` exists.
+        ValueError: a method or part is unknown, or there is no labelled radiograph.
     """
     from xray_tf.pages.heatmaps.page import render_examination
 
@@ -88,22 +88,21 @@ def add_examination(
     options: Options,
     operating_point: str | None = None,
 ) -> dict[str, Any]:
-    """Examine a classifier on its own test rows (validation rows where it has none), and put what
-    was found into its folder.
+    """Examine a classifier on its own test rows (validation rows if it has none), and add the
+    results to its folder.
 
-    What goes there are the JSON and CSV files and the three diagrams; `lungs.png` and the page stay
-    out, for they hold radiographs. An examination that is there already is replaced, file by file.
+    The JSON and CSV files and the three plots are added, but not `lungs.png` and the page, which
+    contain radiographs. An existing examination is replaced file by file.
 
     Args:
         model, data, operating_point: as in `measure_explanations`.
-        options: as there; `split` must be left out, the rows are those of the artifact's own
-            split.csv.
+        options: as there, but without `split`: the rows are those of the artifact's split.csv.
 
     Returns:
         As `measure_explanations`.
 
     Raises:
-        ValueError: another split was named, and what `measure_explanations` raises.
+        ValueError: another split was given; and as in `measure_explanations`.
     """
     refuse_other_split(options[DataOptions], "examination")
     classifier = load(model, kind="classifier")
@@ -123,7 +122,7 @@ def add_examination(
 def _corpus(
     classifier: Classifier, data: str, options: Options, split: str | os.PathLike | None, part: str
 ) -> Corpus:
-    """Read the rows, once the options are known to be sound."""
+    """Read the rows, after checking the options."""
     _parts(options[ExamineOptions].parts)
     methods_of(options[ExamineOptions])
     corpus = read_for(classifier, data, options[DataOptions], options[Run].progress)
@@ -143,7 +142,7 @@ def _examine(
     draft: Path,
     operating_point: str | None,
 ) -> dict[str, Any]:
-    """Measure the parts wanted, and write their files and pictures into a folder."""
+    """Measure the requested parts, and write their files and plots into a folder."""
     from xray_tf.pages.heatmaps.figures import write_pictures
 
     how, run, found = options[ExamineOptions], options[Run], {}
@@ -180,16 +179,12 @@ def _examine(
 
 
 def _some(corpus: Corpus, limit: int, seed: int) -> tuple[np.ndarray, list[Record], np.ndarray]:
-    """Return pixels (n, S, S), records and labels (n,) of labelled rows, at most `limit`."""
+    """Return pixels (n, S, S), records and labels (n,) of at most `limit` labelled rows."""
     rows = draw_records(corpus.records, corpus.labels, limit, seed)
     pixels = np.asarray(corpus.pixels[corpus.rows[rows]])
     return pixels, [corpus.records[int(i)] for i in rows], corpus.labels[rows]
 
 
 def _parts(text: str) -> set[str]:
-    words = {w.strip() for w in text.split(",") if w.strip()}
-    if not words or words - {*PARTS, "all"}:
-        raise ValueError(
-            f"parts must be all, or some of {PARTS}, comma-separated. Received: parts={text!r}"
-        )
-    return set(PARTS) if "all" in words else words
+    names = pick_several("parts", text, PARTS, alone=("all",))
+    return set(PARTS) if names == ["all"] else set(names)

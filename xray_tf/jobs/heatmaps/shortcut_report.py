@@ -1,5 +1,5 @@
-"""Does a classifier need the lungs? What its frozen decisions keep when regions are taken away, and
-how much of its maps lies where.
+"""Measure whether a classifier needs the lungs: how its frozen decisions change when regions are
+removed, and how much of its heat maps lies where.
 
 The result is one JSON-able dict, the layout of `shortcuts.json`:
 
@@ -16,14 +16,14 @@ The result is one JSON-able dict, the layout of `shortcuts.json`:
      "unchanged": {metric: {"value", "low", "high"}},
      "cells": [{"region", "fill",
                 metric: {"value", "low", "high", "change", "change_low", "change_high"}}],
-                                                    change: less unchanged, same draws
+                                                    change: minus unchanged, same draws
      "maps": {"method", "layer", "target",
               "of": {map: {"empty": 3, "regions": {region: {"rows", "chance", "energy": {...},
                                                             "hit": {...}}}}}}}
 
-where a map is the method or a control, `chance` is the region's share of the image, and energy and
-hit hold {"value", "over_chance", "low", "high"}: the share of the map (or of its highest points)
-inside the region, and the 95 % interval of what that is above chance. Empty maps are left out.
+A map is that of the method or of a control. `chance` is the region's share of the image. Energy and
+hit have {"value", "over_chance", "low", "high"}: the share of the heat map (or of its highest
+points) inside the region, and the 95 % interval of its excess over chance. Empty maps are left out.
 """
 
 from __future__ import annotations
@@ -69,20 +69,20 @@ def measure_shortcuts(
     operating_point: str | None = None,
     run: Run | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Score radiographs with regions taken away, at a frozen operating point, and look where maps
-    lie.
+    """Score radiographs with regions removed, at a frozen operating point, and measure where heat
+    maps lie.
 
     Args:
         classifier: an opened artifact; nothing is fitted.
         images: (N, S, S) uint8.
-        records: of these rows, in order.
-        labels: (N,) int class indices, each known.
-        options: method, layer, replicates, seed, batch size; see `xray_tf.options`.
-        operating_point: a name on the card; its default when None.
-        run: of the job; nothing is shown where it is None.
+        records: the records of these rows, in order.
+        labels: (N,) int class indices, all known.
+        options: method, layer, bootstrap replicates, seed, batch size.
+        operating_point: a name on the card; its default if None.
+        run: the run of the job; None shows nothing.
 
     Returns:
-        (the layout in the module's docstring, one dict a radiograph).
+        (the layout in the module's docstring, one dict per radiograph).
     """
     run, card = run or Run(progress=False), classifier.card
     point, lungs = card.point(operating_point), lung_fields(images)
@@ -114,7 +114,7 @@ def measure_shortcuts(
         },
         "fills": FILLS,
     }
-    # here the lungs have no rim
+    # without the rim around the lungs
     places = {"lungs": lungs.masks, "border": masks["border"], "markers": masks["markers"]}
     result["maps"], figures = _where_maps_lie(classifier, images, conditions, places, options)
     return result, _table(records, conditions, cells, lungs, figures)
@@ -123,7 +123,7 @@ def measure_shortcuts(
 def write_shortcuts(
     result: dict[str, Any], table: Sequence[dict[str, Any]], folder: str | os.PathLike
 ) -> None:
-    """Write shortcuts.json and shortcuts.csv (one row a radiograph) into a folder."""
+    """Write shortcuts.json and shortcuts.csv (one row per radiograph) into a folder."""
     folder = Path(folder)
     write_json(folder / JSON, result)
     with (folder / CSV).open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
@@ -135,7 +135,7 @@ def write_shortcuts(
 def _scores(
     conditions: Conditions, cells: Sequence, options: ExamineOptions, about: dict[str, str]
 ) -> dict[str, Any]:
-    """Return the part of the layout that comes from predictions, cell 0 unchanged."""
+    """Return the part of the layout that comes from predictions; cell 0 is unchanged."""
     first = conditions.unchanged(0, 0, **about)
     scored = paired_scores(conditions, options.bootstrap, options.seed)
     unit = first["interval"]["unit"]
@@ -162,8 +162,8 @@ def _where_maps_lie(
     places: dict[str, np.ndarray],
     options: ExamineOptions,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Measure the first method's maps, and the controls', inside each region; also the method's own
-    figures a radiograph.
+    """Measure the heat maps of the first method and of the controls inside each region; also return
+    the method's numbers per radiograph.
     """
     from xray_tf.nets.heatmaps.attribution import METHODS
     from xray_tf.nets.heatmaps.gradcam import GradCAM
@@ -236,8 +236,8 @@ def _table(
 
 
 def contact_sheet(images: np.ndarray, columns: int = 8) -> np.ndarray:
-    """Draw the estimated lungs and markers of radiographs (N, S, S) uint8 as outlines, for the eye:
-    one (H, W, 3) uint8 RGB picture.
+    """Draw the estimated lungs and markers of radiographs (N, S, S) uint8 as outlines, in one
+    picture (H, W, 3) uint8 RGB.
     """
     from xray_tf.pages.kit.overlays import beside, contour, stacked, titled
 

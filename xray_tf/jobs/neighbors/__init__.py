@@ -1,1 +1,1 @@
-"""Jobs of nearest cases: embed radiographs, fit a reference, ask it."""
+"""Embed radiographs, fit a reference of nearest cases, and query it."""

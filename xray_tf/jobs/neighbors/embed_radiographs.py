@@ -1,6 +1,4 @@
-"""Radiographs to embeddings, and what can be done with them: nearest-neighbour votes beside the
-network's head, maps and a page.
-"""
+"""Embed radiographs, let their nearest neighbours vote beside the network's head, and plot them."""
 
 from __future__ import annotations
 
@@ -35,7 +33,7 @@ from xray_tf.models.reference import ABOUT, ARRAYS, PIECE, Neighborhood, Referen
 from xray_tf.options import DataOptions, EmbedOptions, EvaluateOptions
 from xray_tf.stats.metric_rows import metrics_of
 
-SHOWN = 5  # neighbours named on the page
+SHOWN = 5  # neighbours listed on the page
 COLUMNS = (
     "path",
     "split",
@@ -51,7 +49,7 @@ COLUMNS = (
 
 @dataclass
 class _Embedded:
-    """What an embedding has found, row by row of `records`, until it is written."""
+    """The results for each row of `records`, before they are written."""
 
     classifier: Classifier
     corpus: Corpus
@@ -73,35 +71,35 @@ def embed_radiographs(
     task: str | None = None,
     save_reference: bool = False,
 ) -> dict[str, Any]:
-    """Embed radiographs, classify them by their nearest training radiographs, and draw them.
+    """Embed radiographs, classify them by their nearest training radiographs, and plot them.
 
-    Where the data hold the artifact's training rows (its split.csv; found by their bytes), the
-    neighbours' classifier is fitted on those, k is chosen by cross-validation over their patients,
-    its operating point is fitted on the validation rows, and the test rows are reported. Other data
-    are asked against the artifact's `reference/`, and all rows that are in neither part are
-    reported.
+    If the data contains the artifact's training rows (found by their bytes), the neighbours'
+    classifier is fitted on them, k is chosen by cross-validation over their patients, its operating
+    point is fitted on the validation rows, and the test rows are reported. Other data is compared
+    with the artifact's `reference/`, and all rows outside the two parts are reported.
 
     Args:
-        model: an artifact folder, or one already opened.
-        data: as in training.
+        model: an artifact's folder, or an opened artifact.
+        data: as for training.
         out: the folder to make: embeddings.npz, metrics.json, knn_predictions.csv,
             head_predictions.csv, neighbors.csv, reference.npz and reference.json, audit.csv,
             confusion_knn.png, confusion_head.png, tsne.png, pca.png, page.html; what needs labels
             only where there are some.
         options: `DataOptions`, `EmbedOptions`, `EvaluateOptions` and `xray_tf.jobs.run.Run` in any
             order, or single options by name.
-        task: what the neighbours' labels tell apart; the artifact's task when None. Under another
-            the head has no say.
+        task: the task of the neighbours' labels; the artifact's task if None. The head takes part
+            only in its own task.
         save_reference: also add the reference to the artifact.
 
     Returns:
         The layout of metrics.json.
 
     Raises:
-        FileExistsError: `out` is there, or the artifact's reference is and `save_reference` is
-            true.
-        ArtifactError: the data lack training rows, and the artifact has no reference.
-        ValueError: no radiograph, an unknown task, or too few patients to choose by.
+        FileExistsError: `out` exists, or `save_reference` is true and the artifact has a
+            reference.
+        ArtifactError: the data lacks training rows, and the artifact has no reference.
+        ValueError: there is no radiograph, the task is unknown, or there are too few patients to
+            choose k.
     """
     run, how, classifier = options[Run].at(out), options[EmbedOptions], load(model, "classifier")
     if save_reference:
@@ -128,14 +126,14 @@ def embed_radiographs(
 def _read(
     classifier: Classifier, data: str, task: str | None, options: DataOptions, run: Run
 ) -> tuple[Corpus, Records]:
-    """Read radiographs, and give each the part it had in the artifact's training."""
+    """Read radiographs, and give each one its part in the artifact's training."""
     card, prep = classifier.card, classifier.card.preprocessing
     if task in (None, card.task):
         corpus = read_for(classifier, data, options, run.progress)
     else:
         corpus = read_corpus(data, task, options, prep["image_size"], prep["resize"], run.progress)
     if not len(corpus.records):
-        raise ValueError(f"{data} holds no radiograph that can be read. Expected one or more.")
+        raise ValueError(f"{data} contains no readable radiograph. Expected one or more.")
     parts = parts_of(corpus.records, classifier.folder / SPLIT)
     return corpus, corpus.records.with_split(parts)
 
@@ -147,10 +145,10 @@ def _embed(
     options: Options,
     seconds: dict[str, float],
 ) -> _Embedded:
-    """Run the net, and fit or open the reference; `seconds` gets what each took."""
+    """Run the network, and fit or open the reference; `seconds` receives their times."""
     run, how, card = options[Run], options[EmbedOptions], classifier.card
     with _timed(seconds, "open"):
-        # before the forward passes: what does not fit is told at once
+        # before the forward passes, so that errors are reported at once
         reference = stored_reference(classifier, records, corpus.task, how)
     fitted = reference is None
     with _timed(seconds, "forward"):
@@ -167,7 +165,7 @@ def _embed(
         known = chosen if reference.about["cross_validation"] else ""
         run.say(f"  {reference.cases.recipe.describe()}{known}")
     else:
-        run.say(f"  asking the artifact's reference: {reference.cases.recipe.describe()}")
+        run.say(f"  using the artifact's reference: {reference.cases.recipe.describe()}")
     with _timed(seconds, "classify"):
         found = reference.ask(embeddings, list(records))
     tables = {"knn": reference.predictions(found, list(records))}
@@ -196,7 +194,7 @@ def _forward(
 
 
 def _measured(embedded: _Embedded, options: EvaluateOptions) -> dict[str, Any]:
-    """Return metrics.json, less times, notes and maps."""
+    """Return metrics.json without times, notes and plots."""
     reference, recipe = embedded.reference, embedded.reference.cases.recipe
     return {
         "task": embedded.corpus.task.name,
@@ -204,7 +202,7 @@ def _measured(embedded: _Embedded, options: EvaluateOptions) -> dict[str, Any]:
         "radiographs": len(embedded.records),
         "dimensions": embedded.embeddings.shape[1],
         "rows": dict(Counter(r.split or "new" for r in embedded.records)),
-        "reference": "fitted on these data" if embedded.fitted else "the artifact's",
+        "reference": "fitted on this data" if embedded.fitted else "the artifact's",
         "recipe": asdict(recipe),
         "recipe_text": recipe.describe(),
         **{k: reference.about[k] for k in ("cross_validation", "storage", "operating_point")},
@@ -231,8 +229,8 @@ def _scores(embedded: _Embedded, options: EvaluateOptions) -> dict[str, Any]:
 
 
 def _reported(records: Sequence[Record], fitted: bool) -> np.ndarray:
-    """Return (N,) bool: test rows, or validation rows where there are none; where the reference
-    came from elsewhere, every row that is in neither of its parts.
+    """Return (N,) bool: test rows, or validation rows if there are none; with a reference from
+    elsewhere, every row outside its parts.
     """
     splits = [r.split for r in records]
     part = "test" if "test" in splits else "val"
@@ -240,8 +238,8 @@ def _reported(records: Sequence[Record], fitted: bool) -> np.ndarray:
 
 
 def _notes(metrics: dict[str, Any], rows: Sequence[Record], classifier: Classifier) -> list[str]:
-    """Say what a reader of the scores must know: rows that were fitted on, patients that are not
-    new, and decisions that follow different rules.
+    """Return what a reader of the scores must know: rows used for fitting, patients that are not
+    new, and decisions by different rules.
     """
     sides = [metrics[k] for k in ("knn", "head") if metrics[k]]
     if not sides:
@@ -249,16 +247,16 @@ def _notes(metrics: dict[str, Any], rows: Sequence[Record], classifier: Classifi
     notes = []
     if sides[0]["split"] == "val":
         notes.append(
-            "There are no test rows: these are the validation rows, on which temperature "
-            "and operating points were fitted, so the figures flatter."
+            "There are no test rows: these are the validation rows, on which temperature and "
+            "operating points were fitted, so the numbers are optimistic."
         )
     notes += fitted_on_notes(rows, classifier)
     points = [side["operating_point"] for side in sides]
     if len(set(points)) > 1:
         notes.append(
-            f"Neighbours decide at the operating point {points[0]}, the head at "
-            f"{points[1]}: a difference in accuracy or F1 is also one of these "
-            "rules, a difference in AUROC is not."
+            f"Neighbours decide at the operating point {points[0]}, the head at {points[1]}: "
+            "differences in accuracy or F1 are partly differences between these rules; "
+            "differences in AUROC are not."
         )
     return notes
 
@@ -270,12 +268,12 @@ def _maps(
 
     if options.map_rows < 3 or len(records) < 3:
         return None
-    # Test rows first, then validation, then the rest, each in an order drawn from the seed: a map
-    # of a part is a map of a fair part.
+    # test rows first, then validation, then the rest, each in an order drawn from the seed, so that
+    # a plot of some rows shows a fair sample
     drawn = np.random.default_rng(options.embed_seed).permutation(len(records))
     rank = {"test": 0, "val": 1, "": 2, "train": 3}
     chosen = np.sort(sorted(drawn, key=lambda i: rank[records[i].split])[: options.map_rows])
-    run.say(f"Drawing maps of {len(chosen)} radiographs")
+    run.say(f"Plotting {len(chosen)} radiographs")
     pca, explained = map_pca(embeddings[chosen])
     tsne, about = map_tsne(embeddings[chosen], options.perplexity, seed=options.embed_seed)
     return {
@@ -307,7 +305,7 @@ def _write(draft: Path, embedded: _Embedded, metrics: dict[str, Any]) -> None:
 def _write_maps(
     draft: Path, embedded: _Embedded, metrics: dict[str, Any], maps: dict[str, Any]
 ) -> None:
-    """Write the maps and the page to explore them."""
+    """Write the plots and the page to explore them."""
     from xray_tf.pages.kit.figures import to_png_bytes
     from xray_tf.pages.kit.words import SPLIT_NAMES, enumerate_text
     from xray_tf.pages.neighbors.figures import draw_map
@@ -332,7 +330,7 @@ def _write_maps(
 
 
 def _points(embedded: _Embedded, maps: dict[str, Any]) -> list:
-    """Return what the page shows of each radiograph on the maps."""
+    """Return what the page shows for each plotted radiograph."""
     from xray_tf.pages.neighbors.page import Point
 
     knn, task = embedded.tables["knn"], embedded.corpus.task
@@ -368,7 +366,7 @@ def _nearest(embedded: _Embedded, i: int) -> list[tuple[Record, float]]:
 
 
 def map_title(name: str, about: dict[str, Any]) -> str:
-    """Say how a map was made, in one line."""
+    """Describe how a plot was made, in one line."""
     if name == "tsne":
         used = about["tsne"]
         return (
@@ -381,7 +379,7 @@ def map_title(name: str, about: dict[str, Any]) -> str:
 
 
 def _write_neighbors(path: Path, embedded: _Embedded) -> None:
-    """One row a radiograph and neighbour, the nearest SHOWN of each."""
+    """Write one row per radiograph and neighbour, the nearest SHOWN of each."""
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(COLUMNS)
@@ -393,12 +391,12 @@ def _write_neighbors(path: Path, embedded: _Embedded) -> None:
 
 
 def add_reference(model: str | os.PathLike | Classifier, results: str | os.PathLike) -> Path:
-    """Add the reference that `embed_radiographs` left in `results` to its artifact as `reference/`,
-    and return that folder.
+    """Add the reference that `embed_radiographs` wrote into `results` to its artifact as
+    `reference/`, and return that folder.
 
     Raises:
-        FileExistsError: the artifact has one.
-        ArtifactError: it was made with another model.
+        FileExistsError: the artifact has a reference already.
+        ArtifactError: the reference was made with another model.
     """
     classifier = load(model, kind="classifier")
     Reference.read(results, classifier.card)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from xray_tf.artifact import ArtifactError
+from xray_tf.data.kin import kin_groups
 from xray_tf.data.records import Records
 from xray_tf.data.split import SPLIT, read_split
 from xray_tf.models.classifier import Classifier
@@ -19,12 +20,12 @@ from xray_tf.registry import Task
 def stored_reference(
     classifier: Classifier, records: Records, task: Task, options: EmbedOptions
 ) -> Reference | None:
-    """Return None where all training and validation rows are there, fit to be a reference; else
-    open the artifact's.
+    """Return None if all training and validation rows are present, so that a reference can be
+    fitted on them; else open the artifact's reference.
 
     Raises:
         ArtifactError: rows are missing, and the artifact has no reference.
-        ValueError: the rows are not fit, or the artifact's reference is for another task.
+        ValueError: the rows do not suffice, or the artifact's reference is for another task.
     """
     wanted = Counter(r["split"] for r in read_split(classifier.folder / SPLIT))
     here = Counter(r.split for r in records)
@@ -33,11 +34,9 @@ def stored_reference(
         return None
     if not (classifier.folder / PIECE).is_dir():
         raise ArtifactError(
-            f"These data hold {here['train']} of the {wanted['train']} training "
-            f"and {here['val']} of the {wanted['val']} validation "
-            f"radiographs of {classifier.card.name}, and it has no {PIECE}/ to "
-            "ask instead. Give the data it was trained on first, "
-            "with --add-reference."
+            f"This data has {here['train']} of the {wanted['train']} training and {here['val']} of "
+            f"the {wanted['val']} validation radiographs of {classifier.card.name}, which has no "
+            f"{PIECE}/. First use the data it was trained on, with --add-reference."
         )
     reference = Reference.read(classifier.folder / PIECE, classifier.card)
     if reference.class_names != task.class_names:
@@ -54,8 +53,8 @@ def _rows_to_fit(
     """Return class indices (N,), the training rows and the validation rows.
 
     Raises:
-        ValueError: a part without a row of some class, or no more training rows than neighbours are
-            to vote.
+        ValueError: a part has no row of some class, or there are not more training rows than
+            neighbours.
     """
     labels = np.array(records.class_indices(task), np.int64)
     train, val = (
@@ -71,7 +70,7 @@ def _rows_to_fit(
             )
     if options.neighbors >= len(train):
         raise ValueError(
-            f"neighbors must be below the number of training rows, {len(train)}. "
+            f"neighbors must be less than the number of training rows, {len(train)}. "
             f"Received: neighbors={options.neighbors}"
         )
     return labels, train, val
@@ -85,30 +84,23 @@ def fit_reference(
     options: EmbedOptions = EmbedOptions(),
     origin: dict[str, Any] | None = None,
 ) -> Reference:
-    """Fit the neighbours' classifier on the training rows, choose k on them, and fit its operating
-    point on the validation rows.
+    """Fit the neighbours' classifier and choose k on the training rows, and fit its operating point
+    on the validation rows.
 
     Args:
         embeddings: (N, D) float32.
-        records: N, their `split` set; rows without a class under `task` are left out.
-        task: what to tell apart.
-        model_sha256: of the model that made the embeddings.
+        records: N records with their `split`; rows without a class under `task` are left out.
+        task: a key of `registry.TASKS`.
+        model_sha256: sha256 of the model that computed the embeddings.
         options: see `EmbedOptions`.
-        origin: provenance, kept as it is.
+        origin: provenance, recorded unchanged.
 
     Raises:
-        ValueError: a class has fewer than two training patients, or no validation row; as many
-            neighbours as training rows, or more.
+        ValueError: a class has fewer than two training patients or no validation row, or there are
+            not more training rows than neighbours.
     """
-    from xray_tf.stats.neighbors import (
-        NEIGHBOR_COUNTS,
-        NearestCases,
-        Recipe,
-        choose,
-        compact,
-        compare_recipes,
-        kin_groups,
-    )
+    from xray_tf.stats.neighbor_choice import NEIGHBOR_COUNTS, choose, compact, compare_recipes
+    from xray_tf.stats.neighbors import NearestCases, Recipe
     from xray_tf.stats.operating_points import fit_operating_points
 
     labels, train, val = _rows_to_fit(records, task, options)

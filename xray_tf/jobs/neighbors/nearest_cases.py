@@ -1,4 +1,4 @@
-"""The training radiographs nearest to some new ones: a table, a panel of thumbnails, and a page."""
+"""Find the training radiographs nearest to new ones; write a table and a page with thumbnails."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from xray_tf.models.reference import NearestTable
 from xray_tf.pages.neighbors.figures import draw_nearest
 from xray_tf.pages.neighbors.nearest import NearestPage, Query
 
-SIDE = 224  # pixels of a thumbnail
-PICTURED = 23  # neighbours with a picture on the page; the table names all
+SIDE = 224  # side of a thumbnail in pixels
+PICTURED = 23  # neighbours with a picture on the page; the table lists all
 
 
 def nearest_cases(
@@ -29,17 +29,16 @@ def nearest_cases(
     k: int = 5,
     data: str | os.PathLike | None = None,
 ) -> tuple[NearestTable, Predictions]:
-    """Find the training radiographs that the network sees as nearest to new ones, from the
-    artifact's `reference/`.
+    """Find the training radiographs whose embeddings are nearest to those of new ones.
 
     Args:
-        model: an artifact folder with `reference/`, or one already opened.
-        images: a path, glob, folder or list of them.
-        out: a folder to make, for nearest.csv, predictions.csv and nearest.html; nothing is written
-            when None.
-        k: how many to name.
-        data: a folder with the training radiographs, which are found in it by their bytes;
-            artifacts carry none.
+        model: an artifact's folder with `reference/`, or an opened artifact.
+        images: a path, folder or glob, or a list of them.
+        out: the folder to create, for nearest.csv, predictions.csv and nearest.html; None writes
+            nothing.
+        k: the number of neighbours per image.
+        data: a folder with the training radiographs, for the pictures; they are found by their
+            bytes, because artifacts contain none.
 
     Returns:
         (the neighbours, nearest first, query by query; the neighbours' votes).
@@ -47,7 +46,7 @@ def nearest_cases(
     Raises:
         ArtifactError: the artifact has no reference.
         ValueError: k is below 1, no file was found, or one cannot be read.
-        FileNotFoundError: `data` is no folder.
+        FileNotFoundError: `data` is not a folder.
     """
     finder = load(model, kind="classifier").finder
     table, predictions = finder.nearest(images, k)
@@ -87,7 +86,7 @@ def _page(
 
 
 def _figure(path: str, near: NearestTable, files: dict[str, Path]) -> Any:
-    """Draw a radiograph beside its nearest ones."""
+    """Draw a radiograph next to its nearest ones."""
     shown = [r for r in near if r.rank <= PICTURED]
     titles = [
         f"{r.rank}. {r.subtype or r.label}, {r.distance:.3f}\n{r.patient or 'patient not known'}"

@@ -14,6 +14,7 @@ evidence is all zero. The functions raise the same errors as `GradCAM`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -103,18 +104,12 @@ def occlusion(
         step = stride or max(1, side // 2)
         if not 1 <= side <= min(height, width) or step < 1:
             raise ValueError(
-                f"patch must lie in [1, {min(height, width)}] and stride be at least "
-                f"1. Received: patch={side}, stride={step}"
+                f"patch must lie in [1, {min(height, width)}] and stride be at least 1. Received: "
+                f"patch={side}, stride={step}"
             )
-        corners = [
-            (top, left)
-            for top in _starts(height, side, step)
-            for left in _starts(width, side, step)
-        ]
-        # (B, P)
-        drops = net.scores(batch, classes)[:, None] - _covered_scores(
-            net, batch, classes, corners, side
-        )
+        corners = list(product(_starts(height, side, step), _starts(width, side, step)))
+        covered = _covered_scores(net, batch, classes, corners, side)
+        drops = net.scores(batch, classes)[:, None] - covered  # (B, P)
         total, covers = np.zeros((count, height, width)), np.zeros((height, width))
         for (top, left), drop in zip(corners, drops.T, strict=True):
             total[:, top : top + side, left : left + side] += drop[:, None, None]
@@ -136,11 +131,11 @@ def integrated_gradients(
             backward pass.
     """
     net = _explainer(model, layer)
-    return net.pixel_map(
-        images,
-        class_index,
-        lambda batch, classes: integrated_attributions(net, batch, classes, steps),
-    )
+
+    def evidence(batch: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        return integrated_attributions(net, batch, classes, steps)
+
+    return net.pixel_map(images, class_index, evidence)
 
 
 def integrated_attributions(
@@ -160,9 +155,8 @@ def integrated_attributions(
     away = batch - batch.mean(axis=(1, 2), keepdims=True)
     total = np.zeros(batch.shape, np.float64)
     for step in range(steps):
-        total += net.input_gradients(
-            (batch - away * np.float32(1 - (step + 0.5) / steps)).astype(np.float32), classes
-        )
+        point = batch - away * np.float32(1 - (step + 0.5) / steps)
+        total += net.input_gradients(point.astype(np.float32), classes)
     return (away * total / steps).sum(-1)
 
 
@@ -181,11 +175,9 @@ def flip_averaged(method: Method) -> Method:
         plain = np.concatenate(list(net.batches(images)))
         maps = method(net, plain, class_index, **more)
         explained, empty = net.explained, net.empty
-        mirrored = method(net, np.ascontiguousarray(plain[:, :, ::-1]), explained, **more)[
-            :, :, ::-1
-        ]
+        mirrored = method(net, np.ascontiguousarray(plain[:, :, ::-1]), explained, **more)
         net.empty, net.explained = empty & net.empty, explained
-        return normalised(maps + mirrored)
+        return normalised(maps + mirrored[:, :, ::-1])
 
     averaged.__name__ = f"flip_averaged_{method.__name__}"
     averaged.__doc__ = f"{method.__doc__}\n\n    Averaged with the heat map of the mirror image."
@@ -209,8 +201,8 @@ def _explainer(model: Any, layer: str | None) -> GradCAM:
         return GradCAM(model, layer)
     if layer is not None and layer != model.layer and not model.layer.endswith(f"/{layer}"):
         raise ValueError(
-            f"This GradCAM explains the layer {model.layer!r}. Received: "
-            f"layer={layer!r}. Create another GradCAM for it."
+            f"This GradCAM explains the layer {model.layer!r}. Received: layer={layer!r}. Create "
+            "another GradCAM for it."
         )
     return model
 

@@ -76,34 +76,28 @@ class _Call:
 def _check_model(model: keras.Model) -> None:
     if not _is_graph(model):
         advice = (
-            (
+            "For an artifact use xray_tf.load(FOLDER).model, for a file "
+            "keras.saving.load_model(FILE)."
+        )
+        if isinstance(model, keras.Model):
+            advice = (
                 "Build it first by calling it on keras.Input(...), or wrap it: keras.Model(x, "
                 "model(x))."
             )
-            if isinstance(model, keras.Model)
-            else (
-                "For an artifact use xray_tf.load(FOLDER).model, for a file "
-                "keras.saving.load_model(FILE)."
-            )
-        )
         raise ValueError(
-            "GradCAM needs a functional or a built Sequential Keras model, whose "
-            "layers can be inspected. "
-            f"Received: {type(model).__name__}. {advice}"
+            "GradCAM needs a functional or a built Sequential Keras model, whose layers can be "
+            f"inspected. Received: {type(model).__name__}. {advice}"
         )
     if len(model.inputs) != 1 or len(model.inputs[0].shape) != 4:
         raise ValueError(
-            "GradCAM needs a model with one image input (B, H, W, C). Received: "
-            f"inputs {[tuple(t.shape) for t in model.inputs]}"
+            "GradCAM needs a model with one image input (B, H, W, C). Received: inputs "
+            f"{[tuple(t.shape) for t in model.inputs]}"
         )
 
 
 def _is_graph(layer: Any) -> bool:
-    return (
-        isinstance(layer, keras.Model)
-        and bool(getattr(layer, "inputs", None))
-        and hasattr(layer.outputs[0], "_keras_history")
-    )
+    inputs = isinstance(layer, keras.Model) and getattr(layer, "inputs", None)
+    return bool(inputs) and hasattr(layer.outputs[0], "_keras_history")
 
 
 def _calls(model: keras.Model, output: Any) -> list[_Call]:
@@ -115,9 +109,8 @@ def _calls(model: keras.Model, output: Any) -> list[_Call]:
         history = tensor._keras_history
         node = history.operation._inbound_nodes[history.node_index]
         if finished:
-            order.append(
-                _Call(history.operation, list(node.input_tensors), list(node.output_tensors))
-            )
+            ends = list(node.input_tensors), list(node.output_tensors)
+            order.append(_Call(history.operation, *ends))
         elif id(tensor) not in stops and id(node) not in seen:
             seen.add(id(node))
             pending.append((tensor, True))
@@ -133,8 +126,8 @@ def _root(model: keras.Model) -> _Call:
     named = [call for call in calls if call.layer.name == "logits"]
     if len(model.outputs) > 1 and not named:
         raise ValueError(
-            f"The model has {len(model.outputs)} outputs and no layer named logits. "
-            "Expected one output, or a layer of that name."
+            f"The model has {len(model.outputs)} outputs and no layer named logits. Expected one "
+            "output, or a layer of that name."
         )
     root = (named or calls or [None])[-1]
     if root is None or len(root.outputs[0].shape) != 2 or not root.outputs[0].shape[-1]:
@@ -155,8 +148,8 @@ def _feature_maps(model: keras.Model) -> dict[str, tuple[_Call, ...]]:
     if not found:
         raise ValueError(
             "The model has no convolution whose feature maps lead to the logits, so there is "
-            "nothing for Grad-CAM to weight. "
-            f"Received layers: {[type(layer).__name__ for layer in model.layers]}"
+            "nothing for Grad-CAM to weight. Received layers: "
+            f"{[type(layer).__name__ for layer in model.layers]}"
         )
     return found
 
@@ -183,25 +176,22 @@ def _maps_within(
 
 def _chosen(paths: dict[str, tuple[_Call, ...]], layer: str | None) -> str:
     def ending_in(name: str) -> list[str]:
-        return sorted(
-            (p for p in paths if p == name or p.endswith(f"/{name}")), key=lambda p: p.count("/")
-        )
+        found = (p for p in paths if p == name or p.endswith(f"/{name}"))
+        return sorted(found, key=lambda p: p.count("/"))
 
     if layer is None:
         # a single position does not tell places apart
-        places = [
-            name for name, path in paths.items() if tuple(path[-1].outputs[0].shape[1:3]) != (1, 1)
-        ]
+        sizes = {name: path[-1].outputs[0].shape[1:3] for name, path in paths.items()}
+        places = [name for name, size in sizes.items() if tuple(size) != (1, 1)]
         return (ending_in(LAYER) or [(places or list(paths))[-1]])[0]
     if matches := ending_in(layer):
         return matches[0]
     close = difflib.get_close_matches(str(layer), paths, n=3)
     listed = ", ".join(list(paths)[-SHOWN_LAYERS:])
+    meant = f" Did you mean {' or '.join(close)}?" if close else ""
     raise ValueError(
-        f"layer={layer!r} is not a feature map of this model."
-        + (f" Did you mean {' or '.join(close)}?" if close else "")
-        + f" Usable layers, the last {min(SHOWN_LAYERS, len(paths))} of "
-        f"{len(paths)}: {listed}"
+        f"layer={layer!r} is not a feature map of this model.{meant} Usable layers, the last "
+        f"{min(SHOWN_LAYERS, len(paths))} of {len(paths)}: {listed}"
     )
 
 
@@ -230,33 +220,29 @@ def _logits_at(root: _Call) -> tuple[Any, Callable]:
         inside = _derived(layer.inputs[0], score)
         return root.inputs[0], lambda x: finish(inside(x))
     activation = getattr(layer, "activation", None)
-    if (
-        activation is None
-        and not isinstance(layer, keras.layers.Softmax)
-        or activation is keras.activations.linear
-    ):
+    bare = activation is None and not isinstance(layer, keras.layers.Softmax)
+    if bare or activation is keras.activations.linear:
         return root.outputs[0], _same
     if activation not in (None, keras.activations.sigmoid, keras.activations.softmax):
         raise ValueError(
             f"The last layer {layer.name!r} has the activation "
-            f"{getattr(activation, '__name__', activation)!r}. "
-            "Expected sigmoid, softmax, or none (logits)."
+            f"{getattr(activation, '__name__', activation)!r}. Expected sigmoid, softmax, or none "
+            "(logits)."
         )
     if isinstance(layer, keras.layers.Activation | keras.layers.Softmax):
         return root.inputs[0], _same
-    # its logits exist only inside the layer, so they are computed again from its weights
-    if isinstance(layer, keras.layers.Dense):
-        return (
-            root.inputs[0],
-            lambda x: (
-                keras.ops.matmul(keras.ops.cast(x, "float32"), layer.kernel)
-                + (layer.bias if layer.use_bias else 0.0)
-            ),
+    if not isinstance(layer, keras.layers.Dense):
+        raise ValueError(
+            f"The logits of the last layer {layer.name!r} ({type(layer).__name__}) cannot be read. "
+            "Expected Dense, Activation or Softmax."
         )
-    raise ValueError(
-        f"The logits of the last layer {layer.name!r} ({type(layer).__name__}) "
-        "cannot be read. Expected Dense, Activation or Softmax."
-    )
+
+    def again(x):
+        """Compute the logits, which exist only inside the layer, from its own weights."""
+        x = keras.ops.matmul(keras.ops.cast(x, "float32"), layer.kernel)
+        return x + (layer.bias if layer.use_bias else 0.0)
+
+    return root.inputs[0], again
 
 
 def _derived(source: Any, target: Any) -> Callable:

@@ -99,10 +99,11 @@ class GradCAM:
         Returns:
             (N, H, W) float32 in [0, 1], as `__call__` does.
         """
-        compiled = self._compile(
-            weights, lambda images, classes: self._weighted(images, classes, weights)
-        )
-        return self._collect(images, class_index, compiled)
+
+        def weighted(images, classes):
+            return self._weighted(images, classes, weights)
+
+        return self._collect(images, class_index, self._compile(weights, weighted))
 
     def pixel_map(
         self,
@@ -131,10 +132,7 @@ class GradCAM:
         """Return the score (B,) float32 that heat maps explain, for images (B, H, W, C) float32 and
         classes (B,) int.
         """
-        compiled = self._compile(
-            "scores", lambda images, classes: score_of(self._forward(images), classes)[0]
-        )
-        return compiled(images, np.asarray(classes, np.int32)).numpy()
+        return self._scored(images, classes)[0]
 
     def input_gradients(self, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
         """Return the gradients of the score with respect to the pixels (B, H, W, C) float32, for
@@ -147,10 +145,7 @@ class GradCAM:
         """Return the predicted classes (B,) int32 of images (B, H, W, C) float32: the largest
         logit, or the sign of a single one.
         """
-        compiled = self._compile(
-            "predicted", lambda images, classes: score_of(self._forward(images), classes)[1]
-        )
-        return compiled(images, np.full(len(images), -1, np.int32)).numpy()
+        return self._scored(images, np.full(len(images), -1))[1]
 
     def batches(self, images: Any) -> Iterator[np.ndarray]:
         """Yield checked batches (B, H, W, C) float32, B <= `batch_size`, of any input of
@@ -161,14 +156,21 @@ class GradCAM:
             sources = (element[0] if isinstance(element, tuple) else element for element in images)
         count = 0
         for source in sources:
-            pixels = self._shaped(
-                source if isinstance(source, np.ndarray) else keras.ops.convert_to_numpy(source)
-            )
+            if not isinstance(source, np.ndarray):
+                source = keras.ops.convert_to_numpy(source)
+            pixels = self._shaped(source)
             for start in range(0, len(pixels), self.batch_size):
                 yield self._checked(pixels[start : start + self.batch_size], count + start)
             count += len(pixels)
         if not count:
             raise ValueError("There is no image to explain. Expected at least one.")
+
+    def _scored(self, images: np.ndarray, classes: np.ndarray) -> list[np.ndarray]:
+        def scored(images, classes):
+            return score_of(self._forward(images), classes)
+
+        found = self._compile("scores", scored)(images, np.asarray(classes, np.int32))
+        return [values.numpy() for values in found]
 
     def _forward(self, images: tf.Tensor) -> tf.Tensor:
         return self._cut.logits(self._cut.features(images), images)
@@ -191,10 +193,8 @@ class GradCAM:
 
     def _compile(self, key: Any, function: Callable) -> Callable:
         if key not in self._compiled:
-            signature = [
-                tf.TensorSpec((None, *self._input), tf.float32),
-                tf.TensorSpec((None,), tf.int32),
-            ]
+            specs = ((None, *self._input), tf.float32), ((None,), tf.int32)
+            signature = [tf.TensorSpec(*spec) for spec in specs]
             # traced here, once: TensorFlow counts the traces of a line of code, and would warn a
             # process that explains several models
             traced = tf.function(function, input_signature=signature).get_concrete_function()
@@ -213,8 +213,8 @@ class GradCAM:
             done += len(batch)
         if wanted.ndim and len(wanted) != done:
             raise ValueError(
-                f"class_index has {len(wanted)} classes for {done} images. Give "
-                "one for all, or one per image."
+                f"class_index has {len(wanted)} classes for {done} images. Give one for all, or "
+                "one per image."
             )
         result = np.concatenate(maps)
         self.empty, self.explained = ~result.any(axis=(1, 2)), np.concatenate(explained)
@@ -225,14 +225,11 @@ class GradCAM:
         if class_index is None:
             return np.array(-1, np.int32)
         wanted = np.asarray(class_index)
-        if (
-            wanted.dtype.kind not in "iu"
-            or wanted.ndim > 1
-            or ((wanted < 0) | (wanted >= self.classes)).any()
-        ):
+        whole = wanted.dtype.kind in "iu" and wanted.ndim <= 1
+        if not whole or ((wanted < 0) | (wanted >= self.classes)).any():
             raise ValueError(
-                f"class_index must be integers from 0 to {self.classes - 1}, "
-                f"one for all images or one per image. Received: {class_index!r}"
+                f"class_index must be integers from 0 to {self.classes - 1}, one for all "
+                f"images or one per image. Received: {class_index!r}"
             )
         return wanted.astype(np.int32)
 
@@ -243,8 +240,8 @@ class GradCAM:
         part = wanted[start : start + count]
         if len(part) < count:
             raise ValueError(
-                f"class_index has {len(wanted)} classes for more images. Give one "
-                "for all, or one per image."
+                f"class_index has {len(wanted)} classes for more images. Give one for all, or "
+                "one per image."
             )
         return part
 
@@ -253,15 +250,13 @@ class GradCAM:
             raise ValueError(f"images must be numbers. Received: {pixels.dtype}")
         height, width, channels = self._input
         shaped = pixels[..., None] if pixels.ndim == 3 and channels == 1 else pixels
-        expected = (height, width, channels)
-        if shaped.ndim != 4 or any(
-            e not in (None, s) for e, s in zip(expected, shaped.shape[1:], strict=True)
-        ):
-            short = f", or (N, {height or 'H'}, {width or 'W'})" if channels == 1 else ""
+        pairs = zip(self._input, shaped.shape[1:], strict=False)
+        if shaped.ndim != 4 or any(wanted not in (None, found) for wanted, found in pairs):
+            size = f"{height or 'H'}, {width or 'W'}"
+            short = f", or (N, {size})" if channels == 1 else ""
             raise ValueError(
-                f"images must have the shape (N, {height or 'H'}, {width or 'W'}, "
-                f"{channels}){short}. Received: shape {pixels.shape}. "
-                "For a single image add an axis: image[None]."
+                f"images must have the shape (N, {size}, {channels}){short}. Received: shape "
+                f"{pixels.shape}. For a single image add an axis: image[None]."
             )
         return shaped
 
@@ -279,14 +274,14 @@ class GradCAM:
             least, most = float(batch.min()), float(batch.max())
             if least < low or most > high:
                 raise ValueError(
-                    f"pixels must lie in [{low:g}, {high:g}]. Received: [{least:g}, "
-                    f"{most:g}] among images {start} to {start + len(batch) - 1}."
+                    f"pixels must lie in [{low:g}, {high:g}]. Received: [{least:g}, {most:g}] "
+                    f"among images {start} to {start + len(batch) - 1}."
                 )
             if from_floats and high > 1.0 and 0.0 < most <= 1.0:
                 raise ValueError(
-                    f"pixels look scaled to [0, 1] (the largest is {most:g}), but "
-                    f"the model takes raw ones in [{low:g}, {high:g}]: multiply them "
-                    "by 255. For a model that takes [0, 1], use value_range=(0, 1)."
+                    f"pixels look scaled to [0, 1] (the largest is {most:g}), but the model takes "
+                    f"raw ones in [{low:g}, {high:g}]: multiply them by 255. For a model that "
+                    "takes [0, 1], use value_range=(0, 1)."
                 )
         return batch
 

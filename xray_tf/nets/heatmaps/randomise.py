@@ -68,11 +68,8 @@ def cascade(copy: keras.Model, steps: int = 8, seed: int = 0) -> Iterator[tuple[
     layers, rng = layers_from_the_top(copy), np.random.default_rng(seed)
     if not layers:
         raise ValueError(f"The model {copy.name!r} has no layer with weights to shuffle.")
-    stops = (
-        set(np.unique(np.rint(np.linspace(1, len(layers), steps)).astype(int)).tolist())
-        if steps > 1
-        else {len(layers)}
-    )
+    evenly = np.linspace(1, len(layers), steps) if steps > 1 else [len(layers)]
+    stops = set(np.rint(evenly).astype(int).tolist())
     for number, layer in enumerate(layers, 1):
         shuffle_layer(layer, rng)
         if number in stops:

@@ -7,7 +7,7 @@ Layers of the training net only; a saved model holds none of them.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 from keras import ops
@@ -49,49 +49,22 @@ class Strength:
     chance: float = 0.0
 
 
+_STRONG = Strength(
+    area=0.6, aspect=1.2, rotation=12, shear=6, shift=0.04,
+    brightness=0.12, contrast=1.4, gamma=1.5, blur=0.6, noise=6.0,
+)  # fmt: skip
 STRENGTHS: dict[str, Strength | None] = {
     "none": None,
     "light": Strength(
-        area=0.85,
-        aspect=1.05,
-        rotation=7,
-        shear=0,
-        shift=0.02,
-        brightness=0.05,
-        contrast=1.1,
-        gamma=1.1,
-        blur=0.0,
-        noise=0.0,
+        area=0.85, aspect=1.05, rotation=7, shear=0, shift=0.02,
+        brightness=0.05, contrast=1.1, gamma=1.1, blur=0.0, noise=0.0,
     ),
-    "strong": Strength(
-        area=0.6,
-        aspect=1.2,
-        rotation=12,
-        shear=6,
-        shift=0.04,
-        brightness=0.12,
-        contrast=1.4,
-        gamma=1.5,
-        blur=0.6,
-        noise=6.0,
+    "strong": _STRONG,
+    "robust": replace(
+        _STRONG, largest_area=1.3, aspect=1.3, blur=0.8, noise=8.0,
+        border=0.12, blank=0.3, chance=0.3,
     ),
-    "robust": Strength(
-        area=0.6,
-        largest_area=1.3,
-        aspect=1.3,
-        rotation=12,
-        shear=6,
-        shift=0.04,
-        brightness=0.12,
-        contrast=1.4,
-        gamma=1.5,
-        blur=0.8,
-        noise=8.0,
-        border=0.12,
-        blank=0.3,
-        chance=0.3,
-    ),
-}
+}  # fmt: skip
 
 
 class RandomAugment(keras.layers.Layer):
@@ -141,37 +114,30 @@ class RandomAugment(keras.layers.Layer):
         c = centre_x + shift_x - a * centre_x - b * centre_y
         f = centre_y + shift_y - d * centre_x - e * centre_y
         zero = ops.zeros_like(a)
+        matrix = ops.stack([a, b, c, d, e, f, zero, zero], axis=1)
         return ops.image.affine_transform(
-            images,
-            ops.stack([a, b, c, d, e, f, zero, zero], axis=1),
-            interpolation="bilinear",
-            fill_mode="constant",
+            images, matrix, interpolation="bilinear", fill_mode="constant"
         )
 
     def _jitter(self, images, s: Strength):
         count = ops.shape(images)[0]
 
-        def factor(largest):
-            return self._draw(count, -math.log(largest), math.log(largest))
+        def each(low, high):
+            return ops.reshape(self._draw(count, low, high), (-1, 1, 1, 1))
 
-        def each(values):
-            return ops.reshape(values, (-1, 1, 1, 1))
+        def factor(largest):
+            return ops.exp(each(-math.log(largest), math.log(largest)))
 
         x = ops.clip(images / 255.0, 0.0, 1.0)
-        x = ops.power(x + 1e-6, each(ops.exp(factor(s.gamma))))
+        x = ops.power(x + 1e-6, factor(s.gamma))
         mean = ops.mean(x, axis=(1, 2, 3), keepdims=True)
-        x = (
-            (x - mean) * each(ops.exp(factor(s.contrast)))
-            + mean
-            + each(self._draw(count, -s.brightness, s.brightness))
-        )
+        x = (x - mean) * factor(s.contrast) + mean + each(-s.brightness, s.brightness)
         if s.blur:
             # a negative weight sharpens
-            x = x + each(self._draw(count, -s.blur, s.blur)) * (_binomial_blur(x) - x)
+            x = x + each(-s.blur, s.blur) * (_binomial_blur(x) - x)
         if s.noise:
-            x = x + each(self._draw(count, 0.0, s.noise / 255)) * keras.random.normal(
-                ops.shape(x), seed=self.random
-            )
+            largest = each(0.0, s.noise / 255)
+            x = x + largest * keras.random.normal(ops.shape(x), seed=self.random)
         return ops.clip(x, 0.0, 1.0) * 255.0
 
     def _blank(self, images, s: Strength):
@@ -191,12 +157,8 @@ class RandomAugment(keras.layers.Layer):
             return ops.reshape(self._draw(count, 0.0, 1.0) < s.chance, (-1, 1, 1, 1))
 
         framed = lot()
-        outside = (
-            (down < some(s.border))
-            | (down > 1 - some(s.border))
-            | (across < some(s.border))
-            | (across > 1 - some(s.border))
-        )
+        outside = (down < some(s.border)) | (down > 1 - some(s.border))
+        outside |= (across < some(s.border)) | (across > 1 - some(s.border))
         images = ops.where(framed & outside, 0.0, images)
         tall, wide, covered = some(s.blank), some(s.blank), lot()
         top, left = some(1.0) * (1 - tall), some(1.0) * (1 - wide)

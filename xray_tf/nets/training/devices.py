@@ -58,11 +58,8 @@ def compiled_for_timing(model: keras.Model, options: TrainOptions, feed: Callabl
     """Return (compiled training graph, one batch) for `choose_precision`, with learning rate 0."""
     logits = model.get_layer("logits").output.shape[-1]
     net = loss_net(model, options, (1.0,) * max(2, logits))
-    net.compile(
-        optimizer=StagewiseAdamW(learning_rate=0.0),
-        loss=mean_of_output,
-        jit_compile=jit_compile(net),
-    )
+    still = StagewiseAdamW(learning_rate=0.0)
+    net.compile(optimizer=still, loss=mean_of_output, jit_compile=jit_compile(net))
     return net, next(iter(feed(0)))
 
 

@@ -27,15 +27,10 @@ class Objective(keras.layers.Layer):
 
     def call(self, logits, targets):
         if logits.shape[-1] == 1:
-            logits, targets = (
-                ops.concatenate([ops.zeros_like(logits), logits], -1),
-                ops.concatenate([1 - targets, targets], -1),
-            )
-        weight = ops.sum(
-            targets * ops.convert_to_tensor(self.class_weights, targets.dtype),
-            axis=-1,
-            keepdims=True,
-        )
+            logits = ops.concatenate([ops.zeros_like(logits), logits], -1)
+            targets = ops.concatenate([1 - targets, targets], -1)
+        weights = ops.convert_to_tensor(self.class_weights, targets.dtype)
+        weight = ops.sum(targets * weights, axis=-1, keepdims=True)
         smooth = targets * (1 - self.label_smoothing) + self.label_smoothing / logits.shape[-1]
         return -weight * ops.sum(smooth * ops.log_softmax(logits, axis=-1), axis=-1, keepdims=True)
 
@@ -43,11 +38,8 @@ class Objective(keras.layers.Layer):
         return (logits_shape[0], 1)
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "class_weights": self.class_weights,
-            "label_smoothing": self.label_smoothing,
-        }
+        own = {"class_weights": self.class_weights, "label_smoothing": self.label_smoothing}
+        return {**super().get_config(), **own}
 
 
 class StagewiseAdamW(keras.optimizers.AdamW):
@@ -65,11 +57,8 @@ class StagewiseAdamW(keras.optimizers.AdamW):
         self._factor_list = [self.factors.get(v.path, 1.0) for v in variables]
 
     def update_step(self, gradient, variable, learning_rate):
-        super().update_step(
-            gradient,
-            variable,
-            learning_rate * self._factor_list[self._get_variable_index(variable)],
-        )
+        factor = self._factor_list[self._get_variable_index(variable)]
+        super().update_step(gradient, variable, learning_rate * factor)
 
     def finalize_variable_values(self, var_list):
         """Do nothing: `fit` calls this when it ends, here after every epoch, and the average must
@@ -89,12 +78,10 @@ def targets_of(labels: np.ndarray, class_count: int) -> np.ndarray:
 
 def class_weights_of(labels: np.ndarray, class_count: int, balanced: bool) -> tuple[float, ...]:
     """Return one weight a class: inverse frequency, mean 1 over the rows, or ones."""
+    if not balanced:
+        return (1.0,) * class_count
     counts = np.bincount(labels, minlength=class_count)
-    return (
-        tuple(float(w) for w in len(labels) / (class_count * counts))
-        if balanced
-        else (1.0,) * class_count
-    )
+    return tuple(float(w) for w in len(labels) / (class_count * counts))
 
 
 def loss_net(
@@ -107,10 +94,8 @@ def loss_net(
     image = keras.Input(model.input.shape[1:], name="image")
     target = keras.Input(logits.output.shape[1:], name="target")
     x = RandomAugment(options.augment, options.seed, name="augment", dtype="float32")(image)
-    return keras.Model(
-        [image, target],
-        Objective(class_weights, options.label_smoothing, name="objective")(logits(x), target),
-    )
+    loss = Objective(class_weights, options.label_smoothing, name="objective")(logits(x), target)
+    return keras.Model([image, target], loss)
 
 
 def vector_loss_net(
@@ -119,10 +104,8 @@ def vector_loss_net(
     """Return (embedding, target) -> loss a row, for training a head on stored vectors."""
     vector = keras.Input(head.input.shape[1:], name="vector")
     target = keras.Input(head.output.shape[1:], name="target")
-    return keras.Model(
-        [vector, target],
-        Objective(class_weights, options.label_smoothing, name="objective")(head(vector), target),
-    )
+    objective = Objective(class_weights, options.label_smoothing, name="objective")
+    return keras.Model([vector, target], objective(head(vector), target))
 
 
 def open_stages(model: keras.Model, backbone: str, stages: str | int, pretrained: bool) -> None:
@@ -140,8 +123,8 @@ def open_stages(model: keras.Model, backbone: str, stages: str | int, pretrained
     if count is None:
         if not str(stages).isdigit() or not int(stages) <= len(groups):
             raise ValueError(
-                "fine_tune must be none, all, or a number of stages from 0 to "
-                f"{len(groups)} for {backbone}. Received: fine_tune={stages!r}"
+                f"fine_tune must be none, all, or a number of stages from 0 to {len(groups)} for "
+                f"{backbone}. Received: fine_tune={stages!r}"
             )
         count = int(stages)
     for position, group in enumerate(groups):

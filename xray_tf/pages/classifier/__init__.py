@@ -1,1 +1,1 @@
-"""Pages of the classifier: report, model card, recipe, shift card."""
+"""Make the report, model card and shift card of a classifier."""

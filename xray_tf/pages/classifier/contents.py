@@ -1,4 +1,4 @@
-"""What an artifact's folder, or an evaluation's, holds for a report to show."""
+"""Read what an artifact's or an evaluation's folder contains for a report."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from xray_tf.pages.kit.render import read_json
 
 @dataclass(frozen=True)
 class Contents:
-    """What a folder holds, each None where the file is not there: the card, metrics, tables of
-    rows, epochs and findings, the shift bench.
+    """The contents of a folder: card, metrics, tables of rows, epochs and findings, and the shift
+    bench; each is None if its file is missing.
     """
 
     card: Card
@@ -31,7 +31,7 @@ class Contents:
 
     @property
     def scored(self) -> Predictions | None:
-        """The labelled rows that the metrics are about; None where there is none."""
+        """The labelled rows on which the metrics were measured; None if there are none."""
         table = self.predictions
         if table is None:
             return None
@@ -45,11 +45,11 @@ def read_contents(folder: str | os.PathLike, card: Card | None = None) -> Conten
     """Read a folder's tables.
 
     Args:
-        folder: an artifact, or the folder an evaluation wrote.
-        card: of the model, for a folder that has none of its own.
+        folder: an artifact, or the folder of an evaluation.
+        card: the model's card, for a folder without one.
 
     Raises:
-        ArtifactError: no card was given and the folder has no sound one.
+        ArtifactError: no card is given, and the folder has no valid one.
     """
     folder = Path(folder)
 

@@ -1,5 +1,4 @@
-"""Whose works a model is made of: the data sets and weights that are recognised, and the words for
-those that are not.
+"""Credit the data sets and weights that a model was made from, as far as they are recognised.
 
 A data set is recognised by the fingerprint of its files (`jobs.provenance.fingerprint`), never by a
 path or a file name.
@@ -15,25 +14,25 @@ from xray_tf.registry import BACKBONES, DATA_SETS
 
 
 def data_credit(card: Card) -> str:
-    """Say in Markdown whose radiographs a model was trained on, as far as the card knows."""
+    """State in Markdown whose radiographs a model was trained on, as far as the card knows."""
     data = card.provenance.get("data", {})
     known = DATA_SETS.get(str(data.get("source_fingerprint") or data.get("fingerprint", "")))
     if known:
         return Markup(known.sentence())
     if stated_attribution(card):
-        return "As stated by whoever trained it, and checked by nobody else."
+        return "As stated by the person who trained it; not verified."
     return (
-        "Not recorded: xray_tf does not recognise the data set. Whoever passes this model on must "
-        "find out whose radiographs they are and under which licence (train --attribution writes "
+        "Not recorded: xray_tf does not recognise the data set. Before you pass this model on, "
+        "find out whose radiographs they are and under which licence (train --attribution states "
         "it here)."
     )
 
 
 def weights_credit(card: Card) -> str:
-    """Say in Markdown whose weights a model started from, as far as the card knows."""
+    """State in Markdown whose weights a model started from, as far as the card knows."""
     model = options_of(card, "ModelOptions") or options_of(card, "DetectOptions")
     if model.get("detectors") == "none":
-        return "Random: no one else's weights are in it."
+        return "Random: it contains nobody else's weights."
     chain = card.provenance.get("started_from") or []
     weights, row = (
         (chain[-1] if chain else model).get("weights", ""),
@@ -42,18 +41,18 @@ def weights_credit(card: Card) -> str:
     if weights == "":
         return "Not recorded."
     if weights in (None, "none"):
-        return "Random: no one else's weights are in it."
+        return "Random: it contains nobody else's weights."
     if weights != "imagenet":
         return (
-            "Those of a file, named under “Make it again”; its origin and its licence hold for "
-            "this model too."
+            "From a file, named under “Make it again”; its origin and licence apply to this model "
+            "too."
         )
     if row and row.credit:
         return Markup(row.credit.sentence())
     source = "the keras-hub preset" if row and row.hub_preset else "keras.applications"
-    return f"ImageNet weights as {source} downloads them; their licence is the one stated there."
+    return f"ImageNet weights downloaded by {source}; their licence is stated there."
 
 
 def stated_attribution(card: Card) -> str:
-    """Return what `train --attribution` said; empty where it was not given."""
+    """Return the text of `train --attribution`; empty if it was not given."""
     return str(options_of(card, "DataOptions").get("attribution") or "")

@@ -1,4 +1,4 @@
-"""The model card: an artifact's README.md, from what lies in its folder."""
+"""Write the model card: an artifact's README.md, from the contents of its folder."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from xray_tf.pages.kit.render import Part, Table, read_json
 from xray_tf.pages.kit.words import NAMES, value_text
 
 README, METRICS = "README.md", "metrics.json"
-# A file that may lie in the folder -> the lines of Markdown about what is in it. What is measured
-# after training gets its part of the card here.
+# a file that may be in the folder -> the lines of Markdown about it; what is measured after
+# training gets its part of the card here
 SECTIONS: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "shift.json": shift_markdown,
     "shortcuts.json": shortcut_markdown,
@@ -33,8 +33,8 @@ class ModelCard(Part):
     """The card in Markdown.
 
     Attributes:
-        card: of the artifact.
-        metrics: the layout of metrics.json; None leaves the numbers out.
+        card: the artifact's card.
+        metrics: the layout of metrics.json; None omits the numbers.
         points: the operating points, with what each reached on the rows it was fitted on.
         measured: what was measured after training, as Markdown.
     """
@@ -62,7 +62,7 @@ class ModelCard(Part):
 
     @property
     def commands(self) -> str:
-        """The command lines that made it, the first of all first."""
+        """The command lines that made it, the first one first."""
         before = reversed(self.card.provenance.get("started_from") or [])
         lines = [row.get("command_line", "") for row in (*before, self.card.provenance)]
         made = "\n".join(str(line).strip() for line in lines if line)
@@ -83,14 +83,13 @@ def render_model_card(
     metrics: dict[str, Any] | None = None,
     found: dict[str, dict[str, Any] | None] | None = None,
 ) -> str:
-    """Return the artifact's README.md: what the model is, of what it was made, on what it was
+    """Return the artifact's README.md: what the model is, what it was made from, how it was
     measured, its limits, and how to make it again.
 
     Args:
-        card: of the artifact.
-        metrics: what `stats.metrics.score` returned, in the layout of metrics.json; None leaves the
-            numbers out.
-        found: file name -> content, of the files named in `SECTIONS` that are there.
+        card: the artifact's card.
+        metrics: the layout of metrics.json; None omits the numbers.
+        found: file name -> content of the files in `SECTIONS` that exist.
     """
     there = {name: content for name, content in (found or {}).items() if content}
     lines = [line for name in SECTIONS if name in there for line in SECTIONS[name](there[name])]

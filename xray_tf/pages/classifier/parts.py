@@ -1,4 +1,4 @@
-"""The parts of a classifier's report, each from what its folder holds."""
+"""Make the parts of a classifier's report from the contents of its folder."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from xray_tf.pages.kit import figures
 from xray_tf.pages.kit.render import Part, Table
 from xray_tf.pages.kit.words import NAMES, SPLIT_NAMES, data_facts, options_of
 
-UNKNOWN_CLASS = "class not known"
-MISTAKES = 15  # rows shown; the files hold the rest
+UNKNOWN_CLASS = "class unknown"
+MISTAKES = 15  # rows shown; the files have the rest
 _CHIPS = (
     "backbone weights method fine_tune augment batch_size schedule precision seed"
 ).split()  # options shown beside the curves

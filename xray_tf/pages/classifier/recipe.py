@@ -1,5 +1,5 @@
-"""How a model was trained, in words, from the options on its card; an option without words of its
-own is listed by name.
+"""Describe in words how a model was trained, from the options on its card; an option without words
+of its own is listed by name.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from xray_tf.artifact import Card
 from xray_tf.pages.kit.render import Part
 from xray_tf.pages.kit.words import options_of
 
-# What the template has words for.
+# the options that the template has words for
 _SAID = frozenset(
     "backbone weights image_size resize adapter standardize dropout task method epochs fine_tune "
     "fine_tune_epochs batch_size learning_rate fine_tune_learning_rate layer_decay weight_decay "
@@ -24,11 +24,11 @@ _SAID = frozenset(
 
 @dataclass(frozen=True)
 class Recipe(Part):
-    """How a model was trained, one sentence a subject, in Markdown.
+    """How a model was trained, one sentence per subject, in Markdown.
 
     Attributes:
-        net, how: the options of the net and of the training, as recorded; empty where they were
-            not.
+        net, how: the recorded options of the network and of the training; empty if there are
+            none.
     """
 
     template = "classifier/recipe.md.jinja"
@@ -46,6 +46,6 @@ class Recipe(Part):
 
 
 def recipe_lines(card: Card) -> list[Markup]:
-    """Return one sentence a subject, in Markdown; a single one where the card has no options."""
+    """Return one sentence per subject, in Markdown; a single one if the card has no options."""
     recipe = Recipe(options_of(card, "ModelOptions"), options_of(card, "TrainOptions"))
     return [Markup(line) for line in recipe.render().splitlines() if line]

@@ -1,4 +1,4 @@
-"""Artifact folder in, HTML out: a self-contained report, and the summary that a notebook shows."""
+"""Make a self-contained HTML report from an artifact's folder, and the summary for a notebook."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def write_report(folder: str | os.PathLike, card: Card | None = None) -> Path:
     """Write `report.html` into the folder and return its path; see `render_report`.
 
     Raises:
-        FileExistsError: there is one already.
+        FileExistsError: there is a report already.
     """
     path = Path(folder) / REPORT
     artifact.refuse_existing(path)
@@ -48,13 +48,14 @@ def write_report(folder: str | os.PathLike, card: Card | None = None) -> Path:
 
 
 def render_report(folder: str | os.PathLike, card: Card | None = None) -> str:
-    """Return a self-contained HTML page about an artifact or an evaluation: nothing is loaded from
-    elsewhere, and no script runs.
+    """Return a self-contained HTML page about an artifact or an evaluation; it loads nothing from
+    elsewhere and runs no script.
 
     Args:
-        folder: with any of metrics.json, predictions.csv, history.csv, split.csv, audit.csv,
-            shift.json, shortcuts.json, faithfulness.json; a part without its file is left out.
-        card: of the model, for a folder without card.json.
+        folder: a folder with any of metrics.json, predictions.csv, history.csv, split.csv,
+            audit.csv, shift.json, shortcuts.json, faithfulness.json; a part without its file is
+            left out.
+        card: the model's card, for a folder without card.json.
     """
     contents = read_contents(folder, card)
     shown = (

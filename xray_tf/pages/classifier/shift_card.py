@@ -1,7 +1,6 @@
-"""The shift card: what the shift bench found, as a picture, sentences and tables, for the report,
-the model card and a notebook.
+"""Make the shift card: the results of the shift bench as a plot, sentences and tables.
 
-Everything here takes the dict of shift.json (`jobs.classifier.shift_bench` holds its layout).
+Everything here takes the dict of shift.json; `jobs.classifier.shift_bench` documents its layout.
 """
 
 from __future__ import annotations
@@ -40,8 +39,8 @@ def shift_curves(result: dict[str, Any]) -> Figure:
     from unchanged to the strongest.
 
     Bars are 95 % intervals bootstrapped by patient (or by image, where there are no patient keys).
-    The panels share one axis, which ends at 0.5 so that small losses show; what lies below is
-    written at its foot. Where more than a twentieth of the values lie there, it ends at 0.
+    The panels share one axis, which ends at 0.5 so that small losses are visible; smaller values
+    are written at its end. If more than a twentieth of the values are smaller, it ends at 0.
     """
     stresses, series, floor = result["stresses"], _series(result), _floor(result)
     columns = min(COLUMNS, len(stresses))
@@ -72,7 +71,7 @@ def metric_text(metric: str) -> str:
 
 
 def shift_sentences(result: dict[str, Any]) -> list[str]:
-    """Say what was measured, and what came of it."""
+    """Say what was measured and what was found."""
     rows = f"{result['rows']:,} {SPLIT_NAMES.get(result['split'], 'labelled')} radiographs"
     patients = f" of {result['patients']:,} patients" if result["patients"] else ""
     settings = sum(len(s["cells"]) for s in result["stresses"])
@@ -83,7 +82,7 @@ def shift_sentences(result: dict[str, Any]) -> list[str]:
     )
     if result["operating_point"] == "steady" and result["split"] == "val":
         first += (
-            " That point was fitted on validation rows under these very changes, at their middle "
+            " That point was fitted on validation rows under the same changes, at their middle "
             "severity, so the numbers of this card are optimistic."
         )
     out = [first]
@@ -130,7 +129,7 @@ def shift_alt(result: dict[str, Any]) -> str:
     names = ", ".join(metric_text(m) for m, _, _ in _series(result))
     return (
         f"{names} against the severity of each of {len(result['stresses'])} changes; the table "
-        "below holds the same numbers."
+        "below has the same numbers."
     )
 
 

@@ -1,1 +1,1 @@
-"""Pages of the anomaly detector."""
+"""Make the report, README and score pages of an anomaly detector."""

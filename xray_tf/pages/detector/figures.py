@@ -1,5 +1,5 @@
-"""Pictures of anomaly detection: histograms with the thresholds drawn in, the two scores against
-each other, and radiographs with their heat maps.
+"""Plot anomaly detection: histograms with thresholds, the two scores against each other, and
+radiographs with their heat maps.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ WORDS = {
     "log_density": "natural logarithm; higher = more normal",
 }
 CHOICE = (
-    "Of each outcome the radiographs are shown whose anomaly score lies nearest to the median of "
-    "their group; positive means called anomalous; ties go to the earlier file."
+    "The radiographs of each outcome are shown whose anomaly score is nearest to the median of "
+    "their group. Positive means called anomalous; ties go to the earlier file."
 )
 _TAIL = 0.5  # percent of the rows at either end that share the outermost bins
 _THRESHOLD = {"color": INK, "linewidth": 1.4, "linestyle": (0, (4, 2))}
@@ -46,7 +46,7 @@ def score_histograms(scores: Scores, thresholds: dict[str, float], bins: int = 4
     """
     rows = scores.where(scores.read)
     if not len(rows):
-        raise ValueError("there is no scored row to draw. Expected at least one.")
+        raise ValueError("there is no scored row to plot. Expected at least one.")
     figure = canvas(max(3.9 * len(scores.names), 5.4), 3.9)
     panels = figure.subplots(1, len(scores.names), squeeze=False)[0]
     for k, (axes, name) in enumerate(zip(panels, scores.names, strict=True)):
@@ -100,7 +100,7 @@ def loss_curves(history: Iterable[dict[str, Any]]) -> Figure:
     figure = canvas(5.4, 3.6)
     axes, epochs = figure.subplots(), np.arange(1, len(rows) + 1)
     learnt, watched = (np.array([float(r[k]) for r in rows]) for k in ("loss", "val_loss"))
-    axes.plot(epochs, learnt, color=MUTED, linewidth=1.8, label="learnt from (augmented)")
+    axes.plot(epochs, learnt, color=MUTED, linewidth=1.8, label="learned from (augmented)")
     axes.plot(epochs, watched, color=CLASS_COLOURS[0], linewidth=1.8, label="watched")
     axes.axvline(epochs[int(watched.argmin())], color=CLASS_COLOURS[4], linewidth=1.2, label="kept")
     axes.set_yscale("log")

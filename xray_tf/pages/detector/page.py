@@ -1,5 +1,5 @@
-"""The pages of anomaly detection: a detector's report and README, from its folder alone, and the
-page of scored radiographs.
+"""Make the pages of anomaly detection: a detector's report and README, from its folder alone, and
+the page of scored radiographs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The parts of an anomaly detector's pages: its rule, what was measured, scores, training."""
+"""Make the parts of an anomaly detector's pages: rule, metrics, scores, training."""
 
 from __future__ import annotations
 
@@ -27,28 +27,31 @@ Number = tuple[str, dict[str, Any], str]  # name, value with its interval, what 
 
 @dataclass(frozen=True)
 class RulePart(Part):
-    """The rule of a detector's operating `point`, and the promise of its thresholds."""
+    """The rule of a detector's operating `point`, and the guarantee of its thresholds."""
 
     template = "detector/rule.html.jinja"
     point: DetectorPoint
 
     @property
     def promise(self) -> str:
-        """What is promised of the rate of false alarms."""
+        """The guarantee on the rate of false alarms."""
         if self.point.budget is None:
-            return "The thresholds were set by hand; no false-alarm rate is promised."
+            return "The thresholds were set by hand, so no false-alarm rate is guaranteed."
         return (
             f"The thresholds come from {self.point.calibration_patients:,} held-out normal "
-            "patients, one radiograph each, by one false-alarm budget for all scores: if these and "
-            "a new normal patient are exchangeable, the new one is called anomalous with a "
+            "patients, one radiograph each, with one false-alarm budget for all scores: if these "
+            "and a new normal patient are exchangeable, the new one is called anomalous with a "
             f"probability of at most {self.point.budget:.3g}, over the draw of both."
         )
 
     @property
     def rows(self) -> list[tuple[str, str, str]]:
-        """Score, when it is anomalous, and how many of the calibration normals are."""
+        """Score, the side on which it is anomalous, and the share of calibration normals there."""
         shares, p = self.point.calibration_false_alarms, self.point
-        rows = [(n, f"{p.side(n)} {t:.5g}", f"{shares[n]:.2%}") for n, t in p.thresholds.items()]
+        rows = [
+            (n.replace("_", " "), f"{p.side(n)} {t:.5g}", f"{shares[n]:.2%}")
+            for n, t in p.thresholds.items()
+        ]
         return [*rows, ("any of them", "", f"{shares['any']:.2%}")]
 
 
@@ -61,7 +64,7 @@ class MeasuredPart(Part):
 
     @classmethod
     def of(cls, metrics: dict[str, Any] | None) -> MeasuredPart | None:
-        """Return the part, None where nothing is labelled."""
+        """Return the part; None if nothing is labelled."""
         return cls(metrics) if metrics else None
 
     @property
@@ -146,7 +149,7 @@ class TrainingPart(Part):
 
 
 def _chance(key: str, chance: dict[str, Any]) -> str:
-    """Say what no knowledge at all would reach."""
+    """Return what guessing would reach."""
     return {
         "f1": f"{chance['f1_always_pneumonia']:.3f} (always pneumonia)",
         "accuracy": f"{chance['accuracy']:.3f} (always {chance['class']})",

@@ -1,1 +1,1 @@
-"""The page of evidence on single radiographs."""
+"""Make the page of evidence on single radiographs."""

@@ -1,8 +1,8 @@
-"""The evidence on one radiograph: what was decided and how close it was, where the score came from,
-what it resembles, what to distrust.
+"""Show the evidence on one radiograph: the decision and how close it was, where the score came
+from, what the radiograph resembles, and what to distrust.
 
-One self-contained page for one radiograph or several; in a notebook the same, as a fragment that
-keeps its styles to itself.
+It is a self-contained page for one or several radiographs, and in a notebook a fragment whose
+styles do not affect the rest.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ STYLE = "evidence/evidence.css"
 
 @dataclass(frozen=True)
 class Caveat:
-    """One thing that speaks against trusting an answer: a short `kind`, a sentence, and whether it
-    is `serious` or worth knowing only.
+    """One reason not to trust an answer: a short `kind`, a sentence, and whether it is
+    `serious`.
     """
 
     kind: str
@@ -39,7 +39,7 @@ class Caveat:
 
 @dataclass(frozen=True)
 class Neighbors:
-    """What the nearest training radiographs say.
+    """The nearest training radiographs and their vote.
 
     Attributes:
         rows: nearest first, each with rank, label, subtype, distance, patient, path and sha256
@@ -89,23 +89,22 @@ class Anomaly:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that was found out about one radiograph; a notebook shows it, `save` writes it as a page.
+    """The evidence on one radiograph; a notebook shows it, and `save` writes it as a page.
 
     Attributes:
-        name: the file, or what it was called.
-        card: of the model.
+        name: the file, or the given name.
+        card: the model's card.
         prediction: calibrated probabilities and the decision.
-        operating_point: the name of the point decided at.
-        called_from: for each class, the probability it is decided from, the others keeping their
-            proportions.
+        operating_point: the name of the operating point.
+        called_from: for each class, the probability from which it is decided, if the others keep
+            their proportions.
         pixels: (S, S) uint8 in [0, 255], what the model saw.
-        heatmap: (S, S) float32 in [0, 1] for the class decided; all zero where nothing speaks for
-            it.
-        neighbors: nearest training radiographs, None where the artifact remembers none.
-        anomaly: the detector's verdict, None where none was asked.
-        caveats: what speaks against trusting it, the serious first.
-        size: (width, height) of the file, pixels; (0, 0) where not known.
-        mode, sha256: of the file.
+        heatmap: (S, S) float32 in [0, 1] for the class decided; all zero without evidence.
+        neighbors: the nearest training radiographs; None if the artifact has no reference.
+        anomaly: the detector's verdict; None if there is no detector.
+        caveats: reasons not to trust the answer, the serious ones first.
+        size: (width, height) of the file in pixels; (0, 0) if unknown.
+        mode, sha256: those of the file.
     """
 
     name: str
@@ -128,10 +127,10 @@ class Evidence:
         return self.prediction.probabilities[self.card.class_names.index(self.prediction.predicted)]
 
     def save(self, path: str | os.PathLike) -> Path:
-        """Write it as a self-contained page and return the path.
+        """Write it as a self-contained page, and return the path.
 
         Raises:
-            FileExistsError: `path` is there; nothing is ever overwritten.
+            FileExistsError: `path` exists; nothing is ever overwritten.
         """
         refuse_existing(path)
         write_text(path, EvidencePage([self]).render())
@@ -146,7 +145,7 @@ class Evidence:
         )
 
     def _repr_html_(self) -> str:
-        # several may stand in one notebook
+        # one notebook may have several
         name = self.name.encode("utf-8", "backslashreplace")
         return Cell(Article(self, 3, f"x{zlib.crc32(name):08x}")).render()
 
@@ -230,8 +229,8 @@ def scoped(style: str) -> str:
 
 
 def place_text(heat: np.ndarray) -> str:
-    """Say in words where a heat map (H, W) has its maximum, as seen on the picture."""
+    """Describe where a heat map (H, W) has its maximum in the image."""
     row, column = np.unravel_index(int(np.argmax(heat)), heat.shape)
     down = ("upper", "middle", "lower")[min(2, 3 * int(row) // heat.shape[0])]
     across = ("left", "centre", "right")[min(2, 3 * int(column) // heat.shape[1])]
-    return f"the maximum lies in the {down} {across} of the picture"
+    return f"the maximum is in the {down} {across} of the image"

@@ -1,1 +1,1 @@
-"""Pages of heat maps and of what they are worth."""
+"""Make the pages of heat maps, and of what they are worth."""

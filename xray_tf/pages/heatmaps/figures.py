@@ -1,5 +1,5 @@
-"""Pictures of an examination: what survives without each region, the score while pixels are
-removed, heat maps while weights are shuffled.
+"""Plot an examination: what survives without each region, the score while pixels are removed, and
+heat maps while weights are shuffled.
 """
 
 from __future__ import annotations
@@ -86,13 +86,13 @@ def shortcut_figure(result: dict[str, Any]) -> Figure:
         dress(axes, metric_text(metric), size=10)
     panels[0].set_yticks(range(len(regions)), [REGION_NAMES[r] for r in regions])
     panels[0].invert_yaxis()
-    _legend_below(figure, panels[0], 3, title="taken away, filled by")
+    _legend_below(figure, panels[0], 3, title="removed, filled with")
     return figure
 
 
 def write_pictures(folder: str | os.PathLike) -> None:
-    """Draw what the folder's JSON files hold into faithfulness.png, randomisation.png and
-    shortcuts.png beside them.
+    """Plot the contents of the folder's JSON files as faithfulness.png, randomisation.png and
+    shortcuts.png.
     """
     found = shortcut_summary(folder)
     faithful, shortcuts = found["faithfulness"] or {}, found["shortcuts"]

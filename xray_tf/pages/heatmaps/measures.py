@@ -1,6 +1,7 @@
-"""What an examination found, in words and tables, from faithfulness.json and shortcuts.json alone.
+"""Describe the results of an examination in sentences and tables, from faithfulness.json and
+shortcuts.json alone.
 
-`jobs.heatmaps.faithfulness_report` and `jobs.heatmaps.shortcut_report` hold the two layouts.
+`jobs.heatmaps.faithfulness_report` and `jobs.heatmaps.shortcut_report` document the two layouts.
 """
 
 from __future__ import annotations
@@ -20,30 +21,30 @@ REGION_NAMES = {
     "lungs": "lungs",
     "usual_lungs": "where lungs usually are",
     "lungs_box": "box around the lungs",
-    "outside": "all but the lungs",
+    "outside": "all except the lungs",
     "border": "border",
-    "inside_border": "all but the border",
+    "inside_border": "all except the border",
     "markers": "markers",
-    "displaced": "as much elsewhere",
+    "displaced": "the same area elsewhere",
 }
 CAVEAT = (
-    "A region that can be taken away without loss was not needed; this does not prove that it was "
-    "not used. A picture without its lungs is unlike any radiograph, so a fall can also come from "
-    "the fill: compare the fills, and the row that loses as much elsewhere."
+    "A region that can be removed without loss was not needed; this does not prove that it was not "
+    "used. An image without lungs is unlike any radiograph, so a drop can also come from the fill: "
+    "compare the fills, and the row that loses the same area elsewhere."
 )
 RANDOM_CAVEAT = (
-    "Heat maps that stay as they were when the weights are shuffled do not come from what was "
-    "learnt (Adebayo et al. 2018). All of them are of chests, so compare with how alike heat maps "
-    "of different radiographs are."
+    "Heat maps that do not change when the weights are shuffled do not come from what was learned "
+    "(Adebayo et al. 2018). All images are of chests, so compare with the similarity between heat "
+    "maps of different radiographs."
 )
-STAR = "* Better than every control: the interval of the difference lies beyond 0."
+STAR = "* Better than every control: the interval of the difference excludes 0."
 _TAKEN = {
     "lungs": "Without the lungs",
-    "usual_lungs": "Without the place where lungs usually are",
+    "usual_lungs": "Without the usual place of the lungs",
     "lungs_box": "Without the box around the lungs",
-    "outside": "With nothing but the lungs",
-    "inside_border": "With nothing but the border",
-    "displaced": "Without as many pixels elsewhere",
+    "outside": "With the lungs alone",
+    "inside_border": "With the border alone",
+    "displaced": "Without the same area elsewhere",
 }
 
 
@@ -88,7 +89,7 @@ def faithfulness_markdown(result: dict[str, Any]) -> list[str]:
 
 
 def shortcut_sentences(result: dict[str, Any]) -> list[str]:
-    """Say on what shortcuts were looked for, and what survives."""
+    """Say on which rows shortcuts were looked for, and what survives."""
     lungs = result["lungs"]
     flags = ", ".join(f"{n:,} {flag}" for flag, n in lungs["flags"].items())
     out = [
@@ -108,7 +109,7 @@ def shortcut_sentences(result: dict[str, Any]) -> list[str]:
 
 
 def _lungs_sentence(maps: dict[str, Any]) -> list[str]:
-    """Say how much of the heat maps lies inside the lungs; nothing where it was not measured."""
+    """Say how much of the heat maps is inside the lungs; nothing if it was not measured."""
     lungs = maps["of"][maps["method"]]["regions"]["lungs"]
     energy, hit = lungs["energy"], lungs["hit"]
     if not energy:
@@ -121,9 +122,9 @@ def _lungs_sentence(maps: dict[str, Any]) -> list[str]:
             f"{centre['hit']['value']:.0%}"
         )
     return [
-        f"Of {maps['method']}'s heat maps {energy['value']:.0%} lies inside the lungs, by chance "
-        f"{lungs['chance']:.0%} (above chance {_signed(energy)}); their highest point in "
-        f"{hit['value']:.0%} of radiographs{compared}."
+        f"Of the {maps['method']} heat maps {energy['value']:.0%} is inside the lungs, against "
+        f"{lungs['chance']:.0%} by chance (excess {_signed(energy)}), and so is their highest "
+        f"point in {hit['value']:.0%} of radiographs{compared}."
     ]
 
 
@@ -135,7 +136,7 @@ def shortcut_rows(result: dict[str, Any]) -> Table:
         share = result["regions"][cell["region"]]["share"]
         kept = (f"{interval_text(cell[m])}, {_change(cell[m])}" for m in metrics)
         rows.append([REGION_NAMES[cell["region"]], f"{share:.0%}", cell["fill"], *kept])
-    head = ["taken away", "share of the image", "filled by"]
+    head = ["removed", "share of the image", "filled with"]
     return [*head, *(f"{metric_text(m)}, change" for m in metrics)], rows
 
 
@@ -153,7 +154,7 @@ def map_rows(result: dict[str, Any]) -> Table:
 
 
 def faithfulness_sentences(result: dict[str, Any]) -> list[str]:
-    """Say on what heat maps were measured, and how they stand against the controls."""
+    """Say on which rows heat maps were measured, and how they compare with the controls."""
     out = []
     if "maps" in result:
         out.append(
@@ -166,8 +167,8 @@ def faithfulness_sentences(result: dict[str, Any]) -> list[str]:
             better, worse = (_beyond(figures, result["figures"], sign) for sign in (1, -1))
             out.append(
                 f"{name} against the {control} control: better in {len(better)} of "
-                f"{len(figures)} figures{', worse in ' if worse else ''}{', '.join(worse)} "
-                "(interval beyond 0)."
+                f"{len(figures)} measures{', worse in ' if worse else ''}{', '.join(worse)} "
+                "(the interval excludes 0)."
             )
     shuffled = result.get("randomisation") or {"methods": {}}
     for name, one in shuffled["methods"].items():
@@ -177,7 +178,7 @@ def faithfulness_sentences(result: dict[str, Any]) -> list[str]:
         out.append(
             f"Weights shuffled ({shuffled['rows']} radiographs), {name}: rank correlation with "
             f"the trained heat maps {interval_text(first)} after the top layer, "
-            f"{interval_text(last)} after all ({empty:,} maps are empty then and count as 0); "
+            f"{interval_text(last)} after all ({empty:,} heat maps are then empty and count as 0); "
             f"between different radiographs {interval_text(other)}."
         )
     return out

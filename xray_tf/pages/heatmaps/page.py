@@ -1,4 +1,4 @@
-"""The page of heat maps, radiograph by radiograph, and the page of an examination."""
+"""Make the page of heat maps, radiograph by radiograph, and the page of an examination."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parts of a page about what heat maps are worth and what the decisions need."""
+"""Make the parts of a page about what heat maps are worth and what decisions need."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from xray_tf.pages.kit.render import Part, Table
 
 @dataclass(frozen=True)
 class ShortcutPart(Part):
-    """What the decisions keep when regions are taken away, and where the heat maps lie.
+    """How decisions change when regions are removed, and where the heat maps are.
 
     Attributes:
         sentences: what was found.
@@ -51,8 +51,8 @@ class ShortcutPart(Part):
 
 @dataclass(frozen=True)
 class FaithfulnessPart(Part):
-    """What happens to the score when a heat map's pixels are removed, beside heat maps that know no
-    net.
+    """How the score changes when a heat map's pixels are removed, compared with controls that do
+    not use the network.
 
     Attributes:
         sentences: what was found.
@@ -83,8 +83,8 @@ class FaithfulnessPart(Part):
 
 @dataclass(frozen=True)
 class RandomisationPart(Part):
-    """What shuffled weights leave of the heat maps: `what` was shuffled, sentences, the figure and
-    the table (head, rows).
+    """What remains of the heat maps with shuffled weights: `what` was shuffled, sentences, the
+    figure and the table (head, rows).
     """
 
     template = "heatmaps/randomisation.html.jinja"

@@ -1,1 +1,1 @@
-"""What every page is made of: escaping, tables, figures, overlays."""
+"""Provide what every page needs: escaping, tables, plots, overlays."""

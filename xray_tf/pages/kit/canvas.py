@@ -1,8 +1,8 @@
-"""The paper that every figure is drawn on: a matplotlib Figure without pyplot and without global
-state, the house's colours, titles and grid.
+"""Create the figures that all plots are drawn on: matplotlib without pyplot and without global
+state, with common colours, titles and grid.
 
-A class has the same colour in every figure (Okabe & Ito's palette, told apart by colour-blind
-readers too); figures bring their own white ground, so they read the same on light and dark pages.
+A class has the same colour in every plot (the palette of Okabe & Ito, which colour-blind readers
+can tell apart). Plots have a white background, so they look the same on light and dark pages.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ DASHED = (0, (4, 4))
 
 
 class Picture(Figure):
-    """A matplotlib Figure that a notebook shows as PNG whether or not pyplot was ever imported."""
+    """A matplotlib Figure that a notebook shows as PNG even if pyplot was never imported."""
 
     def _repr_png_(self) -> bytes:
         return to_png_bytes(self)
@@ -34,7 +34,7 @@ def to_png_bytes(figure: Figure, dpi: int = 150) -> bytes:
 
 
 def to_svg(figure: Figure) -> str:
-    """Return the figure as SVG, text as outlines; the same drawing gives the same bytes."""
+    """Return the figure as SVG with text as outlines; equal drawings give equal bytes."""
     stream = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": "xray_tf"}):
         figure.savefig(stream, format="svg", metadata={"Date": None})
@@ -42,7 +42,7 @@ def to_svg(figure: Figure) -> str:
 
 
 def canvas(width: float, height: float, pad: float = 0.1) -> Figure:
-    """Make an empty figure of the house, inches."""
+    """Create an empty figure; sizes are in inches."""
     figure = Picture(figsize=(width, height), layout="constrained", facecolor="white")
     figure.get_layout_engine().set(w_pad=pad, h_pad=pad)
     return figure
@@ -51,8 +51,8 @@ def canvas(width: float, height: float, pad: float = 0.1) -> Figure:
 def dress(
     axes, title: str, x_label: str = "", y_label: str = "", grid: bool = True, size: float = 12.5
 ) -> None:
-    """Give axes the house's title, labels, spines and grid; `size` is the title's, in points, and
-    the other texts follow it.
+    """Give axes a title, labels, spines and grid; `size` is that of the title in points, and other
+    texts scale with it.
     """
     axes.set_title(title, loc="left", fontsize=size, fontweight="bold", color=INK, pad=0.72 * size)
     axes.set_xlabel(x_label, color=MUTED, fontsize=0.8 * size)

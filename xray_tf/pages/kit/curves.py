@@ -1,4 +1,4 @@
-"""ROC, precision and recall, calibration: a table of predictions in, a figure out."""
+"""Plot ROC, precision-recall and calibration curves of a table of predictions."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def precision_recall(predictions: Predictions, replicates: int = 200, seed: int 
     """Draw the precision-recall curve of the last of two classes, or of each of more against the
     rest.
 
-    Bands and circles as in `roc`; dashed lines show the share of the class, which a guess would
-    reach.
+    Bands and circles are as in `roc`; dashed lines show the share of the class, which guessing
+    would reach.
     """
     figure = canvas(4.9, 4.8)
     axes, rows = figure.subplots(), scorable(predictions)
@@ -108,17 +108,19 @@ def scorable(predictions: Predictions) -> Predictions:
     """
     rows = predictions.where(predictions.scorable)
     if not len(rows):
-        raise ValueError("there is no labelled, readable row to draw. Expected at least one.")
+        raise ValueError("there is no labelled, readable row to plot. Expected at least one.")
     return rows
 
 
 def curve_classes(rows: Predictions) -> list[int]:
-    """Return the classes to draw: the last of two, or each of more."""
+    """Return the classes to plot: the last of two, or each of more."""
     return [1] if len(rows.class_names) == 2 else list(range(len(rows.class_names)))
 
 
 def _classes(rows: Predictions, replicates: int, seed: int):
-    """Yield (class, labelled so, decided so, bands) of each class that has rows and is not all."""
+    """Yield (class, is labelled so, is decided so, bands) of each class that has some but not all
+    rows.
+    """
     for k in curve_classes(rows):
         positive = rows.labels == k
         if positive.any() and not positive.all():
@@ -140,7 +142,7 @@ def _finish_curve(axes, title: str, x_label: str, place: str) -> None:
         axes.legend(loc=place, frameon=True, framealpha=0.9, edgecolor="none", fontsize=9.5)
     else:
         where = {"ha": "center", "va": "center", "color": MUTED}
-        axes.text(0.5, 0.5, "not defined: every row is of one class", **where)
+        axes.text(0.5, 0.5, "undefined: all rows are of one class", **where)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PercentFormatter(1, decimals=0))
 

@@ -1,4 +1,4 @@
-"""Table in, figure out: every picture of a report and of a notebook."""
+"""Plot tables: the figures of reports and notebooks."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def confusion_matrix(matrix, class_names: Sequence[str], title: str = "Confusion
     Args:
         matrix: (K, K) counts, rows the true class, columns the decided one; or a `Predictions`,
             whose scorable rows are counted.
-        class_names: K names; of a table, its own.
+        class_names: K names; for a table, its own.
     """
     count = len(class_names)
     if isinstance(matrix, Predictions):
@@ -61,7 +61,7 @@ def confusion_matrix(matrix, class_names: Sequence[str], title: str = "Confusion
     matrix = np.asarray(matrix)
     if matrix.shape != (count, count):
         raise ValueError(
-            f"matrix must be ({count}, {count}), one row and column a class. Received: "
+            f"matrix must be ({count}, {count}), one row and column per class. Received: "
             f"shape {matrix.shape}"
         )
     totals = matrix.sum(axis=1)
@@ -124,11 +124,11 @@ def training_curves(history: Iterable[dict[str, Any]]) -> Figure:
 
     Args:
         history: rows with the columns of history.csv: phase, epoch, loss, val_loss, val_accuracy,
-            val_auroc, learning_rate, seconds; numbers may still be texts.
+            val_auroc, learning_rate, seconds; numbers may still be text.
     """
     rows = list(history)
     if not rows:
-        raise ValueError("the history is empty. Expected one row an epoch.")
+        raise ValueError("the history is empty. Expected one row per epoch.")
     epochs, watched = np.arange(1, len(rows) + 1), _column(rows, "val_loss")
     best = epochs[np.nanargmin(watched)] if np.isfinite(watched).any() else None
     marker = "o" if len(rows) <= 40 else None
@@ -157,8 +157,8 @@ def contact_sheet(images, titles: Sequence[str] | None = None, columns: int = 6)
 
     Args:
         images: (N, H, W) uint8 in [0, 255], or (N, H, W, 3) with colour overlays.
-        titles: N short texts above them; none when left out.
-        columns: images a row.
+        titles: N short texts above the images, or none.
+        columns: images per row.
     """
     images = np.asarray(images)
     fits = images.ndim == 3 or images.ndim == 4 and images.shape[3] == 3
@@ -169,7 +169,9 @@ def contact_sheet(images, titles: Sequence[str] | None = None, columns: int = 6)
         )
     titles = [""] * len(images) if titles is None else [str(t) for t in titles]
     if len(titles) != len(images):
-        raise ValueError(f"titles must be one an image, {len(images)}. Received: {len(titles)}")
+        raise ValueError(
+            f"titles must have one entry per image, {len(images)}. Received: {len(titles)}"
+        )
     columns = max(1, min(columns, len(images)))
     lines = -(-len(images) // columns)
     high = 1.75 * images.shape[1] / images.shape[2] + (0.3 if any(titles) else 0.05)
@@ -200,7 +202,7 @@ def _mark_phases(axes, phases: list[str], title: str) -> None:
 
 
 def _column(rows: list[dict[str, Any]], name: str) -> np.ndarray:
-    """Return a column of history.csv, NaN where it has no number."""
+    """Return a column of history.csv, NaN if it has no number."""
 
     def number(value: Any) -> float:
         try:

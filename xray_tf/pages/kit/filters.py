@@ -1,4 +1,4 @@
-"""What templates can apply to a value: pictures and intervals as HTML, text as Markdown."""
+"""Filters for templates: pictures and intervals as HTML, text as Markdown."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def jpeg(pixels: np.ndarray, quality: int = JPEG_QUALITY) -> bytes:
 
 
 def plain(value: Any) -> str:
-    """Turn HTML that a template put together back into text, to be escaped for an attribute."""
+    """Turn HTML that a template produced back into text, to be escaped for an attribute."""
     return Markup(value).unescape() if hasattr(value, "__html__") else str(value)
 
 
@@ -58,7 +58,7 @@ def unbroken(value: Any) -> Markup:
 
 
 def markdown_text(value: Any) -> Markup:
-    """Escape a value for one line, or one table cell, of Markdown: it stays the text that it is."""
+    """Escape a value for one line, or one table cell, of Markdown, so that it appears unchanged."""
     if hasattr(value, "__html__"):
         return Markup(value)
     text = " ".join(str(value).split()).replace("&", "&amp;").replace("<", "&lt;")
@@ -67,25 +67,25 @@ def markdown_text(value: Any) -> Markup:
 
 
 def code(value: Any) -> Markup:
-    """Give text to stand between backticks in Markdown, where nothing can be escaped."""
+    """Prepare text for backticks in Markdown, where nothing can be escaped."""
     return Markup(" ".join(str(value).split()).replace("`", "'"))
 
 
 def quoted(text: str) -> Markup:
-    """Write text as a literal of Python, for a block of code in Markdown."""
+    """Write text as a Python literal, for a code block in Markdown."""
     return Markup(json.dumps(text, ensure_ascii=False))
 
 
 def indented(text: str) -> Markup:
-    """Return lines as an indented block of code in Markdown."""
+    """Return lines as an indented code block in Markdown."""
     return Markup("\n".join(f"    {line}" for line in text.splitlines()))
 
 
 def markdown_table(
     head: Sequence[Any], rows: Iterable[Sequence[Any]], aligned: bool = False
 ) -> Markup:
-    """Return a table in Markdown; an `aligned` one is padded, numbers to the right, and so reads
-    well as plain text too.
+    """Return a table in Markdown; an `aligned` one is padded, with numbers to the right, so that it
+    also reads well as plain text.
     """
     cells = [
         [f"{c:,}" if isinstance(c, int) else str(markdown_text(c)) for c in row]
@@ -101,7 +101,7 @@ def markdown_table(
 
 
 def capital(text: str) -> str:
-    """Write the first letter large and leave the others."""
+    """Capitalise the first letter and keep the others."""
     return text[:1].upper() + text[1:]
 
 

@@ -1,5 +1,5 @@
-"""Radiographs with heat maps, as pixels: overlay, contour, colour bar, panels, and a grid of hits
-and misses. OpenCV and NumPy only.
+"""Draw radiographs with heat maps as pixels: overlay, contour, colour bar, panels, and a grid of
+hits and misses.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ TOP_SHARE = 0.1
 OUTCOMES = ("true positive", "false positive", "true negative", "false negative")
 RIGHT, WRONG = "decided rightly", "decided wrongly"
 RULE = (
-    "Of each outcome the most typical radiographs are shown: those whose probability of an "
-    "abnormal chest lies nearest to the median of their group. Positive means decided as any class "
-    "but the first; ties go to the earlier file."
+    "The most typical radiographs of each outcome are shown: those whose probability of an "
+    "abnormal chest is nearest to the median of their group. Positive means any decision except "
+    "the first class; ties go to the earlier file."
 )
 RULE_WITHOUT_NORMAL = (
     "Of right and of wrong decisions the typical ones: those whose probability of the class "
@@ -42,11 +42,11 @@ def overlay(
         colormap: a name in `COLORMAPS`.
 
     Returns:
-        (H, W, 3) uint8 RGB: (1 - alpha) image + alpha colours. An empty heat map (all zero) leaves
-            the radiograph as it is: there is nothing to show.
+        (H, W, 3) uint8 RGB: (1 - alpha) image + alpha colours. An empty heat map (all zero)
+            leaves the radiograph unchanged.
 
     Raises:
-        ValueError: shapes, ranges or names that do not fit.
+        ValueError: a shape, range or name does not fit.
     """
     picture, heat = _rgb(image), _heat(image, heatmap)
     if not 0 <= alpha <= 1:
@@ -67,10 +67,10 @@ def check_colormap(colormap: str) -> None:
 
 
 def heat_colours(heatmap: np.ndarray, colormap: str = "jet") -> np.ndarray:
-    """Paint a heat map (H, W) of floats in [0, 1]: (H, W, 3) uint8 RGB.
+    """Colour a heat map (H, W) of floats in [0, 1], as (H, W, 3) uint8 RGB.
 
     Raises:
-        ValueError: no such colour map.
+        ValueError: there is no such colour map.
     """
     check_colormap(colormap)
     levels = np.rint(np.asarray(heatmap) * 255).astype(np.uint8)
@@ -90,7 +90,7 @@ def contour(
     Args:
         picture: (H, W) or (H, W, 3) in [0, 255].
         heatmap: as in `overlay`.
-        share: of the image's pixels, the hottest; pixels without heat never belong to it.
+        share: the share of the pixels, hottest first; pixels without heat never belong to it.
         colour: RGB.
         thickness: pixels.
 
@@ -112,9 +112,7 @@ def top_region(heatmap: np.ndarray, share: float = TOP_SHARE) -> np.ndarray:
 
 
 def color_bar(height: int, colormap: str = "jet") -> np.ndarray:
-    """Draw a colour bar, 1 at the top and 0 at the bottom, labelled: (height, 56, 3) uint8 RGB on
-    white.
-    """
+    """Draw a labelled colour bar from 1 (top) to 0 (bottom): (height, 56, 3) uint8 RGB on white."""
     bar = np.full((height, _GAP + _BAR_WIDTH + _LABEL_WIDTH, 3), 255, np.uint8)
     levels = np.linspace(1, 0, height, dtype=np.float32)[:, None]
     bar[:, _GAP : _GAP + _BAR_WIDTH] = heat_colours(levels, colormap)
@@ -132,13 +130,13 @@ def panel(
     share: float = TOP_SHARE,
     titles: Sequence[str] = ("radiograph", "heat map", "top region"),
 ) -> np.ndarray:
-    """Set side by side the radiograph, the overlay, the radiograph with the top region's contour,
-    and a colour bar.
+    """Draw side by side the radiograph, the overlay, the radiograph with the contour of the top
+    region, and a colour bar.
 
     Args:
         image, heatmap, alpha, colormap: as in `overlay`.
         share: as in `contour`.
-        titles: three words above them; an empty heat map says so itself.
+        titles: three titles; that of an empty heat map says so.
 
     Returns:
         (24 + H, 3 W + 3 * 8 + 48, 3) uint8 RGB on white.
@@ -156,8 +154,8 @@ def panel(
 
 
 def titled(picture: np.ndarray, title: str) -> np.ndarray:
-    """Put a line of text above a picture: (24 + H, W, 3) uint8 RGB; text that is too long is made
-    smaller.
+    """Write a line of text above a picture: (24 + H, W, 3) uint8 RGB; text that is too long is
+    reduced.
     """
     top = np.full((_TITLE_HEIGHT, picture.shape[1], 3), 255, np.uint8)
     width = cv2.getTextSize(title, cv2.FONT_HERSHEY_SIMPLEX, 1.0, 1)[0][0]
@@ -166,15 +164,15 @@ def titled(picture: np.ndarray, title: str) -> np.ndarray:
 
 
 def beside(pictures: Sequence[np.ndarray]) -> np.ndarray:
-    """Join pictures (H_i, W_i, 3) uint8 from left to right, 8 white pixels between, tops
-    aligned.
+    """Join pictures (H_i, W_i, 3) uint8 from left to right, with aligned tops and 8 white pixels
+    between them.
     """
     return _joined(list(pictures), 1)
 
 
 def stacked(pictures: Sequence[np.ndarray]) -> np.ndarray:
-    """Join pictures (H_i, W_i, 3) uint8 from top to bottom, 8 white pixels between, left sides
-    aligned.
+    """Join pictures (H_i, W_i, 3) uint8 from top to bottom, with aligned left sides and 8 white
+    pixels between them.
     """
     return _joined(list(pictures), 0)
 
@@ -186,14 +184,14 @@ def choose_outcomes(
     count: int = 3,
     negative: int | None = 0,
 ) -> dict[str, np.ndarray]:
-    """Choose radiographs to show for each outcome, by `RULE` and not by how well they look.
+    """Choose radiographs to show for each outcome by `RULE`, not by how good they look.
 
     Args:
-        labels: (N,) class indices; -1 where not known, which is never chosen.
-        predicted: (N,) class indices decided; -1 where there is none.
-        probabilities: (N, K) floats, rows sum to 1.
-        count: at most, for each outcome.
-        negative: the class that stands for no finding; None where there is none.
+        labels: (N,) class indices; -1 if unknown, which is never chosen.
+        predicted: (N,) class indices decided; -1 if there is none.
+        probabilities: (N, K) floats; rows sum to 1.
+        count: the most rows per outcome.
+        negative: the class that stands for no finding; None if there is none.
 
     Returns:
         {outcome: rows, the most typical first}, in the order of `OUTCOMES`; a pneumonia taken for
@@ -205,7 +203,7 @@ def choose_outcomes(
     lengths = len(labels), len(predicted), len(abnormal)
     if count < 1 or len(set(lengths)) > 1:
         raise ValueError(
-            "labels, predicted and probabilities must be of one length and count at least 1. "
+            "labels, predicted and probabilities must have one length, and count be at least 1. "
             f"Received: lengths {lengths} and count={count!r}"
         )
     known = (labels >= 0) & (predicted >= 0)
@@ -240,7 +238,7 @@ def outcome_grid(
     colormap: str = "jet",
     negative: int | None = 0,
 ) -> np.ndarray:
-    """Draw what `choose_outcomes` chose: one row an outcome, the overlays with the contour of their
+    """Draw what `choose_outcomes` chose, one row per outcome: overlays with the contour of their
     top region and the probability they were chosen by.
 
     Args:
@@ -263,7 +261,7 @@ def outcome_grid(
 
 
 def in_rows(groups: dict[str, Iterable[np.ndarray]], like: np.ndarray) -> np.ndarray:
-    """Draw pictures in rows, a row a group under its title; a group without any says none, across
+    """Draw pictures in rows, one row per group under its title. An empty group says `none`, over
     two widths of the picture `like`.
     """
     nothing = np.full((_GAP, 2 * np.asarray(like).shape[1], 3), 255, np.uint8)
@@ -325,7 +323,7 @@ def _heat(image: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
         raise ValueError(
             f"heatmap {heat.shape} and image {(height, width)} have different aspect "
             "ratios: the heat map is of another crop of the radiograph. "
-            "Show it on the pixels it was made from."
+            "Draw it over the pixels it was computed from."
         )
     if heat.shape == (height, width):
         return heat

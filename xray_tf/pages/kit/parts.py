@@ -1,4 +1,4 @@
-"""Parts that the pages of several rooms have: findings, provenance, a summary for a notebook."""
+"""Parts that several pages share: findings, provenance, and a summary for a notebook."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from xray_tf.data.records import Finding, Findings
 from xray_tf.pages.kit.render import Part, Table
 from xray_tf.pages.kit.words import origin
 
-FINDINGS = 50  # rows shown; audit.csv holds the rest
+FINDINGS = 50  # rows shown; audit.csv has the rest
 _SEVERITIES = {"error": 0, "warning": 1, "note": 2}
 
 
 @dataclass(frozen=True)
 class FindingsPart(Part):
-    """What was found while files were read and divided: how many of each (severity, kind), and the
-    first of `count` findings, the gravest first.
+    """What was found while files were read and split: the number of each (severity, kind), and the
+    first of `count` findings, the most severe first.
     """
 
     template = "kit/findings.html.jinja"
@@ -30,7 +30,7 @@ class FindingsPart(Part):
 
     @classmethod
     def of(cls, findings: Findings | None) -> FindingsPart | None:
-        """Return the part, None where nobody looked."""
+        """Return the part; None if nobody looked."""
         if findings is None:
             return None
         ranked = sorted(findings, key=lambda f: _SEVERITIES.get(f.severity, len(_SEVERITIES)))
@@ -40,8 +40,8 @@ class FindingsPart(Part):
 
 @dataclass(frozen=True)
 class ProvenancePart(Part):
-    """Where something comes from: the command, a sentence, tables that fold (caption, head, rows)
-    under a title.
+    """Where something comes from: the command, a sentence, and collapsible tables (caption, head,
+    rows) under a title.
     """
 
     template = "kit/provenance.html.jinja"
@@ -81,7 +81,7 @@ class Summary(Part):
 
 
 def without_command(provenance: dict[str, Any]) -> tuple[str, list[list[str]]]:
-    """Return the command line of a provenance, empty where there is none, and all else in rows."""
+    """Return the command line of a provenance (empty if there is none), and the rest as rows."""
     rest = {k: v for k, v in provenance.items() if k != "command_line"}
     return str(provenance.get("command_line", "")).strip(), [[k, v] for k, v in flat(rest)]
 

@@ -1,7 +1,7 @@
-"""Turn a page, a dataclass that names its template, into HTML or Markdown.
+"""Render a page, a dataclass that names its template, as HTML or Markdown.
 
-Whatever a template prints is escaped here and nowhere else: for HTML by Jinja2's autoescape, for
-Markdown by `markdown_text`.
+Everything that a template prints is escaped here and nowhere else: for HTML by Jinja2's autoescape,
+for Markdown by `markdown_text`.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ GLOBALS = {**{name: getattr(words, name) for name in TOLD}, "table": markdown_ta
 class Part:
     """What a template shows: a dataclass that the template reads as `part`, or a page as `page`.
 
-    The suffix of the template says what comes out, `.html.jinja` or `.md.jinja`. A part can stand
-    in another template as it is: `{{ section.body }}`.
+    The suffix of the template, `.html.jinja` or `.md.jinja`, determines the output. A part can be
+    used in another template directly: `{{ section.body }}`.
     """
 
     template: ClassVar[str]
 
     def render(self) -> str:
-        """Return the text, with whatever is not UTF-8 in it, such as bytes of a path, spelled out.
+        """Return the text; what is not UTF-8, such as bytes of a path, is written as escapes.
 
         Raises:
-            jinja2.UndefinedError: the template reads what is not there.
+            jinja2.UndefinedError: the template reads an undefined name.
         """
         form, name = self.template.split(".")[-2], "page" if isinstance(self, Page) else "part"
         text = environment(form).get_template(self.template).render({name: self})
@@ -62,8 +62,8 @@ class Section:
 
 
 class Page(Part):
-    """A self-contained HTML document: its policy lets nothing in from elsewhere and runs only its
-    own script.
+    """A self-contained HTML document: its policy admits nothing from elsewhere, and only its own
+    script.
 
     A subclass is a dataclass; its template extends `kit/page.html.jinja` and
     fills its block `title`.
@@ -82,12 +82,12 @@ class Page(Part):
 
     @property
     def style_sheet(self) -> Markup:
-        """The house's own CSS and the page's."""
+        """The common CSS and the page's own."""
         return Markup("\n").join(map(asset, ("kit/page.css", *self.styles)))
 
     @property
     def script_text(self) -> Markup:
-        """The script, as it stands in the page."""
+        """The script, as it appears in the page."""
         return asset(self.script) if self.script else Markup()
 
     @property
@@ -106,7 +106,7 @@ def sections(parts: Iterable[tuple[str, str, Part | None]]) -> tuple[Section, ..
 
 
 def asset(name: str) -> Markup:
-    """Return a style sheet or a script of the package, `room/file.css`, as it is."""
+    """Return a style sheet or a script of the package, `room/file.css`."""
     room, file = name.split("/")
     return Markup((PAGES / room / "templates" / file).read_text(encoding="utf-8"))
 
@@ -133,5 +133,5 @@ def environment(form: str) -> Environment:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; None where it is not there."""
+    """Read a JSON file; None if it does not exist."""
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None

@@ -1,4 +1,4 @@
-"""The words that the report, the model card and a notebook's summary share, as plain text."""
+"""Provide the words that reports, model cards and summaries share, as plain text."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ NOTICE = (
     "the care of a patient."
 )
 IMAGE_SPLIT = (
-    "Split by image, not by patient: radiographs of one child may lie on both sides, so the "
-    "numbers can be far too good. They say little about new patients."
+    "Split by image, not by patient: radiographs of one child may be on both sides, so the numbers "
+    "can be far too optimistic. They say little about new patients."
 )
 WITHOUT_TEST = (
-    "There were no test rows. The numbers come from the validation rows, to which the temperature "
-    "and the thresholds were fitted, so they are optimistic."
+    "There are no test rows. The numbers come from the validation rows, on which temperature and "
+    "thresholds were fitted, so they are optimistic."
 )
 NAMES = {name: row.label for name, row in METRICS.items()}
 SCORE_MEANINGS = {
-    "reconstruction_error": "how badly an autoencoder that has seen only normal "
-    "chests redraws the radiograph",
-    "log_density": "how common the autoencoder's code of it is among normals",
-    "features": "how near the numbers that describe its lungs, and a frozen net's "
-    "features of them, are to those of normals",
+    "reconstruction_error": "how badly an autoencoder that has seen only normal chests "
+    "reconstructs the radiograph",
+    "log_density": "how common its code in the autoencoder is among normals",
+    "features": "how close the numbers that describe its lungs, and a frozen network's features of "
+    "them, are to those of normals",
 }
 SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
 
@@ -38,7 +38,7 @@ def value_text(cell: dict[str, Any]) -> str:
 
 
 def range_text(cell: dict[str, Any]) -> str:
-    """Write a metric's interval, or why there is none."""
+    """Write a metric's interval, or the reason why there is none."""
     if cell["low"] is None:
         return cell.get("reason", "no interval")
     return f"[{cell['low']:.3f}, {cell['high']:.3f}]"
@@ -50,13 +50,13 @@ def interval_text(cell: dict[str, Any]) -> str:
 
 
 def interval_kind(result: dict[str, Any]) -> str:
-    """Name the kind of a result's intervals, and say what those mean that have shrunk to a point
+    """Describe the kind of a result's intervals, and the meaning of those that are a single point
     (rule of three, Hanley & Lippman-Hand 1983).
     """
     kind = result["interval"]["kind"]
     if not _shrunk(result):
         return kind
-    return f"{kind} ([1.000, 1.000]: no row was wrong, which among n rows leaves up to about 3 / n)"
+    return f"{kind} ([1.000, 1.000]: no row was wrong; with n rows, up to about 3 / n may be)"
 
 
 def _shrunk(value: Any) -> bool:
@@ -68,13 +68,13 @@ def _shrunk(value: Any) -> bool:
 
 
 def meanings_text(scores: Sequence[str]) -> str:
-    """Say what a detector's scores mean, those that are known."""
+    """Explain a detector's scores, as far as they are known."""
     known = (n for n in scores if n in SCORE_MEANINGS)
     return "; ".join(f"{n.replace('_', ' ')}: {SCORE_MEANINGS[n]}" for n in known).capitalize()
 
 
 def data_facts(card: Card) -> list[str]:
-    """List what the card says of the data."""
+    """List what the card says about the data."""
     data, options = card.provenance.get("data", {}), options_of(card, "DataOptions")
     facts = []
     if isinstance(data.get("radiographs"), int):
@@ -83,16 +83,16 @@ def data_facts(card: Card) -> list[str]:
         facts.append(f"fingerprint {str(data['fingerprint'])[:16]}")
     told = ["source", "patient_key", *([] if options.get("split") else ["validation", "test"])]
     facts += [f"{k.replace('_', ' ')} {options[k]}" for k in told if options.get(k) is not None]
-    return facts + ["divided as in an earlier run's split.csv"] * bool(options.get("split"))
+    return facts + ["split as in an earlier run's split.csv"] * bool(options.get("split"))
 
 
 def options_of(card: Card, name: str) -> dict[str, Any]:
-    """Return the recorded options of one dataclass; empty where they were not recorded."""
+    """Return the recorded options of one dataclass; empty if they were not recorded."""
     return card.provenance.get("options", {}).get(name, {})
 
 
 def origin(card: Card) -> str:
-    """Say when, with what and from which commit a card's folder was made."""
+    """Say when, with which versions and from which commit a folder was made."""
     known = card.provenance.get("versions", {})
     # the same before and after card.json
     names = sorted(known, key=lambda k: (k != "xray_tf", k))
@@ -110,7 +110,7 @@ def rows_text(metrics: dict[str, Any]) -> str:
 
 
 def metric_name(name: str, class_names: Sequence[str]) -> str:
-    """Name a metric for a person."""
+    """Return a metric's name for a reader."""
     return METRICS[name].name(len(class_names))
 
 
@@ -121,7 +121,7 @@ def headline(metrics: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 
 
 def matrix_text(matrix: Sequence[Sequence[int]], class_names: Sequence[str]) -> str:
-    """Write a confusion matrix, rows the true class, as a sentence for those who cannot see it."""
+    """Write a confusion matrix, with the true class in rows, as a sentence for screen readers."""
     rows = (
         f"true {name}: "
         + ", ".join(f"{c} decided {m}" for m, c in zip(class_names, row, strict=True))
@@ -131,17 +131,17 @@ def matrix_text(matrix: Sequence[Sequence[int]], class_names: Sequence[str]) -> 
 
 
 def rule_text(card: Card) -> str:
-    """Say how a classifier decides where no operating point is named."""
+    """Describe a classifier's default rule."""
     point = card.operating_points.get(card.default_operating_point)
     return "none" if point is None else point.words(card.class_names)
 
 
 def enumerate_text(names: Sequence[str]) -> str:
-    """Join words with commas and a last and."""
+    """Join words with commas and a final `and`."""
     names = [str(n) for n in names]
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
 
 
 def count_text(value: int | None) -> str:
-    """Write a count that may not be known."""
-    return "not known" if value is None else f"{value:,}"
+    """Write a count that may be unknown."""
+    return "unknown" if value is None else f"{value:,}"

@@ -1,1 +1,1 @@
-"""Pages of embeddings and nearest cases."""
+"""Make the pages of embeddings and nearest cases."""

@@ -1,4 +1,4 @@
-"""The part of a page that sets nearest neighbours beside the network's head."""
+"""Make the part of a page that compares nearest neighbours with the network's head."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SIDES = {"knn": "nearest neighbours", "head": "the network's head"}
 
 @dataclass(frozen=True)
 class ComparedPart(Part):
-    """Both readers on the same rows.
+    """Neighbours and head on the same rows.
 
     Attributes:
         sides: whose numbers they are -> the layout of metrics.json.

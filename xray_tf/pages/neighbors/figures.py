@@ -1,6 +1,4 @@
-"""Maps of embeddings: where radiographs lie, by true class, by decision and by error; and the
-nearest cases side by side.
-"""
+"""Plot embeddings by true class, by decision and by error, and nearest cases side by side."""
 
 from __future__ import annotations
 
@@ -13,7 +11,7 @@ from xray_tf.pages.kit.canvas import CLASS_COLOURS, INK, MUTED, canvas
 from xray_tf.pages.kit.figures import contact_sheet
 
 UNKNOWN = "#b8c0c6"
-NEAREST_COLUMNS = 6  # more radiographs a line are too small to see
+NEAREST_COLUMNS = 6  # with more radiographs per line they would be too small
 
 
 def draw_map(
@@ -24,15 +22,15 @@ def draw_map(
     title: str,
     decided_by: str = "the network's head",
 ) -> Figure:
-    """Draw one map three times: coloured by true class, by decided class, and with the errors
-    picked out.
+    """Plot embeddings three times: coloured by true class, by decided class, and with the errors
+    highlighted.
 
     Args:
         points: (N, 2) floats.
         labels: (N,) class indices, -1 where not known (drawn grey).
         decided: (N,) class indices, -1 where not known.
         class_names: K names.
-        title: how the map was made.
+        title: how the plot was made.
         decided_by: whose decisions they are.
     """
     points, labels, decided = np.asarray(points, float), np.asarray(labels), np.asarray(decided)

@@ -1,5 +1,5 @@
-"""The page of nearest cases: each radiograph asked about, the training radiographs beside it, and
-how unusual it is.
+"""Make the page of nearest cases: each radiograph with its nearest training radiographs, and how
+unusual it is.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""A self-contained page on which every dot of a map is a radiograph: point at it, or walk to it
-with the arrow keys, and it is shown.
+"""Make a self-contained page with a plot of embeddings, in which the mouse or the arrow keys show
+the radiograph behind each dot.
 
-Everything is in the one file: no server, no network, no library; the one script in it is named by
-its hash in the page's policy.
+Everything is in one file, without server, network or library; the page's policy names its only
+script by hash.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from xray_tf.pages.neighbors.compared import ComparedPart
 
 # pixels; whole JPEG blocks of 8, so that neighbours on a sheet do not bleed into each other
 THUMBNAIL = 72
-SHEET = 20  # thumbnails a row and a column: one JPEG header for 400 of them
+SHEET = 20  # thumbnails per row and column: one JPEG header for 400 of them
 JPEG_QUALITY = 72
 PARTS = ("train", "val", "test", "")
 

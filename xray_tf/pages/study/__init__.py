@@ -1,1 +1,1 @@
-"""The page of the whole study."""
+"""Make the page of the whole study."""

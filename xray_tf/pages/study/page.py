@@ -1,7 +1,7 @@
-"""The report of a whole study: its folder in, one self-contained HTML page out; no model is loaded,
-no script runs, no file name or patient key is shown.
+"""Make the report of a whole study from its folder, as one self-contained HTML page.
 
-Parts go by topic, and within a topic by classifier, so that models stand beside each other.
+No model is loaded, no script runs, and no file name or patient key is shown. Parts are ordered by
+topic, and within a topic by classifier, so that models can be compared.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ def read_study(folder: str | os.PathLike) -> StudyFolder:
 
 
 def render_study(folder: str | os.PathLike) -> str:
-    """Return the page about a study's folder; a part whose stage was not run is left out, and one
-    line says so.
+    """Return the page about a study's folder; a part whose stage has not run is replaced by one
+    line that says so.
 
     Args:
         folder: with study.json, results.json and the stages' folders and records.
@@ -97,7 +97,7 @@ def render_study(folder: str | os.PathLike) -> str:
 
 def _read(path: Path) -> Any:
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there. Expected the folder of a study.")
+        raise FileNotFoundError(f"{path} does not exist. Expected the folder of a study.")
     return read_json(path)
 
 

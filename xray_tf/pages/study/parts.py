@@ -1,5 +1,5 @@
-"""The parts of a study's page that no single classifier's report has: the audit, the table beside
-published figures, neighbours, anomalies, heat maps.
+"""Make the parts that only a study's page has: audit, comparison with published numbers,
+neighbours, anomalies, heat maps.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _READERS = {
 
 @dataclass(frozen=True)
 class ResultsPart(Part):
-    """The rows of results.json beside the report's and the best published figures; what was not run
-    stays empty.
+    """The rows of results.json next to the report's and the best published numbers; what has not
+    run stays empty.
     """
 
     template = "study/results.html.jinja"
@@ -36,7 +36,7 @@ class ResultsPart(Part):
 
     @property
     def sources(self) -> list[str]:
-        """Where the best published figures come from, each once."""
+        """The sources of the best published numbers, each once."""
         found = (f"{r['by']}; {r['protocol']}." for r in self.results if r["best"] is not None)
         return list(dict.fromkeys(found))
 

@@ -8,6 +8,7 @@ detector: `cross_fit_scores` scores each patient's rows by a detector fitted on 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -102,9 +103,9 @@ DETECTORS: dict[str, DetectorRow] = {
     ),
 }
 # Chosen on lesions pasted into validation normals (benchmarks/anomaly.py), no sick radiograph seen.
-# "lungs" alone is best there (mean AUROC 0.774); of the
-# committees within a standard error of it (0.02) this has the most views: pasted lesions imitate
-# opacity, not all that may depart from the normal.
+# "lungs" alone is best there (mean AUROC 0.774); of the committees within a standard error of it
+# (0.02) this has the most views: pasted lesions imitate opacity, not all that may depart from the
+# normal.
 CHOSEN = tuple(name for name, row in DETECTORS.items() if row.chosen)
 
 
@@ -129,8 +130,8 @@ def cross_fit_scores(
     count = len(np.unique(patients))
     if count < 2 or len(patients) != len(x):
         raise ValueError(
-            "cross-fitting needs one patient key a row, two patients or more. "
-            f"Received: {len(patients)} keys of {count} patients, {len(x)} rows"
+            "cross-fitting needs one patient key a row, two patients or more. Received: "
+            f"{len(patients)} keys of {count} patients, {len(x)} rows"
         )
     scores = np.empty(len(x))
     for kept, held_out in GroupKFold(min(folds, count)).split(scores, groups=patients):
@@ -143,89 +144,52 @@ class Committee:
 
     Args:
         names: rows of `DETECTORS`.
-        given: names of scores that come from elsewhere (an autoencoder's error, a density), as
-            columns of `others`.
-        rule: see `Combination`.
     """
 
-    def __init__(self, names: Sequence[str] = CHOSEN, given: Sequence[str] = (), rule: str = "z"):
-        unknown = [n for n in names if n not in DETECTORS]
-        if unknown or not (names or given):
+    def __init__(self, names: Sequence[str] = CHOSEN):
+        if not names or any(n not in DETECTORS for n in names):
             raise ValueError(f"names must be some of {tuple(DETECTORS)}. Received: {tuple(names)}")
-        self.names, self.given, self.rule = tuple(names), tuple(given), rule
+        self.names = tuple(names)
 
     def fit(
-        self,
-        features: Mapping[str, np.ndarray],
-        patients: Sequence[str],
-        others: Mapping[str, np.ndarray] | None = None,
-        folds: int = 5,
+        self, features: Mapping[str, np.ndarray], patients: Sequence[str], folds: int = 5
     ) -> Committee:
         """Fit on normals.
 
         Args:
             features: name -> (N, ...), as `FeatureExtractor.extract` gives them.
             patients: N keys.
-            others: name -> (N,) out-of-sample scores of the same rows, higher = more normal, one
-                for each of `given`.
             folds: of the cross-fitting by patient that calibrates.
         """
+        rows = {name: DETECTORS[name] for name in self.names}
         columns = [
-            cross_fit_scores(DETECTORS[n].build, features[DETECTORS[n].eats], patients, folds)
-            for n in self.names
+            cross_fit_scores(row.build, features[row.eats], patients, folds)
+            for row in rows.values()
         ]
-        columns += [np.asarray((others or {})[n], np.float64) for n in self.given]
-        self.calibration_ = np.stack(columns, axis=1)
-        self.combination_ = Combination(self.rule).fit(self.calibration_)
+        self.combination_ = Combination().fit(np.stack(columns, axis=1))
         self.members_ = {
-            n: DETECTORS[n].build().fit(features[DETECTORS[n].eats], patients) for n in self.names
+            name: row.build().fit(features[row.eats], patients) for name, row in rows.items()
         }
         return self
 
-    def member_scores(
-        self, features: Mapping[str, np.ndarray], others: Mapping[str, np.ndarray] | None = None
-    ) -> np.ndarray:
-        """Return the raw scores (M, P) float64, a column for each of `names`, then of `given`."""
+    def member_scores(self, features: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return the raw scores (M, P) float64, a column for each of `names`."""
         columns = [m.score_samples(features[DETECTORS[n].eats]) for n, m in self.members_.items()]
-        return np.stack(
-            [*columns, *(np.asarray((others or {})[n], np.float64) for n in self.given)], axis=1
-        )
+        return np.stack(columns, axis=1)
 
-    def score_samples(
-        self, features: Mapping[str, np.ndarray], others: Mapping[str, np.ndarray] | None = None
-    ) -> np.ndarray:
+    def score_samples(self, features: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return the combined score (M,) float64, higher = more normal."""
-        return self.combination_.score_samples(self.member_scores(features, others))
-
-    def score_map(self, features: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return the mean of the members' standardised score maps (M, h, w) float32; each map is
-        centred and scaled by its member's image scores.
-        """
-        maps = []
-        for i, (name, member) in enumerate(self.members_.items()):
-            if DETECTORS[name].maps:
-                maps.append(
-                    (
-                        member.score_map(features[DETECTORS[name].eats])
-                        - self.combination_.center_[i]
-                    )
-                    / self.combination_.spread_[i]
-                )
-        if not maps:
-            raise ValueError(
-                f"none of {self.names} has a score map. Expected one of "
-                f"{[n for n, r in DETECTORS.items() if r.maps]}"
-            )
-        return np.mean(maps, axis=0).astype(np.float32)
+        return self.combination_.score_samples(self.member_scores(features))
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return everything in plain arrays: `member/array`, and `combination/array`."""
         parts = {**self.members_, "combination": self.combination_}
-        return {
+        arrays = {
             f"{name}/{key}": value
             for name, part in parts.items()
             for key, value in part.to_arrays().items()
-        } | {"names": np.array(self.names, dtype="U"), "given": np.array(self.given, dtype="U")}
+        }
+        return arrays | {"names": np.array(self.names, dtype="U")}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Committee:
@@ -234,21 +198,16 @@ class Committee:
         Raises:
             ValueError: an array is missing, or a member is unknown.
         """
-        if "names" not in arrays or "given" not in arrays:
+        if "names" not in arrays:
             raise ValueError(
-                "the arrays are not those of Committee.to_arrays: names or given is "
-                f"missing. Received: {sorted(arrays)[:8]}"
+                "the arrays are not those of Committee.to_arrays: names is missing. Received: "
+                f"{sorted(arrays)[:8]}"
             )
-
-        def part(name: str) -> dict[str, np.ndarray]:
-            return {
-                key.split("/", 1)[1]: value
-                for key, value in arrays.items()
-                if key.startswith(f"{name}/")
-            }
-
-        self = cls([str(n) for n in arrays["names"]], [str(n) for n in arrays["given"]])
-        self.members_ = {n: DETECTORS[n].kind.from_arrays(part(n)) for n in self.names}
-        self.combination_ = Combination.from_arrays(part("combination"))
-        self.rule = self.combination_.rule
+        parts: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
+        for key, value in arrays.items():
+            name, _, array = key.partition("/")
+            parts[name][array] = value
+        self = cls([str(n) for n in arrays["names"]])
+        self.members_ = {n: DETECTORS[n].kind.from_arrays(parts[n]) for n in self.names}
+        self.combination_ = Combination.from_arrays(parts["combination"])
         return self

@@ -15,6 +15,9 @@ from scipy.special import logsumexp
 from sklearn.model_selection import GroupKFold
 from sklearn.neighbors import KernelDensity
 
+from xray_tf.data.kin import patient_groups
+from xray_tf.stats.checks import finite_rows
+
 # in units of a component's standard deviation
 BANDWIDTHS = tuple(float(round(h, 4)) for h in np.geomspace(0.1, 3.0, 25))
 
@@ -47,12 +50,8 @@ class Density:
         folds: int = 5,
         seed: int = 0,
     ):
-        self.components, self.bandwidths, self.folds, self.seed = (
-            components,
-            tuple(bandwidths),
-            folds,
-            seed,
-        )
+        self.components, self.bandwidths = components, tuple(bandwidths)
+        self.folds, self.seed = folds, seed
 
     def fit(self, x: np.ndarray, patients: Sequence[str] | None = None) -> Density:
         """Learn the normals' codes.
@@ -66,19 +65,18 @@ class Density:
             ValueError: too few patients for the folds, codes that are not finite, or codes that do
                 not vary.
         """
-        x = _codes(x)
-        groups = group_numbers(patients, len(x))
+        x = finite_rows(x, "codes", ["D"]).astype(np.float64)
+        groups = patient_groups(patients, len(x))
         if groups.max() + 1 < 2 * self.folds:
             raise ValueError(
-                f"{self.folds} folds need normals of at least {2 * self.folds} "
-                f"patients. Received: {groups.max() + 1} patients, "
-                f"{len(x)} radiographs. Give more normals, or fewer folds."
+                f"{self.folds} folds need normals of at least {2 * self.folds} patients. Received: "
+                f"{groups.max() + 1} patients, {len(x)} radiographs. Give more normals, or fewer "
+                "folds."
             )
         if not np.ptp(x, axis=0).any():
             raise ValueError(
-                f"the codes of all {len(x)} normals are the same (zero variance), so "
-                "they have no density. "
-                "The encoder has collapsed, or the radiographs are one and the same."
+                f"the codes of all {len(x)} normals are the same (zero variance), so they have no "
+                "density. The encoder has collapsed, or the radiographs are one and the same."
             )
         self.likelihoods_ = self._cross_validated(x, groups)
         self.bandwidth_ = self.bandwidths[int(np.argmax(self.likelihoods_))]
@@ -96,7 +94,7 @@ class Density:
         """
         if not hasattr(self, "points_"):
             raise ValueError("the density has learnt no normals yet. Call fit first.")
-        x = _codes(x, len(self.mean_))
+        x = finite_rows(x, "codes", self.mean_.shape, least=0).astype(np.float64)
         return self._estimate.score_samples(self._components_of(x)) if len(x) else np.empty(0)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
@@ -127,9 +125,7 @@ class Density:
         return new
 
     def _settle(self) -> None:
-        self._estimate = KernelDensity(bandwidth=self.bandwidth_, kernel="gaussian").fit(
-            self.points_
-        )
+        self._estimate = KernelDensity(bandwidth=self.bandwidth_).fit(self.points_)
 
     def _project(self, x: np.ndarray) -> None:
         """Standardise, then whiten the leading principal components (Jolliffe 2002, section 2.3: of
@@ -150,47 +146,14 @@ class Density:
         scale and components come from the rest alone.
         """
         total = np.zeros(len(self.bandwidths))
-        for rest, left in GroupKFold(self.folds, shuffle=True, random_state=self.seed).split(
-            x, groups=groups
-        ):
+        splitter = GroupKFold(self.folds, shuffle=True, random_state=self.seed)
+        for rest, left in splitter.split(x, groups=groups):
             fold = Density(self.components)
             fold._project(x[rest])
             a, b = fold._components_of(x[left]), fold._components_of(x[rest])
             squares = np.maximum((a**2).sum(1)[:, None] - 2 * a @ b.T + (b**2).sum(1)[None], 0)
             width = b.shape[1]
             for i, h in enumerate(self.bandwidths):
-                total[i] += (
-                    logsumexp(-squares / (2 * h * h), axis=1)
-                    - np.log(len(b))
-                    - width * np.log(h * np.sqrt(2 * np.pi))
-                ).sum()
+                norm = np.log(len(b)) + width * np.log(h * np.sqrt(2 * np.pi))
+                total[i] += (logsumexp(-squares / (2 * h * h), axis=1) - norm).sum()
         return total / len(x)
-
-
-def group_numbers(patients: Sequence[str] | None, rows: int) -> np.ndarray:
-    """Return one number a row, the same for rows of one patient; a row without a key is a patient
-    of its own.
-
-    Raises:
-        ValueError: not one key a row.
-    """
-    keys = [""] * rows if patients is None else [str(p) for p in patients]
-    if len(keys) != rows:
-        raise ValueError(f"patients must have one key a row, {rows}. Received: {len(keys)}")
-    seen: dict[Any, int] = {}
-    return np.array([seen.setdefault(k or i, len(seen)) for i, k in enumerate(keys)], np.int64)
-
-
-def _codes(x: np.ndarray, width: int | None = None) -> np.ndarray:
-    x = np.asarray(x, np.float64)
-    if x.ndim != 2 or width is not None and x.shape[1] != width or width is None and not len(x):
-        raise ValueError(
-            f"codes must be (N, {'D' if width is None else width}), one row a "
-            f"radiograph. Received: shape {x.shape}"
-        )
-    if not np.isfinite(x).all():
-        raise ValueError(
-            "codes must be finite. Received: "
-            f"{int((~np.isfinite(x)).any(axis=1).sum())} of {len(x)} rows that are not"
-        )
-    return x

@@ -26,9 +26,10 @@ from typing import Any
 
 import numpy as np
 
-from xray_tf.data.tables import Table
+from xray_tf.data.kin import patient_groups
+from xray_tf.data.tables.table import Table
 from xray_tf.operating_point import HIGH_IS_ANOMALOUS
-from xray_tf.stats.detector.density import group_numbers
+from xray_tf.stats.checks import finite_rows
 
 REASONS = {"reconstruction_error": "reconstruction", "log_density": "density"}
 # weight of reconstruction and density beside a stronger score, chosen on lesions pasted into
@@ -189,10 +190,9 @@ def refuse_too_few(patients: int, scores: int, budget: float) -> None:
     needed = math.ceil((scores + 1) / budget - 1e-9) - 1
     if patients < needed:
         raise ValueError(
-            f"{patients} calibration normals, one a patient, are too few to promise "
-            f"a false-alarm share of {budget:.3g} for {scores} scores "
-            f"together. {needed} patients are needed; give more normals, a larger "
-            "--validation share, or a larger --budget."
+            f"{patients} calibration normals, one a patient, are too few to promise a false-alarm "
+            f"share of {budget:.3g} for {scores} scores together. {needed} patients are needed; "
+            "give more normals, a larger --validation share, or a larger --budget."
         )
 
 
@@ -201,7 +201,7 @@ def one_per_patient(patients: Sequence[str] | None, rows: int, seed: int = 0) ->
     without a key is a patient of its own.
     """
     order = np.random.default_rng(seed).permutation(rows)
-    groups = group_numbers(patients, rows)
+    groups = patient_groups(patients, rows)
     return np.sort(order[np.unique(groups[order], return_index=True)[1]])
 
 
@@ -224,9 +224,8 @@ def spread(normals: np.ndarray, names: Sequence[str]) -> np.ndarray:
     flat = [n for n, s in zip(names, high - low, strict=True) if not s > 0]
     if flat:
         raise ValueError(
-            f"{flat} is the same for half of the {len(normals)} calibration normals, "
-            "so it tells nothing apart. "
-            "Are the radiographs copies of one another, or constant?"
+            f"{flat} is the same for half of the {len(normals)} calibration normals, so it tells "
+            "nothing apart. Are the radiographs copies of one another, or constant?"
         )
     return high - low
 
@@ -334,15 +333,4 @@ def _by_hand(thresholds: dict[str, float], names: Sequence[str]) -> np.ndarray:
 
 
 def _scores(scores: Any, names: Sequence[str]) -> np.ndarray:
-    scores = np.asarray(scores, np.float64)
-    if scores.ndim != 2 or scores.shape[1] != len(names):
-        raise ValueError(
-            f"scores must be (N, {len(names)}), one column each of "
-            f"{', '.join(names)}. Received: shape {scores.shape}"
-        )
-    if not np.isfinite(scores).all():
-        raise ValueError(
-            "scores must be finite. Received: "
-            f"{int((~np.isfinite(scores)).any(axis=1).sum())} of {len(scores)} rows that are not"
-        )
-    return scores
+    return finite_rows(scores, "scores", [len(names)], least=0).astype(np.float64)

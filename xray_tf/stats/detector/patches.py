@@ -1,16 +1,19 @@
 """Detectors over patch features (N, h, w, C): where in the radiograph it departs from the normal;
-the interface of `stats.vector_detectors`.
+the interface of `stats.detector.vectors`.
 
-Both keep to what locates a departure: `score_map(x) -> (N, h, w)`, higher = more normal, and pool
-it to one score an image by the mean of the `worst` share of the patches.
+Both keep to what locates a departure: `score_map(x) -> (N, h, w)`, higher = more normal; an image's
+score is the mean of its patches'.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from xray_tf.stats.detector.vectors import Stored, checked, whole
+from xray_tf.stats.checks import finite_rows, whole
+from xray_tf.stats.detector.vectors import Stored, refuse_constant
 
+RIDGE = 0.1  # added to each position's covariance, in units of its mean variance
+PATCH_AXES = ("h", "w", "C")
 _IMAGES = 64  # at a time
 
 
@@ -18,33 +21,27 @@ class _Pooled(Stored):
     """From a score map to one score an image."""
 
     def score_samples(self, x) -> np.ndarray:
-        """Return the mean of each image's `worst` share of patch scores (N,) float64."""
-        return pool(self.score_map(x), self.worst)
+        """Return the mean of each image's patch scores (N,) float64."""
+        return self.score_map(x).reshape(len(x), -1).astype(np.float64).mean(axis=1)
 
 
 class PatchGaussian(_Pooled):
     """One Gaussian for each position (PaDiM; Defard et al. 2021, eq. 1-2): score = -sqrt((x - m)'
-    S^-1 (x - m)), S = covariance + `ridge` x its mean variance.
+    S^-1 (x - m)), S = covariance + `RIDGE` x its mean variance.
 
     Channels are standardised over all positions and reduced to principal components; the original
     draws channels by chance.
 
     Args:
         components: of the channels.
-        ridge: added to each position's covariance, in units of its mean variance.
-        worst: share of an image's patches, the least normal ones, whose mean is its score; 1 takes
-            all.
     """
 
-    options = ("components", "ridge", "worst")
+    options = ("components",)
     fitted = ("mean_", "directions_", "means_", "whiteners_")
 
-    def __init__(self, components: int = 64, ridge: float = 0.1, worst: float = 1.0):
+    def __init__(self, components: int = 64):
         whole(components=components)
-        _share(worst)
-        if not ridge > 0:
-            raise ValueError(f"ridge must be above 0. Received: ridge={ridge!r}")
-        self.components, self.ridge, self.worst = int(components), float(ridge), float(worst)
+        self.components = int(components)
 
     def fit(self, x, patients=None) -> PatchGaussian:
         """Learn from normals' patches (N, h, w, C), N >= 3.
@@ -52,7 +49,7 @@ class PatchGaussian(_Pooled):
         Raises:
             ValueError: too few rows, a value that is not finite, or no channel that varies.
         """
-        x = checked(x, 4, least=3)
+        x = finite_rows(x, "x", PATCH_AXES, least=3)
         self.mean_, self.directions_ = channel_space(x, self.components)
         z = _reduced(x, self.mean_, self.directions_)  # (N, h, w, K)
         n, height, width, k = z.shape
@@ -62,14 +59,14 @@ class PatchGaussian(_Pooled):
             d = (z[:, row] - self.means_[row]).transpose(1, 0, 2)  # (w, N, K)
             covariance = np.matmul(d.transpose(0, 2, 1), d).astype(np.float64) / n
             variance = np.trace(covariance, axis1=1, axis2=2) / k
-            covariance += (self.ridge * np.maximum(variance, 1e-6))[:, None, None] * np.eye(k)
+            covariance += (RIDGE * np.maximum(variance, 1e-6))[:, None, None] * np.eye(k)
             values, vectors = np.linalg.eigh(covariance)
             self.whiteners_[row] = vectors / np.sqrt(values)[:, None, :]
         return self
 
     def score_map(self, x) -> np.ndarray:
         """Return each patch's score (N, h, w) float32."""
-        x = checked(x, 4, (*self.means_.shape[:2], len(self.mean_)))
+        x = finite_rows(x, "x", (*self.means_.shape[:2], len(self.mean_)))
         whiteners, out = self.whiteners_.astype(np.float32), np.empty(x.shape[:3], np.float32)
         for start in range(0, len(x), _IMAGES):
             z = _reduced(x[start : start + _IMAGES], self.mean_, self.directions_) - self.means_
@@ -83,43 +80,22 @@ class PatchMemory(_Pooled):
     1), each patch the mean of its 3 x 3 surroundings.
 
     The bank is a greedy k-center coreset (Sener & Savarese 2018) of `pool` patches drawn by chance.
-    Coordinates may be appended to the features, which makes a patch resemble those from about the
-    same place: chests are aligned, the original's objects are not.
+    Coordinates in [-1, 1] are appended to the whitened components, in units of their root mean
+    square length, which makes a patch resemble those from about the same place: chests are aligned,
+    the original's objects are not.
 
     Args:
         patches: kept in the bank.
         components: of the channels, whitened.
-        place: weight of the coordinates (each in [-1, 1]) beside the whitened components, in units
-            of their root mean square length; 0 leaves them out.
-        worst: share of an image's patches, the least normal ones, whose mean is its score.
         pool: patches among which the bank is chosen.
-        seed: of the draw.
     """
 
-    options = ("patches", "components", "place", "worst", "pool", "seed")
+    options = ("patches", "components", "pool")
     fitted = ("mean_", "directions_", "bank_")
 
-    def __init__(
-        self,
-        patches: int = 4000,
-        components: int = 64,
-        place: float = 1.0,
-        worst: float = 1.0,
-        pool: int = 40_000,
-        seed: int = 0,
-    ):
+    def __init__(self, patches: int = 4000, components: int = 64, pool: int = 40_000):
         whole(patches=patches, components=components, pool=pool)
-        whole(0, seed=seed)
-        _share(worst)
-        if not place >= 0:
-            raise ValueError(f"place must be 0 or more. Received: place={place!r}")
-        self.patches, self.components, self.place, self.worst = (
-            int(patches),
-            int(components),
-            float(place),
-            float(worst),
-        )
-        self.pool, self.seed = int(pool), int(seed)
+        self.patches, self.components, self.pool = int(patches), int(components), int(pool)
 
     def fit(self, x, patients=None) -> PatchMemory:
         """Fill the bank from normals' patches (N, h, w, C), N >= 3.
@@ -127,13 +103,12 @@ class PatchMemory(_Pooled):
         Raises:
             ValueError: too few rows, a value that is not finite, or no channel that varies.
         """
-        x = checked(x, 4, least=3)
-        rng = np.random.default_rng(self.seed)
+        x = finite_rows(x, "x", PATCH_AXES, least=3)
+        rng = np.random.default_rng(0)
         self.mean_, self.directions_ = channel_space(x, self.components, whiten=True)
         n, height, width = x.shape[:3]
-        share = np.sort(
-            rng.choice(n * height * width, min(self.pool, n * height * width), replace=False)
-        )
+        every = n * height * width
+        share = np.sort(rng.choice(every, min(self.pool, every), replace=False))
         image, place = np.divmod(share, height * width)
         drawn = [
             self._described(x[i : i + 1])[0].reshape(height * width, -1)[place[image == i]]
@@ -145,7 +120,7 @@ class PatchMemory(_Pooled):
 
     def score_map(self, x) -> np.ndarray:
         """Return minus each patch's distance to the bank (N, h, w) float32."""
-        x = checked(x, 4, (*np.shape(x)[1:3], len(self.mean_)))
+        x = finite_rows(x, "x", (*PATCH_AXES[:2], len(self.mean_)))
         bank = self.bank_.astype(np.float32)
         squares, out = (bank**2).sum(axis=1), np.empty(x.shape[:3], np.float32)
         for start in range(0, len(x), 16):
@@ -162,30 +137,13 @@ class PatchMemory(_Pooled):
         z = _reduced(x, self.mean_, self.directions_)
         padded = np.pad(z, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
         height, width = z.shape[1:3]
-        z = sum(
-            padded[:, r : r + height, c : c + width] for r in range(3) for c in range(3)
-        ) / np.float32(9)
-        rows, columns = np.meshgrid(
-            np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij"
+        shifts = [(r, c) for r in range(3) for c in range(3)]
+        z = sum(padded[:, r : r + height, c : c + width] for r, c in shifts) / np.float32(9)
+        axes = np.linspace(-1, 1, height), np.linspace(-1, 1, width)
+        where = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1) * np.sqrt(z.shape[-1])
+        return np.concatenate(
+            [z, np.broadcast_to(where.astype(np.float32), (*z.shape[:3], 2))], axis=-1
         )
-        weight = self.place * np.sqrt(z.shape[-1])
-        where = np.broadcast_to(
-            (weight * np.stack([rows, columns], axis=-1)).astype(np.float32), (*z.shape[:3], 2)
-        )
-        return np.concatenate([z, where], axis=-1)
-
-
-def pool(maps: np.ndarray, worst: float) -> np.ndarray:
-    """Return the mean of the `worst` share (at least one) of each map's lowest scores: (N, h, w) ->
-    (N,) float64.
-    """
-    flat = maps.reshape(len(maps), -1).astype(np.float64)
-    count = max(1, round(worst * flat.shape[1]))
-    return (
-        np.partition(flat, count - 1, axis=1)[:, :count].mean(axis=1)
-        if count < flat.shape[1]
-        else flat.mean(axis=1)
-    )
 
 
 def channel_space(
@@ -208,11 +166,7 @@ def channel_space(
     covariance = products / count - np.outer(mean, mean)
     spread = np.sqrt(np.maximum(np.diag(covariance), 0.0))
     varies = spread > 1e-4 * (np.abs(mean) + 1e-4)
-    if not varies.any():
-        raise ValueError(
-            f"none of the {channels} channels varies over the {len(x)} images. "
-            "Expected different radiographs; are they constant images?"
-        )
+    refuse_constant(varies, "channels", len(x))
     spread = np.where(varies, spread, np.inf)
     values, vectors = np.linalg.eigh(covariance / spread[:, None] / spread[None, :])
     order = np.argsort(values)[::-1][: min(components, int(varies.sum()))]
@@ -242,8 +196,3 @@ def farthest_first(points: np.ndarray, count: int, rng: np.random.Generator) -> 
 
 def _reduced(x: np.ndarray, mean: np.ndarray, directions: np.ndarray) -> np.ndarray:
     return (x.astype(np.float32) - mean) @ directions.astype(np.float32).T
-
-
-def _share(worst: float) -> None:
-    if not 0 < worst <= 1:
-        raise ValueError(f"worst must be a share in (0, 1]. Received: worst={worst!r}")

@@ -13,37 +13,9 @@ import json
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
+from xray_tf.stats.checks import finite_rows, whole
+
 _ROWS = 512  # at a time: memory beside the answers does not grow with the number of rows
-
-
-def checked(x, ndim: int, shape: tuple[int, ...] | None = None, least: int = 1) -> np.ndarray:
-    """Return `x` as an array of finite floats with `ndim` axes, `least` rows or more, and the inner
-    `shape` of the rows fitted.
-
-    Raises:
-        ValueError: it is not that.
-    """
-    x = np.asarray(x)
-    inner = "D" if shape is None else ", ".join(map(str, shape))
-    if (
-        x.ndim != ndim
-        or (shape is not None and x.shape[1:] != tuple(shape))
-        or not np.issubdtype(x.dtype, np.floating)
-    ):
-        raise ValueError(
-            "x must be floats of shape (N, "
-            f"{'h, w, C' if ndim == 4 and shape is None else inner}). Received: shape {x.shape}, "
-            f"{x.dtype}"
-        )
-    if len(x) < least:
-        raise ValueError(f"x must have {least} rows or more. Received: {len(x)}")
-    bad = sum(
-        int((~np.isfinite(x[i : i + _ROWS].reshape(len(x[i : i + _ROWS]), -1))).any(axis=1).sum())
-        for i in range(0, len(x), _ROWS)
-    )
-    if bad:
-        raise ValueError(f"x must be finite. Received: {bad} of {len(x)} rows that are not.")
-    return x
 
 
 class Stored:
@@ -59,13 +31,10 @@ class Stored:
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return the fitted arrays and, as `about`, a JSON text of what it is."""
-        about = {
-            "detector": type(self).__name__,
-            **{name: getattr(self, name) for name in self.options},
-        }
-        return {name.rstrip("_"): np.asarray(getattr(self, name)) for name in self.fitted} | {
-            "about": np.array(json.dumps(about))
-        }
+        about = {"detector": type(self).__name__}
+        about |= {name: getattr(self, name) for name in self.options}
+        arrays = {name.rstrip("_"): np.asarray(getattr(self, name)) for name in self.fitted}
+        return arrays | {"about": np.array(json.dumps(about))}
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]):
@@ -76,12 +45,12 @@ class Stored:
         """
         try:
             about = json.loads(str(arrays["about"]))
-            if about.pop("detector") != cls.__name__:
+            if about["detector"] != cls.__name__:
                 raise ValueError(
-                    f"the arrays are of another detector. Expected {cls.__name__}. "
-                    f"Received: {json.loads(str(arrays['about']))['detector']}"
+                    f"the arrays are of another detector. Expected {cls.__name__}. Received: "
+                    f"{about['detector']}"
                 )
-            self = cls(**about)
+            self = cls(**{name: about[name] for name in cls.options})
             for name in cls.fitted:
                 setattr(self, name, np.asarray(arrays[name.rstrip("_")]))
         except (KeyError, TypeError, json.JSONDecodeError) as error:
@@ -89,11 +58,6 @@ class Stored:
                 f"the arrays are not those of {cls.__name__}.to_arrays: {error!r}. Fit it again."
             ) from error
         return self
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the arrays of `to_arrays`, uncompressed."""
-        return sum(a.nbytes for a in self.to_arrays().values())
 
 
 class Mahalanobis(Stored):
@@ -123,7 +87,7 @@ class Mahalanobis(Stored):
         Raises:
             ValueError: too few rows, a value that is not finite, or no dimension that varies.
         """
-        x = checked(x, 2, least=3)
+        x = finite_rows(x, "x", ["D"], least=3)
         self.mean_, self.scale_ = moments(x)
         z = (x - self.mean_) / self.scale_
         values, vectors = _spectrum(z)
@@ -141,15 +105,14 @@ class Mahalanobis(Stored):
 
     def score_samples(self, x) -> np.ndarray:
         """Return minus the distance of each row (N,) float64."""
-        x = checked(x, 2, self.mean_.shape)
+        x = finite_rows(x, "x", self.mean_.shape)
         directions, out = self.directions_.astype(np.float32), np.empty(len(x))
         for start in range(0, len(x), _ROWS):
             z = (x[start : start + _ROWS] - self.mean_) / self.scale_
             p = (z @ directions.T).astype(np.float64) ** 2
             rest = np.maximum((z.astype(np.float64) ** 2).sum(axis=1) - p.sum(axis=1), 0.0)
-            out[start : start + _ROWS] = -np.sqrt(
-                (p / self.variances_).sum(axis=1) + rest / self.rest_
-            )
+            squares = (p / self.variances_).sum(axis=1) + rest / self.rest_
+            out[start : start + _ROWS] = -np.sqrt(squares)
         return out
 
 
@@ -178,7 +141,7 @@ class NearestNormals(Stored):
         Raises:
             ValueError: too few rows, a value that is not finite, or no dimension that varies.
         """
-        x = checked(x, 2, least=self.k + 1)
+        x = finite_rows(x, "x", ["D"], least=self.k + 1)
         self.mean_, self.scale_ = moments(x)
         self.directions_ = np.empty((0, x.shape[1]), np.float16)
         if self.components:
@@ -195,72 +158,46 @@ class NearestNormals(Stored):
 
     def score_samples(self, x) -> np.ndarray:
         """Return minus the mean distance of each row (N,) float64."""
-        x = checked(x, 2, self.mean_.shape)
-        index = NearestNeighbors(n_neighbors=self.k, algorithm="brute").fit(
-            self.vectors_.astype(np.float32)
-        )
+        x = finite_rows(x, "x", self.mean_.shape)
+        search = NearestNeighbors(n_neighbors=self.k, algorithm="brute")
+        search.fit(self.vectors_.astype(np.float32))
         parts = [
-            -index.kneighbors(self._to_space(x[i : i + _ROWS]))[0].mean(axis=1, dtype=np.float64)
+            -search.kneighbors(self._to_space(x[i : i + _ROWS]))[0].mean(axis=1, dtype=np.float64)
             for i in range(0, len(x), _ROWS)
         ]
         return np.concatenate(parts)
 
 
 class Combination(Stored):
-    """Mean of several detectors' scores, each brought to the scale of normals that its detector had
-    not seen.
-
-    Args:
-        rule: `z` (score - median) / (1.4826 x median absolute deviation), or `rank`: log of the
-            share of normals that score as low or lower.
+    """Mean of several detectors' scores, each as a robust z-score (score - median) / (1.4826 x
+    median absolute deviation) of normals that its detector had not seen.
     """
 
-    options = ("rule",)
-    fitted = ("center_", "spread_", "sorted_")
-
-    def __init__(self, rule: str = "z"):
-        if rule not in ("z", "rank"):
-            raise ValueError(f"rule must be z or rank. Received: rule={rule!r}")
-        self.rule = rule
+    fitted = ("center_", "spread_")
 
     def fit(self, x, patients=None) -> Combination:
         """Calibrate on normals' out-of-sample scores (N, P), one column a detector, N >= 3; see
-        `detectors.cross_fit_scores`.
+        `committee.cross_fit_scores`.
 
         Raises:
             ValueError: too few rows, a value that is not finite, or a detector that scores all rows
                 alike.
         """
-        x = checked(x, 2, least=3).astype(np.float64)
+        x = finite_rows(x, "x", ["P"], least=3).astype(np.float64)
         self.center_ = np.median(x, axis=0)
         self.spread_ = 1.4826 * np.median(np.abs(x - self.center_), axis=0)
         if (self.spread_ <= 0).any():
             raise ValueError(
-                f"columns {np.flatnonzero(self.spread_ <= 0).tolist()} score half of "
-                "the normals or more alike, so they have no scale. "
-                "Leave them out, or look at what these detectors see."
+                f"columns {np.flatnonzero(self.spread_ <= 0).tolist()} score half of the normals "
+                "or more alike, so they have no scale. Leave them out, or look at what these "
+                "detectors see."
             )
-        self.sorted_ = np.sort(x, axis=0)
         return self
 
-    def parts(self, x) -> np.ndarray:
-        """Return each detector's calibrated score (N, P) float64; higher = more normal."""
-        x = checked(x, 2, self.center_.shape).astype(np.float64)
-        if self.rule == "z":
-            return (x - self.center_) / self.spread_
-        count = len(self.sorted_)
-        below = np.stack(
-            [
-                np.searchsorted(s, column, side="right")
-                for s, column in zip(self.sorted_.T, x.T, strict=True)
-            ],
-            axis=1,
-        )
-        return np.log((below + 1.0) / (count + 1.0))
-
     def score_samples(self, x) -> np.ndarray:
-        """Return the mean of the calibrated scores (N,) float64."""
-        return self.parts(x).mean(axis=1)
+        """Return the mean of the calibrated scores (N,) float64, higher = more normal."""
+        x = finite_rows(x, "x", self.center_.shape).astype(np.float64)
+        return ((x - self.center_) / self.spread_).mean(axis=1)
 
 
 def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -271,12 +208,17 @@ def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     mean, spread = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
     varies = spread > 1e-6 * (np.abs(mean) + 1e-6)
+    refuse_constant(varies, "dimensions", len(x))
+    return mean.astype(np.float32), np.where(varies, spread, 1.0).astype(np.float32)
+
+
+def refuse_constant(varies: np.ndarray, what: str, rows: int) -> None:
+    """Raise ValueError where none of the columns (D,) bool varies."""
     if not varies.any():
         raise ValueError(
-            f"none of the {x.shape[1]} dimensions varies over the {len(x)} rows. "
-            "Expected different radiographs; are they constant images?"
+            f"none of the {len(varies)} {what} varies over the {rows} radiographs. Expected "
+            "different radiographs; are they constant images?"
         )
-    return mean.astype(np.float32), np.where(varies, spread, 1.0).astype(np.float32)
 
 
 def _spectrum(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -307,11 +249,3 @@ def _ledoit_wolf(values: np.ndarray, squares: np.ndarray, dimensions: int) -> fl
     distance = (spread - dimensions * average**2) / dimensions
     noise = min(((squares**2).mean() - spread) / (dimensions * rows), distance)
     return float(noise / distance) if distance > 0 else 1.0
-
-
-def whole(least: int = 1, **numbers) -> None:
-    for name, value in numbers.items():
-        if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
-            raise ValueError(
-                f"{name} must be a whole number from {least} on. Received: {name}={value!r}"
-            )

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from xray_tf.stats.checks import finite_rows
 from xray_tf.stats.heatmaps.imputation import impute_linear
 
 Predict = Callable[[np.ndarray], np.ndarray]
@@ -64,17 +65,10 @@ def localisation(
         raise ValueError(f"quantile must lie between 0 and 1. Received: quantile={quantile!r}")
     found = inside(maps, masks)
     if tolerance:
-        found["hit"] = inside(
-            maps, np.stack([ndimage.distance_transform_edt(~mask) <= tolerance for mask in masks])
-        )["hit"]
+        near = [ndimage.distance_transform_edt(~mask) <= tolerance for mask in masks]
+        found["hit"] = inside(maps, np.stack(near))["hit"]
     ious = np.array([_ious(one, mask, quantile) for one, mask in zip(maps, masks, strict=True)])
-    return {
-        "hit": found["hit"],
-        "energy": found["energy"],
-        "iou_quantile": ious[:, 0],
-        "iou_best": ious[:, 1],
-        "area": found["area"],
-    }
+    return found | {"iou_quantile": ious[:, 0], "iou_best": ious[:, 1]}
 
 
 def inside(maps: np.ndarray, masks: np.ndarray) -> dict[str, np.ndarray]:
@@ -86,10 +80,8 @@ def inside(maps: np.ndarray, masks: np.ndarray) -> dict[str, np.ndarray]:
     highest = (maps == most[:, None, None]) & (most > 0)[:, None, None]
     return {
         "hit": (highest & masks).sum(axis=(1, 2)) / np.maximum(highest.sum(axis=(1, 2)), 1),
+        "energy": _divided((maps * masks).sum(axis=(1, 2)), total),
         "area": masks.mean(axis=(1, 2)),
-        "energy": np.divide(
-            (maps * masks).sum(axis=(1, 2)), total, out=np.zeros_like(total), where=total > 0
-        ),
     }
 
 
@@ -128,20 +120,15 @@ def control_maps(images: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
     grey = grey.mean(-1) if grey.ndim == 4 else grey
     count, height, width = grey.shape
     drawn = [_cloud(np.random.default_rng((seed, i)), height, width) for i in range(count)]
-    y, x = np.mgrid[:height, :width]
-    centre = np.exp(
-        -(((y - (height - 1) / 2) / (height / 4)) ** 2) / 2
-        - ((x - (width - 1) / 2) / (width / 4)) ** 2 / 2
-    )
-    edge = np.stack([ndimage.gaussian_gradient_magnitude(one, 1.0) for one in grey])
-    return {
-        name: _to_one(np.asarray(maps, np.float32))
-        for name, maps in (
-            ("random", np.stack(drawn)),
-            ("centre", np.broadcast_to(centre, grey.shape)),
-            ("edge", edge),
-        )
+    y, x = ((np.arange(n) - (n - 1) / 2) / (n / 4) for n in (height, width))
+    centre = np.exp(-(y[:, None] ** 2) / 2 - x**2 / 2)
+    maps = {
+        "random": np.stack(drawn),
+        "centre": np.broadcast_to(centre, grey.shape),
+        "edge": np.stack([ndimage.gaussian_gradient_magnitude(one, 1.0) for one in grey]),
     }
+    out = {name: np.asarray(one, np.float32) for name, one in maps.items()}
+    return {name: _divided(one, one.max(axis=(1, 2), keepdims=True)) for name, one in out.items()}
 
 
 def _cloud(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
@@ -149,10 +136,8 @@ def _cloud(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     crowd at the image's border.
     """
     grid, shift = rng.random((_RANDOM_CELLS + 2, _RANDOM_CELLS + 2)), rng.random(2)
-    places = [
-        shift[axis] + np.arange(length) * _RANDOM_CELLS / length
-        for axis, length in enumerate((height, width))
-    ]
+    lengths = zip(shift, (height, width), strict=True)
+    places = [start + np.arange(length) * _RANDOM_CELLS / length for start, length in lengths]
     return ndimage.map_coordinates(grid, np.meshgrid(*places, indexing="ij"), order=1)
 
 
@@ -221,25 +206,18 @@ def removal_curves(
     for start in range(0, len(images), batch_size):
         rows = np.arange(start, min(start + batch_size, len(images)))
         ranks = _ranks(maps[rows], removal.first, seed, rows)
-        fillings = (
-            None
-            if baseline == "noisy_linear"
-            else np.stack([_filling(images[i], baseline) for i in rows])
-        )
+        if baseline != "noisy_linear":
+            fillings = np.stack([_filling(images[i], baseline) for i in rows])
         for pairs in _chunks(len(rows) * len(shares), batch_size):
             i, s = np.divmod(pairs, len(shares))
             removed = ranks[i] < np.round(shares[s] * ranks[0].size)[:, None, None]
-            if fillings is None:
-                changed = impute_linear(
-                    images[rows[i]],
-                    removed,
-                    seeds=[(seed, int(rows[a]), int(b)) for a, b in zip(i, s, strict=True)],
-                )
+            if baseline == "noisy_linear":
+                seeds = [(seed, int(rows[a]), int(b)) for a, b in zip(i, s, strict=True)]
+                changed = impute_linear(images[rows[i]], removed, seeds=seeds)
             else:
                 changed = np.where(removed[..., None], fillings[i], images[rows[i]])
-            curves[rows[i], s] = _scored(
-                predict, changed, None if columns is None else columns[rows[i]]
-            )
+            wanted = None if columns is None else columns[rows[i]]
+            curves[rows[i], s] = _scored(predict, changed, wanted)
     return curves
 
 
@@ -367,18 +345,16 @@ def average_drop(
         raise ValueError(f"baseline must be black, mean or blur. Received: baseline={baseline!r}")
     before, after = np.empty(len(images)), np.empty(len(images))
     for rows in _chunks(len(images), batch_size):
-        column = None if columns is None else columns[rows]
-        filling = (
-            0.0 if baseline == "black" else np.stack([_filling(images[i], baseline) for i in rows])
+        column, shown, filling = (
+            None if columns is None else columns[rows],
+            maps[rows, ..., None],
+            0,
         )
-        shown = maps[rows][..., None]
+        if baseline != "black":
+            filling = np.stack([_filling(images[i], baseline) for i in rows])
         before[rows] = _scored(predict, images[rows], column)
-        after[rows] = _scored(
-            predict, (images[rows] * shown + filling * (1 - shown)).astype(np.float32), column
-        )
-    return np.divide(
-        np.maximum(before - after, 0), before, out=np.zeros_like(before), where=before > 0
-    ), after > before
+        after[rows] = _scored(predict, images[rows] * shown + filling * (1 - shown), column)
+    return _divided(np.maximum(before - after, 0), before), after > before
 
 
 # ---- comparing
@@ -408,30 +384,22 @@ def paired_bootstrap(
         ValueError: lengths that differ, no image, or NaN.
     """
     values, control = np.asarray(values, np.float64), np.asarray(control, np.float64)
-    if (
-        values.ndim != 1
-        or values.shape != control.shape
-        or not len(values)
-        or not np.isfinite(values - control).all()
-    ):
+    fits = values.ndim == 1 and values.shape == control.shape and len(values)
+    if not fits or not np.isfinite(values - control).all():
         raise ValueError(
-            "values and control must be finite numbers, one an image. Received: "
-            f"shapes {values.shape} and {control.shape}"
+            "values and control must be finite numbers, one an image. Received: shapes "
+            f"{values.shape} and {control.shape}"
         )
-    keys = (
-        np.arange(len(values))
-        if groups is None
-        else np.unique(np.asarray(groups), return_inverse=True)[1]
-    )
-    if len(keys) != len(values):
+    groups = np.arange(len(values)) if groups is None else np.asarray(groups)
+    if len(groups) != len(values):
         raise ValueError(
-            f"groups must hold one key an image. Received: {len(keys)} for {len(values)}"
+            f"groups must hold one key an image. Received: {len(groups)} for {len(values)}"
         )
+    keys = np.unique(groups, return_inverse=True)[1]
     sums, counts = np.bincount(keys, values - control), np.bincount(keys).astype(np.float64)
     # how often each group is drawn
-    draws = np.random.default_rng(seed).multinomial(
-        len(sums), np.full(len(sums), 1 / len(sums)), size=replicates
-    )
+    even = np.full(len(sums), 1 / len(sums))
+    draws = np.random.default_rng(seed).multinomial(len(sums), even, size=replicates)
     means = (draws @ sums) / (draws @ counts)
     low, high = np.quantile(means, (0.025, 0.975))
     beyond = (min((means <= 0).sum(), (means >= 0).sum()) + 1) / (replicates + 1)
@@ -445,11 +413,9 @@ def paired_bootstrap(
 
 
 def _checked_maps(maps: np.ndarray) -> np.ndarray:
-    maps = np.asarray(maps, np.float64)
-    if maps.ndim != 3 or not len(maps) or not np.isfinite(maps).all() or (maps < 0).any():
-        raise ValueError(
-            f"maps must be (N, H, W) finite numbers >= 0. Received: shape {maps.shape}"
-        )
+    maps = finite_rows(maps, "maps", ["H", "W"]).astype(np.float64)
+    if maps.min() < 0:
+        raise ValueError(f"maps must be >= 0. Received: {maps.min()}")
     return maps
 
 
@@ -463,11 +429,9 @@ def _checked_images(
             "images must be (N, H, W) or (N, H, W, C) of the maps' size. Received: "
             f"images {images.shape}, maps {maps.shape}"
         )
-    return (
-        images.astype(np.float32),
-        maps,
-        None if class_index is None else np.broadcast_to(np.asarray(class_index), len(images)),
-    )
+    if class_index is not None:
+        class_index = np.broadcast_to(np.asarray(class_index), len(images))
+    return images.astype(np.float32), maps, class_index
 
 
 def _ranks(maps: np.ndarray, first: str, seed: int, rows: np.ndarray) -> np.ndarray:
@@ -494,9 +458,8 @@ def _scored(predict: Predict, images: np.ndarray, columns: np.ndarray | None) ->
         scores = scores[np.arange(len(scores)), columns]
     if scores.shape != (len(images),) or not np.isfinite(scores).all():
         raise ValueError(
-            "predict must give one finite score an image, (B,), or (B, K) with a "
-            "class_index below K. "
-            f"Received: shape {scores.shape} for {len(images)} images, class_index "
+            "predict must give one finite score an image, (B,), or (B, K) with a class_index below "
+            f"K. Received: shape {scores.shape} for {len(images)} images, class_index "
             f"{'given' if columns is not None else 'None'}"
         )
     return scores
@@ -507,6 +470,5 @@ def _chunks(count: int, size: int) -> Iterator[np.ndarray]:
         yield np.arange(start, min(start + size, count))
 
 
-def _to_one(maps: np.ndarray) -> np.ndarray:
-    most = maps.max(axis=(1, 2), keepdims=True)
-    return np.divide(maps, most, out=np.zeros_like(maps), where=most > 0)
+def _divided(values: np.ndarray, by: np.ndarray) -> np.ndarray:
+    return np.divide(values, by, out=np.zeros_like(values), where=by > 0)

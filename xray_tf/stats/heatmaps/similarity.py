@@ -19,12 +19,8 @@ def rank_correlation(maps: np.ndarray, others: np.ndarray) -> np.ndarray:
         (N,) float64 in [-1, 1]; 0 where a map is constant, which ranks nothing.
     """
     maps, others = _pair(maps, others)
-    return np.array(
-        [
-            _correlation(stats.rankdata(a), stats.rankdata(b))
-            for a, b in zip(maps, others, strict=True)
-        ]
-    )
+    pairs = zip(maps, others, strict=True)
+    return np.array([_correlation(stats.rankdata(a), stats.rankdata(b)) for a, b in pairs])
 
 
 def structural_similarity(maps: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -51,13 +47,8 @@ def structural_similarity(maps: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 def _pair(maps: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     maps, others = np.asarray(maps, np.float64), np.asarray(others, np.float64)
-    if (
-        maps.ndim != 3
-        or maps.shape != others.shape
-        or not len(maps)
-        or not np.isfinite(maps).all()
-        or not np.isfinite(others).all()
-    ):
+    fits = maps.ndim == 3 and maps.shape == others.shape and len(maps)
+    if not fits or not np.isfinite(maps + others).all():
         raise ValueError(
             "maps must be two arrays (N, H, W) of finite numbers. Received: shapes "
             f"{maps.shape} and {others.shape}"

@@ -17,8 +17,8 @@ from typing import IO, Any, Generic, Self, TypeVar
 
 import numpy as np
 
-from xray_tf.data.columns import MANY, Column, class_indices, columns_of, text_column
-from xray_tf.data.csv_files import FORM, csv_line, read_columns, write_lines
+from xray_tf.data.tables.columns import MANY, Column, class_indices, columns_of, text_column
+from xray_tf.data.tables.csv_files import FORM, csv_line, read_columns, write_lines
 
 Row = TypeVar("Row")
 
