@@ -3,10 +3,10 @@
 Predict radiographs: calibrated probabilities and a decision for each.
 
 FILES are radiographs, labelled or not: files, folders or globs. The answers are printed in the
-order given. The new folder --out holds predictions.csv and predictions.jsonl, one row per file; a
-file that cannot be read becomes a row with its error. With --report it also holds evidence.html, a
-page on the first 60 files: heat map, nearest cases, anomaly, and what to distrust. Research
-software, not a medical device.
+order given. The new folder --out holds predictions.csv, one row per file; a file that cannot be
+read becomes a row with its error. With --report it also holds evidence.html, a page on the first 60
+files: heat map, nearest cases, anomaly, and what to distrust. Research software, not a medical
+device.
 
 Examples:
   xray-tf predict scan.jpeg

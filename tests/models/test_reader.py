@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from xray_tf.artifact import Card
 from xray_tf.data.embeddings import read_embeddings
 from xray_tf.data.scores import Scores
 from xray_tf.jobs.neighbors.embed_radiographs import embed_radiographs
@@ -48,9 +49,7 @@ HALF = OperatingPoint("half", threshold=0.5)
 class EveryoneIsOdd:
     """A detector whose answer is known."""
 
-    card = SimpleNamespace(
-        kind="detector", name="odd", preprocessing={"image_size": 48, "resize": "pad"}
-    )
+    card = Card(kind="detector", name="odd", preprocessing={"image_size": 48, "resize": "pad"})
 
     def __init__(self, anomaly=0.9):
         self.anomaly, self.seen = anomaly, None
@@ -237,7 +236,11 @@ def drawn(seed=3):
 def told(image, heat=None, probability=0.99, anomaly=None, resize="squash", **card):
     """Return the kinds of caveats about an image, all else being fine."""
     card = SimpleNamespace(
-        preprocessing={"image_size": 64, "resize": resize}, split_by="patient", notes=(), **card
+        preprocessing={"image_size": 64, "resize": resize},
+        class_names=("normal", "pneumonia"),
+        split_by="patient",
+        notes=(),
+        **card,
     )
     query = read_query(image, card)
     heat = np.pad(np.ones((16, 16), np.float32), 24) if heat is None else heat

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,11 +65,9 @@ class Classifier:
         """
         if isinstance(images, np.ndarray):
             batches = array_batches(images, self.card, batch_size)
-        else:
-            batches = self.stream(list_files(images), batch_size, operating_point)
-            return _joined(self.card.class_names, batches)
-        return _joined(
-            self.card.class_names, (self.decided(r, p, operating_point) for r, p in batches)
+            return Predictions.joined([self.decided(r, p, operating_point) for r, p in batches])
+        return Predictions.joined(
+            list(self.stream(list_files(images, self.card.to_task()), batch_size, operating_point))
         )
 
     def nearest(self, images: Any, k: int = 5) -> tuple[NearestTable, Predictions]:
@@ -203,13 +201,3 @@ class Classifier:
         from xray_tf.pages.classifier.report import render_summary
 
         return render_summary(self.card)
-
-
-def _joined(class_names: Sequence[str], parts: Iterable[Predictions]) -> Predictions:
-    parts = list(parts)
-    if len(parts) == 1:
-        return parts[0]
-    columns = ("paths", "probabilities", "predicted", "patients", "splits", "labels", "errors")
-    return Predictions(
-        class_names, *(np.concatenate([getattr(p, c) for p in parts]) for c in columns)
-    )

@@ -232,7 +232,8 @@ class Detector:
                 for rows, squares in array_batches(images, self.card, batch_size)
             ]
         else:
-            parts = [scores for scores, _ in self.stream(list_files(images), batch_size, rule)]
+            found = list_files(images, self.card.to_task())
+            parts = [scores for scores, _ in self.stream(found, batch_size, rule)]
         return Scores.joined(parts)
 
     def stream(
@@ -330,10 +331,10 @@ def scores_of(
         anomaly,
         verdicts,
         reasons,
-        [r.patient for r in records],
-        [r.split for r in records],
-        [r.label for r in records],
-        errors,
+        patients=[r.patient for r in records],
+        splits=[r.split for r in records],
+        labels=[r.label for r in records],
+        errors=errors,
     )
 
 

@@ -45,7 +45,7 @@ def write_evidence(
         ValueError: no file was found.
     """
     refuse_existing(out)
-    found = list_files(files)
+    found = list_files(files, reader.classifier.card.to_task())
     shown, unread = [], []
     for row in list(found)[:rows]:
         query = read_query(found.file(row), reader.classifier.card, row.path)

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from xray_tf.nets.classifier import derive
-from xray_tf.nets.training.augment import Mixup, RandomAugment
+from xray_tf.nets.training.augment import RandomAugment
 from xray_tf.nets.trunks.backbones import trunk_layers
 from xray_tf.options import TrainOptions
 
@@ -87,15 +87,14 @@ def class_weights_of(labels: np.ndarray, class_count: int, balanced: bool) -> tu
 def loss_net(
     model: keras.Model, options: TrainOptions, class_weights: tuple[float, ...]
 ) -> keras.Model:
-    """Return (image, target) -> loss a row, with augmentation and mixup before `model`, which it
+    """Return (image, target) -> loss a row, with augmentation before `model`, which it
     shares and does not change.
     """
     logits = derive(model, "logits")
     image = keras.Input(model.input.shape[1:], name="image")
     target = keras.Input(logits.output.shape[1:], name="target")
     x = RandomAugment(options.augment, options.seed, name="augment", dtype="float32")(image)
-    x, y = Mixup(options.mixup, options.seed + 1, name="mixup", dtype="float32")(x, target)
-    loss = Objective(class_weights, options.label_smoothing, name="objective")(logits(x), y)
+    loss = Objective(class_weights, options.label_smoothing, name="objective")(logits(x), target)
     return keras.Model([image, target], loss)
 
 
