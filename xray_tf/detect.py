@@ -125,6 +125,7 @@ def main(args: Sequence[str] | None = None) -> int:
             said = (
                 f"{scores.verdicts[i]}{f' ({scores.reasons[i]})' if scores.reasons[i] else ''}, "
                 f"anomaly score {scores.anomaly[i]:.3f}"
+                f"{f'; warning: {scores.warnings[i]}' if scores.warnings[i] else ''}"
             )
             print(f"  {scores.paths[i]}: {scores.errors[i] or said}")
         if len(scores) > SHOWN:
@@ -133,10 +134,11 @@ def main(args: Sequence[str] | None = None) -> int:
             print(_headline(metrics))
             for note in metrics["notes"]:
                 print(f"  Note: {note}")
-        failed = int((~scores.read).sum())
+        doubtful, failed = int((scores.warnings != "").sum()), int((~scores.read).sum())
         print(
             f"Finished: {len(scores)} radiographs, "
             f"{int((scores.verdicts == 'anomalous').sum())} anomalous"
+            + (f", {doubtful} without two upright lungs" if doubtful else "")
             + (f", {failed} could not be scored" if failed else "")
             + ", in "
             f"{given.out}/scores.csv"

@@ -60,18 +60,20 @@ def main(args: Sequence[str] | None = None) -> int:
         from xray_tf.jobs.classifier.predict_files import predict_files
         from xray_tf.models.load import load
 
-        left = SHOWN if given.out else None  # None: all
+        left, doubtful = SHOWN if given.out else None, 0  # None: all
 
         def show(batch) -> None:
-            nonlocal left
+            nonlocal left, doubtful
             for row in islice(batch, left):
                 path = row.path.encode("utf-8", "backslashreplace").decode()
                 shown = ", ".join(
                     f"{name} {p:.3f}"
                     for name, p in zip(batch.class_names, row.probabilities, strict=True)
                 )
-                print(f"  {path}: {row.error or f'{row.predicted} ({shown})'}")
+                doubt = f"; warning: {row.warning}" if row.warning else ""
+                print(f"  {path}: {row.error or f'{row.predicted} ({shown}){doubt}'}")
             left = None if left is None else max(0, left - len(batch))
+            doubtful += int((batch.warnings != "").sum())
 
         classifier = load(given.model)
         point = classifier.card.point(given.operating_point).name
@@ -102,6 +104,7 @@ def main(args: Sequence[str] | None = None) -> int:
         where = f", in {given.out}/predictions.csv" if given.out else ""
         print(
             f"Finished: {rows} radiograph{'s' * (rows != 1)}"
+            + (f", {doubtful} without two upright lungs" if doubtful else "")
             + (f", {failed} could not be read" if failed else "")
             + where
         )

@@ -9,7 +9,7 @@ from xray_tf.data.predictions import Prediction, Predictions
 from xray_tf.data.tables.table import TableWriter
 
 NAMES = ("normal", "bacterial", "viral")
-HEADER = "path,patient,split,label,prob_normal,prob_bacterial,prob_viral,predicted,error"
+HEADER = "path,patient,split,label,prob_normal,prob_bacterial,prob_viral,predicted,warning,error"
 AWKWARD = [
     "plain.png",
     'a "quoted", comma.png',
@@ -145,6 +145,7 @@ def test_views_rows_and_selection():
         "prob_normal",
         "prob_pneumonia",
         "predicted",
+        "warning",
         "error",
     ]
     assert t.to_frame()["predicted"].tolist() == ["pneumonia", "normal", ""]

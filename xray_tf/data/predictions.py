@@ -28,6 +28,8 @@ class Prediction:
             the file could not be read.
         predicted: the class name decided at the operating point; empty where the file could not be
             read.
+        warning: what speaks against asking the classifier, such as that no two upright lungs were
+            found; empty where nothing does.
         error: why the file could not be read; empty where it could.
     """
 
@@ -37,6 +39,7 @@ class Prediction:
     label: str = column(absent="", array="labels", of_classes=True)
     probabilities: tuple[float, ...] = column(array="probabilities", csv="prob_{}")
     predicted: str = column(array="predicted", of_classes=True)
+    warning: str = column("", array="warnings")
     error: str = column("", array="errors")
 
 
@@ -45,7 +48,7 @@ class Predictions(ColumnTable[Prediction]):
 
     Attributes:
         class_names: in the order of the probabilities.
-        paths, patients, splits, errors: (N,) object arrays of str.
+        paths, patients, splits, warnings, errors: (N,) object arrays of str.
         probabilities: (N, K) float64 in [0, 1], rows sum to 1; NaN rows where `errors` says why.
         labels: (N,) int64 class indices, -1 where not known.
         predicted: (N,) int64 class indices, -1 where the file could not be read.
@@ -70,7 +73,7 @@ class Predictions(ColumnTable[Prediction]):
             probabilities: (N, K) floats, calibrated.
             predicted: N class indices or class names (-1 or empty where the file could not be
                 read).
-            **columns: `patients`, `splits` and `errors`, N texts each, all empty when left out;
+            **columns: `patients`, `splits`, `warnings` and `errors`, N texts each, empty if None;
                 `labels`, N class indices or class names (-1 or empty where not known).
 
         Raises:

@@ -29,6 +29,7 @@ class Score:
         anomaly: in [0, 1]; 0.5 is the threshold, higher is more anomalous.
         verdict: `normal`, `anomalous`, or empty where the file could not be read.
         reason: why it is anomalous, empty where it is not.
+        warning: as in `Prediction`.
         error: why the file could not be read; empty where it could.
     """
 
@@ -41,6 +42,7 @@ class Score:
     anomaly: float = column(csv="anomaly_score")
     verdict: str = column(array="verdicts")
     reason: str = column(array="reasons")
+    warning: str = column("", array="warnings")
     error: str = column("", array="errors")
 
 
@@ -49,8 +51,8 @@ class Scores(ColumnTable[Score]):
 
     Attributes:
         names: of the K raw scores.
-        paths, patients, splits, labels, errors: (N,) object arrays of str; `labels` holds normal,
-            pneumonia or nothing.
+        paths, patients, splits, labels, warnings, errors: (N,) object arrays of str; `labels` holds
+            normal, pneumonia or nothing.
         values: (N, K) float64 raw scores; NaN rows where `errors` says why.
         percentiles: (N, K) float64 in [0, 100].
         anomaly: (N,) float64 in [0, 1].
@@ -70,8 +72,8 @@ class Scores(ColumnTable[Score]):
         reasons: Iterable[str],
         **columns: Any,
     ):
-        """Check and keep the columns; `patients`, `splits`, `labels` and `errors` are empty when
-        left out.
+        """Check and keep the columns; `patients`, `splits`, `labels`, `warnings` and `errors` are
+        empty when left out.
         """
         super().__init__(
             names,

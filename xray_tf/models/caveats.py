@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from xray_tf.artifact import Card
+from xray_tf.data.chest.lung_table import NO_LUNGS
 from xray_tf.data.predictions import Prediction
 from xray_tf.models.queries import Query
 from xray_tf.operating_point import OperatingPoint
@@ -55,6 +56,7 @@ def caveats_of(
         *_doubts(card, prediction, point),
         *_of_the_map(heat),
         *_of_the_neighbors(near, prediction),
+        *_of_the_lungs(prediction),
         *_of_the_detector(anomaly, prediction, card),
         *_of_the_picture(card, query),
         *(Caveat("model", note, False) for note in card.notes),
@@ -165,6 +167,16 @@ def differ(one: str, other: str, names: tuple[str, ...]) -> bool:
     if one in names and other in names:
         return one != other
     return (one == NORMAL) != (other == NORMAL)
+
+
+def _of_the_lungs(prediction: Prediction) -> Iterator[Caveat]:
+    if prediction.warning == NO_LUNGS:
+        yield Caveat(
+            "no lungs",
+            "The lung segmenter finds no two upright lungs in it. Is it an upright frontal chest "
+            "radiograph? The answer means nothing if it is not.",
+            True,
+        )
 
 
 def _of_the_detector(

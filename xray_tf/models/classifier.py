@@ -15,6 +15,7 @@ from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Record, Records
 from xray_tf.data.sources.files import list_files
 from xray_tf.models.decided import predictions_of
+from xray_tf.models.lungs import lung_warnings
 from xray_tf.models.queries import array_batches, read_query, record_batches
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ class Classifier:
 
         Returns:
             One row per radiograph, in order. A file that cannot be read, or has only one grey
-            level, gives a row with `error`; an array is always answered.
+            level, gives a row with `error`; an array is always answered. Where no two upright lungs
+            are found, the row has a `warning`.
 
         Raises:
             ValueError: pixels have another type, range or shape, no file was found, or the
@@ -180,16 +182,18 @@ class Classifier:
         """
         good = [i for i, result in enumerate(results) if isinstance(result, np.ndarray)]
         probabilities = np.full((len(records), len(self.card.class_names)), np.nan)
+        warnings = np.full(len(records), "", object)
         if good:
             stacked = np.stack([results[i] for i in good])
             probabilities[good] = self.probabilities_of(
                 self.forward(stacked, batch_size=len(stacked))["logits"]
             )
+            warnings[good] = lung_warnings(stacked)
         errors = [
             "" if isinstance(result, np.ndarray) else f"{result.kind}: {result.detail}"
             for result in results
         ]
-        return predictions_of(self.card, records, probabilities, operating_point, errors)
+        return predictions_of(self.card, records, probabilities, operating_point, errors, warnings)
 
     def __repr__(self) -> str:
         return (
