@@ -10,11 +10,11 @@ install: $(VENV)/installed
 $(VENV)/installed: setup.py setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[offline]'
+	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 
 $(VENV)/installed-test: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --editable '.[offline,test]'
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	touch $@
 
 demo: $(VENV)/installed

@@ -56,7 +56,7 @@ def corpus_of(data: str):
     from xray_tf.options import DataOptions
 
     options = DataOptions()
-    return divide(read_corpus(data, "binary", options, SIZE, RESIZE), "binary", options, seed=0)
+    return divide(read_corpus(data, "binary", options, SIZE, RESIZE), options, seed=0)
 
 
 class Features:

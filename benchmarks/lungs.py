@@ -1,11 +1,12 @@
-"""python benchmarks/lungs.py --data chest_xray --masks lung_masks [--originals DIR]
+"""Measure the shipped lung segmenter beyond its own metrics.json.
 
-Measure the shipped lung segmenter beyond its own metrics.json; writes results/lungs.json and
-results/lungs_worst.jpg beside this file.
+python benchmarks/lungs.py --data chest_xray --masks lung_masks [--originals DIR] [--sheet FILE]
 
 How fast it is beside a classifier's forward pass and through `segment_lungs`; how far the masks
 that people drew differ among themselves, seen from the net's lower edge; whether a radiograph at
-full size has the lungs of its small copy; and what the score says of photographs and screenshots.
+full size has the lungs of its small copy; and what the score says of photographs, digits, and a
+screenshot that shows chests in places. Results are in results/lungs.json. `--sheet` draws the
+twelve held-out radiographs with the least overlap, for inspection.
 """
 
 from __future__ import annotations
@@ -37,10 +38,11 @@ CLASSIFIER = "pneumonia-three-class"
 
 
 def main(args: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[1])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--data", required=True, help="the radiographs, as for train-lungs")
     parser.add_argument("--masks", required=True, help="the folder of drawn masks")
     parser.add_argument("--originals", help="the same radiographs at full size, by name")
+    parser.add_argument("--sheet", help="a picture to draw: the worst twelve with both outlines")
     given = parser.parse_args(args)
     segmenter = load("lungs")
     rows = drawn_rows(segmenter, Path(given.data), Path(given.masks))
@@ -52,7 +54,9 @@ def main(args: list[str] | None = None) -> None:
     }
     if given.originals:
         found["originals"] = originals(held_out, Path(given.originals))
-    worst_sheet(sorted(held_out, key=lambda row: row["iou"])[:12])
+    if given.sheet:
+        worst = sorted(held_out, key=lambda row: row["iou"])[:12]
+        cv2.imwrite(given.sheet, worst_sheet(worst))
     text = json.dumps(found, indent=1) + "\n"
     (HERE / "results" / "lungs.json").write_text(text, encoding="utf-8")
     print(text)
@@ -200,7 +204,7 @@ def originals(rows: list[dict], folder: Path) -> dict[str, float]:
     }
 
 
-def worst_sheet(rows: list[dict], side: int = 336) -> None:
+def worst_sheet(rows: list[dict], side: int = 336) -> np.ndarray:
     """Draw radiographs with the drawn lungs (green) and those found (red)."""
     tiles = []
     for row in rows:
@@ -212,8 +216,7 @@ def worst_sheet(rows: list[dict], side: int = 336) -> None:
         text = f"{row['iou']:.3f} {row['class']}"
         cv2.putText(tile, text, (6, side - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (0, 220, 255), 1)
         tiles.append(tile)
-    sheet = np.vstack([np.hstack(tiles[i : i + 4]) for i in range(0, len(tiles), 4)])
-    cv2.imwrite(str(HERE / "results" / "lungs_worst.jpg"), sheet, (cv2.IMWRITE_JPEG_QUALITY, 85))
+    return np.vstack([np.hstack(tiles[i : i + 4]) for i in range(0, len(tiles), 4)])
 
 
 if __name__ == "__main__":

@@ -48,6 +48,7 @@ def recipes(options) -> dict:
     """Cross-validate every recipe on the training rows of both tasks; report the best k of each."""
     from xray_tf.data.embeddings import read_embeddings
     from xray_tf.data.kin import kin_groups
+    from xray_tf.registry import TASKS
     from xray_tf.stats.neighbor_choice import choose, compare_recipes
     from xray_tf.stats.neighbors import METRICS, WEIGHTS, Recipe
 
@@ -63,9 +64,11 @@ def recipes(options) -> dict:
         "k": list(KS),
         "tasks": {},
     }
-    for task, classes in (("binary", 2), ("three-class", 3)):
+    for task, row in TASKS.items():
         print(f"  cross-validating {len(grid)} recipes for {task}", flush=True)
-        scored = compare_recipes(embeddings[train], rows.class_indices(task), classes, kin, grid)
+        scored = compare_recipes(
+            embeddings[train], rows.class_indices(row), len(row.class_names), kin, grid
+        )
         best = []
         for start in range(0, len(scored), len(KS)):
             group = scored[start : start + len(KS)]
@@ -135,11 +138,13 @@ def decided_by_rules(
     from xray_tf.stats.neighbors import NearestCases, Recipe
     from xray_tf.stats.operating_points import fit_operating_points
 
-    labels, part = np.array(records.class_indices(task)), np.array([r.split for r in records])
+    labels = np.array(records.class_indices(TASKS[task]))
+    part = np.array(records.column("split"))
     train, val, test = (
         np.flatnonzero((part == p) & (labels >= 0)) for p in ("train", "val", "test")
     )
-    kin, names = kin_groups(records.column("patient"), records.column("sha256")), TASKS[task]
+    names = TASKS[task].class_names
+    kin = kin_groups(records.column("patient"), records.column("sha256"))
     cases = NearestCases(Recipe(k)).fit(
         embeddings[train], labels[train], len(names), kin[train], typical=False
     )

@@ -75,9 +75,7 @@ RECIPES: dict[str, tuple[dict, dict, str]] = {
     "no-smoothing": ({"label_smoothing": 0.0}, {}, "without label smoothing"),
     "no-average": ({"ema": 0.0}, {}, "without the weights' moving average"),
     "one-rate": ({"layer_decay": 1.0}, {}, "one learning rate for all stages"),
-    "mixup": ({"mixup": 0.2}, {}, "with mixup (alpha 0.2)"),
     "last-stages": ({"fine_tune": "3"}, {}, "only the last three stages learn"),
-    "two-averaged": ({}, {}, "the weights of two trainings averaged"),
     "long": ({"fine_tune_epochs": 12}, {}, "the recipe, three times as long"),
     "light-long": (
         {"fine_tune_epochs": 12, "augment": "light"},
@@ -85,7 +83,6 @@ RECIPES: dict[str, tuple[dict, dict, str]] = {
         "light augmentation, three times as long",
     ),
 }
-AVERAGED = ("two-averaged",)
 REFERENCE = "full"
 REPLICATES = 2000  # of the bootstrap by patient
 # What the stresses are asked to tell apart: trainings that differ in augmentation; within a group
@@ -134,20 +131,14 @@ def one(given: argparse.Namespace) -> None:
         split = write_split(small_split(given.data, given.seed), Path(folder) / "split.csv")
         data = DataOptions(split=str(split))
         start = time.perf_counter()
-
-        def trained_with(seed: int):
-            return train_classifier(
-                given.data,
-                Path(folder) / f"model-{seed}",
-                data,
-                replace(BASE_MODEL, **model_changes),
-                replace(BASE_TRAIN, seed=seed, **train_changes),
-                EvaluateOptions(bootstrap=0),
-            )
-
-        model = trained_with(given.seed)
-        if given.recipe in AVERAGED:
-            average_into(model, trained_with(given.seed + 100), given.data, data)
+        model = train_classifier(
+            given.data,
+            Path(folder) / "model",
+            data,
+            replace(BASE_MODEL, **model_changes),
+            replace(BASE_TRAIN, seed=given.seed, **train_changes),
+            EvaluateOptions(bootstrap=0),
+        )
         trained = time.perf_counter() - start
         shift_options = ShiftOptions(shift=True, shift_rows=SHIFT_ROWS)
         metrics, predictions = evaluate_model(
@@ -203,31 +194,7 @@ def corpus_of(data: str, options: DataOptions):
     """Return the rows of a run, divided as it was."""
     from xray_tf.jobs.corpus import divide, read_corpus
 
-    return divide(read_corpus(data, "binary", options, SIDE, "squash", False), "binary", options, 0)
-
-
-def average_into(model, other, data: str, options: DataOptions) -> None:
-    """Give `model` the mean of its weights and another's (Wortsman et al. 2022, Model soups), and
-    fit its decisions again.
-    """
-    from functools import partial
-
-    from xray_tf.jobs.classifier.decisions import fit_decisions
-    from xray_tf.nets.inference import forward
-
-    model.model.set_weights(
-        [
-            (a + b) / 2
-            for a, b in zip(model.model.get_weights(), other.model.get_weights(), strict=True)
-        ]
-    )
-    model.card, _ = fit_decisions(
-        partial(forward, model.model),
-        corpus_of(data, options),
-        model.card,
-        BASE_TRAIN.steady_rows,
-        model.card.provenance["options"]["TrainOptions"]["seed"],
-    )
+    return divide(read_corpus(data, "binary", options, SIDE, "squash", False), options, 0)
 
 
 def flipped(model, data: str, options: DataOptions) -> dict[str, float]:
@@ -318,7 +285,7 @@ def table(given: argparse.Namespace) -> None:
     draws = draws_of(runs)
     rows = [
         summary([r for r in runs if r["recipe"] == name], draws)
-        for name in RECIPES
+        for name in dict.fromkeys([*RECIPES, *(r["recipe"] for r in runs)])
         if any(r["recipe"] == name for r in runs)
     ]
     stresses = separation(runs)

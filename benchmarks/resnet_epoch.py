@@ -30,6 +30,7 @@ from xray_tf.data.sample import draw_rows
 from xray_tf.data.sources.scan import scan
 from xray_tf.jobs.classifier.train_classifier import train_classifier
 from xray_tf.options import DataOptions, EvaluateOptions, ModelOptions, TrainOptions
+from xray_tf.registry import TASKS
 
 RESULTS = Path(__file__).parent / "results" / "resnet_epoch.json"
 
@@ -40,7 +41,10 @@ def manifest_of(data: str, task: str, limit: int, folder: Path) -> str:
     kept = [
         records[int(i)]
         for i in draw_rows(
-            np.array(records.class_indices(task)), [r.patient for r in records], limit, seed=0
+            np.array(records.class_indices(TASKS[task])),
+            [r.patient for r in records],
+            limit,
+            seed=0,
         )
     ]
     with (folder / "rows.csv").open("w", newline="", encoding="utf-8") as stream:

@@ -16,7 +16,7 @@ import xray_tf
 
 HERE = Path(__file__).parent
 PACKAGE = Path(xray_tf.__file__).parent
-OBJECTS = ("Classifier", "Detector", "Evidence", "Predictions", "Scores")
+OBJECTS = ("Classifier", "Detector", "LungSegmenter", "Evidence", "Predictions", "Scores")
 HEAD = """# Public names
 
 Every name below is `xray_tf.NAME`, and is loaded on first use. `help(xray_tf.NAME)` shows its
@@ -29,8 +29,8 @@ complete.
 OBJECTS_HEAD = """
 ## The objects they return
 
-`load` and `train_classifier` return a `Classifier`, `load` and `fit_detector` a `Detector`. In a
-notebook both show their card.
+`load` and `train_classifier` return a `Classifier`, `load` and `fit_detector` a `Detector`, `load`
+and `train_segmenter` a `LungSegmenter`. In a notebook the first two show their card.
 """
 OPTIONS_HEAD = """
 ## Options

@@ -16,6 +16,7 @@ from xray_tf.artifact import ArtifactError
 from xray_tf.models.load import load
 
 REPOSITORY = Path(__file__).parents[1]
+TRUNKS = REPOSITORY / "saved_models" / "trunks"
 TEMPLATES = {
     p.relative_to(REPOSITORY).as_posix() for p in (REPOSITORY / "xray_tf").rglob("templates/*")
 }
@@ -149,6 +150,8 @@ def source(tmp_path_factory, binary):
         "MANIFEST.in",
     ):
         shutil.copy(REPOSITORY / name, tree)
+    if TRUNKS.is_dir():
+        shutil.copytree(TRUNKS, tree / "saved_models" / "trunks")
     model = place(binary, tree / "saved_models")
     for piece in ("saved_model/saved_model.pb", "reference/reference.npz"):
         (model / piece).parent.mkdir()
@@ -186,6 +189,8 @@ def test_a_wheel_carries_every_room_and_the_models_and_answers_where_it_is_insta
         "card.json",
         "reference/reference.npz",
     }
+    weights = {"efficientnet_lite0.npz", "LICENSE.txt", "NOTICE.txt"} if TRUNKS.is_dir() else set()
+    assert {Path(n).name for n in names if "_saved_models/trunks/" in n} == weights
     assert {n.rsplit("/", 1)[-1] for n in names if "dist-info/licenses/" in n} == {
         "LICENSE",
         "NOTICE",

@@ -17,7 +17,7 @@ _PUBLIC = {
     "audit_records": "xray_tf.jobs.audit_data",
     "build_cache": "xray_tf.data.pixels.cache",
     "draw_phantom": "xray_tf.data.synthetic.phantom",
-    "lung_box": "xray_tf.models.lungs",
+    "lung_box": "xray_tf.data.chest.lung_table",
     "segment_lungs": "xray_tf.models.lungs",
     "train_segmenter": "xray_tf.jobs.lungs.train_segmenter",
     "train_classifier": "xray_tf.jobs.classifier.train_classifier",

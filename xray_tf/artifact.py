@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from xray_tf.operating_point import DetectorPoint, OperatingPoint
+from xray_tf.registry import TASKS, Task
 from xray_tf.spelling import did_you_mean, meant
 
 FORMAT_VERSION = 1
@@ -41,8 +42,9 @@ class Card:
     Attributes:
         kind: `classifier`, `detector` or `lungs`.
         name: name of the folder when it was made.
-        task: a key of `registry.TASKS`; empty for other kinds.
+        task: a key of `registry.TASKS`, or `custom`; empty for other kinds.
         class_names: in the order of the probabilities.
+        class_words: words of folders and manifests -> the class they mean, beside the known ones.
         preprocessing: `image_size`, `resize`, `decoding` (rule number) and `decoding_rule` (the
             rule in words).
         temperature: logits are divided by it before they become calibrated probabilities.
@@ -70,6 +72,7 @@ class Card:
     provenance: dict[str, Any] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    class_words: dict[str, str] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
     def point(self, name: str | None = None) -> OperatingPoint | DetectorPoint:
@@ -90,7 +93,8 @@ class Card:
     def to_dict(self) -> dict[str, Any]:
         """Return what `card.json` holds."""
         points = {name: point.to_dict() for name, point in self.operating_points.items()}
-        return {f.name: getattr(self, f.name) for f in fields(self)} | {"operating_points": points}
+        names = [f.name for f in fields(self) if f.name != "class_words" or self.class_words]
+        return {name: getattr(self, name) for name in names} | {"operating_points": points}
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> Card:
@@ -104,6 +108,15 @@ class Card:
         lists = {name: tuple(raw.get(name, ())) for name in ("class_names", "notes")}
         points = {name: kind.from_dict(name, point) for name, point in points.items()}
         return cls(**{**raw, **lists, "operating_points": points})
+
+    def to_task(self) -> Task:
+        """Return the task it was trained for; of a detector, normal against pneumonia."""
+        if self.kind == "detector":
+            return replace(TASKS["binary"], words=self.class_words)
+        known = TASKS.get(self.task)
+        if known is None or known.class_names != self.class_names:
+            known = Task(self.task, self.class_names)
+        return replace(known, words=self.class_words)
 
 
 @contextmanager

@@ -29,7 +29,7 @@ def main(args: Sequence[str] | None = None) -> int:
         metavar="DIR",
         help="a new folder for audit.csv, summary.md and records.csv (default: only print)",
     )
-    add_flags(parser, DataOptions, only=("source", "patient_key", "cache"))
+    add_flags(parser, DataOptions, only=("source", "classes", "patient_key", "cache"))
     given = parser.parse_args(args)
 
     def job() -> None:
@@ -38,7 +38,9 @@ def main(args: Sequence[str] | None = None) -> int:
 
         if given.out:
             refuse_existing(given.out)
-        audit = audit_records(given.data, given.source, given.patient_key, given.cache)
+        audit = audit_records(
+            given.data, given.source, given.patient_key, given.cache, classes=given.classes
+        )
         print(audit.text(), end="")
         if given.out:
             with new_folder(given.out) as folder:

@@ -125,6 +125,7 @@ def main(args: Sequence[str] | None = None) -> int:
             said = (
                 f"{scores.verdicts[i]}{f' ({scores.reasons[i]})' if scores.reasons[i] else ''}, "
                 f"anomaly score {scores.anomaly[i]:.3f}"
+                f"{f'; warning: {scores.warnings[i]}' if scores.warnings[i] else ''}"
             )
             print(f"  {scores.paths[i]}: {scores.errors[i] or said}")
         if len(scores) > SHOWN:
@@ -133,10 +134,11 @@ def main(args: Sequence[str] | None = None) -> int:
             print(_headline(metrics))
             for note in metrics["notes"]:
                 print(f"  Note: {note}")
-        failed = int((~scores.read).sum())
+        doubtful, failed = int((scores.warnings != "").sum()), int((~scores.read).sum())
         print(
             f"Finished: {len(scores)} radiographs, "
             f"{int((scores.verdicts == 'anomalous').sum())} anomalous"
+            + (f", {doubtful} without two upright lungs" if doubtful else "")
             + (f", {failed} could not be scored" if failed else "")
             + ", in "
             f"{given.out}/scores.csv"
@@ -147,29 +149,24 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _headline(metrics: dict) -> str:
-    """Say the headline numbers, with what guessing would reach beside accuracy and F1."""
+    """Say the headline numbers, and accuracy and F1 with what guessing would reach."""
+    from xray_tf.stats.metric_rows import METRICS
+
     chance = {
         "accuracy": f"chance {metrics['chance']['accuracy']:.3f}",
         "f1": f"chance {metrics['chance']['f1_always_pneumonia']:.3f}",
     }
-    cells = {
-        "auroc": "AUROC",
-        "sensitivity": "sensitivity",
-        "false_alarms": "false alarms",
-        "accuracy": "accuracy",
-        "f1": "F1",
-    }
     found = {**metrics["metrics"], "false_alarms": metrics["false_alarms"]}
     shown = [
-        f"{words} {found[k]['value']:.3f}"
+        f"{row.label} {found[k]['value']:.3f}"
         + (
             f" [{found[k]['low']:.3f}, {found[k]['high']:.3f}]"
             if found[k]["low"] is not None
             else ""
         )
         + (f" ({chance[k]})" if k in chance else "")
-        for k, words in cells.items()
-        if found[k]["value"] is not None
+        for k, row in METRICS.items()
+        if ("detector" in row.headline or k in chance) and found[k]["value"] is not None
     ]
     return f"  {metrics['rows']} labelled radiographs: " + ", ".join(shown)
 

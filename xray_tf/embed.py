@@ -92,6 +92,7 @@ def main(args: Sequence[str] | None = None) -> int:
             return
         from xray_tf.jobs.neighbors.embed_radiographs import embed_radiographs
         from xray_tf.pages.kit.words import rows_text
+        from xray_tf.stats.metric_rows import headline
 
         metrics = embed_radiographs(
             given.model,
@@ -109,7 +110,7 @@ def main(args: Sequence[str] | None = None) -> int:
                 cells = metrics[name]["metrics"]
                 shown = ", ".join(
                     f"{m} {cells[m]['value']:.4f} [{cells[m]['low']:.4f}, {cells[m]['high']:.4f}]"
-                    for m in ("accuracy", "f1", "auroc")
+                    for m in headline(len(metrics[name]["class_names"]))
                     if cells[m]["low"] is not None
                 )
                 print(f"  {words:18} {shown} ({rows_text(metrics[name])})")

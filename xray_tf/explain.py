@@ -3,8 +3,8 @@
 Explain a classifier's decisions by heat maps.
 
 FILES are radiographs, labelled or not: files, folders or globs. The new folder --out holds
-overlays/ (one PNG per radiograph), maps.npz (the heat maps as float32), predictions.csv and .jsonl,
-and explanations.html, one self-contained page. A file that cannot be read becomes a row with its
+overlays/ (one PNG per radiograph), maps.npz (the heat maps as float32), predictions.csv, and
+explanations.html, one self-contained page. A file that cannot be read becomes a row with its
 error. Research software, not a medical device.
 
 Examples:

@@ -3,10 +3,10 @@
 Predict radiographs: calibrated probabilities and a decision for each.
 
 FILES are radiographs, labelled or not: files, folders or globs. The answers are printed in the
-order given. The new folder --out holds predictions.csv and predictions.jsonl, one row per file; a
-file that cannot be read becomes a row with its error. With --report it also holds evidence.html, a
-page on the first 60 files: heat map, nearest cases, anomaly, and what to distrust. Research
-software, not a medical device.
+order given. The new folder --out holds predictions.csv, one row per file; a file that cannot be
+read becomes a row with its error. With --report it also holds evidence.html, a page on the first 60
+files: heat map, nearest cases, anomaly, and what to distrust. Research software, not a medical
+device.
 
 Examples:
   xray-tf predict scan.jpeg
@@ -60,18 +60,20 @@ def main(args: Sequence[str] | None = None) -> int:
         from xray_tf.jobs.classifier.predict_files import predict_files
         from xray_tf.models.load import load
 
-        left = SHOWN if given.out else None  # None: all
+        left, doubtful = SHOWN if given.out else None, 0  # None: all
 
         def show(batch) -> None:
-            nonlocal left
+            nonlocal left, doubtful
             for row in islice(batch, left):
                 path = row.path.encode("utf-8", "backslashreplace").decode()
                 shown = ", ".join(
                     f"{name} {p:.3f}"
                     for name, p in zip(batch.class_names, row.probabilities, strict=True)
                 )
-                print(f"  {path}: {row.error or f'{row.predicted} ({shown})'}")
+                doubt = f"; warning: {row.warning}" if row.warning else ""
+                print(f"  {path}: {row.error or f'{row.predicted} ({shown}){doubt}'}")
             left = None if left is None else max(0, left - len(batch))
+            doubtful += int((batch.warnings != "").sum())
 
         classifier = load(given.model)
         point = classifier.card.point(given.operating_point).name
@@ -102,6 +104,7 @@ def main(args: Sequence[str] | None = None) -> int:
         where = f", in {given.out}/predictions.csv" if given.out else ""
         print(
             f"Finished: {rows} radiograph{'s' * (rows != 1)}"
+            + (f", {doubtful} without two upright lungs" if doubtful else "")
             + (f", {failed} could not be read" if failed else "")
             + where
         )

@@ -55,6 +55,13 @@ def find_model(model: str | os.PathLike | None = None) -> Path:
     )
 
 
+def shipped_file(name: str) -> Path | None:
+    """Return a file that comes along beside the models, such as `trunks/efficientnet_lite0.npz`;
+    None where it is not here.
+    """
+    return next((place / name for place in _places() if (place / name).is_file()), None)
+
+
 def _places() -> tuple[Path, ...]:
     """Return where models may be; the folder beside the package counts in a clone, but not in
     site-packages.

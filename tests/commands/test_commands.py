@@ -74,10 +74,7 @@ def test_evaluate_and_predict_agree(binary, phantoms, cache, tmp_path, capsys):
     np.testing.assert_allclose(
         [by_name[p.rsplit("/", 1)[-1]] for p in scored.paths], scored.probabilities, atol=1e-5
     )
-    lines = [
-        json.loads(line) for line in (tmp_path / "p" / "predictions.jsonl").read_text().splitlines()
-    ]
-    assert [line["path"] for line in lines] == list(predicted.paths)
+    assert [p.name for p in (tmp_path / "p").iterdir()] == ["predictions.csv"]
     assert "auroc" in capsys.readouterr().out
 
 

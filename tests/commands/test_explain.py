@@ -11,7 +11,6 @@ def test_explain_leaves_maps_overlays_and_a_page(binary, phantoms, tmp_path, cap
         "overlays",
         "maps.npz",
         "predictions.csv",
-        "predictions.jsonl",
         "explanations.html",
     }
     assert "2 radiographs" in capsys.readouterr().out

@@ -36,7 +36,6 @@ def test_it_leaves_the_page_beside_the_predictions(binary, phantoms, tmp_path, c
     assert sorted(p.name for p in out.iterdir()) == [
         "evidence.html",
         "predictions.csv",
-        "predictions.jsonl",
     ]
 
 

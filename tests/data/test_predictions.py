@@ -2,14 +2,14 @@
 cannot mean.
 """
 
-import json
-
 import numpy as np
 import pytest
 
-from xray_tf.data.predictions import Prediction, Predictions, PredictionWriter
+from xray_tf.data.predictions import Prediction, Predictions
+from xray_tf.data.tables.table import TableWriter
 
 NAMES = ("normal", "bacterial", "viral")
+HEADER = "path,patient,split,label,prob_normal,prob_bacterial,prob_viral,predicted,warning,error"
 AWKWARD = [
     "plain.png",
     'a "quoted", comma.png',
@@ -34,10 +34,10 @@ def table(n=7, seed=0, failed=()):
         paths,
         p,
         predicted,
-        [f"p{i // 2}" if i % 3 else "" for i in range(n)],
-        [("train", "val", "test", "")[i % 4] for i in range(n)],
-        rng.integers(-1, 3, n),
-        errors,
+        patients=[f"p{i // 2}" if i % 3 else "" for i in range(n)],
+        splits=[("train", "val", "test", "")[i % 4] for i in range(n)],
+        labels=rng.integers(-1, 3, n),
+        errors=errors,
     )
 
 
@@ -50,9 +50,16 @@ def test_csv_reads_back_bit_for_bit(tmp_path, failed):
     header = (
         (tmp_path / "p.csv").read_text(encoding="utf-8", errors="surrogateescape").split("\n")[0]
     )
-    assert header == "path,patient,split,label,prob_normal,prob_bacterial,prob_viral,predicted" + (
-        ",error" if failed else ""
-    )
+    assert header == HEADER
+
+
+def test_a_file_without_the_error_column_as_they_were_once_written_reads_alike(tmp_path):
+    want = table(14)
+    lines = want.write_csv(tmp_path / "p.csv").read_bytes().replace(b",error\n", b"\n", 1)
+    # no row of this table has an error, so each ends in an empty cell
+    (tmp_path / "old.csv").write_bytes(lines.replace(b",\n", b"\n"))
+    assert b"error" not in (tmp_path / "old.csv").read_bytes()
+    assert Predictions.read_csv(tmp_path / "old.csv") == want
 
 
 def test_an_empty_table_keeps_its_classes(tmp_path):
@@ -64,22 +71,20 @@ def test_an_empty_table_keeps_its_classes(tmp_path):
 @pytest.mark.parametrize("failed", [(), (0,), (3, 9), (13,)])
 def test_streamed_files_equal_whole_ones(tmp_path, failed):
     whole = table(14, failed=failed)
-    with PredictionWriter(tmp_path / "s.csv", tmp_path / "s.jsonl", NAMES) as writer:
+    with TableWriter(tmp_path / "s.csv", Predictions, NAMES) as writer:
         for start in range(0, 14, 4):
             writer.append(whole.where(np.arange(start, min(14, start + 4))))
         assert not (tmp_path / "s.csv").exists()
     whole.write_csv(tmp_path / "w.csv")
-    whole.write_jsonl(tmp_path / "w.jsonl")
-    for form in ("csv", "jsonl"):
-        assert (tmp_path / f"s.{form}").read_bytes() == (tmp_path / f"w.{form}").read_bytes()
-    assert writer.rows == 14 and writer.failed == len(failed)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["s.csv", "s.jsonl", "w.csv", "w.jsonl"]
+    assert (tmp_path / "s.csv").read_bytes() == (tmp_path / "w.csv").read_bytes()
+    assert writer.rows == 14
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["s.csv", "w.csv"]
 
 
 def test_a_stream_that_breaks_leaves_nothing(tmp_path):
     with (
         pytest.raises(RuntimeError, match="stop"),
-        PredictionWriter(tmp_path / "s.csv", tmp_path / "s.jsonl", NAMES) as writer,
+        TableWriter(tmp_path / "s.csv", Predictions, NAMES) as writer,
     ):
         writer.append(table(failed=(1,)))
         raise RuntimeError("stop")
@@ -90,36 +95,28 @@ def test_a_stream_overwrites_nothing_and_takes_only_its_classes(tmp_path):
     (tmp_path / "s.csv").write_text("mine")
     with (
         pytest.raises(FileExistsError, match="never overwritten"),
-        PredictionWriter(tmp_path / "s.csv", None, NAMES),
+        TableWriter(tmp_path / "s.csv", Predictions, NAMES),
     ):
         pass
     assert (tmp_path / "s.csv").read_text() == "mine"
     with (
-        pytest.raises(ValueError, match="must have the classes"),
-        PredictionWriter(None, tmp_path / "s.jsonl", ("a", "b")) as writer,
+        pytest.raises(ValueError, match=r"must be Predictions of \('a', 'b'\)"),
+        TableWriter(tmp_path / "t.csv", Predictions, ("a", "b")) as writer,
     ):
         writer.append(table())
 
 
-def test_json_lines_say_the_same_as_the_table(tmp_path):
-    want = table(14, failed=(2,))
-    lines = [
-        json.loads(line)
-        for line in want.write_jsonl(tmp_path / "p.jsonl").read_text(encoding="utf-8").splitlines()
-    ]
-    for line, row in zip(lines, want, strict=True):
-        probabilities = tuple(line[f"prob_{n}"] for n in NAMES)
-        if row.error:
-            assert probabilities == (None, None, None) and line["error"] == row.error
-        else:
-            assert probabilities == row.probabilities and "error" not in line
-        assert [line[k] for k in ("path", "patient", "split", "label", "predicted")] == [
-            row.path,
-            row.patient,
-            row.split,
-            row.label,
-            row.predicted,
-        ]
+def test_a_writer_without_a_path_counts_and_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with TableWriter(None, Predictions, NAMES) as writer:
+        writer.append(table(failed=(1,)))
+    assert writer.rows == 7 and list(tmp_path.iterdir()) == []
+
+
+def test_tables_of_the_same_classes_are_joined():
+    whole = table(14, failed=(3, 9))
+    parts = [whole.where(np.arange(start, min(14, start + 4))) for start in range(0, 14, 4)]
+    assert Predictions.joined(parts) == whole
 
 
 def test_views_rows_and_selection():
@@ -140,7 +137,7 @@ def test_views_rows_and_selection():
     )
     assert t.scorable.tolist() == [True, False, False]
     assert t.of_split("test").paths.tolist() == ["b", "c"]
-    assert t.where(t.labels >= 0).columns == [
+    assert list(t.to_frame().columns) == [
         "path",
         "patient",
         "split",
@@ -148,8 +145,9 @@ def test_views_rows_and_selection():
         "prob_normal",
         "prob_pneumonia",
         "predicted",
+        "warning",
+        "error",
     ]
-    assert list(t.to_frame().columns) == [*t.where(t.labels >= 0).columns, "error"]
     assert t.to_frame()["predicted"].tolist() == ["pneumonia", "normal", ""]
     assert repr(t) == "Predictions(3 rows, classes ('normal', 'pneumonia'))"
     with pytest.raises(ValueError, match="read-only"):
@@ -206,7 +204,7 @@ def test_the_door_refuses(change, message):
         ),
         (
             "path,patient,split,label,prob_a,prob_b,predicted\nx,,,a,half,0.5,a\n",
-            "a probability is not a number",
+            "prob_{} must be a number",
         ),
     ],
 )

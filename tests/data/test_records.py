@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from xray_tf.data.records import Finding, Findings, Record, Records, class_index
+from xray_tf.registry import TASKS
 
 ROWS = [
     Record(
@@ -54,9 +55,7 @@ def test_frame_has_the_declared_columns_and_values():
     )
 
 
-@pytest.mark.parametrize(
-    "field, value", [("label", "Normal"), ("subtype", "virus"), ("split", "training")]
-)
+@pytest.mark.parametrize("field, value", [("subtype", "virus"), ("split", "training")])
 def test_words_outside_the_vocabulary_are_refused(field, value):
     with pytest.raises(
         ValueError,
@@ -105,13 +104,14 @@ def test_derived_tables_keep_root_and_split_by(tmp_path):
     ],
 )
 def test_class_order_is_explicit(row, binary, three):
-    assert (class_index(row, "binary"), class_index(row, "three-class")) == (binary, three)
-    assert Records([row]).class_indices("three-class") == [three]
+    tasks = TASKS["binary"], TASKS["three-class"]
+    assert tuple(class_index(row, task) for task in tasks) == (binary, three)
+    assert Records([row]).class_indices(tasks[1]) == [three]
 
 
-def test_an_unknown_task_is_refused():
-    with pytest.raises(ValueError, match="task must be one of"):
-        class_index(ROWS[0], "ternary")
+def test_a_sub_type_is_no_label():
+    with pytest.raises(ValueError, match="label must be a class, such as pneumonia.*'viral'"):
+        Record("a.png", "viral")
 
 
 @pytest.mark.parametrize(

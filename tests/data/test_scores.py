@@ -17,13 +17,14 @@ def test_every_number_and_text_comes_back(tmp_path):
         [0.7, np.nan],
         ["anomalous", ""],
         ["a is high", ""],
-        ["p1", ""],
-        ["test", ""],
-        ["normal", ""],
-        ["", "no such file"],
+        patients=["p1", ""],
+        splits=["test", ""],
+        labels=["normal", ""],
+        errors=["", "no such file"],
     )
     got = Scores.read_csv(want.write_csv(tmp_path / "scores.csv"))
-    assert got.names == want.names and got.read.tolist() == [True, False]
+    assert got == want and got.names == want.names and got.read.tolist() == [True, False]
+    assert got[0].values == (0.1 + 0.2, 1e-300) and got[1].error == "no such file"
     for column in (
         "values",
         "percentiles",
@@ -44,7 +45,8 @@ def test_every_number_and_text_comes_back(tmp_path):
     [
         ("", "must have the columns"),
         (HEADER.replace("a,a_percentile,", ""), "must have the columns"),  # no score at all
-        (HEADER.replace(",error", ""), "must have the columns"),
+        (HEADER.replace(",verdict", ""), "must have the columns"),
+        (HEADER.replace("a_percentile", "b_percentile"), "must have the columns"),
         (HEADER + "x,,,normal,1.0\n", "row 1: expected 10 cells"),
     ],
 )

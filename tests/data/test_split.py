@@ -235,8 +235,8 @@ def one_family():
             r"have no patient key, so a split by patient is impossible.*--split-by "
             r"image",
         ),
-        (one_class, {}, "needs both classes, normal and pneumonia"),
-        (lambda: Records([]), {}, "needs both classes.*0 rows"),
+        (one_class, {}, "needs two classes or more, such as normal and pneumonia"),
+        (lambda: Records([]), {}, "needs two classes.*0 rows"),
         (unlabelled, {}, "1 of .* rows have no label"),
         (only_test, {}, "are a test part.*evaluate takes this one"),
         (

@@ -97,7 +97,7 @@ def test_a_bad_file_is_set_aside_with_its_reason_and_the_rest_goes_on(tmp_path, 
     assert found(result) == [(kind, "error", f"train/NORMAL/{name}")]
     assert len(result.records) == 24 and result.summary["set_aside"] == {kind: 1}
     assert (
-        "25 radiographs (read as kaggle-folder); 24 can be used, 1 cannot and are set aside: "
+        "25 radiographs (read as kaggle-folder); 24 can be used, 1 cannot and are left out: "
         f"1 {kind}."
     ) in result.text()
 

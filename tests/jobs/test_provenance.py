@@ -40,16 +40,6 @@ def test_a_net_trained_further_names_every_model_before_it(tmp_path):
     assert started_from(second) == wanted
 
 
-def test_a_mean_of_nets_names_each_of_them_and_what_they_came_from_once(tmp_path):
-    first = artifact(tmp_path, "first", "imagenet")
-    left, right = artifact(tmp_path, "left", first), artifact(tmp_path, "right", first)
-    assert [row["name"] for row in started_from(f"{first},{left},{right}")] == [
-        "left",
-        "right",
-        "first",
-    ]
-
-
 def test_other_weights_have_no_models_before_them(tmp_path):
     (tmp_path / "model.keras").write_bytes(b"weights")
     assert (

@@ -134,7 +134,7 @@ def test_the_page_pictures_the_first_and_names_all(remembered, queries, tmp_path
     monkeypatch.setattr(page_of_nearest, "PICTURED", 8)
     nearest_cases(remembered[0], queries[:1], tmp_path / "out", k=12)
     page = (tmp_path / "out" / "nearest.html").read_text()
-    assert len(drawn[0][2]) == len(drawn[0][3]) == 8 and page.count("<th scope='row'>") == 12
+    assert len(drawn[0][2]) == len(drawn[0][3]) == 8 and page.count('<th scope="row">') == 12
     assert draw_nearest(*drawn[0]).axes[0].get_subplotspec().get_gridspec().get_geometry() == (2, 6)
 
 
@@ -192,7 +192,7 @@ def test_a_folder_without_the_files_is_named_as_such(remembered, queries, tmp_pa
     (tmp_path / "empty").mkdir()
     nearest_cases(remembered[0], queries[:1], tmp_path / "out", k=3, data=tmp_path / "empty")
     assert (
-        "3 neighbours&#x27; files are not in the folder"
+        "3 neighbours&#39; files are not in the given folder"
         in (tmp_path / "out" / "nearest.html").read_text()
     )
 

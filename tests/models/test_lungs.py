@@ -16,8 +16,10 @@ import xray_tf
 from xray_tf.artifact import ArtifactError
 from xray_tf.data.chest.lung_lessons import draw_phantoms
 from xray_tf.data.chest.lung_masks import intersection_over_union
+from xray_tf.data.chest.lung_table import NO_LUNGS
 from xray_tf.data.split import read_split
 from xray_tf.data.synthetic.not_chests import TURNED
+from xray_tf.models import lungs
 from xray_tf.models.load import load
 from xray_tf.models.lungs import shipped_segmenter
 
@@ -86,6 +88,27 @@ def test_the_score_tells_upright_chests_from_turned_ones(drawn):
     for kind in ("turned by 90 degrees", "upside down", "negative"):
         turned = [TURNED[kind](image, rng) for image in drawn[0]]
         assert max(found.chest for found in segmenter.stream(turned)) < segmenter.threshold
+
+
+def test_predictions_and_scores_warn_where_no_two_upright_lungs_are(drawn, tmp_path):
+    image = drawn[0][0]
+    cv2.imwrite(str(tmp_path / "chest.png"), image)
+    cv2.imwrite(str(tmp_path / "turned.png"), np.rot90(image))
+    (tmp_path / "unread.png").write_bytes(b"no picture")
+    for table in (load("pneumonia-binary").predict(tmp_path), load("normal-chest").score(tmp_path)):
+        assert list(table.warnings) == ["", NO_LUNGS, ""] and table.errors[2]
+        table.write_csv(tmp_path / "table.csv")
+        again = type(table).read_csv(tmp_path / "table.csv")
+        (tmp_path / "table.csv").unlink()
+        assert list(again.warnings) == list(table.warnings)
+
+
+def test_without_the_segmenter_there_are_no_warnings(drawn, monkeypatch):
+    def absent():
+        raise ArtifactError("no model is shipped")
+
+    monkeypatch.setattr(lungs, "shipped_segmenter", absent)
+    assert lungs.lung_warnings([np.rot90(drawn[0][0])]) == [""]
 
 
 def test_it_knows_no_validation_patient_of_the_shipped_classifiers():

@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
+from xray_tf.artifact import Card
+from xray_tf.data.chest.lung_table import NO_LUNGS
 from xray_tf.data.embeddings import read_embeddings
 from xray_tf.data.scores import Scores
 from xray_tf.jobs.neighbors.embed_radiographs import embed_radiographs
@@ -48,9 +50,7 @@ HALF = OperatingPoint("half", threshold=0.5)
 class EveryoneIsOdd:
     """A detector whose answer is known."""
 
-    card = SimpleNamespace(
-        kind="detector", name="odd", preprocessing={"image_size": 48, "resize": "pad"}
-    )
+    card = Card(kind="detector", name="odd", preprocessing={"image_size": 48, "resize": "pad"})
 
     def __init__(self, anomaly=0.9):
         self.anomaly, self.seen = anomaly, None
@@ -234,14 +234,20 @@ def drawn(seed=3):
     )
 
 
-def told(image, heat=None, probability=0.99, anomaly=None, resize="squash", **card):
+def told(image, heat=None, probability=0.99, anomaly=None, resize="squash", warning="", **card):
     """Return the kinds of caveats about an image, all else being fine."""
     card = SimpleNamespace(
-        preprocessing={"image_size": 64, "resize": resize}, split_by="patient", notes=(), **card
+        preprocessing={"image_size": 64, "resize": resize},
+        class_names=("normal", "pneumonia"),
+        split_by="patient",
+        notes=(),
+        **card,
     )
     query = read_query(image, card)
     heat = np.pad(np.ones((16, 16), np.float32), 24) if heat is None else heat
-    prediction = SimpleNamespace(predicted="normal", probabilities=(probability, 1 - probability))
+    prediction = SimpleNamespace(
+        predicted="normal", probabilities=(probability, 1 - probability), warning=warning
+    )
     found = caveats_of(card, query, prediction, HALF, heat, None, anomaly)
     return {c.kind for c in found} - {"not compared"}
 
@@ -258,6 +264,7 @@ def test_a_plain_radiograph_raises_no_caveat_and_each_defect_its_own():
     assert told(cv2.resize(image, (40, 40))) == {"small"}
     assert "cropped" in told(np.pad(image, ((0, 0), (60, 60))), resize="crop")
     assert "mostly black" in told(np.pad(image, 60)) and "much black" in told(np.pad(image, 24))
+    assert told(image, warning=NO_LUNGS) == {"no lungs"}
     assert told(image, np.zeros((64, 64), np.float32)) == {"empty map"}
     assert told(image, np.pad(np.zeros((52, 52), np.float32), 6, constant_values=1)) == {
         "map on the border"

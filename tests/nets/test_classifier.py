@@ -31,7 +31,7 @@ IMAGES = PIXELS[..., None].astype(np.float32)
 def build(backbone="efficientnet_lite0", classes="binary", **more):
     return build_classifier(
         ModelOptions(backbone=backbone, weights=None, image_size=32, region="whole", **more),
-        TASKS[classes],
+        TASKS[classes].class_names,
         seed=3,
     )
 
@@ -45,7 +45,7 @@ def test_every_backbone_row_is_built_learns_a_step_is_saved_and_answers_alike_in
         model = build(backbone, task, adapter=number % 2 == 1)
         assert all(model.get_layer(point) for point in POINTS)
         before = model.get_layer("logits").get_weights()[0]
-        net = loss_net(model, TrainOptions(augment="light"), (1.0,) * len(TASKS[task]))
+        net = loss_net(model, TrainOptions(augment="light"), (1.0,) * len(TASKS[task].class_names))
         net.compile(
             optimizer=StagewiseAdamW(learning_rate=1e-3),
             loss=lambda target, loss: keras.ops.mean(loss),
@@ -129,7 +129,9 @@ def test_the_seed_decides_the_weights_and_other_random_streams_are_left_alone():
     assert (random.random(), np.random.random()) == expected
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     other = build_classifier(
-        ModelOptions(weights=None, image_size=32, region="whole"), TASKS["binary"], seed=4
+        ModelOptions(weights=None, image_size=32, region="whole"),
+        TASKS["binary"].class_names,
+        seed=4,
     ).get_weights()
     assert any(not np.array_equal(a, b) for a, b in zip(first, other, strict=True))
 

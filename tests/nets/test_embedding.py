@@ -116,7 +116,8 @@ def test_every_backbone_row_has_an_embedding_of_its_width(name):
         assert features.shape[-1] == BACKBONES[name].embedding
         return
     model = build_classifier(
-        ModelOptions(backbone=name, weights=None, image_size=32, region="whole"), TASKS["binary"]
+        ModelOptions(backbone=name, weights=None, image_size=32, region="whole"),
+        TASKS["binary"].class_names,
     )
     assert embedding_model(model).output.shape == (None, BACKBONES[name].embedding)
 

@@ -25,7 +25,7 @@ def segmenter():
 @pytest.fixture(scope="module")
 def model(segmenter):
     options = ModelOptions(image_size=SIDE, weights=None)
-    return build_classifier(options, TASKS["three-class"], 0, segmenter)
+    return build_classifier(options, TASKS["three-class"].class_names, 0, segmenter)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_plain_keras_opens_it_and_answers_the_same(model, phantoms, tmp_path):
 @pytest.mark.parametrize("side, cells", [(224, 14), (160, 10), (100, 7)])
 def test_any_side_does(segmenter, side, cells):
     options = ModelOptions(image_size=side, weights=None)
-    built = build_classifier(options, TASKS["binary"], 0, segmenter)
+    built = build_classifier(options, TASKS["binary"].class_names, 0, segmenter)
     assert built.get_layer("features").output.shape[1:] == (cells, cells, 256)
 
 
@@ -132,24 +132,24 @@ def test_a_second_training_starts_from_all_that_the_first_learned(model, segment
     model.get_layer("attention").set_weights([np.full((1, 1, 256, 1), 0.5), np.ones(1)])
     save_model(model, tmp_path / "first.keras")
     again = ModelOptions(image_size=2 * SIDE, weights=str(tmp_path / "first.keras"))
-    same = build_classifier(again, TASKS["three-class"], 5, segmenter)
+    same = build_classifier(again, TASKS["three-class"].class_names, 5, segmenter)
     for name in ("fine_conv", "deep_conv", "attention", "logits", "stem_conv"):
         for ours, theirs in zip(
             same.get_layer(name).get_weights(), model.get_layer(name).get_weights(), strict=True
         ):
             np.testing.assert_array_equal(ours, theirs)
     # a head for other classes starts anew
-    other = build_classifier(again, TASKS["binary"], 5, segmenter)
+    other = build_classifier(again, TASKS["binary"].class_names, 5, segmenter)
     assert other.get_layer("logits").output.shape == (None, 1)
 
 
 def test_what_it_cannot_do_without_is_named(segmenter):
     with pytest.raises(ValueError, match="needs the lung segmenter"):
-        build_classifier(ModelOptions(weights=None), TASKS["binary"])
+        build_classifier(ModelOptions(weights=None), TASKS["binary"].class_names)
     with pytest.raises(ValueError, match="one of twice its side.*InceptionV3.*has none"):
         build_classifier(
             ModelOptions(backbone="InceptionV3", image_size=224, weights=None),
-            TASKS["binary"],
+            TASKS["binary"].class_names,
             0,
             segmenter,
         )

@@ -71,9 +71,16 @@ def haunt(folder):
     (folder / "metrics.json").write_text(json.dumps(metrics))
     rows = Predictions.read_csv(folder / "predictions.csv")
     names = ("normal", EVIL)
-    columns = (rows.probabilities, rows.predicted, rows.patients, rows.splits, rows.labels)
-    paths = [f"{EVIL}{p}" for p in rows.paths]
-    Predictions(names, paths, *columns).write_csv(folder / "predictions.csv")
+    table = Predictions(
+        names,
+        [f"{EVIL}{p}" for p in rows.paths],
+        rows.probabilities,
+        rows.predicted,
+        patients=rows.patients,
+        splits=rows.splits,
+        labels=rows.labels,
+    )
+    table.write_csv(folder / "predictions.csv")
     with (folder / "history.csv").open() as stream:
         history = [{**row, "phase": EVIL} for row in csv.DictReader(stream)]
     with (folder / "history.csv").open("w", newline="") as stream:

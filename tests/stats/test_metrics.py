@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from xray_tf.stats import metrics
+from xray_tf.stats.metric_rows import Rows, metrics_of
 from xray_tf.stats.metrics import (
-    DEFINITIONS,
     auroc,
     cluster_weights,
     confusion,
@@ -86,7 +85,8 @@ def test_values_equal_scikit_learn(k, digits, seed):
     p, y, d, patients = simulated(k=k, seed=seed, digits=digits)
     got = score(p, y, d, patients, NAMES[k], replicates=0)
     want, each = reference(p, y, d)
-    assert list(got["metrics"]) == list(DEFINITIONS) and set(want) == set(DEFINITIONS)
+    assert list(got["metrics"]) == list(metrics_of("classifier")) == list(got["definitions"])
+    assert set(want) == set(metrics_of("classifier"))
     for name in want:
         assert got["metrics"][name]["value"] == pytest.approx(want[name], abs=1e-12), name
     for c, class_name in enumerate(NAMES[k]):
@@ -252,10 +252,8 @@ def test_one_patient_has_values_but_no_interval():
 
 def test_two_thousand_replicates_are_scored_together_and_in_little_memory(monkeypatch):
     p, y, d, patients = simulated(1000, 3)
-    blocks, numbers = [], metrics._Table.numbers
-    monkeypatch.setattr(
-        metrics._Table, "numbers", lambda self, w: blocks.append(len(w)) or numbers(self, w)
-    )
+    blocks, numbers = [], Rows.numbers
+    monkeypatch.setattr(Rows, "numbers", lambda self, w: blocks.append(len(w)) or numbers(self, w))
     score(p, y, d, patients, NAMES[3], replicates=2000)
     assert blocks == [1, 1000, 1000]  # two matrix products, not two thousand loops
     p, y, d, patients = simulated(20000, 2)

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from xray_tf.options import DataOptions, ModelOptions, ReproduceOptions, TrainOptions
+from xray_tf.registry import TASKS
 from xray_tf.study import reproduce_study as engine
 from xray_tf.study import stages as rows
 from xray_tf.study.presets import PRESETS, Preset, Recipe, make_preset
@@ -105,7 +106,9 @@ def test_a_changed_option_is_refused_by_name_and_made_again_with_force_as_is_all
 ):
     bench.run()
     bench.options["b"] = 2
-    with pytest.raises(FileExistsError, match=r"b \(value 1 -> 2\); 1 more rest on them.*--force"):
+    with pytest.raises(
+        FileExistsError, match=r"b \(value 1 -> 2\); 1 more depend on them.*--force"
+    ):
         bench.run()
     assert (bench.out / "b" / "value").read_text() == "1"
     assert bench.run(force=True) == ["b", "c"] and (bench.out / "b" / "value").read_text() == "2"
@@ -130,7 +133,7 @@ def test_what_a_failed_replacement_stood_for_is_put_back(bench):
 
 
 def test_only_runs_what_is_named_and_says_what_it_lacks(bench):
-    with pytest.raises(ValueError, match="stage c reads what b leaves"):
+    with pytest.raises(ValueError, match="stage c needs the results of b"):
         bench.run(only=["a", "c"])
     assert bench.run(only=["a"]) == ["a"] and bench.run(only=["letter"]) == ["b", "c", "d"]
     assert bench.run(only=["report"]) == []
@@ -303,7 +306,7 @@ def test_limited_rows_are_even_over_the_classes_and_the_same_for_a_seed(phantoms
 
     records = scan(str(phantoms)).records
     drawn = limit(records, 24, seed=3)
-    assert np.bincount(drawn.class_indices("three-class")).tolist() == [8, 8, 8]
+    assert np.bincount(drawn.class_indices(TASKS["three-class"])).tolist() == [8, 8, 8]
     assert drawn == limit(records, 24, seed=3) and drawn != limit(records, 24, seed=4)
 
 

@@ -7,11 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from xray_tf.data.records import Record, Records
+from xray_tf.data.records import Records
 
 EMBEDDINGS = "embeddings.npz"
-
-
 COLUMNS = ("path", "sha256", "patient", "label", "subtype", "split")
 
 
@@ -41,10 +39,7 @@ def read_embeddings(path: str | os.PathLike) -> tuple[np.ndarray, Records]:
             )
         columns = {c: stored[c].tolist() for c in COLUMNS}
         embeddings = stored["embedding"]
-    records = Records(
-        Record(**dict(zip(COLUMNS, row, strict=True)))
-        for row in zip(*columns.values(), strict=True)
-    )
+    records = Records.of_columns(columns)
     if embeddings.ndim != 2 or len(embeddings) != len(records):
         raise ValueError(
             f"{path} must hold one embedding a record, {len(records)}. Received: "

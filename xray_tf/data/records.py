@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from xray_tf.data.tables import Table
-from xray_tf.registry import LABELS, SUBTYPES, TASKS
+from xray_tf.data.tables.table import Table
+from xray_tf.registry import SUBTYPES, Task
 
 SPLITS = ("train", "val", "test")
 ALL_ROWS = "all rows"
@@ -22,7 +22,7 @@ class Record:
 
     Attributes:
         path: the file, relative to the table's root where it lies below it; POSIX slashes.
-        label: `normal`, `pneumonia` or empty (not known).
+        label: `normal`, `pneumonia`, a class of a person's own task, or empty (not known).
         subtype: `bacterial`, `viral` or empty.
         patient: the patient key as the source gives it, empty where it gives none. Never a verified
             identity.
@@ -43,12 +43,17 @@ class Record:
     split: str = ""
 
     def __post_init__(self):
-        for name, allowed in (("label", LABELS), ("subtype", SUBTYPES), ("split", SPLITS)):
+        for name, allowed in (("subtype", SUBTYPES), ("split", SPLITS)):
             if getattr(self, name) not in ("", *allowed):
                 raise ValueError(
                     f"Record.{name} must be empty or one of {allowed}. Received: "
                     f"{name}={getattr(self, name)!r} for {self.path!r}"
                 )
+        if self.label in SUBTYPES:
+            raise ValueError(
+                f"Record.label must be a class, such as pneumonia, whose sub-type is "
+                f"{self.label!r}. Received: label={self.label!r} for {self.path!r}"
+            )
 
 
 @dataclass(frozen=True)
@@ -109,7 +114,7 @@ class Records(Table[Record]):
             replace(row, split=s) for row, s in zip(self.rows, splits, strict=True)
         )
 
-    def class_indices(self, task: str) -> list[int]:
+    def class_indices(self, task: Task) -> list[int]:
         """Return each row's class index under `task`, -1 where it is not known (unlabelled, or no
         sub-type).
         """
@@ -122,9 +127,6 @@ def common_part(splits: Iterable[str]) -> str:
     return (named.pop() or ALL_ROWS) if len(named) == 1 else ALL_ROWS
 
 
-def class_index(row: Record, task: str) -> int:
-    """Return the index of the row's class in `TASKS[task]`, or -1 where the record does not say."""
-    if task not in TASKS:
-        raise ValueError(f"task must be one of {tuple(TASKS)}. Received: task={task!r}")
-    name = row.label if task == "binary" or row.label == "normal" else row.subtype
-    return TASKS[task].index(name) if name in TASKS[task] else -1
+def class_index(row: Record, task: Task) -> int:
+    """Return the index of the row's class in `task`, or -1 where the record does not say."""
+    return task.index(row.label, row.subtype)

@@ -17,7 +17,8 @@ import numpy as np
 
 from xray_tf.data.kin import kin_groups, members
 from xray_tf.data.records import SPLITS, Finding, Findings, Record, Records
-from xray_tf.data.tables import csv_line
+from xray_tf.data.tables.csv_files import csv_line, write_lines
+from xray_tf.registry import SUBTYPES
 
 SPLIT_BY = ("patient", "image")
 SPLIT = "split.csv"  # in an artifact: which part each of its rows had
@@ -119,11 +120,11 @@ def _refuse_labels(records: Records) -> None:
     if labels[""]:
         raise SplitError(
             f"{labels['']} of {len(records)} rows have no label, so they cannot be "
-            "split. Expected normal or pneumonia in every row."
+            "split. Expected a class, such as normal or pneumonia, in every row."
         )
     if len(labels) < 2:
         raise SplitError(
-            "a split needs both classes, normal and pneumonia. Received "
+            "a split needs two classes or more, such as normal and pneumonia. Received "
             f"{len(records)} rows, {dict(labels) or 'none'}."
         )
 
@@ -229,7 +230,7 @@ def _check_parts(records: Records, wanted: list[str], split_by: str) -> list[Fin
         lacking = [part for part in wanted if not counts[part, kind]]
         of_kind = (r for r in records if kind in (r.label, r.subtype) and r.split in wanted)
         groups = len({r.patient or r.path for r in of_kind})
-        if lacking and kind in ("normal", "pneumonia"):
+        if lacking and kind not in SUBTYPES:
             unit = "patient" if split_by == "patient" else "radiograph"
             raise SplitError(
                 f"there are too few {unit}s to split: {kind} has {groups} for the parts "
@@ -247,13 +248,8 @@ def _check_parts(records: Records, wanted: list[str], split_by: str) -> list[Fin
 
 def write_split(records: Records, path: str | os.PathLike) -> Path:
     """Write split.csv (`COLUMNS`), which `apply_split` reproduces, and return its path."""
-    path = Path(path)
-    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
-        stream.write(csv_line(COLUMNS))
-        stream.writelines(
-            csv_line([*(getattr(r, c) for c in COLUMNS[:-1]), records.split_by]) for r in records
-        )
-    return path
+    rows = ([*(getattr(r, c) for c in COLUMNS[:-1]), records.split_by] for r in records)
+    return write_lines(Path(path), COLUMNS, map(csv_line, rows))
 
 
 def apply_split(records: Records, path: str | os.PathLike) -> tuple[Records, Findings]:

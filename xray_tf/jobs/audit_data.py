@@ -24,6 +24,7 @@ from xray_tf.data.sources.scan import recognise, scan
 from xray_tf.data.split import overlap
 from xray_tf.pages.audit import describe
 from xray_tf.progress import ProgressLine
+from xray_tf.registry import read_task
 from xray_tf.stats.metrics import auroc
 
 # and 1 - 0.6: a single number that separates the classes better than this deserves a warning
@@ -61,6 +62,7 @@ def audit_records(
     cache: str | os.PathLike | None = None,
     progress: bool = True,
     workers: int | None = None,
+    classes: str | None = None,
 ) -> Audit:
     """Read a data set once, and report what is wrong with it.
 
@@ -68,11 +70,13 @@ def audit_records(
         data, source, patient_key, cache: as for `sources.scan`.
         progress: show a line on stderr.
         workers: the number of threads; one per CPU core if None.
+        classes: what folders and labels are called, see `DataOptions`.
 
     Raises:
         FileNotFoundError, SourceError: as `sources.scan`.
     """
-    scanned, said = scan(data, source, patient_key, cache, progress)
+    task = read_task("binary", classes)
+    scanned, said = scan(data, source, patient_key, cache, progress, task)
     thumbnails = np.zeros((len(scanned), THUMBNAIL, THUMBNAIL), np.uint8)
     rows, findings = [], list(said)
     with ProgressLine("Auditing", len(scanned), progress) as line:
@@ -105,7 +109,7 @@ def audit_records(
         )
     ]
     keys = {
-        key: scanned if key == patient_key else scan(data, source, key, cache).records
+        key: scanned if key == patient_key else scan(data, source, key, cache, task=task).records
         for key in PATIENT_KEYS
     }
     one_key = len({tuple(table.column("patient")) for table in keys.values()}) == 1

@@ -14,7 +14,7 @@ from xray_tf.data.records import Finding, Findings, Records
 from xray_tf.data.sources.scan import scan
 from xray_tf.data.split import apply_split, split_records
 from xray_tf.options import PARTS, DataOptions
-from xray_tf.registry import TASKS
+from xray_tf.registry import Task, read_task
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Corpus:
         rows: (N,) int64, each record's row in `pixels`.
         labels: (N,) int64 class indices, -1 if unknown.
         findings: what was left out, and other findings.
+        task: the task whose classes `labels` are.
     """
 
     records: Records
@@ -34,6 +35,7 @@ class Corpus:
     rows: np.ndarray
     labels: np.ndarray
     findings: Findings
+    task: Task
 
     def of_split(self, *splits: str) -> np.ndarray:
         """Return the positions (n,) of the labelled records of these splits."""
@@ -43,7 +45,7 @@ class Corpus:
         ]
         return np.flatnonzero(wanted)
 
-    def nameless(self, task: str, fate: str) -> Findings:
+    def nameless(self, fate: str) -> Findings:
         """Return a finding for each record without a class of the task, stating what happens to
         it.
         """
@@ -52,7 +54,7 @@ class Corpus:
                 "no-class",
                 "warning",
                 r.path,
-                f"no class under {task}: no label, or no sub-type; {fate}",
+                f"no class under {self.task.name}: no label, or no sub-type; {fate}",
             )
             for r, label in zip(self.records, self.labels, strict=True)
             if label < 0
@@ -75,7 +77,7 @@ class Corpus:
 
 def read_corpus(
     data: str,
-    task: str,
+    task: str | Task,
     options: DataOptions,
     image_size: int,
     resize: str,
@@ -86,46 +88,53 @@ def read_corpus(
 
     Args:
         data: as for `--data`.
-        task: the task, which determines the labels.
+        task: the task, which determines the labels; a name is read together with the options'
+            `classes`.
         options: source, patient key, cache.
         image_size, resize: side in pixels, and how a radiograph becomes a square.
         progress: show progress.
         source: replaces that of the options.
     """
     source = source or options.source
-    found = scan(data, source, options.patient_key, cache=options.cache, progress=progress)
+    task = read_task(task, options.classes) if isinstance(task, str) else task
+    found = scan(data, source, options.patient_key, options.cache, progress, task)
     cache = build_cache(
         found.records, image_size, resize, options.cache, progress=progress, strict=options.strict
     )
     records = Records(cache.records.rows, found.records.root, options.split_by)
     labels = np.array(records.class_indices(task), np.int64)
     return Corpus(
-        records, cache.pixels, np.arange(len(records)), labels, found.findings + cache.findings
+        records,
+        cache.pixels,
+        np.arange(len(records)),
+        labels,
+        found.findings + cache.findings,
+        task,
     )
 
 
 def read_for(model: Any, data: str, options: DataOptions, progress: bool = True) -> Corpus:
     """Read a source for an opened model: its task, image size and resize mode."""
-    card, prep = model.card, model.card.preprocessing
-    return read_corpus(data, card.task, options, prep["image_size"], prep["resize"], progress)
+    task, prep = model.card.to_task().reading(options.classes), model.card.preprocessing
+    return read_corpus(data, task, options, prep["image_size"], prep["resize"], progress)
 
 
-def divide(corpus: Corpus, task: str, options: DataOptions, seed: int) -> Corpus:
+def divide(corpus: Corpus, options: DataOptions, seed: int) -> Corpus:
     """Leave out the rows without a class, and split the others into train, val and test.
 
     Raises:
         ValueError: a class of the task is missing, or there are too few patients.
     """
-    known = corpus.labels >= 0
-    nameless = corpus.nameless(task, "set aside")
+    known, names = corpus.labels >= 0, corpus.task.class_names
+    nameless = corpus.nameless("set aside")
     records = corpus.records.with_rows(r for r, k in zip(corpus.records, known, strict=True) if k)
-    present = Counter(records.class_indices(task))
-    missing = [name for i, name in enumerate(TASKS[task]) if not present[i]]
+    present = Counter(corpus.labels.tolist())
+    missing = [name for i, name in enumerate(names) if not present[i]]
     if missing:
         raise ValueError(
-            f"Task {task} needs radiographs of each class {TASKS[task]}. Received "
-            f"none of {missing}; {len(nameless)} of {len(corpus.records)} rows had no class. Check "
-            "the names of the folders, or the subtype column."
+            f"Task {corpus.task.name} needs radiographs of each class {names}. Received none of "
+            f"{missing}; {len(nameless)} of {len(corpus.records)} rows had no class. Check the "
+            "names of the folders, or the subtype column."
         )
     if options.split:
         divided, notes = apply_split(records, options.split)

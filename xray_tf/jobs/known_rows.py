@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from xray_tf.data.records import Record, Records
 from xray_tf.data.split import SPLIT, known_to
-from xray_tf.options import weights_files
+from xray_tf.options import weights_file
 
 FITTED = {
     "train": "training rows",
@@ -59,23 +58,22 @@ def refuse_seen(records: Records, weights: str | None) -> list[str]:
     Raises:
         ValueError: validation or test rows are training rows of the initial weights.
     """
-    held_out, doubts = np.array([r.split in ("val", "test") for r in records]), []
-    for path in map(Path, weights_files(weights)):
-        split = path.parent / SPLIT
-        if path.name != "model.keras" or not split.is_file():
-            continue
-        files, keys = known_to(records, split, "train")
-        seen = int(((files | keys) & held_out).sum())
-        which = f"{seen} of the {held_out.sum()} validation and test radiographs"
-        if seen and not files.any():  # equal keys may belong to other patients
-            doubts.append(
-                f"{which} have patient keys of training rows of {path}: if they are the same "
-                "patients, thresholds and numbers are optimistic."
-            )
-        elif seen:
-            raise ValueError(
-                f"{which}, or others of the same patients, are training rows of {path}: "
-                "thresholds and numbers would be optimistic. Use the same rows with "
-                f"--split {split}, or start from other weights."
-            )
-    return doubts
+    path = weights_file(weights)
+    if path is None or path.name != "model.keras" or not (path.parent / SPLIT).is_file():
+        return []
+    split, held_out = path.parent / SPLIT, np.array([r.split in ("val", "test") for r in records])
+    files, keys = known_to(records, split, "train")
+    seen = int(((files | keys) & held_out).sum())
+    if not seen:
+        return []
+    which = f"{seen} of the {held_out.sum()} validation and test radiographs"
+    if files.any():
+        raise ValueError(
+            f"{which}, or others of the same patients, are training rows of {path}: "
+            "thresholds and numbers would be optimistic. Use the same rows with "
+            f"--split {split}, or start from other weights."
+        )
+    return [  # equal keys may belong to other patients
+        f"{which} have patient keys of training rows of {path}: if they are the same "
+        "patients, thresholds and numbers are optimistic."
+    ]

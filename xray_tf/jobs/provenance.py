@@ -18,7 +18,7 @@ from xray_tf.artifact import CARD, read_card
 from xray_tf.data.pixels.decoding import DECODING_RULE, describe_rule
 from xray_tf.data.records import Records
 from xray_tf.options import provenance as options_of
-from xray_tf.options import weights_files
+from xray_tf.options import weights_file
 
 LIBRARIES = ("tensorflow", "keras", "scikit-learn", "numpy", "opencv-python-headless")
 
@@ -69,24 +69,21 @@ def started_from(weights: str | None) -> list[dict[str, Any]]:
     `weights` is not the model.keras of an artifact.
 
     Returns:
-        One {`name`, `command_line`, `weights`} per model; a common ancestor appears once, after
-        its descendants.
+        One {`name`, `command_line`, `weights`} per model.
     """
-    rows: list[dict[str, Any]] = []
-    for path in map(Path, weights_files(weights)):
-        if path.name != "model.keras" or not (path.parent / CARD).is_file():
-            continue
-        card = read_card(path.parent)
-        before = card.provenance.get("options", {}).get("ModelOptions", {}).get("weights")
-        rows += [
-            {
-                "name": card.name,
-                "command_line": card.provenance.get("command_line", ""),
-                "weights": before,
-            },
-            *(card.provenance.get("started_from") or started_from(before)),
-        ]
-    return [row for i, row in enumerate(rows) if row not in rows[i + 1 :]]
+    path = weights_file(weights)
+    if path is None or path.name != "model.keras" or not (path.parent / CARD).is_file():
+        return []
+    card = read_card(path.parent)
+    before = card.provenance.get("options", {}).get("ModelOptions", {}).get("weights")
+    return [
+        {
+            "name": card.name,
+            "command_line": card.provenance.get("command_line", ""),
+            "weights": before,
+        },
+        *(card.provenance.get("started_from") or started_from(before)),
+    ]
 
 
 def _version(name: str) -> str:

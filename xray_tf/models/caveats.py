@@ -9,10 +9,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from xray_tf.artifact import Card
+from xray_tf.data.chest.lung_table import NO_LUNGS
 from xray_tf.data.predictions import Prediction
 from xray_tf.models.queries import Query
 from xray_tf.operating_point import OperatingPoint
 from xray_tf.pages.evidence.page import Anomaly, Caveat, Neighbors
+from xray_tf.registry import NORMAL
 
 UNUSUAL = 95  # percentile of the neighbour distance among the training radiographs
 # change of the logit that would flip the decision: a typical difference between two trainings
@@ -54,7 +56,8 @@ def caveats_of(
         *_doubts(card, prediction, point),
         *_of_the_map(heat),
         *_of_the_neighbors(near, prediction),
-        *_of_the_detector(anomaly, prediction),
+        *_of_the_lungs(prediction),
+        *_of_the_detector(anomaly, prediction, card),
         *_of_the_picture(card, query),
         *(Caveat("model", note, False) for note in card.notes),
     ]
@@ -163,10 +166,22 @@ def differ(one: str, other: str, names: tuple[str, ...]) -> bool:
     """
     if one in names and other in names:
         return one != other
-    return (one == "normal") != (other == "normal")
+    return (one == NORMAL) != (other == NORMAL)
 
 
-def _of_the_detector(anomaly: Anomaly | None, prediction: Prediction) -> Iterator[Caveat]:
+def _of_the_lungs(prediction: Prediction) -> Iterator[Caveat]:
+    if prediction.warning == NO_LUNGS:
+        yield Caveat(
+            "no lungs",
+            "The lung segmenter finds no two upright lungs in it. Is it an upright frontal chest "
+            "radiograph? The answer means nothing if it is not.",
+            True,
+        )
+
+
+def _of_the_detector(
+    anomaly: Anomaly | None, prediction: Prediction, card: Card
+) -> Iterator[Caveat]:
     beyond = [
         name.replace("_", " ")
         for name, _, percentile in (anomaly.scores if anomaly else ())
@@ -180,7 +195,9 @@ def _of_the_detector(anomaly: Anomaly | None, prediction: Prediction) -> Iterato
             "radiograph?",
             True,
         )
-    if anomaly is not None and anomaly.flagged == (prediction.predicted == "normal"):
+    if anomaly is None or NORMAL not in card.class_names:
+        return
+    if anomaly.flagged == (prediction.predicted == NORMAL):
         said = "unlike normal radiographs" if anomaly.flagged else "like a normal radiograph"
         yield Caveat(
             "head and detector disagree",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Record, Records
 from xray_tf.data.sources.files import list_files
 from xray_tf.models.decided import predictions_of
+from xray_tf.models.lungs import lung_warnings
 from xray_tf.models.queries import array_batches, read_query, record_batches
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ class Classifier:
 
         Returns:
             One row per radiograph, in order. A file that cannot be read, or has only one grey
-            level, gives a row with `error`; an array is always answered.
+            level, gives a row with `error`; an array is always answered. Where no two upright lungs
+            are found, the row has a `warning`.
 
         Raises:
             ValueError: pixels have another type, range or shape, no file was found, or the
@@ -65,11 +67,9 @@ class Classifier:
         """
         if isinstance(images, np.ndarray):
             batches = array_batches(images, self.card, batch_size)
-        else:
-            batches = self.stream(list_files(images), batch_size, operating_point)
-            return _joined(self.card.class_names, batches)
-        return _joined(
-            self.card.class_names, (self.decided(r, p, operating_point) for r, p in batches)
+            return Predictions.joined([self.decided(r, p, operating_point) for r, p in batches])
+        return Predictions.joined(
+            list(self.stream(list_files(images, self.card.to_task()), batch_size, operating_point))
         )
 
     def nearest(self, images: Any, k: int = 5) -> tuple[NearestTable, Predictions]:
@@ -182,16 +182,18 @@ class Classifier:
         """
         good = [i for i, result in enumerate(results) if isinstance(result, np.ndarray)]
         probabilities = np.full((len(records), len(self.card.class_names)), np.nan)
+        warnings = np.full(len(records), "", object)
         if good:
             stacked = np.stack([results[i] for i in good])
             probabilities[good] = self.probabilities_of(
                 self.forward(stacked, batch_size=len(stacked))["logits"]
             )
+            warnings[good] = lung_warnings(stacked)
         errors = [
             "" if isinstance(result, np.ndarray) else f"{result.kind}: {result.detail}"
             for result in results
         ]
-        return predictions_of(self.card, records, probabilities, operating_point, errors)
+        return predictions_of(self.card, records, probabilities, operating_point, errors, warnings)
 
     def __repr__(self) -> str:
         return (
@@ -203,13 +205,3 @@ class Classifier:
         from xray_tf.pages.classifier.report import render_summary
 
         return render_summary(self.card)
-
-
-def _joined(class_names: Sequence[str], parts: Iterable[Predictions]) -> Predictions:
-    parts = list(parts)
-    if len(parts) == 1:
-        return parts[0]
-    columns = ("paths", "probabilities", "predicted", "patients", "splits", "labels", "errors")
-    return Predictions(
-        class_names, *(np.concatenate([getattr(p, c) for p in parts]) for c in columns)
-    )

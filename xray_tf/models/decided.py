@@ -17,17 +17,20 @@ def predictions_of(
     probabilities: np.ndarray,
     operating_point: str | None = None,
     errors: Sequence[str] | None = None,
+    warnings: Sequence[str] | None = None,
 ) -> Predictions:
     """Decide calibrated probabilities (N, K) at an operating point of the card (its default if
-    None), and join them with their records.
+    None), and join them with their records, and with errors and warnings if there are any.
     """
+    task = card.to_task()
     return Predictions(
         card.class_names,
         [r.path for r in records],
         probabilities,
         card.point(operating_point).decide(probabilities),
-        [r.patient for r in records],
-        [r.split for r in records],
-        [class_index(r, card.task) for r in records],
-        errors,
+        patients=[r.patient for r in records],
+        splits=[r.split for r in records],
+        labels=[class_index(r, task) for r in records],
+        errors=errors,
+        warnings=warnings,
     )

@@ -20,7 +20,7 @@ from xray_tf.data.scores import VERDICTS, Scores
 from xray_tf.data.sources.files import list_files
 from xray_tf.models.estimated_lungs import atlas_lungs, estimated_fields
 from xray_tf.models.features import FeatureScores, load_features
-from xray_tf.models.lungs import find_fields
+from xray_tf.models.lungs import find_fields, lung_warnings
 from xray_tf.models.queries import array_batches, record_batches, unless_constant
 from xray_tf.stats.detector.density import Density
 from xray_tf.stats.detector.or_rule import OrRule
@@ -221,7 +221,7 @@ class Detector:
 
         Returns:
             One row per radiograph, in order. A file that cannot be read, or a constant image, gives
-            a row with `error`.
+            a row with `error`; one without two upright lungs gives a row with `warning`.
 
         Raises:
             ValueError: pixels have another type, range or shape, or no file was found.
@@ -232,7 +232,8 @@ class Detector:
                 for rows, squares in array_batches(images, self.card, batch_size)
             ]
         else:
-            parts = [scores for scores, _ in self.stream(list_files(images), batch_size, rule)]
+            found = list_files(images, self.card.to_task())
+            parts = [scores for scores, _ in self.stream(found, batch_size, rule)]
         return Scores.joined(parts)
 
     def stream(
@@ -280,12 +281,14 @@ class Detector:
             else np.empty((0, side, side), np.uint8)
         )
         values = np.full((len(results), len(rule.names)), np.nan)
+        warnings = np.full(len(results), "", object)
         if good.any():
             values[good] = self.normal_chest.scores(pixels, None, batch_size)
+            warnings[good] = lung_warnings(pixels)
         errors = [
             "" if ok else f"{r.kind}: {r.detail}" for ok, r in zip(good, results, strict=True)
         ]
-        return scores_of(rule, records, values, errors), pixels
+        return scores_of(rule, records, values, errors, warnings), pixels
 
     def __repr__(self) -> str:
         bounds = ", ".join(f"{n} {t:.4g}" for n, t in self.rule.bounds().items())
@@ -307,7 +310,11 @@ def rule_of(card: Card, normals: np.ndarray) -> OrRule:
 
 
 def scores_of(
-    rule: OrRule, records: Sequence[Record], values: np.ndarray, errors: Sequence[str] | None = None
+    rule: OrRule,
+    records: Sequence[Record],
+    values: np.ndarray,
+    errors: Sequence[str] | None = None,
+    warnings: Sequence[str] | None = None,
 ) -> Scores:
     """Apply a rule to raw scores (N, K), NaN for rows with an error, and join their records."""
     errors = [""] * len(records) if errors is None else list(errors)
@@ -330,10 +337,11 @@ def scores_of(
         anomaly,
         verdicts,
         reasons,
-        [r.patient for r in records],
-        [r.split for r in records],
-        [r.label for r in records],
-        errors,
+        patients=[r.patient for r in records],
+        splits=[r.split for r in records],
+        labels=[r.label for r in records],
+        errors=errors,
+        warnings=warnings,
     )
 
 

@@ -74,7 +74,7 @@ class NearestCaseFinder:
                 read_query(image, card, f"image {i}") for i, image in enumerate(grey_stack(images))
             ]
         else:
-            found = list_files(images)
+            found = list_files(images, card.to_task())
             queries = [read_query(found.file(row), card, row.path) for row in found]
         for query in queries:
             if query.pixels is None:

@@ -11,10 +11,10 @@ import numpy as np
 
 from xray_tf.artifact import ArtifactError, Card
 from xray_tf.data.chest.lung_fields import LungFields, places_of
-from xray_tf.data.chest.lung_table import INSIDE, NO_LUNGS, lung_box
+from xray_tf.data.chest.lung_table import INSIDE, NO_LUNGS
 from xray_tf.options import LUNGS, ModelOptions
 
-__all__ = ["LungSegmenter", "Lungs", "lung_box", "segment_lungs", "shipped_segmenter"]
+__all__ = ["LungSegmenter", "Lungs", "segment_lungs", "shipped_segmenter"]
 NAME = "lungs"  # of the shipped artifact, and the kind of all of them
 POINT = "two upright lungs"
 

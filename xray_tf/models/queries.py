@@ -140,7 +140,7 @@ def read_query(image: Any, card: Card, name: str = "") -> Query:
         reading, pixels = _read_bytes(bytes(image), size, resize)
         return _query(Record(name or "bytes"), reading, pixels, image)
     if isinstance(image, str | os.PathLike):
-        found = list_files([image])
+        found = list_files([image], card.to_task())
         if len(found) != 1:
             raise ValueError(
                 f"expected one radiograph. Received: {os.fspath(image)!r}, which names "

@@ -16,6 +16,7 @@ from xray_tf.data.predictions import Prediction
 from xray_tf.data.sources.files import list_files
 from xray_tf.models.caveats import caveats_of
 from xray_tf.models.decided import predictions_of
+from xray_tf.models.lungs import lung_warnings
 from xray_tf.models.queries import Query, read_query
 from xray_tf.models.reference import PIECE, NearestTable, thumbnails
 from xray_tf.pages.evidence.page import Anomaly, Evidence, EvidencePage, Neighbors
@@ -45,7 +46,7 @@ def write_evidence(
         ValueError: no file was found.
     """
     refuse_existing(out)
-    found = list_files(files)
+    found = list_files(files, reader.classifier.card.to_task())
     shown, unread = [], []
     for row in list(found)[:rows]:
         query = read_query(found.file(row), reader.classifier.card, row.path)
@@ -102,7 +103,11 @@ class Reader:
         net = self.classifier.finder.net if remembers else self.classifier.model
         points = self._forward(net, pixels, ("embedding", "logits") if remembers else ("logits",))
         table = predictions_of(
-            card, [record], self.classifier.probabilities_of(points["logits"]), self.point.name
+            card,
+            [record],
+            self.classifier.probabilities_of(points["logits"]),
+            self.point.name,
+            warnings=lung_warnings(pixels[None]),
         )
         heat = self.classifier.cam(pixels[None, :, :, None].astype(np.float32), table.predicted)[0]
         prediction = table[0]

@@ -25,8 +25,9 @@ from xray_tf.data.pixels.reading import read_file
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Record, Records, class_index
 from xray_tf.data.sources.by_content import find_by_sha256
-from xray_tf.data.tables import Table
+from xray_tf.data.tables.table import Table
 from xray_tf.operating_point import OperatingPoint
+from xray_tf.registry import Task
 
 PIECE, ARRAYS, ABOUT = "reference", "reference.npz", "reference.json"
 COLUMNS = ("path", "patient", "sha256", "label", "subtype")
@@ -99,9 +100,9 @@ class Reference:
         self.cases, self.rows, self.about = cases, rows, about
 
     @property
-    def task(self) -> str:
+    def task(self) -> Task:
         """The task of its labels."""
-        return self.about["task"]
+        return Task(self.about["task"], self.class_names)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -149,15 +150,15 @@ class Reference:
 
     def predictions(self, found: Neighborhood, records: Sequence[Record]) -> Predictions:
         """Return the votes as a table of predictions."""
-        labels = [class_index(r, self.task) for r in records]
+        task = self.task
         return Predictions(
             self.class_names,
             [r.path for r in records],
             found.probabilities,
             self.decide(found.probabilities),
-            [r.patient for r in records],
-            [r.split for r in records],
-            labels,
+            patients=[r.patient for r in records],
+            splits=[r.split for r in records],
+            labels=[class_index(r, task) for r in records],
         )
 
     def table(self, found: Neighborhood, records: Sequence[Record]) -> NearestTable:

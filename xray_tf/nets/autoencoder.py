@@ -126,11 +126,10 @@ def codes_and_errors(
     progress: Callable[[int], None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the codes (M, D) float32 and the reconstruction errors (M,) float64 of rows of a pixel
-    array (N, S, S) uint8; `progress` is called with the number of rows done.
+    array (N, S, S) uint8; `progress` is called as by `forward`.
     """
-    points = forward(
-        model, pixels, indices, ("embedding", "reconstruction_error"), batch_size, progress
-    )
+    names = ("embedding", "reconstruction_error")
+    points = forward(model, pixels, indices, names, batch_size, progress)
     return points["embedding"], points["reconstruction_error"][:, 0].astype(np.float64)
 
 

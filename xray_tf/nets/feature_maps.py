@@ -8,7 +8,7 @@ save and reopen it; `FeatureExtractor` runs it in batches.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -111,6 +111,7 @@ class FeatureExtractor:
         pixels: np.ndarray,
         indices: Sequence[int] | None = None,
         features: Sequence[str] = FEATURES,
+        progress: Callable[[int], None] | None = None,
     ) -> dict[str, np.ndarray]:
         """Run over rows of a pixel array.
 
@@ -119,6 +120,7 @@ class FeatureExtractor:
                 and returns images for an array of indices.
             indices: (M,) rows in the desired order; all if None.
             features: the names to compute, from `FEATURES`.
+            progress: called with the number of rows done after each piece.
 
         Returns:
             A dict of the features asked for. `lungs` (M, L) float32: see `data.chest.lung_numbers`,
@@ -163,6 +165,8 @@ class FeatureExtractor:
                     kind = np.float16 if name == "patches" else np.float32
                     out[name] = np.empty((len(indices), *values.shape[1:]), kind)
                 out[name][start : start + len(values)] = values
+            if progress:
+                progress(len(rows))
         return out
 
 

@@ -9,7 +9,7 @@ from xray_tf.options.classifier import (
     ShiftOptions,
     TrainOptions,
     is_pretrained,
-    weights_files,
+    weights_file,
 )
 from xray_tf.options.data import PARTS, DataOptions
 from xray_tf.options.declare import add_flags, from_flags, one_of, option, provenance
@@ -42,5 +42,5 @@ __all__ = [
     "one_of",
     "option",
     "provenance",
-    "weights_files",
+    "weights_file",
 ]

@@ -23,8 +23,7 @@ class ModelOptions(Checked):
     )
     weights: str | None = option(
         "imagenet",
-        "imagenet, none, or the path of a weights file; several paths, separated by commas, "
-        "are averaged",
+        "imagenet, none, or the path of a weights file",
         metavar="WHICH",
     )
     image_size: int = option(
@@ -123,9 +122,6 @@ class TrainOptions(Checked):
         least=0,
         below=1,
     )
-    mixup: float = option(
-        0.0, "alpha of mixup's beta distribution; 0 switches it off", metavar="ALPHA", least=0
-    )
     ema: float = option(
         0.995,
         "momentum of the moving average of the weights; 0 switches it off",
@@ -212,10 +208,6 @@ def is_pretrained(weights: str | None) -> bool:
     return weights not in (None, "none")
 
 
-def weights_files(weights: str | None) -> list[str]:
-    """Return the paths that a `weights` option names, one or several separated by commas; an empty
-    list for `imagenet` and random weights.
-    """
-    if weights == "imagenet" or not is_pretrained(weights):
-        return []
-    return [weights] if Path(weights).is_file() else weights.split(",")
+def weights_file(weights: str | None) -> Path | None:
+    """Return the file that a `weights` option names; None for `imagenet` and random weights."""
+    return None if weights == "imagenet" or not is_pretrained(weights) else Path(weights)

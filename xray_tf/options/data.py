@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xray_tf.options.declare import Checked, option
+from xray_tf.registry import SOURCES
 
 PARTS = ("all", "train", "val", "test")
 
@@ -16,7 +17,13 @@ class DataOptions(Checked):
     source: str = option(
         "auto",
         "how to read --data; auto decides by looking at it",
-        ("auto", "kaggle-folder", "csv", "medmnist", "phantom", "kaggle"),
+        ("auto", *SOURCES),
+    )
+    classes: str | None = option(
+        None,
+        "what folders and labels are called (healthy=normal,sick=pneumonia), or the classes of a "
+        "task of your own (a,b,c)",
+        metavar="LIST",
     )
     patient_key: str = option(
         "namespaced",

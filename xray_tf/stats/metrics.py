@@ -9,7 +9,7 @@ The dict is the layout of `metrics.json`:
      "chance": {"class": "pneumonia", "accuracy": 0.71},    of always saying the commonest class
      "interval": {"kind": "95 % percentile bootstrap by patient", "level": 0.95, "unit": "patient",
       "units": 400, "replicates": 2000, "seed": 0},
-     "metrics": {"accuracy": {"value": 0.93, "low": 0.91, "high": 0.95}, ...},    of DEFINITIONS
+     "metrics": {"accuracy": {"value": 0.93, "low": 0.91, "high": 0.95}, ...},    of METRICS
      "per_class": {"normal": {"recall": {...}, "precision": {...}, "f1": {...}, "auroc": {...},
       "auprc": {...}}, ...},
      "confusion_matrix": [[190, 10], [39, 461]],    rows: the true class, columns: the decided one
@@ -29,56 +29,13 @@ import numpy as np
 
 from xray_tf.data.kin import patient_groups
 from xray_tf.stats.checks import class_indices
+from xray_tf.stats.metric_rows import ECE_BINS, METRICS, Ranking, Rows, bins_of, metrics_of
 
 LEVEL = 0.95
-ECE_BINS = 15
 # replicate x row cells at a time: some 40 MB in flight whatever the size of the table
 _CHUNK = 1_000_000
 
-# name -> what it is for two classes ({last} is the last one's name), and for more
-DEFINITIONS = {
-    "accuracy": ("share of rows decided rightly",) * 2,
-    "balanced_accuracy": ("mean over classes of the recall",) * 2,
-    "sensitivity": (
-        "recall: share of {last} rows that are called {last}",
-        "mean over classes of the recall",
-    ),
-    "specificity": (
-        "share of other rows that are not called {last}",
-        "mean over classes of the one-versus-rest specificity",
-    ),
-    "ppv": (
-        "precision: share of rows called {last} that are {last}",
-        "mean over classes of the precision",
-    ),
-    "npv": (
-        "share of rows not called {last} that are not {last}",
-        "mean over classes of the one-versus-rest NPV",
-    ),
-    "f1": (
-        "2 TP / (2 TP + FP + FN) of {last}",
-        "mean over classes of the one-versus-rest F1 (macro F1)",
-    ),
-    "auroc": (
-        "area under the ROC curve of {last}, ties count half",
-        "mean over classes of the one-versus-rest area under the ROC curve, ties count half",
-    ),
-    "auprc": (
-        "average precision of {last}: sum of precision x step in recall",
-        "mean over classes of the one-versus-rest average precision",
-    ),
-    "brier": (
-        "mean squared error of the probability of {last}, 0 to 1",
-        "squared error summed over classes, mean over rows, 0 to 2 (Brier 1950)",
-    ),
-    "ece": (
-        f"expected calibration error of the top class's probability, {ECE_BINS} equal-width bins "
-        "(Guo et al. 2017, eq. 3); resampling adds noise, so its interval leans upwards",
-    )
-    * 2,
-}
 ABOUT = {"split": "test", "operating_point": "", "split_by": "patient"}  # where nothing is said
-PER_CLASS = ("recall", "precision", "f1", "auroc", "auprc")
 
 
 def score(
@@ -114,12 +71,13 @@ def score(
     """
     class_names = tuple(class_names)
     probabilities, labels, decided = _checked(probabilities, labels, decided, len(class_names))
-    clusters, named = patient_groups(patients, len(labels)), bool(patients) and any(patients)
+    clusters = patient_groups(patients, len(labels))
+    named = patients is not None and any(map(str, patients))
     units = int(clusters.max()) + 1
-    table = _Table(probabilities, labels, decided)
-    values = table.numbers(np.ones((1, len(labels))))
+    rows = Rows(probabilities, labels, decided)
+    values = rows.numbers(np.ones((1, len(labels))))
     drawn = cluster_weights(clusters, replicates if units > 1 else 0, seed)
-    drawn = [table.numbers(weights) for weights in drawn]
+    drawn = [rows.numbers(weights) for weights in drawn]
     draws = {name: np.concatenate([d[name] for d in drawn]) for name in values} if drawn else {}
     counts = np.bincount(labels, minlength=len(class_names))
 
@@ -145,14 +103,13 @@ def score(
             "replicates": int(replicates) if units > 1 else 0,
             "seed": int(seed),
         },
-        "metrics": {name: cell(name) for name in DEFINITIONS},
+        "metrics": {name: cell(name) for name in metrics_of("classifier")},
         "per_class": {
-            n: {m: cell(f"{m}/{k}") for m in PER_CLASS} for k, n in enumerate(class_names)
+            n: {m: cell(f"{m}/{k}") for m in metrics_of("class")} for k, n in enumerate(class_names)
         },
         "confusion_matrix": confusion(labels, decided, len(class_names)).tolist(),
         "definitions": {
-            name: texts[len(class_names) > 2].format(last=class_names[-1])
-            for name, texts in DEFINITIONS.items()
+            name: row.definition(class_names) for name, row in metrics_of("classifier").items()
         },
     }
 
@@ -186,7 +143,7 @@ def auroc(scores, positive) -> float:
         scores: (N,) floats, higher = more likely positive.
         positive: (N,) bool.
     """
-    ranking = _Ranking(np.asarray(scores), np.asarray(positive, bool))
+    ranking = Ranking(np.asarray(scores), np.asarray(positive, bool))
     return float(ranking.areas(np.ones((1, len(ranking.order))))[0][0])
 
 
@@ -304,7 +261,7 @@ def reliability(confidence, hit, bins: int = ECE_BINS) -> dict[str, np.ndarray]:
         empty bins.
     """
     confidence, hit = np.asarray(confidence, dtype=np.float64), np.asarray(hit, dtype=np.float64)
-    where = _bins(confidence, bins)
+    where = bins_of(confidence, bins)
     count = np.bincount(where, minlength=bins)
     with np.errstate(invalid="ignore"):
         return {
@@ -315,110 +272,9 @@ def reliability(confidence, hit, bins: int = ECE_BINS) -> dict[str, np.ndarray]:
         }
 
 
-class _Ranking:
-    """Rows sorted by falling score with ties grouped, so that weighted areas are cumulative
-    sums.
-    """
-
-    def __init__(self, scores: np.ndarray, positive: np.ndarray):
-        self.order = np.argsort(-scores, kind="stable")
-        ordered = scores[self.order]
-        self.starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-        self.thresholds = ordered[self.starts]
-        self.positive = positive[self.order].astype(np.float64)
-
-    def counts(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the weight of positive and of negative rows at each distinct score: (R, T)
-        each.
-        """
-        weights = weights[:, self.order]
-        positive = weights * self.positive
-        negative = weights - positive
-        if len(self.starts) == len(self.order):
-            return positive, negative
-        return tuple(np.add.reduceat(w, self.starts, axis=1) for w in (positive, negative))
-
-    def areas(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return AUROC (Mann-Whitney form, ties count half) and average precision: (R,) each, NaN
-        where not defined.
-        """
-        positive, negative = self.counts(weights)
-        true, false = np.cumsum(positive, axis=1), np.cumsum(negative, axis=1)
-        positives, negatives = true[:, -1], false[:, -1]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            # A positive wins against every negative that comes later, and half against those at its
-            # own score.
-            wins = positives * negatives - (positive * (false - 0.5 * negative)).sum(axis=1)
-            auroc = wins / (positives * negatives)
-            # Scores above the first drawn row have neither positives nor negatives: 0 / 0 there
-            # contributes nothing.
-            precision = true / np.maximum(true + false, 1)
-            average_precision = np.where(
-                negatives > 0, (positive * precision).sum(axis=1) / positives, np.nan
-            )
-        return auroc, average_precision
-
-
-def _ranking(probabilities, labels, positive: int) -> _Ranking:
+def _ranking(probabilities, labels, positive: int) -> Ranking:
     scores = np.asarray(probabilities, dtype=np.float64)[:, positive]
-    return _Ranking(scores, np.asarray(labels) == positive)
-
-
-class _Table:
-    """The rows in the forms from which a weight matrix (R, N) gives every number at once."""
-
-    def __init__(self, probabilities: np.ndarray, labels: np.ndarray, decided: np.ndarray):
-        rows, self.classes = probabilities.shape
-        self.cells = np.zeros((rows, self.classes**2))
-        self.cells[np.arange(rows), labels * self.classes + decided] = 1
-        top = probabilities.max(axis=1)
-        hit = probabilities.argmax(axis=1) == labels
-        self.gaps = np.zeros((rows, ECE_BINS))
-        self.gaps[np.arange(rows), _bins(top, ECE_BINS)] = top - hit
-        squares = (probabilities - np.eye(self.classes)[labels]) ** 2
-        self.brier = squares[:, 1] if self.classes == 2 else squares.sum(axis=1)
-        self.rankings = [_Ranking(probabilities[:, k], labels == k) for k in range(self.classes)]
-
-    def numbers(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Return metric name -> (R,) float64, NaN where not defined; per class as `name/index`."""
-        total = weights.sum(axis=1)
-        table = (weights @ self.cells).reshape(-1, self.classes, self.classes)
-        hits = np.einsum("rkk->rk", table)
-        true, called = table.sum(axis=2), table.sum(axis=1)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            each = {
-                "recall": hits / true,
-                "precision": hits / called,
-                "f1": np.where(true > 0, 2 * hits / (true + called), np.nan),
-                "specificity": (total[:, None] - true - called + hits) / (total[:, None] - true),
-                "npv": (total[:, None] - true - called + hits) / (total[:, None] - called),
-            }
-        areas = [ranking.areas(weights) for ranking in self.rankings]
-        each["auroc"], each["auprc"] = (np.stack([a[i] for a in areas], axis=1) for i in (0, 1))
-
-        def whole(name: str) -> np.ndarray:
-            return each[name][:, 1] if self.classes == 2 else each[name].mean(axis=1)
-
-        out = {
-            "accuracy": hits.sum(axis=1) / total,
-            "balanced_accuracy": each["recall"].mean(axis=1),
-            "sensitivity": whole("recall"),
-            "specificity": whole("specificity"),
-            "ppv": whole("precision"),
-            "npv": whole("npv"),
-            "f1": whole("f1"),
-            "auroc": whole("auroc"),
-            "auprc": whole("auprc"),
-            "brier": weights @ self.brier / total,
-            "ece": np.abs(weights @ self.gaps).sum(axis=1) / total,
-        }
-        return out | {
-            f"{name}/{k}": each[name][:, k] for name in PER_CLASS for k in range(self.classes)
-        }
-
-
-def _bins(confidence: np.ndarray, bins: int) -> np.ndarray:
-    return np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    return Ranking(scores, np.asarray(labels) == positive)
 
 
 def _cell(
@@ -443,11 +299,8 @@ def _cell(
 def _reason(name: str, class_names: tuple[str, ...], counts: np.ndarray) -> str:
     metric, _, index = name.partition("/")
     k = int(index) if index else 1 if len(class_names) == 2 else None
-    if metric in ("ppv", "precision", "npv"):
-        return (
-            f"not defined: {'every' if metric == 'npv' else 'no'} row was called "
-            f"{'some class' if k is None else class_names[k]}"
-        )
+    if why := METRICS[metric].undefined:
+        return f"not defined: {why.format(name='some class' if k is None else class_names[k])}"
     if index and counts[k]:
         return f"not defined: every row is {class_names[k]}"
     absent = [n for i, n in enumerate(class_names) if not counts[i] and (not index or i == k)]

@@ -12,9 +12,10 @@ import numpy as np
 
 from xray_tf.data.kin import patient_groups
 from xray_tf.operating_point import OperatingPoint
-from xray_tf.stats.metrics import _checked, _Table, cluster_weights, interval, score
+from xray_tf.stats.metric_rows import METRICS, Rows
+from xray_tf.stats.metrics import _checked, cluster_weights, interval, score
 
-METRICS = ("auroc", "sensitivity", "specificity", "balanced_accuracy", "accuracy")
+UNDER_CHANGE = tuple(name for name, row in METRICS.items() if row.under_change)
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def paired_scores(
     conditions: Conditions,
     replicates: int = 1000,
     seed: int = 0,
-    metrics: Sequence[str] = METRICS,
+    metrics: Sequence[str] = UNDER_CHANGE,
 ) -> list[dict[str, dict[str, float | None]]]:
     """Score the rows under each condition and set it against condition 0.
 
@@ -100,7 +101,7 @@ def paired_draws(
     conditions: Conditions,
     replicates: int = 1000,
     seed: int = 0,
-    metrics: Sequence[str] = METRICS,
+    metrics: Sequence[str] = UNDER_CHANGE,
     weights: np.ndarray | None = None,
 ) -> list[dict[str, np.ndarray]]:
     """Score the rows under each condition, as they are and resampled; for whoever averages over
@@ -126,8 +127,8 @@ def paired_draws(
     blocks = [np.ones((1, len(labels))), *drawn]
     draws: list[dict[str, np.ndarray]] = []
     for probability, decision in zip(conditions.probabilities, conditions.decided, strict=True):
-        table = _Table(*_checked(probability, labels, decision, len(names)))
-        numbers = [table.numbers(w) for w in blocks]
+        rows = Rows(*_checked(probability, labels, decision, len(names)))
+        numbers = [rows.numbers(w) for w in blocks]
         draws.append({m: np.concatenate([n[key] for n in numbers]) for m, key in keys.items()})
     return draws
 

@@ -53,7 +53,8 @@ def measure_rate(recipe: Recipe) -> float:
     from xray_tf.nets.inference import forward
     from xray_tf.registry import TASKS
 
-    model = build_classifier(replace(recipe.model, weights=None), TASKS[recipe.train.task], 0)
+    names = TASKS[recipe.train.task].class_names
+    model = build_classifier(replace(recipe.model, weights=None), names, 0)
     shape = (MEASURED, recipe.model.image_size, recipe.model.image_size)
     pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     forward(model, pixels)

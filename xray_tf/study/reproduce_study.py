@@ -148,7 +148,7 @@ def _check_weights(recipes: list[Recipe], run: Run) -> None:
     }.values():
         run.say(f"Looking for the {model.weights} weights of {model.backbone}")
         try:
-            build_classifier(model, TASKS["binary"], 0, lungs_for(model))
+            build_classifier(model, TASKS["binary"].class_names, 0, lungs_for(model))
         except WeightsUnavailable as error:
             name = model.backbone
             place = (
@@ -163,7 +163,7 @@ def _check_weights(recipes: list[Recipe], run: Run) -> None:
                 f"Nothing was run: the ImageNet weights of {name} are not "
                 f"here and could not be downloaded. Either {place}; or take "
                 "--backbone efficientnet_lite0 or --preset best, whose "
-                "weights come with the offline extra; or --weights none (random "
+                "weights come with xray_tf; or --weights none (random "
                 "weights, which every page then says)."
             ) from error
 

@@ -28,7 +28,7 @@ from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Record, Records, class_index
 from xray_tf.data.sample import draw_records
 from xray_tf.data.split import read_split, write_split
-from xray_tf.data.tables import csv_line
+from xray_tf.data.tables.csv_files import csv_line, write_lines
 from xray_tf.jobs.audit_data import audit_records
 from xray_tf.jobs.classifier.evaluate_model import evaluate_model
 from xray_tf.jobs.classifier.train_classifier import train_classifier
@@ -40,6 +40,7 @@ from xray_tf.jobs.run import Run
 from xray_tf.jobs.training import INTERRUPTED
 from xray_tf.options import DataOptions, ExplainOptions, ModelOptions
 from xray_tf.pages.kit import overlays
+from xray_tf.registry import TASKS
 
 if TYPE_CHECKING:
     from xray_tf.study.presets import Recipe, Study
@@ -79,14 +80,14 @@ def run_split(study: Study) -> None:
             write_manifest(drawn, draft / "rows.csv")
             data, options = os.fspath(draft / "rows.csv"), replace(options, source="csv")
         corpus = _read(study, data, "binary", options, model)
-        whole = divide(corpus, "binary", options, study.options.seed)
+        whole = divide(corpus, options, study.options.seed)
         if not len(whole.of_split("test")):
             raise ValueError(
                 "A study reports on test rows, and this split has none. Keep --test above 0, or "
                 "use data with a test part."
             )
         for task in sorted({r.train.task for r in study.preset.recipes}):
-            known = whole.records.where(lambda r, task=task: class_index(r, task) >= 0)
+            known = whole.records.where(lambda r, task=task: class_index(r, TASKS[task]) >= 0)
             write_split(known, draft / f"{task}.csv")
         whole.findings.write_csv(draft / "findings.csv")
 
@@ -97,8 +98,9 @@ def _read(study: Study, data: str, task: str, options: DataOptions, model: Model
 
 def limit(records: Records, rows: int, seed: int) -> Records:
     """Draw at most `rows` labelled records, whole patients, the classes as even as possible."""
+    three = TASKS["three-class"]
     labels = np.array(
-        [c if (c := class_index(r, "three-class")) >= 0 else 3 if r.label else -1 for r in records],
+        [c if (c := class_index(r, three)) >= 0 else 3 if r.label else -1 for r in records],
         np.int64,
     )
     return records.with_rows(records[int(i)] for i in draw_records(records, labels, rows, seed))
@@ -115,11 +117,8 @@ def write_manifest(records: Records, path: Path) -> None:
         except ValueError:  # another drive
             return records.file(row).resolve().as_posix()
 
-    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
-        stream.write(csv_line(("path", "label", "subtype", "patient", "split")))
-        stream.writelines(
-            csv_line((relative(r), r.label, r.subtype, r.patient, r.split)) for r in records
-        )
+    rows = ((relative(r), r.label, r.subtype, r.patient, r.split) for r in records)
+    write_lines(path, ("path", "label", "subtype", "patient", "split"), map(csv_line, rows))
 
 
 def run_train(study: Study, recipe: Recipe) -> None:
@@ -251,7 +250,6 @@ def sample_of_test(study: Study, task: str, count: int) -> Records:
     model = next(r.model for r in study.preset.recipes if r.train.task == task)
     corpus = divide(
         _read(study, data, task, data_options, model),
-        task,
         data_options,
         study.options.seed,
     )
@@ -306,7 +304,7 @@ def write_gallery(folder: Path, sample: Records, task: str, model: Path) -> None
     """
     predictions = Predictions.read_csv(folder / "predictions.csv")
     prep = read_card(model).preprocessing
-    labels = np.array(sample.class_indices(task), np.int64)
+    labels = np.array(sample.class_indices(TASKS[task]), np.int64)
     with np.load(folder / MAPS, allow_pickle=False) as stored:
         maps, explained, empty = stored["maps"], stored["explained"], stored["empty"]
     chosen = overlays.choose_outcomes(

@@ -16,9 +16,9 @@ import pytest
 from xray_tf.data.pixels.cache import build_cache
 from xray_tf.data.records import Record
 from xray_tf.data.sources.files import find_files, list_files
+from xray_tf.data.sources.kaggle import DATASET
 from xray_tf.data.sources.names import NAME_RULES, SourceError, natural_key, read_name
 from xray_tf.data.sources.scan import recognise, scan
-from xray_tf.registry import KAGGLE_DATASET
 
 SHARED = Path(__file__).parents[3].parent / "shared" / "data"
 
@@ -703,7 +703,7 @@ def test_the_download_is_read_as_a_folder(tmp_path, monkeypatch):
         "kagglehub",
         types.SimpleNamespace(dataset_download=lambda name: asked.append(name) or str(tmp_path)),
     )
-    assert len(scan("kaggle").records) == 4 and asked == [KAGGLE_DATASET]
+    assert len(scan("kaggle").records) == 4 and asked == [DATASET]
 
 
 def test_without_the_extra_the_download_names_it_and_the_manual_way(monkeypatch):

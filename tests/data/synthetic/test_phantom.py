@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from xray_tf.data.sources import phantom_folder as module
-from xray_tf.data.sources.phantom_folder import PARAMETERS, SHARES, write_phantoms
+from xray_tf.data.sources.folder import PHANTOM_MARK
+from xray_tf.data.sources.phantom_folder import SHARES, write_phantoms
 from xray_tf.data.synthetic import phantom as drawing
 from xray_tf.data.synthetic.anatomy import View
 from xray_tf.data.synthetic.phantom import (
@@ -217,7 +218,7 @@ def test_bad_sets_are_refused_and_nothing_is_made(tmp_path, options, message):
 
 
 def test_a_set_has_kaggles_layout_with_the_masks_apart(written):
-    assert {p.name for p in written.iterdir()} == {"train", "masks", PARAMETERS}
+    assert {p.name for p in written.iterdir()} == {"train", "masks", PHANTOM_MARK}
     assert {p.name for p in (written / "train").iterdir()} == {"NORMAL", "PNEUMONIA"}
     images = sorted((written / "train").glob("*/*.png"))
     assert {p.name for p in (written / "masks").iterdir()} == {
@@ -284,7 +285,7 @@ def test_a_set_is_used_again_where_it_is_the_same_and_refused_where_it_is_not(tm
         FileExistsError, match="other parameters. Expected .*'seed': 2.* Received: .*'seed': 1"
     ):
         write_phantoms(folder, patients=3, seed=2, size=40)
-    (folder / PARAMETERS).write_text("{")
+    (folder / PHANTOM_MARK).write_text("{")
     with pytest.raises(FileExistsError, match="an unreadable file"):
         write_phantoms(folder, patients=3, seed=1, size=40)
 
@@ -334,7 +335,7 @@ def test_progress_counts_every_radiograph_up_to_all_of_them(tmp_path):
     )
     count = len(list((folder / "train").glob("*/*.png")))
     assert seen == [(i, count) for i in range(1, count + 1)]
-    assert json.loads((folder / PARAMETERS).read_text())["patients"] == 4
+    assert json.loads((folder / PHANTOM_MARK).read_text())["patients"] == 4
 
 
 def test_a_plain_linear_rule_finds_something_but_by_no_means_everything():

@@ -14,9 +14,10 @@ from xray_tf.data.split import write_split
 from xray_tf.data.synthetic.stresses import STRESSES, apply_stress
 from xray_tf.evaluate import main
 from xray_tf.jobs.classifier.evaluate_model import evaluate_model
-from xray_tf.jobs.classifier.shift_bench import measure_shift, metric_names, summarise
+from xray_tf.jobs.classifier.shift_bench import measure_shift, summarise
 from xray_tf.jobs.corpus import read_corpus
 from xray_tf.options import DataOptions, EvaluateOptions, ShiftOptions
+from xray_tf.stats.metric_rows import under_change
 from xray_tf.stats.metrics import score
 from xray_tf.stats.paired import Conditions
 
@@ -93,7 +94,7 @@ def test_mean_and_drop_are_plain_averages_over_the_cells(classes):
     made = made_up(classes)
     probabilities, decided, labels, patients, names = made
     out = summarise(Conditions(*made), ["darker", "noise"], FEW, ABOUT)
-    assert out["metrics"] == metric_names(names)
+    assert out["metrics"] == under_change(names)
     for m in out["metrics"]:
         values = [c[m]["value"] for s in out["stresses"] for c in s["cells"]]
         assert len(values) == 6 and out["mean"][m]["value"] == pytest.approx(np.mean(values))

@@ -87,7 +87,6 @@ def test_temperature_and_thresholds_are_those_of_the_validation_rows_alone(
         job.read_corpus(
             str(phantoms), "three-class", DataOptions(cache=str(cache)), 32, "crop", False
         ),
-        "three-class",
         DataOptions(cache=str(cache)),
         0,
     )

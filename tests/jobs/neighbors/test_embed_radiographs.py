@@ -242,7 +242,7 @@ def test_what_does_not_fit_is_told_before_the_forward_passes(
             ValueError,
             f"less than the number of training rows, {train}",
         ),
-        (binary, fresh, OPTIONS, None, ArtifactError, "hold 0 of the"),
+        (binary, fresh, OPTIONS, None, ArtifactError, "has 0 of the"),
         (done[0], fresh, OPTIONS, "three-class", ValueError, "is for the task binary"),
     ):
         with pytest.raises(error, match=message):

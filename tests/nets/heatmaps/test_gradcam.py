@@ -288,7 +288,7 @@ def with_last_layer(layer):
             lambda: GradCAM(keras.Sequential([keras.layers.Dense(2)])),
             "functional or a built Sequential",
         ),
-        (lambda: GradCAM("runs/model"), r"Received: str. Of an artifact, give the model inside"),
+        (lambda: GradCAM("runs/model"), r"Received: str. For an artifact use xray_tf.load"),
         (
             lambda: GradCAM(keras.Model((x := keras.Input((4,))), keras.layers.Dense(2)(x))),
             "one image input",
@@ -317,8 +317,8 @@ def spoiled(value, at=(3, 2, 2, 0)):
 @pytest.mark.parametrize(
     "images, class_index, message",
     [
-        (spoiled(np.nan), None, "image 3 holds NaN"),
-        (spoiled(np.inf), None, "image 3 holds NaN or infinite"),
+        (spoiled(np.nan), None, "image 3 contains NaN"),
+        (spoiled(np.inf), None, "image 3 contains NaN or infinite"),
         (pixels() / 255.0, None, r"look scaled to \[0, 1\].*multiply them by 255"),
         (spoiled(-1.0), None, r"must lie in \[0, 255\]. Received: \[-1, 255\]"),
         (pixels().astype(np.uint16) * 16, None, r"must lie in \[0, 255\]"),
@@ -333,7 +333,7 @@ def spoiled(value, at=(3, 2, 2, 0)):
         (pixels() > 9, None, "must be numbers"),
         (pixels(), 2, "from 0 to 1"),
         (pixels(), -1, "from 0 to 1"),
-        (pixels(), 0.5, "whole numbers"),
+        (pixels(), 0.5, "must be integers"),
         (pixels(), [0, 1], "2 classes for more images"),
         (pixels(), [0, 1] * 3, "6 classes for 5 images"),
     ],

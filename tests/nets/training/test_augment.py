@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from xray_tf.nets.training import augment
-from xray_tf.nets.training.augment import STRENGTHS, Mixup, RandomAugment, Strength
+from xray_tf.nets.training.augment import STRENGTHS, RandomAugment, Strength
 
 STILL = Strength(
     area=1,
@@ -154,14 +154,3 @@ def test_strong_stays_in_range_and_differs_from_image_to_image():
 def test_an_unknown_strength_names_the_known_ones():
     with pytest.raises(ValueError, match="none.*light.*strong.*'wild'"):
         RandomAugment("wild")
-
-
-def test_mixup_mixes_image_and_target_with_the_same_weight():
-    images = np.stack([np.full((4, 4, 1), v, np.float32) for v in (0, 100, 200, 255)])
-    targets = images[:, 0, 0] / 255
-    mixed, mixed_targets = Mixup(0.4, seed=1)(images, targets, training=True)
-    np.testing.assert_allclose(np.asarray(mixed)[:, 0, 0] / 255, mixed_targets, rtol=1e-5)
-    assert np.abs(np.asarray(mixed_targets) - targets).max() > 0.01
-    same, same_targets = Mixup(0.4, seed=1)(images, targets, training=False)
-    np.testing.assert_array_equal(np.asarray(same), images)
-    np.testing.assert_array_equal(np.asarray(same_targets), targets)

@@ -27,9 +27,7 @@ RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (40, 16, 16), np.uint8)
 LABELS = RNG.integers(0, 2, 40)
 PIXELS[LABELS == 1, 4:12, 4:12] //= 2
-OPTIONS = TrainOptions(
-    augment="strong", mixup=0.2, ema=0.9, batch_size=8, label_smoothing=0.1, keep="best"
-)
+OPTIONS = TrainOptions(augment="strong", ema=0.9, batch_size=8, label_smoothing=0.1, keep="best")
 
 
 class PowerCut(RuntimeError):

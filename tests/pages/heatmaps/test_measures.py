@@ -31,7 +31,9 @@ def test_the_summary_holds_both_files_and_lines_for_a_card(folder, tmp_path_fact
         and "12 test radiographs of 9 patients" in text
         and ("## Heat maps, measured") in text
     )
-    assert "35% is inside the lungs, by chance 20%" in text and "11 fitted, 1 template" in text
+    assert (
+        "35% is inside the lungs, against 20% by chance" in text and "11 fitted, 1 template" in text
+    )
     widths = [
         {line.count(" | ") for line in block.splitlines() if line.startswith("| ")}
         for block in text.split("\n\n")
@@ -48,9 +50,12 @@ def test_better_and_worse_follow_the_figures_direction():
     sentences = faithfulness_sentences(FAITHFULNESS)
     # deletion lower, gap higher
     assert "against the random control: better in 2 of 2" in sentences[1]
-    assert "against the centre control: better in 1 of 2 figures, worse in gap_mean" in sentences[2]
     assert (
-        "0.600 [0.580, 0.620] after the top layer, 0.050 [0.030, 0.070] after all (1 maps are empty"
+        "against the centre control: better in 1 of 2 measures, worse in gap_mean" in sentences[2]
+    )
+    assert (
+        "0.600 [0.580, 0.620] after the top layer, 0.050 [0.030, 0.070] after all (1 heat maps are "
+        "then empty"
     ) in sentences[3]
     assert "between different radiographs 0.400" in sentences[3]
     _, rows = faithfulness_rows(FAITHFULNESS)

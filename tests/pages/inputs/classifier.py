@@ -19,7 +19,7 @@ def made_up_predictions(
     task="binary", n=240, seed=0, path="chest_xray/train/{label}/person{i}.jpeg"
 ):
     rng = np.random.default_rng(seed)
-    names = TASKS[task]
+    names = TASKS[task].class_names
     y = rng.choice(len(names), n, p=[0.27, 0.73] if len(names) == 2 else [0.27, 0.47, 0.26])
     p = calibrated_probabilities(
         rng.normal(size=(n, len(names))) * 1.2 + 2.2 * np.eye(len(names))[y], 1.0
@@ -31,9 +31,9 @@ def made_up_predictions(
         [path.format(label=names[k], i=i) for i, k in enumerate(y)],
         p,
         points["balanced"].decide(p),
-        [f"p{i // 2}" for i in range(n)],
-        splits,
-        y,
+        patients=[f"p{i // 2}" for i in range(n)],
+        splits=splits,
+        labels=y,
     )
     return table, points
 
@@ -63,7 +63,7 @@ def make_folder(
 ):
     """Write an artifact as train does, less the model."""
     table, points = made_up_predictions(task, n, seed)
-    names = TASKS[task]
+    names = TASKS[task].class_names
     test = table.of_split("test")
     metrics = score(
         test.probabilities,

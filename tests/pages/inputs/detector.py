@@ -35,10 +35,10 @@ def make_scores(path="train/{label}/person{i}.jpeg", reason="both", n=40):
         anomaly,
         verdicts,
         np.where(verdicts == "anomalous", reason, ""),
-        [f"p{i}" for i in range(n)],
-        ["test"] * n,
-        labels,
-        errors,
+        patients=[f"p{i}" for i in range(n)],
+        splits=["test"] * n,
+        labels=labels,
+        errors=errors,
     )
 
 

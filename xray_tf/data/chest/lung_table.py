@@ -8,7 +8,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from xray_tf.data.tables import Table
+from xray_tf.data.tables.table import Table
 
 INSIDE = 0.5  # lungs from here on
 SMALLEST = 0.005  # of the image: smaller islands are no lung

@@ -10,26 +10,31 @@ from pathlib import Path
 from xray_tf.data.records import Finding, Findings, Record, Records
 from xray_tf.data.sources.folder import labelled_row, walk_images
 from xray_tf.data.sources.names import (
-    CLASS_FOLDERS,
     SPLIT_FOLDERS,
+    Request,
     Scan,
     SourceError,
     natural_key,
     read_name,
 )
+from xray_tf.registry import TASKS, Task
 
 
-def list_files(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> Records:
+def list_files(
+    paths: str | os.PathLike | Iterable[str | os.PathLike], task: Task = TASKS["binary"]
+) -> Records:
     """List the files that `predict` reads, as `find_files` does, without its notes."""
-    return find_files(paths).records
+    return find_files(paths, task).records
 
 
-def find_files(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> Scan:
+def find_files(
+    paths: str | os.PathLike | Iterable[str | os.PathLike], task: Task = TASKS["binary"]
+) -> Scan:
     """List files, folders (recursive, natural order) and globs, in the order given, labelled or
     not.
 
-    A file that is named directly is kept whatever its suffix. Labels come from folder names in
-    `CLASS_FOLDERS`, if there are any (for a file, from its own folder). Paths stay as given,
+    A file that is named directly is kept whatever its suffix. Labels come from folder names that
+    are words of `task`, if there are any (for a file, from its own folder). Paths stay as given,
     relative to the working folder.
 
     Raises:
@@ -68,12 +73,19 @@ def find_files(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> Scan:
         if again:
             said = f"{again} file(s) of {item} were listed before; each is read once."
             findings.append(Finding("named-twice", "note", "", said))
-    rows = (_unlabelled_row(path, folders) for path, folders in found.items())
+    known = task.class_words
+    rows = (_row(path, folders, known) for path, folders in found.items())
     return Scan(Records(rows), Findings(findings))
 
 
-def _unlabelled_row(path: str, folders: Iterable[str]) -> Record:
-    words = [CLASS_FOLDERS[f.lower()] for f in folders if f.lower() in CLASS_FOLDERS]
+def scan_flat(request: Request) -> Scan:
+    """List a file, or the files of a folder."""
+    path = Path(request.data).expanduser()
+    return find_files(path if path.is_file() else request.path(), request.task)
+
+
+def _row(path: str, folders: Iterable[str], known: dict[str, tuple[str, str]]) -> Record:
+    words = [known[f.lower()] for f in folders if f.lower() in known]
     named = read_name(Path(path).name)
     if not words:
         return Record(path, patient=named[2] if named else "")

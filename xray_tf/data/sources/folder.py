@@ -4,30 +4,38 @@ from __future__ import annotations
 
 import os
 from collections import Counter, deque
+from collections.abc import Container
 from pathlib import Path
 
 from xray_tf.data.pixels.dicom_tags import SUFFIXES, is_dicom_file
 from xray_tf.data.records import Finding, Findings, Record, Records
 from xray_tf.data.sources.names import (
-    CLASS_FOLDERS,
     IMAGE_SUFFIXES,
     SPLIT_FOLDERS,
+    Request,
     Scan,
     SourceError,
     natural_key,
     read_name,
 )
+from xray_tf.registry import CUSTOM, LABELS, Task
 
-PHANTOM_PATIENTS, PHANTOM_SEED, PHANTOM_SIZE, PHANTOM_MARK = 200, 0, 256, "phantom.json"
+PHANTOM_MARK = "phantom.json"
 
 
-def scan_folder(folder: Path, patient_key: str) -> Scan:
-    """List the radiographs of a folder whose sub-folders name their part and class.
+def scan_folder(request: Request) -> Scan:
+    """List the radiographs of a folder whose sub-folders name their part and class."""
+    return records_below(request.path(), request)
+
+
+def records_below(folder: Path, request: Request) -> Scan:
+    """Make records of the class folders below `folder`.
 
     Raises:
         SourceError: it is not laid out so, or holds no image.
     """
-    root = _layout_root(folder)
+    known = request.task.class_words
+    root = _layout_root(folder, known)
     files, findings = walk_images(root)
     files, nested = _without_nested_copy(files)
     findings += nested
@@ -37,18 +45,19 @@ def scan_folder(folder: Path, patient_key: str) -> Scan:
     rows, stray = [], Counter()
     for path in files:
         *folders, _ = path.split("/")
-        words = [CLASS_FOLDERS[f.lower()] for f in folders if f.lower() in CLASS_FOLDERS]
+        words = [known[f.lower()] for f in folders if f.lower() in known]
         split = SPLIT_FOLDERS.get(folders[0].lower(), "") if folders else ""
         if not words:
             stray["/".join(folders) or "."] += 1
             continue
-        row, said = labelled_row(path, words, split, patient_key)
+        row, said = labelled_row(path, words, split, request.patient_key)
         rows.append(row)
         findings += said
+    *most, last = _folders_of(request.task)
     for where, count in sorted(stray.items()):
         said = (
             f"{count} image(s) directly in {where} are in no class folder and are left out; "
-            "expected a folder named NORMAL, PNEUMONIA, BACTERIA or VIRUS."
+            f"expected a folder named {', '.join(most)} or {last}."
         )
         findings.append(Finding("unlabelled-file", "warning", "", said))
     if not rows:
@@ -57,6 +66,13 @@ def scan_folder(folder: Path, patient_key: str) -> Scan:
             "{NORMAL,PNEUMONIA}, or in train/, val/, test/ of them."
         )
     return Scan(Records(rows, root), Findings(_summarise_names(rows, findings)))
+
+
+def _folders_of(task: Task) -> list[str]:
+    """Name the class folders that are expected."""
+    standard = task.class_names if task.name == CUSTOM else ("normal", "pneumonia")
+    more = () if task.name == CUSTOM else ("bacteria", "virus")
+    return [word.upper() for word in dict.fromkeys((*standard, *task.words, *more))]
 
 
 def labelled_row(
@@ -80,6 +96,8 @@ def labelled_row(
         findings.append(Finding("irregular-name", "warning", path, said))
         subtype = subtype if label == "pneumonia" else ""
         return Record(path, label, subtype, "", split=split), findings
+    if label not in LABELS:
+        return Record(path, label, "", named[2], split=split), findings
     if named[0] != label or subtype and named[1] != subtype:
         said = (
             f"The folder says {subtype or label}, the name says {named[1] or named[0]}; {label} is "
@@ -110,14 +128,14 @@ def _summarise_names(rows: list[Record], findings: list[Finding]) -> list[Findin
     return findings
 
 
-def _layout_root(folder: Path) -> Path:
+def _layout_root(folder: Path, known: Container[str]) -> Path:
     """Return the folder that has split or class folders: `folder`, its chest_xray, or the only
     folder in it.
     """
     here, seen = folder, []
     for _ in range(5):
         names = sorted(e.name for e in os.scandir(here) if e.is_dir() and not _ignored(e.name))
-        if any(n.lower() in SPLIT_FOLDERS or n.lower() in CLASS_FOLDERS for n in names):
+        if any(n.lower() in SPLIT_FOLDERS or n.lower() in known for n in names):
             return here
         seen = names
         below = [n for n in names if n.lower() == "chest_xray"] or names
@@ -131,8 +149,9 @@ def _layout_root(folder: Path) -> Path:
     found = f"the folders {seen[:5]}" if seen else found
     raise SourceError(
         f"{folder} is not in Kaggle's layout. Expected [train|val|test]/{{NORMAL,PNEUMONIA}} or "
-        f"{{NORMAL,PNEUMONIA}} in it, found {found}.{hint} For any other layout, use "
-        "a CSV manifest with the columns path and label."
+        f"{{NORMAL,PNEUMONIA}} in it, found {found}.{hint} If the class folders have other names, "
+        "say what they mean with --classes. For any other layout, use a CSV manifest with the "
+        "columns path and label."
     )
 
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-from pathlib import Path
 
 from xray_tf.data.records import Finding, Findings, Record, Records
-from xray_tf.data.sources.names import CLASS_FOLDERS, SPLIT_FOLDERS, Scan, SourceError
+from xray_tf.data.sources.names import SPLIT_FOLDERS, Request, Scan, SourceError
 
 
-def scan_csv(path: Path) -> Scan:
+def scan_csv(request: Request) -> Scan:
     """Read a manifest: UTF-8 (a byte-order mark is fine), comma, semicolon or tab, paths relative
     to its folder.
 
     Nothing is read from file names: what no column says stays empty. Backslashes in paths become
     slashes.
     """
+    path, known = request.path(".csv"), request.task.class_words
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -49,7 +49,8 @@ def scan_csv(path: Path) -> Scan:
                 f"{where}: expected {len(columns)} values, as in the header. "
                 f"Received {len(values)}: {delimiter.join(values)!r}"
             )
-        row = _manifest_row({c: v.strip() for c, v in zip(columns, values, strict=True)}, where)
+        named = {c: v.strip() for c, v in zip(columns, values, strict=True)}
+        row = _manifest_row(named, where, known)
         if row.path in numbers:
             raise SourceError(
                 f"{where}: {row.path!r} is already on line {numbers[row.path]}. "
@@ -68,23 +69,23 @@ def scan_csv(path: Path) -> Scan:
     return Scan(Records(rows, path.parent), Findings(findings))
 
 
-def _manifest_row(values: dict[str, str], where: str) -> Record:
+def _manifest_row(values: dict[str, str], where: str, known: dict[str, tuple[str, str]]) -> Record:
     columns = ("label", "subtype", "split")
     word, subtype_word, split_word = (values.get(c, "").lower() for c in columns)
-    if word not in CLASS_FOLDERS:
+    if word not in known:
         raise SourceError(
-            f"{where}: label must be one of {tuple(CLASS_FOLDERS)}, in any case. "
+            f"{where}: label must be one of {tuple(known)}, in any case. "
             f"Received: {values['label']!r}"
         )
-    label, subtype = CLASS_FOLDERS[word]
+    label, subtype = known[word]
     if subtype_word:
-        named = CLASS_FOLDERS.get(subtype_word, ("", ""))[1]
+        named = known.get(subtype_word, ("", ""))[1]
         if not named:
             raise SourceError(
                 f"{where}: subtype must be empty or one of ('bacterial', 'viral', "
                 f"'bacteria', 'virus'). Received: {values['subtype']!r}"
             )
-        if label == "normal" or subtype not in ("", named):
+        if label != "pneumonia" or subtype not in ("", named):
             raise SourceError(
                 f"{where}: label {values['label']!r} and subtype {values['subtype']!r} contradict "
                 "each other."

@@ -16,13 +16,15 @@ import numpy as np
 from xray_tf.artifact import new_folder
 from xray_tf.data.pixels.reading import each
 from xray_tf.data.records import SPLITS, Finding, Findings, Record, Records
-from xray_tf.data.sources.names import Scan, SourceError
+from xray_tf.data.sources.names import Request, Scan, SourceError
 from xray_tf.progress import ProgressLine
-from xray_tf.registry import LABELS
+from xray_tf.registry import CLASS_WORDS, CUSTOM, LABELS
 
 
-def scan_medmnist(path: Path, cache: Path, progress: bool) -> Scan:
+def scan_medmnist(request: Request) -> Scan:
     """Stream a .npz to PNG files in the cache; later scans read the records.csv beside them."""
+    path = request.path(".npz")
+    classes = request.task.class_names if request.task.name == CUSTOM else LABELS
     try:
         with zipfile.ZipFile(path) as archive:
             infos = {i.filename: i for i in archive.infolist()}
@@ -34,16 +36,19 @@ def scan_medmnist(path: Path, cache: Path, progress: bool) -> Scan:
                 )
             # the archive's own checksums identify the content without reading it
             said = repr([(n, i.CRC, i.file_size) for n, i in sorted(infos.items())])
+            said += repr(classes) if classes != LABELS else ""
             key = hashlib.sha256(said.encode()).hexdigest()[:16]
-            folder = cache / f"medmnist-{path.stem}-{key}"
+            folder = request.directory / f"medmnist-{path.stem}-{key}"
             if not folder.is_dir():
-                _write_once(folder, path, archive, parts, progress)
+                _write_once(folder, path, archive, parts, classes, request.progress)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise SourceError(
             f"{path} is damaged or not a .npz file ({error}). Download it again."
         ) from error
     keyless = "MedMNIST has no patient keys; it can only be split with --split-by image."
     labels = "Label 0 is read as normal and 1 as pneumonia, as in PneumoniaMNIST."
+    if classes != LABELS:
+        labels = f"Labels from 0 on are read as {', '.join(classes)}."
     findings = [
         Finding("no-patient-key", "warning", "", keyless),
         Finding("medmnist-labels", "note", "", labels),
@@ -52,22 +57,29 @@ def scan_medmnist(path: Path, cache: Path, progress: bool) -> Scan:
 
 
 def _write_medmnist(
-    path: Path, archive: zipfile.ZipFile, parts: list[str], draft: Path, progress: bool
+    path: Path,
+    archive: zipfile.ZipFile,
+    parts: list[str],
+    draft: Path,
+    classes: tuple[str, ...],
+    progress: bool,
 ) -> None:
     rows = []
+    folders = [name.upper() if classes == LABELS else str(k) for k, name in enumerate(classes)]
+    said = [CLASS_WORDS.get(name, (name,)) for name in classes]
     for part in parts:
-        labels = _read_labels(path, archive, f"{part}_labels.npy")
+        labels = _read_labels(path, archive, f"{part}_labels.npy", classes)
         count, images = _read_images(path, archive, f"{part}_images.npy")
         if count != len(labels):
             raise SourceError(
                 f"{path}: {part}_images has {count} images, {part}_labels {len(labels)} labels. "
                 "Expected the same number."
             )
-        for label in LABELS:
-            (draft / part / label.upper()).mkdir(parents=True)
+        for name in folders:
+            (draft / part / name).mkdir(parents=True)
         part_rows = [
-            Record(f"{part}/{LABELS[label].upper()}/{i:06d}.png", LABELS[label], split=part)
-            for i, label in enumerate(labels)
+            Record(f"{part}/{folders[k]}/{i:06d}.png", *said[k], split=part)
+            for i, k in enumerate(labels)
         ]
 
         def write(job: tuple[Record, np.ndarray]) -> None:
@@ -119,7 +131,9 @@ def _open_array(
     return stream, shape, dtype
 
 
-def _read_labels(path: Path, archive: zipfile.ZipFile, name: str) -> list[int]:
+def _read_labels(
+    path: Path, archive: zipfile.ZipFile, name: str, classes: tuple[str, ...]
+) -> list[int]:
     stream, shape, dtype = _open_array(path, archive, name)
     with closing(stream):
         if dtype.kind not in "iub" or shape[1:] not in ((), (1,)):
@@ -128,9 +142,10 @@ def _read_labels(path: Path, archive: zipfile.ZipFile, name: str) -> list[int]:
                 f"shape {shape}, dtype {dtype}."
             )
         labels = np.frombuffer(stream.read(), dtype).astype(np.int64)
-    if not set(labels.tolist()) <= {0, 1}:
+    if not set(labels.tolist()) <= set(range(len(classes))):
+        meant = " and ".join(f"{k} ({name})" for k, name in enumerate(classes))
         raise SourceError(
-            f"{path}: {name} must contain 0 (normal) and 1 (pneumonia). Received the "
+            f"{path}: {name} must contain {meant}. Received the "
             f"labels {sorted(set(labels.tolist()))[:10]}."
         )
     return labels.tolist()
@@ -161,14 +176,19 @@ def _read_images(
 
 
 def _write_once(
-    folder: Path, path: Path, archive: zipfile.ZipFile, parts: list[str], progress: bool
+    folder: Path,
+    path: Path,
+    archive: zipfile.ZipFile,
+    parts: list[str],
+    classes: tuple[str, ...],
+    progress: bool,
 ) -> None:
     """Fill a new cache folder, completely or not at all; if another process finishes first, its
     folder is used.
     """
     try:
         with new_folder(folder) as draft:
-            _write_medmnist(path, archive, parts, draft, progress)
+            _write_medmnist(path, archive, parts, draft, classes, progress)
     except FileExistsError:
         if not folder.is_dir():
             raise

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 from xray_tf.data.records import Findings, Records
+from xray_tf.registry import CLASS_WORDS, Task
 
 PATIENT_KEYS = ("namespaced", "bare")
 IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".tif", ".tiff", ".webp")
@@ -17,15 +19,6 @@ SPLIT_FOLDERS = {
     "valid": "val",
     "validation": "val",
     "test": "test",
-}
-# folder or manifest word -> (label, sub-type)
-CLASS_FOLDERS = {
-    "normal": ("normal", ""),
-    "pneumonia": ("pneumonia", ""),
-    "bacterial": ("pneumonia", "bacterial"),
-    "bacteria": ("pneumonia", "bacterial"),
-    "viral": ("pneumonia", "viral"),
-    "virus": ("pneumonia", "viral"),
 }
 
 
@@ -71,6 +64,46 @@ class SourceError(ValueError):
     """The data is missing or in a form that cannot be read; the message says what was expected."""
 
 
+@dataclass(frozen=True)
+class Request:
+    """What a source is asked for.
+
+    Attributes:
+        data: the text after `--data`.
+        source: the name of the row of `registry.SOURCES`.
+        patient_key: `namespaced` or `bare`.
+        directory: where images are written that are no files yet.
+        task: which words of folders and manifests name classes.
+        progress: whether to show a line while writing them.
+    """
+
+    data: str
+    source: str
+    patient_key: str
+    directory: Path
+    task: Task
+    progress: bool = False
+
+    def path(self, suffix: str = "") -> Path:
+        """Return the file of that suffix, or without one the folder, that `data` names.
+
+        Raises:
+            FileNotFoundError, SourceError: it is not there, or not of that kind.
+        """
+        path = Path(self.data).expanduser()
+        if not path.exists():
+            raise FileNotFoundError(
+                f"{self.data} does not exist. Expected a folder, a .csv manifest, a "
+                "MedMNIST .npz, or the word phantom or kaggle."
+            )
+        if path.is_file() != bool(suffix):
+            needed, found = (f"{suffix} file", "folder") if suffix else ("folder", "file")
+            raise SourceError(
+                f"source {self.source} needs a {needed}. Received the {found} {path}."
+            )
+        return path
+
+
 class Scan(NamedTuple):
     """What a source returns: `records, findings = scan(...)`."""
 
@@ -89,7 +122,7 @@ def read_name(name: str, patient_key: str = "namespaced") -> tuple[str, str, str
             groups = {k: v or "" for k, v in match.groupdict().items()}
             word = groups.get("word", "normal").lower()
             template = rule.namespaced if patient_key == "namespaced" else rule.bare
-            return *CLASS_FOLDERS[word], template.format(
+            return *CLASS_WORDS[word], template.format(
                 word=word, number=groups["number"], series=groups.get("series", "").upper()
             )
     return None

@@ -4,18 +4,54 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from xray_tf.artifact import new_folder, write_text
+from xray_tf.data.sources.folder import PHANTOM_MARK, records_below
+from xray_tf.data.sources.names import Request, Scan, SourceError
 from xray_tf.data.synthetic.phantom import KINDS, PLAN, VERSION, draw_phantom, random_stream
+from xray_tf.progress import ProgressLine
 
 # shares of the radiographs, in the order of KINDS: about Kaggle's, with more normals
 SHARES = (0.35, 0.40, 0.25)
-PARAMETERS = "phantom.json"
+PATIENTS, SEED, SIZE = 200, 0, 256
+
+
+def scan_phantom(request: Request) -> Scan:
+    """Write the phantoms that `phantom[:PATIENTS[:SEED]]` asks for, once, and make their records.
+
+    Raises:
+        SourceError: it asks for something else.
+    """
+    match = re.fullmatch(r"phantom(?::(\d+))?(?::(\d+))?", request.data)
+    if not match:
+        raise SourceError(
+            "a phantom is asked for as phantom, phantom:PATIENTS or "
+            f"phantom:PATIENTS:SEED, in whole numbers. Received: {request.data!r}"
+        )
+    patients, seed = int(match[1] or PATIENTS), int(match[2] or SEED)
+    folder = request.directory / f"phantom-{patients}-patients-seed-{seed}-{SIZE}px-v{VERSION}"
+    line = None
+
+    def show(done: int, total: int) -> None:
+        nonlocal line
+        line = line or stack.enter_context(
+            ProgressLine("Drawing phantoms", total, request.progress)
+        )
+        line.step()
+
+    try:
+        with ExitStack() as stack:
+            write_phantoms(folder, patients, seed, SIZE, progress=show)
+    except ValueError as error:
+        raise SourceError(f"{request.data}: {error}") from error
+    return records_below(folder, request)
 
 
 def write_phantoms(
@@ -52,7 +88,7 @@ def write_phantoms(
     directory = Path(directory)
     numbers = {"patients": int(patients), "seed": int(seed), "size": int(size)}
     parameters = {**numbers, "version": VERSION}
-    found = _read_parameters(directory / PARAMETERS)
+    found = _read_parameters(directory / PHANTOM_MARK)
     if found not in (None, parameters):
         raise FileExistsError(
             f"{directory} contains phantoms with other parameters. Expected {parameters}. "
@@ -62,7 +98,7 @@ def write_phantoms(
         if found is None:
             _write(directory, parameters, progress)
     except OSError:  # another process may have drawn the same phantoms in the meantime
-        if _read_parameters(directory / PARAMETERS) != parameters:
+        if _read_parameters(directory / PHANTOM_MARK) != parameters:
             raise
     return directory
 
@@ -83,7 +119,7 @@ def _write(
                 _write_png(draft / "masks" / f"{phantom.name}_{part}.png", mask)
             if progress is not None:
                 progress(done, len(plan))
-        write_text(draft / PARAMETERS, json.dumps(parameters, indent=1, sort_keys=True) + "\n")
+        write_text(draft / PHANTOM_MARK, json.dumps(parameters, indent=1, sort_keys=True) + "\n")
 
 
 def _plan(patients: int, seed: int, size: int) -> Iterator[tuple[str, int, int, int, int]]:

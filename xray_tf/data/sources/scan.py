@@ -1,35 +1,22 @@
 """Make records of any data set: a folder in Kaggle's layout, a CSV manifest, a MedMNIST .npz, the
-phantoms, or the Kaggle download.
+phantoms, the Kaggle download, or any other row of `registry.SOURCES`.
 
 Scanning is fast because it reads only names (and the headers of DICOM files). The cache or the
 audit then reads every file once. What a source does not say stays empty: label, sub-type and
-patient follow from a rule in `NAME_RULES` or `CLASS_FOLDERS`, or become a finding.
+patient follow from a rule in `NAME_RULES` or `registry.CLASS_WORDS`, or become a finding.
 """
 
 from __future__ import annotations
 
-import importlib
 import os
-import re
-from contextlib import ExitStack
 from pathlib import Path
 
 from xray_tf.data.pixels.cache import default_directory
 from xray_tf.data.sources.dicom_headers import with_dicom_headers
-from xray_tf.data.sources.files import find_files
-from xray_tf.data.sources.folder import PHANTOM_PATIENTS, PHANTOM_SEED, PHANTOM_SIZE, scan_folder
-from xray_tf.data.sources.manifest import scan_csv
-from xray_tf.data.sources.medmnist import scan_medmnist
-from xray_tf.data.sources.names import PATIENT_KEYS, Scan, SourceError
-from xray_tf.data.sources.phantom_folder import write_phantoms
-from xray_tf.data.synthetic.phantom import VERSION
-from xray_tf.progress import ProgressLine
-from xray_tf.registry import KAGGLE_DATASET, SOURCES
+from xray_tf.data.sources.names import PATIENT_KEYS, Request, Scan, SourceError
+from xray_tf.registry import SOURCES, TASKS, Task
 
-MANUAL_WAY = (
-    f"download https://www.kaggle.com/datasets/{KAGGLE_DATASET} elsewhere, unpack it, "
-    "and give the folder as --data"
-)
+_HINTS = dict.fromkeys((".zip", ".gz", ".tar"), "Unpack it and give the folder.")
 
 
 def scan(
@@ -38,6 +25,7 @@ def scan(
     patient_key: str = "namespaced",
     cache: str | os.PathLike | None = None,
     progress: bool = False,
+    task: Task = TASKS["binary"],
 ) -> Scan:
     """Make records of a data set from names alone; only the headers of DICOM files are opened.
 
@@ -50,6 +38,7 @@ def scan(
         cache: the folder in which .npz images and phantoms are written as PNG, and which holds
             the secret of DICOM patient keys; the user's cache folder if None.
         progress: show a line while writing them.
+        task: whose words name classes; those of every row of `registry.TASKS` are known anyway.
 
     Returns:
         (records, findings); sha256, width, height and mode are still empty.
@@ -59,13 +48,6 @@ def scan(
         SourceError: it is empty, or not in the layout of `source`.
         ImportError: it contains DICOM files, and pydicom is not installed.
     """
-    directory = default_directory() if cache is None else Path(cache).expanduser()
-    return with_dicom_headers(
-        _scan(os.fspath(data), source, patient_key, directory, progress), directory
-    )
-
-
-def _scan(data: str, source: str, patient_key: str, directory: Path, progress: bool) -> Scan:
     allowed = ("auto", *SOURCES)
     if source not in allowed:
         raise SourceError(f"source must be one of {allowed}. Received: source={source!r}")
@@ -73,33 +55,11 @@ def _scan(data: str, source: str, patient_key: str, directory: Path, progress: b
         raise SourceError(
             f"patient_key must be one of {PATIENT_KEYS}. Received: patient_key={patient_key!r}"
         )
+    data = os.fspath(data)
     source = recognise(data) if source == "auto" else source
-    if source == "phantom":
-        return scan_folder(_write_phantom(data, directory, progress), patient_key)
-    if source == "kaggle":
-        return scan_folder(_download(), patient_key)
-    path = Path(data).expanduser()
-    if not path.exists():
-        raise FileNotFoundError(
-            f"{data} does not exist. Expected a folder, a .csv manifest, a "
-            "MedMNIST .npz, or the word phantom or kaggle."
-        )
-    if source == "flat":
-        return find_files(path)
-    if source == "kaggle-folder" and not path.is_dir():
-        raise SourceError(f"source kaggle-folder needs a folder. Received the file {path}.")
-    if source in ("csv", "medmnist") and not path.is_file():
-        raise SourceError(
-            f"source {source} needs a {'.csv' if source == 'csv' else '.npz'} file. "
-            f"Received the folder {path}."
-        )
-    if source == "csv":
-        return scan_csv(path)
-    return (
-        scan_medmnist(path, directory, progress)
-        if source == "medmnist"
-        else scan_folder(path, patient_key)
-    )
+    directory = default_directory() if cache is None else Path(cache).expanduser()
+    request = Request(data, source, patient_key, directory, task, progress)
+    return with_dicom_headers(SOURCES[source].scan(request), directory)
 
 
 def recognise(data: str | os.PathLike) -> str:
@@ -109,61 +69,13 @@ def recognise(data: str | os.PathLike) -> str:
         SourceError: a file of another kind.
     """
     data = os.fspath(data)
-    if data == "kaggle" or data.split(":")[0] == "phantom":
-        return data.split(":")[0]
-    suffix = Path(data).suffix.lower()
-    if not Path(data).expanduser().is_file():
-        return "kaggle-folder"
-    if suffix in (".csv", ".npz"):
-        return {".csv": "csv", ".npz": "medmnist"}[suffix]
-    hint = "A single radiograph can be given to predict, not used as a data set."
-    if suffix in (".zip", ".gz", ".tar"):
-        hint = "Unpack it and give the folder."
+    for name, source in SOURCES.items():
+        if source.recognise(data):
+            return name
+    hint = _HINTS.get(
+        Path(data).suffix.lower(),
+        "A single radiograph can be given to predict, not used as a data set.",
+    )
     raise SourceError(
         f"{data} is neither a folder, nor a .csv manifest, nor a MedMNIST .npz. {hint}"
     )
-
-
-def _write_phantom(data: str, cache: Path, progress: bool) -> Path:
-    """Write the phantoms that `phantom[:PATIENTS[:SEED]]` asks for, once, and return their
-    folder.
-    """
-    match = re.fullmatch(r"phantom(?::(\d+))?(?::(\d+))?", data)
-    if not match:
-        raise SourceError(
-            "a phantom is asked for as phantom, phantom:PATIENTS or "
-            f"phantom:PATIENTS:SEED, in whole numbers. Received: {data!r}"
-        )
-    patients, seed = int(match[1] or PHANTOM_PATIENTS), int(match[2] or PHANTOM_SEED)
-    folder = cache / f"phantom-{patients}-patients-seed-{seed}-{PHANTOM_SIZE}px-v{VERSION}"
-    line = None
-
-    def show(done: int, total: int) -> None:
-        nonlocal line
-        line = line or stack.enter_context(ProgressLine("Drawing phantoms", total, progress))
-        line.step()
-
-    try:
-        with ExitStack() as stack:
-            write_phantoms(folder, patients, seed, PHANTOM_SIZE, progress=show)
-    except ValueError as error:
-        raise SourceError(f"{data}: {error}") from error
-    return folder
-
-
-def _download() -> Path:
-    try:
-        kagglehub = importlib.import_module("kagglehub")
-    except ImportError as error:
-        raise SourceError(
-            "--data kaggle needs the package kagglehub: pip install "
-            f"'xray_tf[kaggle]'. Or {MANUAL_WAY}."
-        ) from error
-    try:
-        return Path(kagglehub.dataset_download(KAGGLE_DATASET))
-    # kagglehub lets requests' and its own errors through; whatever it was, the way out is the same
-    except Exception as error:
-        raise SourceError(
-            f"Kaggle's data set {KAGGLE_DATASET} could not be downloaded ({type(error).__name__}: "
-            f"{error}). Check the network and the Kaggle token, or {MANUAL_WAY}."
-        ) from error

@@ -116,7 +116,8 @@ class LesionGrid(PixelGrid):
         """Return the image of one position with its mask."""
         row, kind, severity = self.about(index)
         image = np.asarray(self.pixels[self.rows[row]])
-        return paste_lesion(image, kind, severity, self.seed, self.keys[row], self.lungs[row])
+        key, lungs = self.keys[row], self.lungs[row]
+        return paste_lesion(image, kind, severity, self.seed, key, lungs=lungs)
 
     def image(self, cell: int, row: int) -> np.ndarray:
         """Return one row (S, S) uint8 with one lesion."""

@@ -65,7 +65,7 @@ def evaluate_model(
     classifier, where = load(model, kind="classifier"), options[DataOptions]
     card = classifier.card
     corpus = choose_part(read_for(classifier, data, where, run.progress), where.split, part)
-    fate = corpus.nameless(card.task, "predicted, not scored")
+    fate = corpus.nameless("predicted, not scored")
     corpus = replace(corpus, findings=corpus.findings + fate)
     _tell_set_aside(corpus, run)
     predictions = predictions_of(

@@ -33,7 +33,6 @@ from xray_tf.nets.training.objective import (
     vector_loss_net,
 )
 from xray_tf.options import ModelOptions, TrainOptions, is_pretrained
-from xray_tf.registry import TASKS
 from xray_tf.stats.metrics import epoch_scores
 from xray_tf.stats.operating_points import calibrated_probabilities
 
@@ -59,7 +58,7 @@ def prepare_model(
             write_json(settled, [precision, note])
     with policy(precision):
         model = build_classifier(
-            model_options, TASKS[options.task], options.seed, lungs_for(model_options)
+            model_options, corpus.task.class_names, options.seed, lungs_for(model_options)
         )
     run.say(
         f"Built {model_options.backbone} ({model.count_params() / 1e6:.1f} million parameters, "
@@ -96,7 +95,7 @@ def _measured_precision(
     def candidate(name: str) -> tuple:
         with policy(name):
             model = build_classifier(
-                model_options, TASKS[options.task], options.seed, lungs_for(model_options)
+                model_options, corpus.task.class_names, options.seed, lungs_for(model_options)
             )
         open_stages(
             model, model_options.backbone, options.fine_tune, is_pretrained(model_options.weights)
@@ -139,7 +138,7 @@ def _warm_phase(model, corpus: Corpus, options: TrainOptions, run: Run) -> Phase
     seconds.
     """
     train, val = corpus.of_split("train"), corpus.of_split("val")
-    head, classes, labels = head_of(model), len(TASKS[options.task]), corpus.labels[train]
+    head, classes, labels = head_of(model), len(corpus.task.class_names), corpus.labels[train]
     targets = targets_of(labels, classes)
     net = vector_loss_net(head, options, class_weights_of(labels, classes, options.class_weight))
     batch_size = min(options.batch_size, len(train))
@@ -176,7 +175,7 @@ def _image_phase(
     model, corpus: Corpus, model_options: ModelOptions, options: TrainOptions, stages: str
 ) -> Phase:
     """Train on augmented images the last `stages` of the network, or only the head if none."""
-    val, classes = corpus.of_split("val"), len(TASKS[options.task])
+    val, classes = corpus.of_split("val"), len(corpus.task.class_names)
     labels = corpus.labels[corpus.of_split("train")]
     backbone, pretrained = model_options.backbone, is_pretrained(model_options.weights)
     prepare = partial(open_stages, model, backbone, stages, pretrained)
@@ -198,7 +197,7 @@ def _image_phase(
 
 def _image_feed(corpus: Corpus, options: TrainOptions) -> tuple[Callable, int]:
     train = corpus.of_split("train")
-    targets = targets_of(corpus.labels[train], len(TASKS[options.task]))
+    targets = targets_of(corpus.labels[train], len(corpus.task.class_names))
     batch_size = min(options.batch_size, len(train))
 
     def feed(epoch: int):

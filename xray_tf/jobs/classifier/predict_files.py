@@ -1,4 +1,4 @@
-"""Predict files, folders and globs, and stream the answers to CSV and JSON lines."""
+"""Predict files, folders and globs, and stream the answers to CSV in constant memory."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import os
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 
-from xray_tf.data.predictions import Predictions, PredictionWriter
+from xray_tf.data.predictions import Predictions
 from xray_tf.data.sources.files import list_files
+from xray_tf.data.tables.table import TableWriter
 from xray_tf.jobs.run import Options, Run, takes
 from xray_tf.models.classifier import Classifier
 from xray_tf.models.load import load
@@ -29,8 +30,7 @@ def predict_files(
         model: an artifact's folder, the name of a shipped model, an opened artifact, or None for
             the shipped binary classifier.
         files: files, folders or globs.
-        out: the folder to create, for `predictions.csv` and `predictions.jsonl`; None writes
-            nothing.
+        out: the folder to create, for `predictions.csv`; None writes nothing.
         options: `PredictOptions`, or single options by name.
         report: called with each batch of answers.
 
@@ -43,19 +43,21 @@ def predict_files(
         ValueError: no file was found or, with `strict`, one could not be read.
     """
     run, how = options[Run].at(out), options[PredictOptions]
-    classifier, records = load(model, kind="classifier"), list_files(files)
+    classifier, failed = load(model, kind="classifier"), 0
+    records = list_files(files, classifier.card.to_task())
     with (
-        _folder_of(run) as paths,
-        PredictionWriter(*paths, classifier.card.class_names) as writer,
+        _folder_of(run) as path,
+        TableWriter(path, Predictions, classifier.card.class_names) as writer,
         run.line("predicting", len(records)) as line,
     ):
         for batch in classifier.stream(records, how.batch_size, how.operating_point):
             if how.strict:
                 refuse_unread(batch)
             writer.append(batch)
+            failed += int((batch.errors != "").sum())
             line.step(len(batch))
             report(batch)
-    return writer.rows, writer.failed
+    return writer.rows, failed
 
 
 def refuse_unread(batch: Predictions) -> None:
@@ -70,13 +72,13 @@ def refuse_unread(batch: Predictions) -> None:
 
 @contextmanager
 def _folder_of(run: Run):
-    """Create the folder and yield its two paths; it is removed again if nothing was written."""
+    """Create the folder and yield the table's path; it is removed again if nothing was written."""
     if run.out is None:
-        yield None, None
+        yield None
         return
     run.out.mkdir(parents=True, exist_ok=True)
     try:
-        yield run.out / "predictions.csv", run.out / "predictions.jsonl"
+        yield run.out / "predictions.csv"
     finally:
         if not any(run.out.iterdir()):
             run.out.rmdir()

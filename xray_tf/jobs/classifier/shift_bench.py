@@ -37,6 +37,7 @@ from xray_tf.jobs.corpus import Corpus
 from xray_tf.jobs.run import Run
 from xray_tf.models.classifier import Classifier
 from xray_tf.options import ShiftOptions
+from xray_tf.stats.metric_rows import under_change
 from xray_tf.stats.paired import Conditions, paired_draws, with_interval
 
 JSON, CSV, PICTURE = "shift.json", "shift.csv", "shift.png"
@@ -80,7 +81,7 @@ def measure_shift(
     """
     run, card = run or Run(progress=False), classifier.card
     names, point = choose_stresses(options.stresses), card.point(operating_point)
-    labels = np.array(corpus.records.class_indices(card.task), np.int64)
+    labels = np.array(corpus.records.class_indices(card.to_task()), np.int64)
     keep = draw_records(corpus.records, labels, options.shift_rows, options.shift_seed)
     if not len(keep):
         raise ValueError(
@@ -119,7 +120,7 @@ def summarise(
         options: bootstrap replicates and seed.
         about: `split`, `operating_point`, `split_by`, recorded.
     """
-    metrics = metric_names(conditions.class_names)
+    metrics = under_change(conditions.class_names)
     replicates, seed = options.shift_bootstrap, options.shift_seed
     plain = [m for m in metrics if not m.startswith("recall/")]
     draws = paired_draws(conditions, replicates, seed, plain)
@@ -172,18 +173,6 @@ def _worst(stresses: list[dict[str, Any]], metric: str) -> dict[str, Any]:
         return {"stress": "", "value": None}
     lowest = min(known, key=lambda s: s["mean"][metric])
     return {"stress": lowest["name"], "value": lowest["mean"][metric]}
-
-
-def metric_names(class_names: Sequence[str]) -> list[str]:
-    """Return the metrics of each cell: sensitivity and specificity for two classes, every recall
-    for more.
-    """
-    recalls = (
-        ["sensitivity", "specificity"]
-        if len(class_names) == 2
-        else [f"recall/{n}" for n in class_names]
-    )
-    return [*recalls, "auroc", "balanced_accuracy", "accuracy"]
 
 
 def write_shift(result: dict[str, Any], folder: str | os.PathLike) -> None:

@@ -22,19 +22,7 @@ from xray_tf.jobs.training import Trained, train, write_history
 from xray_tf.models.classifier import Classifier
 from xray_tf.models.load import load
 from xray_tf.options import DataOptions, EvaluateOptions, ModelOptions, TrainOptions
-from xray_tf.registry import TASKS
-
-HEADLINE = (
-    "accuracy",
-    "balanced_accuracy",
-    "sensitivity",
-    "specificity",
-    "f1",
-    "auroc",
-    "auprc",
-    "brier",
-    "ece",
-)
+from xray_tf.stats.metric_rows import METRICS
 
 
 @takes(DataOptions, ModelOptions, TrainOptions, EvaluateOptions)
@@ -80,12 +68,13 @@ def _read(data: str, options: Options, run: Run) -> Corpus:
     """Read and split the radiographs, and report their numbers."""
     where, net, how = options[DataOptions], options[ModelOptions], options[TrainOptions]
     corpus = read_corpus(data, how.task, where, net.image_size, net.resize, run.progress)
-    corpus = divide(corpus, how.task, where, how.seed)
+    corpus = divide(corpus, where, how.seed)
+    names = corpus.task.class_names
     for split in ("train", "val", "test"):
         rows = corpus.of_split(split)
-        counts = np.bincount(corpus.labels[rows], minlength=len(TASKS[how.task]))
+        counts = np.bincount(corpus.labels[rows], minlength=len(names))
         patients = len({corpus.records[i].patient for i in rows} - {""})
-        classes = ", ".join(f"{n} {c}" for n, c in zip(TASKS[how.task], counts, strict=True))
+        classes = ", ".join(f"{n} {c}" for n, c in zip(names, counts, strict=True))
         run.say(f"  {split:5} {len(rows):6} radiographs, {patients} patients: {classes}")
     if corpus.findings:
         run.say(f"  {len(corpus.findings)} findings, kept in audit.csv")
@@ -100,14 +89,14 @@ def _refuse_unfit(corpus: Corpus, options: Options) -> list[str]:
         ValueError: training or validation rows lack a class, or the initial weights were trained on
             held-out rows.
     """
-    task = options[TrainOptions].task
+    task = corpus.task
     for part in ("train", "val"):
         present = set(corpus.labels[corpus.of_split(part)].tolist())
-        missing = [name for k, name in enumerate(TASKS[task]) if k not in present]
+        missing = [name for k, name in enumerate(task.class_names) if k not in present]
         if missing:
             raise ValueError(
-                f"Task {task} needs training and validation rows of each class "
-                f"{TASKS[task]}. Received none of {missing} in the part {part!r}. "
+                f"Task {task.name} needs training and validation rows of each class "
+                f"{task.class_names}. Received none of {missing} in the part {part!r}. "
                 "Use more data, another --validation share or --seed, or another --split."
             )
     return refuse_seen(corpus.records, options[ModelOptions].weights)
@@ -131,13 +120,14 @@ def _train(corpus: Corpus, options: Options, run: Run, workshop: Path) -> Traine
 
 
 def _card(run: Run, corpus: Corpus, options: Options, notes: tuple[str, ...]) -> Card:
-    task, net = options[TrainOptions].task, options[ModelOptions]
+    task, net = corpus.task, options[ModelOptions]
     origin = provenance(run.command_line, corpus.records, *recorded(options))
     return Card(
         kind="classifier",
         name=run.out.name,
-        task=task,
-        class_names=TASKS[task],
+        task=task.name,
+        class_names=task.class_names,
+        class_words=dict(task.words),
         split_by=corpus.records.split_by,
         preprocessing=preprocessing(net.image_size, net.resize),
         provenance={**origin, "started_from": started_from(net.weights)},
@@ -168,7 +158,7 @@ def _write_pages(
     write_json(draft / "metrics.json", metrics)
     card = replace(
         card,
-        metrics={k: v for k, v in metrics["metrics"].items() if k in HEADLINE},
+        metrics={k: v for k, v in metrics["metrics"].items() if METRICS[k].on_card},
         metrics_split=part,
         notes=card.notes if part == "test" else (*card.notes, WITHOUT_TEST),
     )

@@ -15,10 +15,10 @@ from xray_tf.data.scores import Scores
 from xray_tf.options import EvaluateOptions
 from xray_tf.registry import TASKS
 from xray_tf.stats.detector.or_rule import Statistics, score_statistics, turned
+from xray_tf.stats.metric_rows import metrics_of
 from xray_tf.stats.metrics import score
 
-TASK = "binary"
-HEADLINE = ("auroc", "auprc", "sensitivity", "specificity", "balanced_accuracy", "accuracy", "f1")
+TASK = TASKS["binary"]
 
 
 def report_on(
@@ -61,9 +61,8 @@ def report_on(
         "split_by": split_by,
     }
     metrics = _numbers(tested, tested.anomaly, options, about)
-    for group in (metrics["metrics"], metrics["definitions"]):
-        for name in ("brier", "ece"):
-            group.pop(name)
+    for group in ("metrics", "definitions"):
+        metrics[group] = {n: v for n, v in metrics[group].items() if n in metrics_of("detector")}
     metrics["false_alarms"] = _one_less(metrics["metrics"]["specificity"])
     share = metrics["class_counts"]["pneumonia"] / metrics["rows"]
     metrics["chance"] |= {
@@ -79,7 +78,7 @@ def report_on(
         metrics["scores"][name] = {m: found[m] for m in ("auroc", "auprc")}
     metrics["reasons"] = {
         label: _counted(rows.reasons[rows.verdicts == "anomalous"])
-        for label in TASKS[TASK]
+        for label in TASK.class_names
         if len(rows := tested.where(tested.labels == label))
     }
     return metrics, statistics
@@ -102,10 +101,10 @@ def _numbers(
     ranks = np.unique(unusual, return_inverse=True)[1] / max(len(unusual) - 1, 1)
     return score(
         np.stack([1 - ranks, ranks], axis=1),
-        np.array([TASKS[TASK].index(label) for label in scores.labels], np.int64),
+        np.array([TASK.index(label) for label in scores.labels], np.int64),
         (scores.verdicts == "anomalous").astype(np.int64),
         list(scores.patients),
-        TASKS[TASK],
+        TASK.class_names,
         options.bootstrap,
         options.bootstrap_seed,
         **about,

@@ -14,7 +14,7 @@ from xray_tf.artifact import Card, seal, write_json, write_text
 from xray_tf.data.scores import VERDICTS, Scores
 from xray_tf.data.split import SPLIT, write_split
 from xray_tf.jobs.corpus import Corpus
-from xray_tf.jobs.detector.detector_report import HEADLINE, report_on
+from xray_tf.jobs.detector.detector_report import report_on
 from xray_tf.jobs.detector.learn_normals import arrays_of, learn_normals
 from xray_tf.jobs.detector.normals import Parts, parts_of, read_normals
 from xray_tf.jobs.heatmap_file import write_picture
@@ -43,6 +43,7 @@ from xray_tf.stats.detector.or_rule import (
     read_thresholds,
     refuse_too_few,
 )
+from xray_tf.stats.metric_rows import METRICS
 
 MAP_ROWS = 256  # calibration normals whose heat maps set the range of heat maps
 EXAMPLE_COLUMNS = 3
@@ -214,6 +215,7 @@ def _card(
         kind="detector",
         name=name,
         class_names=VERDICTS,
+        class_words=dict(corpus.task.words),
         split_by=corpus.records.split_by,
         operating_points={point.name: point},
         default_operating_point=point.name,
@@ -250,7 +252,9 @@ def _write_pages(draft: Path, card: Card, scores: Scores, options: EvaluateOptio
         card = replace(card, notes=(*card.notes, nothing))
     else:
         write_json(draft / "metrics.json", metrics)
-        card = replace(card, metrics={k: v for k, v in metrics["metrics"].items() if k in HEADLINE})
+        card = replace(
+            card, metrics={k: v for k, v in metrics["metrics"].items() if METRICS[k].on_card}
+        )
     statistics.write_csv(draft / "statistics.csv")
     seal(draft, card)
     write_text(draft / "README.md", render_detector_card(card, metrics))

@@ -16,8 +16,8 @@ from xray_tf.data.split import apply_split, split_records
 from xray_tf.jobs.corpus import Corpus, read_corpus
 from xray_tf.jobs.provenance import fingerprint
 from xray_tf.options import DataOptions, DetectOptions
+from xray_tf.registry import TASKS
 
-TASK = "binary"
 STAND_INS = 8
 
 
@@ -112,7 +112,8 @@ def parts_of(corpus: Corpus, options: DetectOptions) -> Parts:
 
 def _read(data: str, data_options: DataOptions, options: DetectOptions, progress: bool) -> Corpus:
     """Read a corpus; if everything is normal, a folder needs no class folders."""
-    how = (data, TASK, data_options, options.image_size, options.resize, progress)
+    task = TASKS["binary"].reading(data_options.classes)
+    how = (data, task, data_options, options.image_size, options.resize, progress)
     try:
         return read_corpus(*how)
     except ValueError:

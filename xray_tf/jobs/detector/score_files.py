@@ -28,6 +28,7 @@ from xray_tf.models.load import load
 from xray_tf.models.queries import pixels_of
 from xray_tf.options import DataOptions, EvaluateOptions, ScoreOptions
 from xray_tf.pages.kit import overlays
+from xray_tf.registry import Task
 from xray_tf.stats.detector.or_rule import OrRule, read_thresholds
 
 
@@ -72,7 +73,7 @@ def score_files(
     rule = detector.rule
     if thresholds:
         rule = rule.with_thresholds(read_thresholds(thresholds, rule.names))
-    records, found = _records(data, where)
+    records, found = _records(data, where, detector.card.to_task().reading(where.classes))
     records, notes = rows_of_part(records, where.split, part)
     if not len(records):
         raise ValueError(f"{data} contains no radiograph. Expected one or more.")
@@ -92,12 +93,12 @@ def score_files(
     return scores, metrics
 
 
-def _records(data: Any, options: DataOptions) -> tuple[Records, Findings]:
+def _records(data: Any, options: DataOptions, task: Task) -> tuple[Records, Findings]:
     """List what to score: a data set if `data` is one, else files."""
     if not isinstance(data, str | os.PathLike):
-        return find_files(data)
+        return find_files(data, task)
     try:
-        return scan(data, options.source, options.patient_key, cache=options.cache)
+        return scan(data, options.source, options.patient_key, options.cache, task=task)
     # not a data set: files, folders and globs, labelled or not
     except (SourceError, FileNotFoundError):
         if (
@@ -106,7 +107,7 @@ def _records(data: Any, options: DataOptions) -> tuple[Records, Findings]:
             or Path(data).suffix.lower() in (".csv", ".npz")
         ):
             raise
-        return find_files(data)
+        return find_files(data, task)
 
 
 def _score(

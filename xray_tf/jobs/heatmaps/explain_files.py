@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from xray_tf.artifact import write_text
-from xray_tf.data.predictions import Predictions, PredictionWriter
+from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Records
 from xray_tf.data.sources.files import list_files
+from xray_tf.data.tables.table import TableWriter
 from xray_tf.jobs.classifier.predict_files import refuse_unread
 from xray_tf.jobs.heatmap_file import MAPS, PICTURES, MapsFile, picture_path, write_picture
 from xray_tf.jobs.run import Options, Run, takes
@@ -54,8 +55,8 @@ def explain_files(
     """Explain radiographs, labelled or not, in the order given, and write a folder, completely or
     not at all.
 
-    The folder has `overlays/NNNN_<file stem>.png` at the model's size, `predictions.csv` and
-    `.jsonl`, `explanations.html`, and `maps.npz`: `maps` (N, S, S) float32 in [0, 1], `paths` (N,),
+    The folder has `overlays/NNNN_<file stem>.png` at the model's size, `predictions.csv`,
+    `explanations.html`, and `maps.npz`: `maps` (N, S, S) float32 in [0, 1], `paths` (N,),
     `explained` (N,) class index (-1 if the file could not be read), `empty` (N,) bool,
     `class_names`, `method` and `layer`. A heat map explains the class decided at the operating
     point, unless `target` names another.
@@ -74,16 +75,15 @@ def explain_files(
             `strict`, a file cannot be read.
     """
     run = options[Run].at(out)
-    classifier, records = load(model, kind="classifier"), list_files(files)
+    classifier = load(model, kind="classifier")
+    records = list_files(files, classifier.card.to_task())
     work = _Explaining(classifier, records, options[ExplainOptions], operating_point, strict)
     names = classifier.card.class_names
     with run.folder() as draft:
         (draft / PICTURES).mkdir()
         with (
             run.line("explaining", len(records)) as line,
-            PredictionWriter(
-                draft / "predictions.csv", draft / "predictions.jsonl", names
-            ) as writer,
+            TableWriter(draft / "predictions.csv", Predictions, names) as writer,
             MapsFile(draft / MAPS, len(records), work.side) as maps,
         ):
             for predictions, heat in work.batches(draft):
@@ -144,6 +144,7 @@ class _Explaining:
             )
         overlays.check_colormap(self.options.colormap)
         self.side = self.classifier.card.preprocessing["image_size"]
+        self.negative = self.classifier.card.to_task().negative
 
     @cached_property
     def net(self):
@@ -240,8 +241,9 @@ class _Explaining:
             *self._lung_facts(),
         ]
         read = len(self.records) - len(self.errors)
+        rule = overlays.RULE_WITHOUT_NORMAL if self.negative is None else overlays.RULE
         return ExplanationsPage(
-            card, facts, self.shown, read, self.errors, self._grid(), overlays.RULE
+            card, facts, self.shown, read, self.errors, self._grid(), rule
         ).render()
 
     def _lung_facts(self) -> list[str]:
@@ -265,7 +267,7 @@ class _Explaining:
         if not (labels >= 0).any():
             return None
         chosen = overlays.choose_outcomes(
-            labels, predicted, probabilities, self.options.grid_columns
+            labels, predicted, probabilities, self.options.grid_columns, self.negative
         )
         rows = np.unique(np.concatenate(list(chosen.values())))
         if not len(rows):
@@ -273,4 +275,6 @@ class _Explaining:
         images = pixels_of(self.records, rows, self.classifier.card)
         maps = self._maps(images, np.concatenate(self.explained)[rows])
         places = {outcome: np.searchsorted(rows, members) for outcome, members in chosen.items()}
-        return overlays.outcome_grid(images, maps, places, probabilities[rows], *self._colours)
+        return overlays.outcome_grid(
+            images, maps, places, probabilities[rows], *self._colours, self.negative
+        )

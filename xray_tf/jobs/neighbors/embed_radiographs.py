@@ -21,7 +21,7 @@ from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Record, Records, class_index
 from xray_tf.data.split import SPLIT, parts_of
 from xray_tf.jobs.classifier.evaluate_model import score_rows
-from xray_tf.jobs.corpus import Corpus, read_corpus
+from xray_tf.jobs.corpus import Corpus, read_corpus, read_for
 from xray_tf.jobs.known_rows import fitted_on_notes
 from xray_tf.jobs.neighbors.fit_reference import fit_reference, stored_reference
 from xray_tf.jobs.provenance import provenance
@@ -31,7 +31,7 @@ from xray_tf.models.decided import predictions_of
 from xray_tf.models.load import load
 from xray_tf.models.reference import ABOUT, ARRAYS, PIECE, Neighborhood, Reference
 from xray_tf.options import DataOptions, EmbedOptions, EvaluateOptions
-from xray_tf.registry import TASKS
+from xray_tf.stats.metric_rows import metrics_of
 
 SHOWN = 5  # neighbours listed on the page
 COLUMNS = (
@@ -102,15 +102,12 @@ def embed_radiographs(
             choose k.
     """
     run, how, classifier = options[Run].at(out), options[EmbedOptions], load(model, "classifier")
-    task = task or classifier.card.task
-    if task not in TASKS:
-        raise ValueError(f"task must be one of {tuple(TASKS)}. Received: task={task!r}")
     if save_reference:
         refuse_existing(classifier.folder / PIECE)
     seconds: dict[str, float] = {}
     corpus, records = _read(classifier, data, task, options[DataOptions], run)
-    embedded = _embed(classifier, corpus, records, task, options, seconds)
-    metrics = _measured(embedded, task, options[EvaluateOptions])
+    embedded = _embed(classifier, corpus, records, options, seconds)
+    metrics = _measured(embedded, options[EvaluateOptions])
     metrics["seconds"] = {k: round(v, 3) for k, v in seconds.items()}
     reported = _reported(records, embedded.fitted)
     rows = [r for r, kept in zip(records, reported, strict=True) if kept]
@@ -127,11 +124,14 @@ def embed_radiographs(
 
 
 def _read(
-    classifier: Classifier, data: str, task: str, options: DataOptions, run: Run
+    classifier: Classifier, data: str, task: str | None, options: DataOptions, run: Run
 ) -> tuple[Corpus, Records]:
     """Read radiographs, and give each one its part in the artifact's training."""
-    prep = classifier.card.preprocessing
-    corpus = read_corpus(data, task, options, prep["image_size"], prep["resize"], run.progress)
+    card, prep = classifier.card, classifier.card.preprocessing
+    if task in (None, card.task):
+        corpus = read_for(classifier, data, options, run.progress)
+    else:
+        corpus = read_corpus(data, task, options, prep["image_size"], prep["resize"], run.progress)
     if not len(corpus.records):
         raise ValueError(f"{data} contains no readable radiograph. Expected one or more.")
     parts = parts_of(corpus.records, classifier.folder / SPLIT)
@@ -142,7 +142,6 @@ def _embed(
     classifier: Classifier,
     corpus: Corpus,
     records: Records,
-    task: str,
     options: Options,
     seconds: dict[str, float],
 ) -> _Embedded:
@@ -150,7 +149,7 @@ def _embed(
     run, how, card = options[Run], options[EmbedOptions], classifier.card
     with _timed(seconds, "open"):
         # before the forward passes, so that errors are reported at once
-        reference = stored_reference(classifier, records, task, how)
+        reference = stored_reference(classifier, records, corpus.task, how)
     fitted = reference is None
     with _timed(seconds, "forward"):
         batch_size = options[EvaluateOptions].forward_batch_size
@@ -161,7 +160,7 @@ def _embed(
         with _timed(seconds, "choose_and_fit"):
             origin = provenance(run.command_line, records, options[DataOptions], how)
             made_with = card.files.get("model.keras", "")
-            reference = fit_reference(embeddings, records, task, made_with, how, origin)
+            reference = fit_reference(embeddings, records, corpus.task, made_with, how, origin)
         chosen = " (k chosen by cross-validation over training patients)"
         known = chosen if reference.about["cross_validation"] else ""
         run.say(f"  {reference.cases.recipe.describe()}{known}")
@@ -170,7 +169,7 @@ def _embed(
     with _timed(seconds, "classify"):
         found = reference.ask(embeddings, list(records))
     tables = {"knn": reference.predictions(found, list(records))}
-    if task == card.task:
+    if corpus.task.class_names == card.class_names:
         probabilities = classifier.probabilities_of(points["logits"])
         tables["head"] = predictions_of(card, list(records), probabilities)
     return _Embedded(classifier, corpus, records, embeddings, reference, found, tables, fitted)
@@ -194,12 +193,12 @@ def _forward(
         return forward(net, corpus.pixels, corpus.rows, points, batch_size, line.step)
 
 
-def _measured(embedded: _Embedded, task: str, options: EvaluateOptions) -> dict[str, Any]:
+def _measured(embedded: _Embedded, options: EvaluateOptions) -> dict[str, Any]:
     """Return metrics.json without times, notes and plots."""
     reference, recipe = embedded.reference, embedded.reference.cases.recipe
     return {
-        "task": task,
-        "class_names": list(TASKS[task]),
+        "task": embedded.corpus.task.name,
+        "class_names": list(embedded.corpus.task.class_names),
         "radiographs": len(embedded.records),
         "dimensions": embedded.embeddings.shape[1],
         "rows": dict(Counter(r.split or "new" for r in embedded.records)),
@@ -223,8 +222,8 @@ def _scores(embedded: _Embedded, options: EvaluateOptions) -> dict[str, Any]:
         knn, head = out["knn"]["metrics"], out["head"]["metrics"]
         out["difference"] = {
             m: round(knn[m]["value"] - head[m]["value"], 6)
-            for m in ("accuracy", "f1", "auroc")
-            if knn[m]["value"] is not None
+            for m, row in metrics_of("classifier").items()
+            if row.on_card and knn[m]["value"] is not None
         }
     return out
 
@@ -334,7 +333,7 @@ def _points(embedded: _Embedded, maps: dict[str, Any]) -> list:
     """Return what the page shows for each plotted radiograph."""
     from xray_tf.pages.neighbors.page import Point
 
-    knn, task = embedded.tables["knn"], embedded.reference.task
+    knn, task = embedded.tables["knn"], embedded.corpus.task
     decided = embedded.tables.get("head", knn)
     place = {embedded.records[i].sha256: at for at, i in enumerate(maps["rows"])}
     points = []

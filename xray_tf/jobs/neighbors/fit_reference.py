@@ -14,11 +14,11 @@ from xray_tf.data.split import SPLIT, read_split
 from xray_tf.models.classifier import Classifier
 from xray_tf.models.reference import PIECE, Reference
 from xray_tf.options import EmbedOptions
-from xray_tf.registry import TASKS
+from xray_tf.registry import Task
 
 
 def stored_reference(
-    classifier: Classifier, records: Records, task: str, options: EmbedOptions
+    classifier: Classifier, records: Records, task: Task, options: EmbedOptions
 ) -> Reference | None:
     """Return None if all training and validation rows are present, so that a reference can be
     fitted on them; else open the artifact's reference.
@@ -39,16 +39,16 @@ def stored_reference(
             f"{PIECE}/. First use the data it was trained on, with --add-reference."
         )
     reference = Reference.read(classifier.folder / PIECE, classifier.card)
-    if reference.task != task:
+    if reference.class_names != task.class_names:
         raise ValueError(
             f"the reference of {classifier.card.name} is for the task "
-            f"{reference.task}. Received: task={task!r}"
+            f"{reference.task.name}. Received: task={task.name!r}"
         )
     return reference
 
 
 def _rows_to_fit(
-    records: Records, task: str, options: EmbedOptions
+    records: Records, task: Task, options: EmbedOptions
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return class indices (N,), the training rows and the validation rows.
 
@@ -62,10 +62,10 @@ def _rows_to_fit(
         for part in ("train", "val")
     )
     for part, rows in (("training", train), ("validation", val)):
-        missing = [n for c, n in enumerate(TASKS[task]) if c not in labels[rows]]
+        missing = [n for c, n in enumerate(task.class_names) if c not in labels[rows]]
         if missing:
             raise ValueError(
-                f"neighbours need {part} rows of every class of {task}. Received "
+                f"neighbours need {part} rows of every class of {task.name}. Received "
                 f"none of: {', '.join(missing)}."
             )
     if options.neighbors >= len(train):
@@ -79,7 +79,7 @@ def _rows_to_fit(
 def fit_reference(
     embeddings: np.ndarray,
     records: Records,
-    task: str,
+    task: Task,
     model_sha256: str,
     options: EmbedOptions = EmbedOptions(),
     origin: dict[str, Any] | None = None,
@@ -104,7 +104,7 @@ def fit_reference(
     from xray_tf.stats.operating_points import fit_operating_points
 
     labels, train, val = _rows_to_fit(records, task, options)
-    names, learnt = TASKS[task], (embeddings[train], labels[train])
+    names, learnt = task.class_names, (embeddings[train], labels[train])
     kin = kin_groups(records.column("patient"), records.column("sha256"))
     shared = {k: getattr(options, k) for k in ("metric", "weights", "space", "components")}
     rows, recipe = [], Recipe(options.neighbors or 1, **shared)
@@ -117,7 +117,7 @@ def fit_reference(
     point = fit_operating_points(votes, labels[val], ["val"] * len(val), names)["balanced"]
     cases, storage = compact(whole, embeddings[train], embeddings[val], point.decide)
     about = {
-        "task": task,
+        "task": task.name,
         "class_names": list(names),
         "operating_point": point.to_dict(),
         "cross_validation": rows,

@@ -1,5 +1,5 @@
 """Augmentation on the accelerator: every geometric change composed into one resample, then
-intensity jitter, then blanks, then mixup.
+intensity jitter, then blanks.
 
 Layers of the training net only; a saved model holds none of them.
 """
@@ -167,40 +167,6 @@ class RandomAugment(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "strength": self.strength, "seed": self.seed}
-
-
-class Mixup(keras.layers.Layer):
-    """Mix each image and its target with another of the batch (Zhang et al. 2018, eq. 1), one
-    weight an image.
-
-    Takes and gives images (B, H, W, 1) float32 and targets (B, T) float32; the identity when not
-    training.
-    """
-
-    def __init__(self, alpha: float, seed: int = 0, **kwargs):
-        super().__init__(**kwargs)
-        self.alpha, self.seed = alpha, seed
-        self.random = keras.random.SeedGenerator(seed)
-        self.supports_jit = keras.backend.backend() != "tensorflow"
-
-    def call(self, images, targets, training=False):
-        if not training or not self.alpha:
-            return images, targets
-        count = ops.shape(images)[0]
-        weight = keras.random.beta((count, 1), self.alpha, self.alpha, seed=self.random)
-        # the image stays nearer to itself than to its partner
-        weight = ops.maximum(weight, 1 - weight)
-        wide = ops.reshape(weight, (-1, 1, 1, 1))
-        # Batches are shuffled, so the neighbour is a random partner.
-        return wide * images + (1 - wide) * ops.roll(images, 1, axis=0), weight * targets + (
-            1 - weight
-        ) * ops.roll(targets, 1, axis=0)
-
-    def compute_output_shape(self, images_shape, targets_shape):
-        return images_shape, targets_shape
-
-    def get_config(self):
-        return {**super().get_config(), "alpha": self.alpha, "seed": self.seed}
 
 
 def _binomial_blur(images):

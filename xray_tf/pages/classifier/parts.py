@@ -253,7 +253,7 @@ def _surest(rows: Predictions, wrong: np.ndarray) -> list[tuple[Prediction, floa
 def _class_of(row: dict[str, str], card: Card) -> str:
     record = Record(row.get("path", ""), row.get("label", ""), row.get("subtype", ""))
     try:
-        index = class_index(record, card.task)
+        index = class_index(record, card.to_task())
     except ValueError:
         index = -1
     return card.class_names[index] if index >= 0 else UNKNOWN_CLASS

@@ -120,9 +120,9 @@ def as_predictions(scores: Scores) -> Predictions:
         rows.paths,
         np.stack([1 - rows.anomaly, rows.anomaly], axis=1),
         (rows.verdicts == "anomalous").astype(np.int64),
-        rows.patients,
-        rows.splits,
-        list(rows.labels),
+        patients=rows.patients,
+        splits=rows.splits,
+        labels=list(rows.labels),
     )
 
 

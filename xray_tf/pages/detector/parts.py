@@ -19,9 +19,9 @@ from xray_tf.pages.kit.curves import roc
 from xray_tf.pages.kit.render import Part
 from xray_tf.pages.kit.words import NAMES, data_facts
 from xray_tf.stats.detector.or_rule import Statistics
+from xray_tf.stats.metric_rows import METRICS
 
 STATISTICS = "statistics.csv"
-HEADLINE = ("auroc", "sensitivity", "false_alarms", "auprc")
 Number = tuple[str, dict[str, Any], str]  # name, value with its interval, what chance would reach
 
 
@@ -72,13 +72,12 @@ class MeasuredPart(Part):
         """Every metric by its key: its name, its value, and what chance would reach."""
         chance = self.metrics["chance"]
         cells = {"false_alarms": self.metrics["false_alarms"], **self.metrics["metrics"]}
-        names = {**NAMES, "false_alarms": "False alarms among normals"}
-        return {key: (names.get(key, key), c, _chance(key, chance)) for key, c in cells.items()}
+        return {key: (NAMES[key], cell, _chance(key, chance)) for key, cell in cells.items()}
 
     @property
     def headline(self) -> list[tuple[str, dict[str, Any]]]:
         """The metrics that matter most, each with its name."""
-        return [self.numbers[key][:2] for key in HEADLINE]
+        return [n[:2] for key, n in self.numbers.items() if "detector" in METRICS[key].headline]
 
 
 @dataclass(frozen=True)

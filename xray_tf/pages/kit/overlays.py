@@ -13,10 +13,15 @@ _MAP = "COLORMAP_"
 COLORMAPS = tuple(sorted(n.removeprefix(_MAP).lower() for n in dir(cv2) if n.startswith(_MAP)))
 TOP_SHARE = 0.1
 OUTCOMES = ("true positive", "false positive", "true negative", "false negative")
+RIGHT, WRONG = "decided rightly", "decided wrongly"
 RULE = (
     "The most typical radiographs of each outcome are shown: those whose probability of an "
     "abnormal chest is nearest to the median of their group. Positive means any decision except "
     "the first class; ties go to the earlier file."
+)
+RULE_WITHOUT_NORMAL = (
+    "Of right and of wrong decisions the typical ones: those whose probability of the class "
+    "decided lies nearest to the median of their group; ties go to the earlier file."
 )
 _ASPECT_TOLERANCE = 0.02
 _GAP, _BAR_WIDTH, _LABEL_WIDTH, _TITLE_HEIGHT = 8, 14, 34, 24  # pixels
@@ -194,22 +199,28 @@ def stacked(pictures: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def choose_outcomes(
-    labels: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray, count: int = 3
+    labels: np.ndarray,
+    predicted: np.ndarray,
+    probabilities: np.ndarray,
+    count: int = 3,
+    negative: int | None = 0,
 ) -> dict[str, np.ndarray]:
     """Choose radiographs to show for each outcome by `RULE`, not by how good they look.
 
     Args:
-        labels: (N,) class indices, 0 is normal; -1 if unknown, which is never chosen.
+        labels: (N,) class indices; -1 if unknown, which is never chosen.
         predicted: (N,) class indices decided; -1 if there is none.
         probabilities: (N, K) floats; rows sum to 1.
         count: the most rows per outcome.
+        negative: the class that stands for no finding; None if there is none.
 
     Returns:
         {outcome: rows, the most typical first}, in the order of `OUTCOMES`; a pneumonia taken for
-        another kind of pneumonia is a true positive.
+        another kind of pneumonia is a true positive. Without a `negative` class the outcomes are
+        `RIGHT` and `WRONG`.
     """
     labels, predicted = np.asarray(labels), np.asarray(predicted)
-    abnormal = 1 - np.asarray(probabilities, np.float64)[:, 0]
+    abnormal = _chosen_by(probabilities, negative)
     lengths = len(labels), len(predicted), len(abnormal)
     if count < 1 or len(set(lengths)) > 1:
         raise ValueError(
@@ -217,14 +228,26 @@ def choose_outcomes(
             f"Received: lengths {lengths} and count={count!r}"
         )
     known = (labels >= 0) & (predicted >= 0)
-    sick, called = labels > 0, predicted > 0
-    members = (sick & called, ~sick & called, ~sick & ~called, sick & ~called)
+    sick, called = labels != negative, predicted != negative
+    outcomes = dict(
+        zip(OUTCOMES, (sick & called, ~sick & called, ~sick & ~called, sick & ~called), strict=True)
+    )
+    if negative is None:
+        outcomes = {RIGHT: labels == predicted, WRONG: labels != predicted}
     chosen = {}
-    for outcome, member in zip(OUTCOMES, members, strict=True):
+    for outcome, member in outcomes.items():
         rows = np.flatnonzero(member & known)
         away = np.abs(abnormal[rows] - np.median(abnormal[rows])) if len(rows) else []
         chosen[outcome] = rows[np.argsort(away, kind="stable")[:count]].astype(np.int64)
     return chosen
+
+
+def _chosen_by(probabilities: np.ndarray, negative: int | None) -> np.ndarray:
+    """Return (N,) the probability of any finding; of the likeliest class where none is
+    `negative`.
+    """
+    probabilities = np.asarray(probabilities, np.float64)
+    return probabilities.max(axis=1) if negative is None else 1 - probabilities[:, negative]
 
 
 def outcome_grid(
@@ -234,22 +257,26 @@ def outcome_grid(
     probabilities: np.ndarray,
     alpha: float = 0.5,
     colormap: str = "jet",
+    negative: int | None = 0,
 ) -> np.ndarray:
     """Draw what `choose_outcomes` chose, one row per outcome: overlays with the contour of their
-    top region and the probability of an abnormal chest.
+    top region and the probability they were chosen by.
 
     Args:
         images, maps: N radiographs (S, S) and (N, h, w) maps, as in `overlay`.
         chosen: {outcome: rows}.
         probabilities: (N, K).
+        negative: as in `choose_outcomes`.
 
     Returns:
         (H, W, 3) uint8 RGB on white; an outcome without a radiograph says none.
     """
 
+    shown = _chosen_by(probabilities, negative)
+
     def cell(i: int) -> np.ndarray:
-        shown = contour(overlay(images[i], maps[i], alpha, colormap), maps[i])
-        return titled(shown, f"p = {1 - probabilities[i][0]:.2f}")
+        picture = contour(overlay(images[i], maps[i], alpha, colormap), maps[i])
+        return titled(picture, f"p = {shown[i]:.2f}")
 
     return in_rows({outcome: map(cell, rows) for outcome, rows in chosen.items()}, images[0])
 

@@ -24,10 +24,8 @@ from xray_tf.pages.kit.filters import FILTERS, markdown_table, markdown_text
 
 Table = tuple[list[str], list[list[Any]]]  # (head, rows)
 PAGES = Path(__file__).parents[1]
-GLOBALS = {
-    **{name: getattr(words, name) for name in ("NOTICE", "IMAGE_SPLIT", "NAMES", "SPLIT_NAMES")},
-    "table": markdown_table,
-}
+TOLD = ("NOTICE", "IMAGE_SPLIT", "METRICS", "NAMES", "SPLIT_NAMES")
+GLOBALS = {**{name: getattr(words, name) for name in TOLD}, "table": markdown_table}
 
 
 class Part:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from xray_tf.artifact import Card
+from xray_tf.stats.metric_rows import METRICS
+from xray_tf.stats.metric_rows import headline as names_of
 
 NOTICE = (
     "Made for research and teaching. It is not a medical device, and nothing in it may guide "
@@ -19,31 +21,13 @@ WITHOUT_TEST = (
     "There are no test rows. The numbers come from the validation rows, on which temperature and "
     "thresholds were fitted, so they are optimistic."
 )
-NAMES = {
-    "accuracy": "Accuracy",
-    "balanced_accuracy": "Balanced accuracy",
-    "sensitivity": "Sensitivity",
-    "specificity": "Specificity",
-    "ppv": "PPV",
-    "npv": "NPV",
-    "f1": "F1",
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
-    "brier": "Brier score",
-    "ece": "ECE",
-    "recall": "Recall",
-    "precision": "Precision",
-}
+NAMES = {name: row.label for name, row in METRICS.items()}
 SCORE_MEANINGS = {
     "reconstruction_error": "how badly an autoencoder that has seen only normal chests "
     "reconstructs the radiograph",
     "log_density": "how common its code in the autoencoder is among normals",
     "features": "how close the numbers that describe its lungs, and a frozen network's features of "
     "them, are to those of normals",
-}
-HEADLINE = {
-    2: ("auroc", "balanced_accuracy", "sensitivity", "specificity"),
-    3: ("auroc", "balanced_accuracy", "accuracy", "f1"),
 }
 SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
 
@@ -127,14 +111,13 @@ def rows_text(metrics: dict[str, Any]) -> str:
 
 def metric_name(name: str, class_names: Sequence[str]) -> str:
     """Return a metric's name for a reader."""
-    return ("Macro " if len(class_names) > 2 and name in ("auroc", "f1") else "") + NAMES[name]
+    return METRICS[name].name(len(class_names))
 
 
 def headline(metrics: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """Return the metrics of a classifier that matter most, each with its name."""
     classes = metrics["class_names"]
-    names = HEADLINE[2 if len(classes) == 2 else 3]
-    return [(metric_name(n, classes), metrics["metrics"][n]) for n in names]
+    return [(metric_name(n, classes), metrics["metrics"][n]) for n in names_of(len(classes))]
 
 
 def matrix_text(matrix: Sequence[Sequence[int]], class_names: Sequence[str]) -> str:

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from xray_tf.pages.kit.figures import confusion_matrix
 from xray_tf.pages.kit.render import Part
+from xray_tf.stats.metric_rows import metrics_of
 
-SHOWN = ("accuracy", "balanced_accuracy", "f1", "auroc", "auprc", "ece")
 SIDES = {"knn": "nearest neighbours", "head": "the network's head"}
 
 
@@ -21,13 +21,11 @@ class ComparedPart(Part):
     Attributes:
         sides: whose numbers they are -> the layout of metrics.json.
         notes: what to bear in mind.
-        shown: the metrics to show.
     """
 
     template = "neighbors/compared.html.jinja"
     sides: dict[str, dict[str, Any]]
     notes: list[str]
-    shown: tuple[str, ...] = SHOWN
 
     @classmethod
     def of(cls, metrics: dict[str, Any]) -> ComparedPart | None:
@@ -36,6 +34,11 @@ class ComparedPart(Part):
         """
         sides = {words: metrics[key] for key, words in SIDES.items() if metrics[key]}
         return cls(sides, metrics.get("notes", [])) if sides else None
+
+    @property
+    def shown(self) -> list[str]:
+        """The metrics to show."""
+        return [name for name, row in metrics_of("classifier").items() if row.on_card]
 
     @property
     def first(self) -> dict[str, Any]:

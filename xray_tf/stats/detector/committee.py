@@ -22,7 +22,7 @@ from xray_tf.stats.detector.vectors import Combination, Mahalanobis, NearestNorm
 
 
 @dataclass(frozen=True)
-class Row:
+class DetectorRow:
     """One row of `DETECTORS`.
 
     Attributes:
@@ -30,12 +30,14 @@ class Row:
         options: of its constructor.
         eats: one of `nets.feature_maps.FEATURES`.
         what: it is, in a few words.
+        chosen: whether it is one of the default committee.
     """
 
     kind: type[Any]
     options: dict[str, Any]
     eats: str
     what: str
+    chosen: bool = False
 
     def build(self) -> Any:
         """Make the detector, unfitted."""
@@ -47,50 +49,53 @@ class Row:
         return hasattr(self.kind, "score_map")
 
 
-DETECTORS: dict[str, Row] = {
-    "lungs": Row(
+DETECTORS: dict[str, DetectorRow] = {
+    "lungs": DetectorRow(
         Mahalanobis,
         {"components": 48},
         "lungs",
         "lungs' numbers: distance from the normals' mean in the metric of their spread",
+        chosen=True,
     ),
-    "lungs_nearest": Row(
+    "lungs_nearest": DetectorRow(
         NearestNormals,
         {"components": 48, "whiten": 0.5},
         "lungs",
         "lungs' numbers: mean distance to the nearest normals",
+        chosen=True,
     ),
-    "lung_maps": Row(
+    "lung_maps": DetectorRow(
         Mahalanobis,
         {"components": 64},
         "lung_maps",
         "frozen features averaged over each lung: distance from the normals' mean",
+        chosen=True,
     ),
-    "nearest": Row(
+    "nearest": DetectorRow(
         NearestNormals,
         {},
         "pooled",
         "frozen features of the whole image: mean distance to the 5 nearest normals",
     ),
-    "mahalanobis": Row(
+    "mahalanobis": DetectorRow(
         Mahalanobis,
         {"components": 64},
         "pooled",
         "frozen features of the whole image: distance from the normals' mean",
     ),
-    "kde": Row(
+    "kde": DetectorRow(
         Density,
         {},
         "lung_maps",
         "frozen features averaged over each lung: kernel density of their principal components",
     ),
-    "patch_gaussian": Row(
+    "patch_gaussian": DetectorRow(
         PatchGaussian,
         {"components": 48},
         "patches",
         "frozen features: one Gaussian for each position (PaDiM)",
     ),
-    "patch_memory": Row(
+    "patch_memory": DetectorRow(
         PatchMemory,
         {"patches": 1500, "pool": 15_000},
         "patches",
@@ -101,7 +106,7 @@ DETECTORS: dict[str, Row] = {
 # "lungs" alone is best there (mean AUROC 0.774); of the committees within a standard error of it
 # (0.02) this has the most views: pasted lesions imitate opacity, not all that may depart from the
 # normal.
-CHOSEN = ("lungs", "lungs_nearest", "lung_maps")
+CHOSEN = tuple(name for name, row in DETECTORS.items() if row.chosen)
 
 
 def cross_fit_scores(

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from xray_tf.data.kin import patient_groups
-from xray_tf.data.tables import Table
+from xray_tf.data.tables.table import Table
 from xray_tf.operating_point import HIGH_IS_ANOMALOUS
 from xray_tf.stats.checks import finite_rows
 

