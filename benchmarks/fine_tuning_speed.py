@@ -76,7 +76,7 @@ def step_of(backbone: str, changes: dict) -> tuple[Callable[[], None], int]:
     targets = (np.arange(given["batch"]) % 2).astype(np.float32)[:, None]
     with policy(given["precision"]):
         model = build_classifier(
-            ModelOptions(backbone=backbone, weights=None, image_size=given["side"]),
+            ModelOptions(backbone=backbone, weights=None, image_size=given["side"], region="whole"),
             ("normal", "pneumonia"),
             0,
         )

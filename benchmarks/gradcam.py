@@ -88,7 +88,8 @@ def timed(work: Callable[[np.ndarray], object], images: np.ndarray) -> tuple[flo
 def measure(backbone: str, images: np.ndarray, repetitions: int) -> dict:
     """Time one backbone."""
     model = build_classifier(
-        ModelOptions(backbone=backbone, weights=None, image_size=SIZE), ("normal", "pneumonia")
+        ModelOptions(backbone=backbone, weights=None, image_size=SIZE, region="whole"),
+        ("normal", "pneumonia"),
     )
     explainer = GradCAM(model, batch_size=BATCH)
     works = {
