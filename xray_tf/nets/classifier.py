@@ -150,7 +150,9 @@ def sum_of_sick(model: keras.Model) -> keras.Model:
     sick = one(1)
     for k in range(2, count):  # log(exp(a) + exp(b)) = a + softplus(b - a)
         more = layers.Subtract(name=f"more_{k}")([one(k), sick])
-        sick = layers.Add(name=f"sum_{k}")([sick, layers.Activation("softplus")(more)])
+        sick = layers.Add(name=f"sum_{k}")(
+            [sick, layers.Activation("softplus", name=f"softplus_{k}")(more)]
+        )
     x = layers.Subtract(name="logits", dtype="float32")([sick, one(0)])
     x = layers.Activation("sigmoid", name="probability", dtype="float32")(x)
     return keras.Model(model.input, x, name="classifier")

@@ -75,32 +75,36 @@ def _statistics(
     divided by sqrt(variance + 1).
     """
 
-    def unit(x):
-        return layers.UnitNormalization(axis=-1, dtype="float32")(x)
+    where = {"dtype": "float32"}
 
-    def times(*parts):
-        return layers.Multiply(dtype="float32")(list(parts))
+    def named(kind, name, *args, **more):
+        return kind(*args, name=f"statistics_{name}", **where, **more)
 
-    def total(x):  # (B, n) -> (B, 1)
-        x = layers.Reshape((x.shape[1], 1), dtype="float32")(x)
-        mean = layers.GlobalAveragePooling1D(dtype="float32")(x)
-        return layers.Rescaling(float(x.shape[1]), dtype="float32")(mean)
+    def total(x, name):  # (B, n) -> (B, 1)
+        x = named(layers.Reshape, f"{name}_column", (x.shape[1], 1))(x)
+        mean = named(layers.GlobalAveragePooling1D, f"{name}_mean")(x)
+        return named(layers.Rescaling, f"{name}_sum", float(x.shape[1]))(mean)
 
-    coarse = layers.Resizing(COARSE, COARSE, antialias=True, name="coarse_grey", dtype="float32")(
-        image
+    coarse = named(layers.Resizing, "grid", COARSE, COARSE, antialias=True)(image)
+    grey = named(layers.Flatten, "grey")(coarse)
+    x = named(layers.Activation, "log_lungs", "log_sigmoid")(
+        named(layers.Flatten, "logits")(logits)
     )
-    grey = layers.Flatten(dtype="float32")(coarse)
-    x = layers.Activation("log_sigmoid", dtype="float32")(layers.Flatten(dtype="float32")(logits))
-    x = layers.Rescaling(0.5, dtype="float32")(x)
-    roots = unit(layers.Activation("exponential", dtype="float32")(x))
-    mean = total(times(roots, roots, grey))
-    deviations = times(roots, layers.Subtract(dtype="float32")([grey, mean]))
-    one = layers.Rescaling(0.0, offset=1.0, dtype="float32")(mean)
-    with_one = unit(layers.Concatenate(dtype="float32")([deviations, one]))
-    ended = layers.Reshape((COARSE * COARSE + 1, 1), dtype="float32")(with_one)
-    scale = layers.Cropping1D((COARSE * COARSE, 0), dtype="float32")(ended)
-    as_image = [layers.Reshape((1, 1, 1), dtype="float32")(v) for v in (mean, scale)]
-    return as_image[0], as_image[1]
+    x = named(layers.Rescaling, "half", 0.5)(x)
+    x = named(layers.Activation, "root_lungs", "exponential")(x)
+    roots = named(layers.UnitNormalization, "roots")(x)
+    mean = total(named(layers.Multiply, "weighted")([roots, roots, grey]), "mean")
+    centred = named(layers.Subtract, "centred")([grey, mean])
+    deviations = named(layers.Multiply, "deviations")([roots, centred])
+    one = named(layers.Rescaling, "one", 0.0, offset=1.0)(mean)
+    joined = named(layers.Concatenate, "with_one")([deviations, one])
+    joined = named(layers.UnitNormalization, "divided")(joined)
+    joined = named(layers.Reshape, "divided_column", (COARSE * COARSE + 1, 1))(joined)
+    scale = named(layers.Cropping1D, "last", (COARSE * COARSE, 0))(joined)
+    return (
+        named(layers.Reshape, "mean", (1, 1, 1))(mean),
+        named(layers.Reshape, "scale", (1, 1, 1))(scale),
+    )
 
 
 def merge_scales(fine: keras.KerasTensor, deep: keras.KerasTensor) -> keras.KerasTensor:

@@ -2,6 +2,7 @@
 
 from xray_tf.options.classifier import (
     LUNGS,
+    SUM,
     WHOLE,
     EvaluateOptions,
     ModelOptions,
@@ -21,6 +22,7 @@ from xray_tf.options.study import ReproduceOptions
 
 __all__ = [
     "LUNGS",
+    "SUM",
     "WHOLE",
     "PARTS",
     "DataOptions",

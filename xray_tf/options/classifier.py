@@ -9,6 +9,7 @@ from xray_tf.options.declare import Checked, option
 from xray_tf.registry import BACKBONES, TASKS
 
 LUNGS, WHOLE = "lungs", "whole"  # what a classifier may see
+SUM = "sum"  # the method that trains nothing
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,9 @@ class TrainOptions(Checked):
     method: str = option(
         "warm",
         "how the last layer is trained first: on stored features (warm), with augmentation (head), "
-        "or not at all (none)",
-        ("warm", "head", "none"),
+        "or not at all (none); sum trains nothing and adds up the sick classes of the classifier "
+        "in --weights",
+        ("warm", "head", "none", SUM),
     )
     epochs: int = option(20, "epochs of this first phase", metavar="N", least=1)
     fine_tune: str = option(

@@ -21,7 +21,7 @@ from xray_tf.jobs.run import Options, Run, recorded, takes
 from xray_tf.jobs.training import Trained, train, write_history
 from xray_tf.models.classifier import Classifier
 from xray_tf.models.load import load
-from xray_tf.options import DataOptions, EvaluateOptions, ModelOptions, TrainOptions
+from xray_tf.options import SUM, DataOptions, EvaluateOptions, ModelOptions, TrainOptions
 from xray_tf.stats.metric_rows import METRICS
 
 
@@ -107,6 +107,8 @@ def _train(corpus: Corpus, options: Options, run: Run, workshop: Path) -> Traine
     from xray_tf.nets.keras_file import in_float32
 
     net, how, notes = options[ModelOptions], options[TrainOptions], []
+    if how.method == SUM:
+        return _added_up(corpus, net, run)
 
     def build() -> tuple:
         model, precision, note = prepare_model(corpus, net, how, workshop, run)
@@ -117,6 +119,30 @@ def _train(corpus: Corpus, options: Options, run: Run, workshop: Path) -> Traine
     # as it is saved, so that decisions are fitted to the network that will be opened
     model = in_float32(trained.model)
     return replace(trained, model=model, notes=(*notes, *trained.notes))
+
+
+def _added_up(corpus: Corpus, net: ModelOptions, run: Run) -> Trained:
+    """Make a classifier of two classes from one that tells the sick classes apart.
+
+    Raises:
+        ValueError: the weights are no classifier's, or it does not fit the options.
+    """
+    from xray_tf.nets.classifier import sum_of_sick
+    from xray_tf.nets.keras_file import load_model
+
+    if len(corpus.task.class_names) != 2 or not str(net.weights).endswith(".keras"):
+        raise ValueError(
+            f"method={SUM!r} makes a classifier of two classes from the one in weights. Received: "
+            f"classes {corpus.task.class_names} and weights={net.weights!r}"
+        )
+    model = load_model(net.weights)
+    if model.input.shape[1] != net.image_size:
+        raise ValueError(
+            f"{net.weights} sees {model.input.shape[1]} pixels. Received: "
+            f"image_size={net.image_size}"
+        )
+    run.say(f"Added up the sick classes of {net.weights}; nothing is trained")
+    return Trained(sum_of_sick(model), [], ())
 
 
 def _card(run: Run, corpus: Corpus, options: Options, notes: tuple[str, ...]) -> Card:
@@ -141,7 +167,8 @@ def _write(draft: Path, trained: Trained, corpus: Corpus, predictions: Predictio
     save_model(trained.model, draft / "model.keras")
     write_split(corpus.records, draft / SPLIT)
     predictions.write_csv(draft / "predictions.csv")
-    write_history(trained.history, draft / "history.csv")
+    if trained.history:
+        write_history(trained.history, draft / "history.csv")
     corpus.findings.write_csv(draft / "audit.csv")
 
 
