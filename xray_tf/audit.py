@@ -6,10 +6,12 @@ Every file is read once, and the summary is printed: unreadable files, duplicate
 contradict each other, and properties of the files that give the class away. With --out it is also
 saved in a new folder: audit.csv (one row per finding), summary.md (what was printed) and
 records.csv (one row per usable radiograph: label, sub-type, patient, sha256, size, mode).
+With --acquisitions it also has acquisitions.png, ten radiographs of each group.
 
 Examples:
   xray-tf audit --data chest_xray
   xray-tf audit --data manifest.csv --out runs/audit
+  xray-tf audit --data chest_xray --acquisitions --out runs/audit
 """
 
 from __future__ import annotations
@@ -29,18 +31,30 @@ def main(args: Sequence[str] | None = None) -> int:
         metavar="DIR",
         help="a new folder for audit.csv, summary.md and records.csv (default: only print)",
     )
+    parser.add_argument(
+        "--acquisitions",
+        action="store_true",
+        help="group radiographs by how they look outside the lungs, and name groups in which a "
+        "class is rare (minutes for thousands of them)",
+    )
     add_flags(parser, DataOptions, only=("source", "classes", "patient_key", "cache"))
     given = parser.parse_args(args)
 
     def job() -> None:
         from xray_tf.artifact import new_folder, refuse_existing
         from xray_tf.jobs.audit_data import audit_records
+        from xray_tf.jobs.heatmap_file import write_picture
 
         if given.out:
             refuse_existing(given.out)
         audit = audit_records(
             given.data, given.source, given.patient_key, given.cache, classes=given.classes
         )
+        sheet = None
+        if given.acquisitions:
+            from xray_tf.jobs.acquisitions import add_acquisitions
+
+            audit, sheet = add_acquisitions(audit)
         print(audit.text(), end="")
         if given.out:
             with new_folder(given.out) as folder:
@@ -49,6 +63,8 @@ def main(args: Sequence[str] | None = None) -> int:
                 (folder / "summary.md").write_text(
                     audit.text(), encoding="utf-8", errors="surrogateescape"
                 )
+                if sheet is not None:
+                    write_picture(folder / "acquisitions.png", sheet)
             print(f"\nFinished: {given.out}/ (audit.csv, summary.md, records.csv)")
 
     return run(job)

@@ -30,6 +30,8 @@ class Record:
         width, height: pixels as stored, EXIF orientation ignored; 0 until read.
         mode: `L`, `RGB`, `RGBA`, `LA`, `P`, `CMYK`, or with a bit depth, `L16`; empty until read.
         split: `train`, `val`, `test` or empty.
+        acquisition: the number of the group that it looks like outside the lungs, from
+            `jobs.acquisitions`; empty where that was not asked for.
     """
 
     path: str
@@ -41,6 +43,7 @@ class Record:
     height: int = 0
     mode: str = ""
     split: str = ""
+    acquisition: str = ""
 
     def __post_init__(self):
         for name, allowed in (("subtype", SUBTYPES), ("split", SPLITS)):

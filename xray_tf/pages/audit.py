@@ -76,6 +76,15 @@ class AuditText(Part):
         return (head, rows) if rows else None
 
     @property
+    def acquisitions(self) -> Table | None:
+        """Radiographs by acquisition group and class; None where groups were not asked for."""
+        groups = self.summary.get("acquisitions", {}).get("groups")
+        if not groups:
+            return None
+        rows = [[name, *row.values(), sum(row.values())] for name, row in groups.items()]
+        return ["group", *next(iter(groups.values())), "all"], rows
+
+    @property
     def modes(self) -> Table:
         """Radiographs by colour mode and class."""
         modes = self.summary["modes"]

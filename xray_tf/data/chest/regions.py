@@ -125,6 +125,18 @@ def without(
     return out
 
 
+def outside_of_chest(image: np.ndarray, lungs: np.ndarray) -> np.ndarray:
+    """Return a radiograph (S, S) uint8 whose lungs (S, S) bool, all that lies between them, and a
+    rim are filled with the mean of the rest.
+    """
+    corners = np.argwhere(lungs)[:, ::-1].astype(np.int32)
+    hull = np.zeros(lungs.shape, np.uint8)
+    if len(corners):
+        cv2.fillConvexPoly(hull, cv2.convexHull(corners), 1)
+    region = _grown(hull.astype(bool), RIM * len(image))
+    return without(image, region, "mean", np.random.default_rng(0))
+
+
 class MaskedGrid(PixelGrid):
     """Rows with regions filled: a cell is a pair (region, fill), or None for the row as it is."""
 
