@@ -86,7 +86,9 @@ def add_acquisitions(
 
 def _look_outside(records: Sequence[Record], progress: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return features (N, D) float32 of the surroundings, and small pictures (N, s, s) uint8."""
-    net = _trunk()
+    from xray_tf.nets.feature_maps import build_mean_features
+
+    net = build_mean_features(image_size=SIDE)
     features, small = [], np.zeros((len(records), SHEET_SIDE, SHEET_SIDE), np.uint8)
     with ProgressLine("Looking outside the lungs", len(records), progress) as line:
         done = 0
@@ -108,16 +110,6 @@ def _batches(records) -> Iterator[np.ndarray]:
     while part := list(islice(stream, BATCH)):
         grey = np.full((SIDE, SIDE), 127, np.uint8)
         yield np.stack([p if isinstance(p, np.ndarray) else grey for _, p in part])
-
-
-def _trunk():
-    import keras
-
-    from xray_tf.nets.trunks.backbones import build_features
-
-    image = keras.Input((SIDE, SIDE, 1), name="image")
-    features = build_features(image, "efficientnet_lite0", "imagenet")
-    return keras.Model(image, keras.layers.GlobalAveragePooling2D()(features))
 
 
 def _classes(records: Sequence[Record]) -> tuple[list[str], np.ndarray]:

@@ -76,6 +76,17 @@ def build_feature_model(
     return model
 
 
+def build_mean_features(
+    backbone: str = "efficientnet_lite0", weights: str | None = "imagenet", image_size: int = 224
+) -> keras.Model:
+    """Return a frozen trunk, image (B, S, S, 1) float32 in [0, 255] -> the mean of its last feature
+    map (B, D) float32.
+    """
+    image = keras.Input((image_size, image_size, 1), name="image")
+    features = build_features(image, backbone, weights)
+    return keras.Model(image, layers.GlobalAveragePooling2D()(features), name="mean_features")
+
+
 class FeatureExtractor:
     """Turn radiographs into features, one batch in memory at a time.
 
