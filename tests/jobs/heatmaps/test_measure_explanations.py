@@ -141,8 +141,8 @@ def test_a_classifier_of_the_border_alone_is_found_out(binary, corpus, monkeypat
     """
     images = np.array(corpus.pixels[corpus.rows])
     images[:, 0, 0] = np.where(corpus.labels == 1, 255, 0)
-    boxes = [region_masks(i, m)["lungs_box"] for i, m in zip(images, find_fields(images).masks)]
-    away = np.array([not box[0, 0] for box in boxes])  # the box does not reach that pixel
+    regions = map(region_masks, images, find_fields(images).masks)
+    away = np.array([not r["lungs_box"][0, 0] for r in regions])  # it does not reach that pixel
     rows = np.concatenate([np.flatnonzero(away & (corpus.labels == k))[:10] for k in (0, 1)])
     labels, images = corpus.labels[rows], images[rows]
     assert np.bincount(labels).tolist() == [10, 10]
