@@ -23,7 +23,12 @@ import json, sys
 import numpy as np, xray_tf
 model = xray_tf.load(sys.argv[1])
 images = [xray_tf.draw_phantom(kind, seed=11, patient=i, height=300, width=320).image for i, kind in enumerate(("normal", "bacterial", "viral"))]
-answers = [model.score(image).anomaly[:, None] if model.card.kind == "detector" else model.predict(image).probabilities for image in images]
+answer = {
+    "classifier": lambda image: model.predict(image).probabilities,
+    "detector": lambda image: model.score(image).anomaly[:, None],
+    "lungs": lambda image: [[f.mask.mean(), f.mask.std(), f.chest] for f in model.stream([image])],
+}
+answers = [answer[model.card.kind](image) for image in images]
 print(json.dumps(np.concatenate(answers).tolist()))
 """
 

@@ -1,5 +1,6 @@
 """xray-tf COMMAND: commands are found, help and version answer, spelling is corrected."""
 
+import re
 import subprocess
 import sys
 
@@ -34,7 +35,8 @@ def test_a_new_command_is_one_file_that_is_found(tmp_path, monkeypatch, capsys):
     (tmp_path / "say_hello.py").write_text(HELLO)
     (tmp_path / "helper.py").write_text('"""Help the commands, without being one."""\n')
     monkeypatch.setattr(xray_tf, "__path__", [*xray_tf.__path__, str(tmp_path)])
-    assert main(["--help"]) == 0 and "  say-hello  Greet somebody\n" in capsys.readouterr().out
+    assert main(["--help"]) == 0
+    assert re.search(r"^  say-hello +Greet somebody$", capsys.readouterr().out, re.M)
     assert "helper" not in find_commands()
     assert main(["say-hello", "--to", "Ada"]) == 0 and capsys.readouterr().out == "Hello Ada\n"
 

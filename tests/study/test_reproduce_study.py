@@ -334,11 +334,11 @@ def test_what_a_study_cannot_use_is_said(
 
 SCRIPT = """
 import sys
-from xray_tf.study import stages
+from xray_tf.study import presets
 from xray_tf.options import DataOptions, DetectOptions, EmbedOptions, ExamineOptions, ModelOptions, ReproduceOptions, ShiftOptions, TrainOptions
 small = ModelOptions(image_size=32, weights=None, region="whole")
 how = TrainOptions(method="head", fine_tune="none", epochs=int(sys.argv[4]), batch_size=8, steady_rows=0)
-stages.PRESETS["quick"] = stages.Preset((stages.Recipe(small, how),), "tiny", 20,
+presets.PRESETS["quick"] = presets.Preset((presets.Recipe(small, how),), "tiny", 20,
     ShiftOptions(shift=True, stresses="noise", shift_rows=8, shift_bootstrap=5), EmbedOptions(neighbors=3),
     DetectOptions(report_on_pneumonia=True, detectors="none", image_size=32, epochs=1, latent=8, components=2, folds=2), 6,
     ExamineOptions(rows=2, steps=2, random_rows=2, depths=2, shortcut_rows=4, bootstrap=5))

@@ -33,7 +33,7 @@ def test_scores_are_those_of_the_frozen_operating_point(binary, phantoms, cache,
     )
     assert "<html" in (tmp_path / "out" / "report.html").read_text()
     header = (tmp_path / "out" / "predictions.csv").read_text().split("\n")[0]
-    assert header == "path,patient,split,label,prob_normal,prob_pneumonia,predicted,error"
+    assert header == "path,patient,split,label,prob_normal,prob_pneumonia,predicted,warning,error"
 
 
 def test_a_folder_with_only_a_test_part_of_one_class_is_scored(binary, phantoms, cache, tmp_path):

@@ -11,7 +11,7 @@ import numpy as np
 from xray_tf.data.tables.table import Table
 
 INSIDE = 0.5  # lungs from here on
-SMALLEST = 0.005  # of the image: smaller islands are no lung
+SMALLEST = 0.005  # of the image: smaller islands are not lung
 NO_LUNGS = "no two upright lungs found"
 
 
@@ -85,7 +85,7 @@ def lung_row(
 
 
 def lung_box(lungs: np.ndarray, threshold: float = INSIDE) -> LungBox | None:
-    """Return the box around the lungs of one image, without islands smaller than 0.5 % of it.
+    """Return the box around the lungs of one image, without small islands.
 
     Args:
         lungs: (H, W) float in [0, 1] or bool, as `segment_lungs` gives them for one image.
