@@ -33,7 +33,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xray_tf.data.pixels.decoding import resize_pixels
+from xray_tf.data.pixels.square import resize_pixels
 from xray_tf.data.synthetic.phantom import KINDS, draw_phantom
 from xray_tf.options import ModelOptions, TrainOptions
 from xray_tf.stats.heatmaps.faithfulness import control_maps, localisation, paired_bootstrap
