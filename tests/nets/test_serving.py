@@ -452,7 +452,6 @@ REFUSED = {
     "one grey level": cv2.imencode(".png", np.full((60, 60), 90, np.uint8))[1].tobytes(),
     "0 and 1": cv2.imencode(".png", (image_of(5, 60, 60) > 128).astype(np.uint8))[1].tobytes(),
     "0 to 15": cv2.imencode(".png", image_of(5, 60, 60) // 16)[1].tobytes(),
-    "mask": cv2.imencode(".png", (image_of(5, 60, 60) > 128) * np.uint8(255))[1].tobytes(),
     "animated PNG": animated(),
     "PNG without an end": PLAIN_PNG[:-12],
     "PNG with a spoilt byte": spoilt(PLAIN_PNG, 60),

@@ -724,7 +724,11 @@ def test_a_grey_picture_in_colour_is_read_whatever_colour_space_it_claims():
                 PlanarConfiguration=0,
             )
     for name, data in table.items():
-        difference = np.abs(dicom.decode_grey(data).astype(int) - grey)
+        try:
+            difference = np.abs(dicom.decode_grey(data).astype(int) - grey)
+        except DecodeError:  # a decoder may not take RGB without a marker that says so
+            assert "JPEG of L" in name
+            continue
         assert difference.mean() < 4, (name, difference.mean())
 
 
