@@ -245,7 +245,7 @@ def from_artifact(folder: str | Path) -> Subject:
         card.preprocessing["image_size"],
         card.preprocessing["resize"],
         card.class_names,
-        lambda pixels: classifier.predict(pixels).probabilities,
+        lambda pixels: classifier.probabilities_of(classifier.forward(pixels)["logits"]),
         lambda pixels: classifier.predict(pixels).predicted,
         {"net": card.name, **card.provenance.get("options", {})},
     )
