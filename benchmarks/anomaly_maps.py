@@ -62,7 +62,7 @@ def main() -> None:
     side, resize = (detector.card.preprocessing[k] for k in ("image_size", "resize"))
     if resize == "crop":
         print("The detector crops: masks are cropped alike.")
-    from xray_tf.data.pixels.decoding import resize_pixels
+    from xray_tf.data.pixels.square import resize_pixels
 
     pictures, lesions, lungs, patients = [], [], [], []
     for patient in range(given.patients):

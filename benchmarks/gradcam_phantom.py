@@ -33,7 +33,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xray_tf.data.pixels.decoding import resize_pixels
+from xray_tf.data.pixels.square import resize_pixels
 from xray_tf.data.synthetic.phantom import KINDS, draw_phantom
 from xray_tf.options import ModelOptions, TrainOptions
 from xray_tf.stats.heatmaps.faithfulness import control_maps, localisation, paired_bootstrap
@@ -245,7 +245,7 @@ def from_artifact(folder: str | Path) -> Subject:
         card.preprocessing["image_size"],
         card.preprocessing["resize"],
         card.class_names,
-        lambda pixels: classifier.predict(pixels).probabilities,
+        lambda pixels: classifier.probabilities_of(classifier.forward(pixels)["logits"]),
         lambda pixels: classifier.predict(pixels).predicted,
         {"net": card.name, **card.provenance.get("options", {})},
     )

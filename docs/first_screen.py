@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from xray_tf.data.pixels.decoding import resize_pixels
+from xray_tf.data.pixels.square import resize_pixels
 from xray_tf.data.synthetic.phantom import KINDS, draw_phantom
 from xray_tf.models.classifier import Classifier
 from xray_tf.models.detector import Detector

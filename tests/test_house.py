@@ -218,6 +218,8 @@ def test_tensorflow_proper_stays_where_the_job_is_tensorflows():
         "images.py",
         "inference.py",
         "serving.py",
+        "serving_exif.py",
+        "serving_files.py",
         "heatmaps/gradcam.py",
         "training/devices.py",
         "training/loop.py",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import os
 import shlex
 import sys
@@ -186,6 +187,9 @@ def run(job: Callable[[], int | None]) -> int:
     """
     # TensorFlow's messages that are neither warnings nor errors
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # a file's name outside the console's code page is shown with escapes, and loses no answer
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return job() or 0
     except (ValueError, OSError, ImportError) as error:

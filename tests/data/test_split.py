@@ -397,3 +397,25 @@ def test_rows_that_a_split_knows_are_known_by_their_bytes_and_else_by_their_pati
     assert known_to(records, path, "train", "val")[0].tolist() == [
         r.split != "test" for r in records
     ]
+
+
+def test_near_copies_stay_on_one_side_and_are_told():
+    records = make()
+    rows = [r for r in records if r.label == "normal"]
+    pairs = list(zip([r.path for r in rows[::2]], [r.path for r in rows[1::2]], strict=False))
+    for seed in range(3):
+        split, findings = split_records(records, seed=seed, copies=pairs)
+        side = {r.path: r.split for r in split}
+        assert all(side[a] == side[b] for a, b in pairs)
+        assert "near-duplicates-together" in {f.kind for f in findings}
+
+
+def test_a_near_copy_of_a_given_test_radiograph_is_set_aside():
+    records = make()
+    given = records.with_split(["test" if i % 5 == 0 else "train" for i in range(len(records))])
+    tested, trained = given[0].path, given[1].path
+    for pair in ((tested, trained), (trained, tested)):
+        split, findings = split_records(given, copies=[pair])
+        assert trained not in split.column("path") and tested in split.column("path")
+        (finding,) = [f for f in findings if f.kind == "near-duplicate-of-test"]
+        assert finding.path == trained and finding.related == tested

@@ -15,8 +15,9 @@ import tensorflow as tf
 from PIL import Image
 
 from xray_tf.artifact import Card
-from xray_tf.data.pixels.decoding import DECODING_RULE, RESIZE_MODES, decode, resize_pixels
-from xray_tf.nets import serving
+from xray_tf.data.pixels.decoding import DECODING_RULE, decode
+from xray_tf.data.pixels.square import RESIZE_MODES, resize_pixels
+from xray_tf.nets import serving, serving_files
 from xray_tf.nets.heatmaps.gradcam import GradCAM
 from xray_tf.nets.serving import ParityError, check_parity, export_serving
 from xray_tf.operating_point import OperatingPoint
@@ -186,7 +187,7 @@ def test_weights_are_stored_once(exported):
     model, _, folder = exported
     stored = sum(p.stat().st_size for p in (folder / "variables").iterdir())
     assert model.count_params() * 4 < stored < 1.05 * model.count_params() * 4
-    assert (folder / "saved_model.pb").stat().st_size < 400_000  # the graph holds no weights either
+    assert (folder / "saved_model.pb").stat().st_size < 450_000  # the graph holds no weights either
 
 
 def test_the_endpoints_are_named(exported):
@@ -261,7 +262,7 @@ def test_a_map_without_evidence_stays_empty_when_served(tmp_path):
 def test_no_radiograph_gives_no_answer(exported):
     _, card, folder = exported
     served = tf.saved_model.load(folder)
-    one = served.explain_pixels(np.zeros((1, 40, 50), np.uint8))
+    one = served.explain_pixels(image_of(0, 40, 50)[None])
     for answer in (
         served.pixels(np.zeros((0, 40, 50), np.uint8)),
         served.encoded(tf.constant([], tf.string)),
@@ -332,8 +333,10 @@ def graph_decode():
 
     def run(data, size, resize):
         if (size, resize) not in traced:
+            decode_one, _ = serving_files.decoder(size, resize)
             traced[size, resize] = tf.function(
-                serving._decoder(size, resize)[0], input_signature=[tf.TensorSpec([], tf.string)]
+                decode_one,
+                input_signature=[tf.TensorSpec([], tf.string)],
             )
         square = traced[size, resize](data).numpy()
         assert np.array_equal(square, square.astype(np.uint8))  # whole grey levels in [0, 255]
@@ -409,6 +412,64 @@ def test_the_graph_decodes_every_mode_as_the_rule_does(graph_decode):
     }
     for name, data in table.items():
         assert_alike(graph_decode(data, SIZE, "pad"), decode(data, SIZE, "pad"), name)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_the_graph_turns_a_file_upright_as_the_rule_does(graph_decode, kind):
+    grey = Image.fromarray(image_of(3, 40, 70))
+    squares = []
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0100], exif[0x0112] = 70, orientation
+        data = saved(grey, kind, exif=exif)
+        squares.append(graph_decode(data, SIZE, "pad"))
+        assert_alike(squares[-1], decode(data, SIZE, "pad"), orientation)
+    assert len({square.tobytes() for square in squares}) == 8
+
+
+def deep(bits):
+    image = cv2.resize(image_of(4, 60, 60), (120, 120)).astype(np.uint16)
+    return cv2.imencode(".png", image << bits - 8)[1].tobytes()
+
+
+def spoilt(data, at):
+    return data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :]
+
+
+def animated():
+    stream = io.BytesIO()
+    frames = [Image.fromarray(image_of(i, 40, 44)) for i in range(2)]
+    frames[0].save(stream, "PNG", save_all=True, append_images=frames[1:])
+    return stream.getvalue()
+
+
+PLAIN_PNG = cv2.imencode(".png", image_of(5, 60, 60))[1].tobytes()
+PLAIN_JPEG = cv2.imencode(".jpg", image_of(5, 60, 60))[1].tobytes()
+REFUSED = {
+    "12 bits in 16": deep(12),
+    "13 bits in 16": deep(13),
+    "14 bits in 16": deep(14),
+    "one grey level": cv2.imencode(".png", np.full((60, 60), 90, np.uint8))[1].tobytes(),
+    "0 and 1": cv2.imencode(".png", (image_of(5, 60, 60) > 128).astype(np.uint8))[1].tobytes(),
+    "0 to 15": cv2.imencode(".png", image_of(5, 60, 60) // 16)[1].tobytes(),
+    "animated PNG": animated(),
+    "PNG without an end": PLAIN_PNG[:-12],
+    "PNG with a spoilt byte": spoilt(PLAIN_PNG, 60),
+    "JPEG cut": PLAIN_JPEG[:-200],
+    "JPEG coded arithmetically": PLAIN_JPEG.replace(b"\xff\xc0", b"\xff\xc9"),
+    "lossless JPEG": PLAIN_JPEG.replace(b"\xff\xc0", b"\xff\xc3"),
+    "TIFF": cv2.imencode(".tif", image_of(5, 60, 60))[1].tobytes(),
+    "WebP": cv2.imencode(".webp", image_of(5, 60, 60))[1].tobytes(),
+    "GIF": saved(Image.fromarray(image_of(5, 60, 60)), "GIF"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_python_and_the_graph_refuse_the_same(graph_decode, name):
+    with pytest.raises(ValueError):
+        decode(REFUSED[name], SIZE, "squash")
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        graph_decode(REFUSED[name], SIZE, "squash")
 
 
 @pytest.mark.skipif(

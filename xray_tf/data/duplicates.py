@@ -42,6 +42,17 @@ def near_groups(rows: list[Record], thumbnails: np.ndarray) -> list[list[Record]
     return [[rows[i] for i in chosen[group]] for group in groups if len(group) > 1]
 
 
+def near_copies(rows: list[Record], thumbnails: np.ndarray) -> list[tuple[str, str]]:
+    """Return the paths of each pair that shows the same picture in different bytes.
+
+    Args:
+        rows: N records.
+        thumbnails: (N, 64, 64) uint8 in [0, 255].
+    """
+    groups = near_groups(rows, thumbnails)
+    return [(group[0].path, row.path) for group in groups for row in group[1:]]
+
+
 def near_pairs(thumbnails: np.ndarray) -> list[tuple[int, int]]:
     """Find pairs of thumbnails that show the same picture: normalised correlation of at least
     `NEAR_CORRELATION`.

@@ -27,7 +27,7 @@ class Record:
         patient: the patient key as the source gives it, empty where it gives none. Never a verified
             identity.
         sha256: of the file's bytes, lower-case hex; empty until read.
-        width, height: pixels as stored, EXIF orientation ignored; 0 until read.
+        width, height: pixels of the upright picture; 0 until read.
         mode: `L`, `RGB`, `RGBA`, `LA`, `P`, `CMYK`, or with a bit depth, `L16`; empty until read.
         split: `train`, `val`, `test` or empty.
         acquisition: the number of the group that it looks like outside the lungs, from

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xray_tf.data.kin import kin_groups, members
+from xray_tf.data.kin import join, kin_groups, members
 from xray_tf.data.records import SPLITS, Finding, Findings, Record, Records
 from xray_tf.data.tables.csv_files import csv_line, write_lines
 from xray_tf.registry import SUBTYPES
@@ -37,12 +37,13 @@ def split_records(
     test: float = 0.15,
     seed: int = 0,
     split_by: str = "patient",
+    copies: Iterable[tuple[str, str]] = (),
 ) -> tuple[Records, Findings]:
     """Give every row its part: train, val or test.
 
-    Rows that share a patient key or a sha256 (directly or through others) form a group and stay
-    together. Within each mixture of (label, sub-type) groups are drawn in an order that depends on
-    the seed and the group's name alone, never on the rows' order.
+    Rows that share a patient key or a sha256, or are near copies (directly or through others), form
+    a group and stay together. Within each mixture of (label, sub-type) groups are drawn in an order
+    that depends on the seed and the group's name alone, never on the rows' order.
 
     Args:
         records: rows with labels; their sha256 filled in, if exact duplicates are to be kept
@@ -51,6 +52,7 @@ def split_records(
         test: share carved out as test where no row comes as test, in [0, 1).
         seed: of the draw.
         split_by: `patient`, or `image` where the source has no patient key; recorded in the result.
+        copies: pairs of paths of one picture in different bytes, as `duplicates.near_copies` finds.
 
     Returns:
         (records with `split` set, findings); rows set aside are left out and have an `error`
@@ -77,8 +79,9 @@ def split_records(
     if split_by == "patient":
         rows, said = _with_patients(rows)
         findings += said
+    copies = list(copies)
     if given:
-        rows, said = _clear_of_test(rows)
+        rows, said = _clear_of_test(rows, copies)
         findings += said
     folded = sum(r.split == "val" for r in rows)
     if folded:
@@ -91,10 +94,13 @@ def split_records(
         text = "Not all files were read before the split: exact duplicates may lie on both sides."
         findings.append(Finding("not-read", "warning", "", text))
     kept = [r for r in rows if not (given and r.split == "test")]
-    parts = _draw(groups_of(kept, split_by), split_by, 0.0 if given else test, validation, seed)
+    parts = _draw(
+        groups_of(kept, split_by, copies), split_by, 0.0 if given else test, validation, seed
+    )
     split = ["test" if given and r.split == "test" else parts[r.path] for r in rows]
     result = Records(rows, records.root, split_by).with_split(split)
     wanted = ["train", *(["val"] if validation else []), *(["test"] if test and not given else [])]
+    findings += _tell_copies(kept, copies)
     return result, Findings(findings + _check_parts(result, wanted, split_by))
 
 
@@ -152,9 +158,11 @@ def _with_patients(rows: list[Record]) -> tuple[list[Record], list[Finding]]:
     return [r for r in rows if r.path not in dropped], findings
 
 
-def _clear_of_test(rows: list[Record]) -> tuple[list[Record], list[Finding]]:
-    """Set aside what is byte for byte in the given test part too, and count the patient keys on
-    both sides.
+def _clear_of_test(
+    rows: list[Record], copies: list[tuple[str, str]]
+) -> tuple[list[Record], list[Finding]]:
+    """Set aside what is in the given test part too, byte for byte or as a near copy, and count the
+    patient keys on both sides.
     """
     tested = {r.sha256: r.path for r in rows if r.split == "test" and r.sha256}
     twins = [r for r in rows if r.split != "test" and r.sha256 in tested]
@@ -164,6 +172,16 @@ def _clear_of_test(rows: list[Record]) -> tuple[list[Record], list[Finding]]:
         text = f"It is byte for byte the test radiograph {twin}. It is set aside from training."
         findings.append(Finding("duplicate-of-test", "error", r.path, text, twin))
     dropped = {r.path for r in twins}
+    parts = {r.path: r.split for r in rows}
+    for one, other in [*copies, *((b, a) for a, b in copies)]:
+        if one in dropped or parts.get(other) != "test" or parts.get(one, "test") == "test":
+            continue
+        text = (
+            f"It shows the picture of the test radiograph {other}, in other bytes. It is set aside "
+            "from training."
+        )
+        findings.append(Finding("near-duplicate-of-test", "error", one, text, other))
+        dropped.add(one)
     rows = [r for r in rows if r.path not in dropped]
     shared, outside, inside = overlap(rows, lambda r: r.patient, ("train", "val", ""), ("test",))
     if shared:
@@ -176,11 +194,35 @@ def _clear_of_test(rows: list[Record]) -> tuple[list[Record], list[Finding]]:
     return rows, findings
 
 
-def groups_of(rows: list[Record], split_by: str) -> list[list[Record]]:
-    """Join rows that share a sha256 or, where split by patient, a patient key."""
+def groups_of(
+    rows: list[Record], split_by: str, copies: Iterable[tuple[str, str]] = ()
+) -> list[list[Record]]:
+    """Join rows that share a sha256 or, where split by patient, a patient key, and near copies."""
     patients = [r.patient if split_by == "patient" else "" for r in rows]
     numbers = kin_groups(patients, [r.sha256 for r in rows])
+    place = {r.path: i for i, r in enumerate(rows)}
+    pairs = [(place[a], place[b]) for a, b in copies if a in place and b in place]
+    first = np.unique(numbers, return_index=True)[1]
+    numbers = join(len(rows), [*enumerate(first[numbers].tolist()), *pairs])
     return [[rows[i] for i in group] for group in members(numbers)]
+
+
+def _tell_copies(rows: list[Record], copies: list[tuple[str, str]]) -> list[Finding]:
+    """Return a note on the near copies that only their pictures keep together."""
+    of = {r.path: r for r in rows}
+    apart = [
+        (a, b)
+        for a, b in copies
+        if a in of and b in of and (not of[a].patient or of[a].patient != of[b].patient)
+    ]
+    if not apart:
+        return []
+    text = (
+        f"{len(apart)} pair(s) of near copies (one picture in different bytes), such as "
+        f"{apart[0][0]} and {apart[0][1]}, have no patient key in common; each pair is kept in one "
+        "part of the split."
+    )
+    return [Finding("near-duplicates-together", "note", "", text)]
 
 
 def _draw(

@@ -105,7 +105,7 @@ def audit_records(
         for f in _describe_group(
             group,
             "near-duplicate",
-            "one picture in different bytes; keep one, since splits do not detect them",
+            "one picture in different bytes; splits keep them together",
         )
     ]
     keys = {

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from xray_tf.data.duplicates import THUMBNAIL, near_copies
 from xray_tf.data.pixels.cache import build_cache
 from xray_tf.data.records import Finding, Findings, Records
 from xray_tf.data.sources.scan import scan
@@ -139,10 +140,17 @@ def divide(corpus: Corpus, options: DataOptions, seed: int) -> Corpus:
     if options.split:
         divided, notes = apply_split(records, options.split)
     else:
+        copies = find_copies(records, options)
         divided, notes = split_records(
-            records, options.validation, options.test, seed, options.split_by
+            records, options.validation, options.test, seed, options.split_by, copies
         )
     return corpus.narrowed(divided.where(lambda r: r.split), nameless + notes)
+
+
+def find_copies(records: Records, options: DataOptions) -> list[tuple[str, str]]:
+    """Find near copies as `audit` does, on thumbnails of the same size, which are cached."""
+    cache = build_cache(records, THUMBNAIL, "squash", options.cache, progress=False)
+    return near_copies(list(cache.records), np.asarray(cache.pixels))
 
 
 def choose_part(corpus: Corpus, split: str | os.PathLike | None, part: str = "all") -> Corpus:

@@ -57,9 +57,9 @@ class Classifier:
             operating_point: a name on the card; its default if None.
 
         Returns:
-            One row per radiograph, in order. A file that cannot be read, or has only one grey
-            level, gives a row with `error`; an array is always answered. Where no two upright lungs
-            are found, the row has a `warning`.
+            One row per radiograph, in order. A file that cannot be read, or a file or array of one
+            grey level or too few, gives a row with `error`. Where no two upright lungs are found,
+            the row has a `warning`.
 
         Raises:
             ValueError: pixels have another type, range or shape, no file was found, or the

@@ -21,7 +21,7 @@ from xray_tf.data.sources.files import list_files
 from xray_tf.models.estimated_lungs import atlas_lungs, estimated_fields
 from xray_tf.models.features import FeatureScores, load_features
 from xray_tf.models.lungs import find_fields, lung_warnings
-from xray_tf.models.queries import array_batches, record_batches, unless_constant
+from xray_tf.models.queries import array_batches, record_batches
 from xray_tf.stats.detector.density import Density
 from xray_tf.stats.detector.or_rule import OrRule
 
@@ -220,15 +220,16 @@ class Detector:
             rule: replaces the artifact's own, such as `detector.rule.with_thresholds({...})`.
 
         Returns:
-            One row per radiograph, in order. A file that cannot be read, or a constant image, gives
-            a row with `error`; one without two upright lungs gives a row with `warning`.
+            One row per radiograph, in order. A file that cannot be read, or a picture of one grey
+            level or too few, gives a row with `error`; one without two upright lungs gives a row
+            with `warning`.
 
         Raises:
             ValueError: pixels have another type, range or shape, or no file was found.
         """
         if isinstance(images, np.ndarray):
             parts = [
-                self._judged(rows, [unless_constant(s) for s in squares], rule, batch_size)[0]
+                self._judged(rows, squares, rule, batch_size)[0]
                 for rows, squares in array_batches(images, self.card, batch_size)
             ]
         else:

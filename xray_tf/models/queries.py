@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from xray_tf.artifact import Card
-from xray_tf.data.pixels.decoding import decode, read_header, refuse_constant, resize_pixels
+from xray_tf.data.pixels.decoding import decode, read_header
 from xray_tf.data.pixels.header import DecodeError
 from xray_tf.data.pixels.reading import Reading, read_file, stream_pixels
+from xray_tf.data.pixels.square import see
 from xray_tf.data.records import Finding, Record, Records
 from xray_tf.data.sources.files import list_files
 
@@ -54,18 +55,18 @@ def grey_stack(images: np.ndarray, batch_size: int = 1) -> np.ndarray:
 
 def array_batches(
     images: np.ndarray, card: Card, batch_size: int
-) -> Iterator[tuple[list[Record], list[np.ndarray]]]:
+) -> Iterator[tuple[list[Record], list[np.ndarray | Finding]]]:
     """Yield an array's radiographs batch by batch: numbered records, and pixels (S, S) uint8 as the
-    model of `card` sees them.
+    model of `card` sees them, or the finding that explains why they show nothing.
 
     Arguments and errors are those of `grey_stack`.
     """
-    images, prep = grey_stack(images, batch_size), card.preprocessing
+    images = grey_stack(images, batch_size)
     for start in range(0, len(images), batch_size):
         part = images[start : start + batch_size]
         yield (
             [Record(f"image {start + i}") for i in range(len(part))],
-            [resize_pixels(image, prep["image_size"], prep["resize"]) for image in part],
+            [seen(image, card) for image in part],
         )
 
 
@@ -89,13 +90,12 @@ def pixels_of(records: Records, rows: Iterable[int], card: Card) -> np.ndarray:
     return np.stack([p for _, p in stream_pixels(files, prep["image_size"], prep["resize"])])
 
 
-def unless_constant(square: np.ndarray) -> np.ndarray | Finding:
-    """Return the pixels (S, S), or a finding if all are equal: files are checked when they are
-    decoded, arrays here.
+def seen(image: np.ndarray, card: Card) -> np.ndarray | Finding:
+    """Return the pixels (S, S) uint8 of an array (H, W) as the model of `card` sees them, or a
+    finding if they show nothing (one grey level, or too few).
     """
     try:
-        refuse_constant(square)
-        return square
+        return see(image, card.preprocessing["image_size"], card.preprocessing["resize"])
     except DecodeError as error:
         return Finding(error.kind, "error", "", str(error))
 
@@ -164,7 +164,7 @@ def read_query(image: Any, card: Card, name: str = "") -> Query:
     height, width = image.shape
     record, square = (
         Record(name or "array", width=width, height=height, mode="L"),
-        unless_constant(resize_pixels(image, size, resize)),
+        seen(image, card),
     )
     return (
         Query(record, None, f"{square.kind}: {square.detail}", image)

@@ -21,8 +21,17 @@ _STOCK_OTHERS = {
     ("keras.src.models.functional", "Functional"),
     (None, "__keras_tensor__"),
 }
-# Keras 3.15 writes these with the value they have anyway, and versions down to 3.10 refuse them
-_NEWER_KEYS = ("input_axes", "output_axes", "quantization_config", "ragged")
+# What Keras 3.15 writes of initializers, BatchNormalization and Dense, and 3.6 to 3.14 refuse as
+# unknown arguments. All are defaults, and are left out where they have these values.
+_NEWER_DEFAULTS = {
+    "input_axes": None,
+    "output_axes": None,
+    "renorm": False,
+    "renorm_clipping": None,
+    "renorm_momentum": 0.99,
+    "quantization_config": None,
+    "ragged": False,
+}
 _BRINGS_CODE = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
 
 
@@ -60,10 +69,44 @@ def save_model(model: keras.Model, path: str | os.PathLike) -> None:
             f"{sorted(odd - {'Functional'})}"
         )
     model.save(path)
+    _leave_out_newer_defaults(Path(path))
+
+
+def _leave_out_newer_defaults(path: Path) -> None:
+    """Rewrite the configuration so that Keras 3.6 to 3.15 read it; weights are copied as they
+    are.
+    """
+
+    def plain(node: Any) -> Any:
+        if isinstance(node, list):
+            return [plain(value) for value in node]
+        if not isinstance(node, dict):
+            return node
+        older = node
+        if "class_name" in node and isinstance(node.get("config"), dict):
+            kept = {
+                key: value
+                for key, value in node["config"].items()
+                if key not in _NEWER_DEFAULTS or value != _NEWER_DEFAULTS[key]
+            }
+            older = {**node, "config": kept}
+        return {key: plain(value) for key, value in older.items()}
+
+    draft = path.with_name(f".{path.name}.older")
+    try:
+        with zipfile.ZipFile(path) as source, zipfile.ZipFile(draft, "w") as target:
+            for info in source.infolist():
+                data = source.read(info)
+                if info.filename == "config.json":
+                    data = json.dumps(plain(json.loads(data))).encode()
+                target.writestr(info, data)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def save_packed(model: keras.Model, path: str | os.PathLike) -> None:
-    """Save as `save_model` does, compressed, and so that Keras from 3.10 on opens it."""
+    """Save as `save_model` does, compressed."""
     path = Path(path)
     save_model(model, path)
     draft = path.with_name(f".{path.name}.tmp")
@@ -72,17 +115,8 @@ def save_packed(model: keras.Model, path: str | os.PathLike) -> None:
         zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed,
     ):
         for name in written.namelist():
-            content = written.read(name)
-            if name == "config.json":
-                content = json.dumps(_without_newer_keys(json.loads(content))).encode()
-            packed.writestr(name, content)
+            packed.writestr(name, written.read(name))
     os.replace(draft, path)
-
-
-def _without_newer_keys(node: Any) -> Any:
-    if isinstance(node, dict):
-        return {k: _without_newer_keys(v) for k, v in node.items() if v or k not in _NEWER_KEYS}
-    return [_without_newer_keys(v) for v in node] if isinstance(node, list) else node
 
 
 def load_model(path: str | os.PathLike) -> keras.Model:

@@ -16,17 +16,12 @@ import numpy as np
 import tensorflow as tf
 
 from xray_tf.artifact import Card
-from xray_tf.data.pixels.decoding import (
-    DECODING_RULE,
-    JPEG_SIGNATURE,
-    PNG_SIGNATURE,
-    RESIZE_MODES,
-    decode,
-)
-from xray_tf.data.pixels.header import GREY_SHIFT, GREY_WEIGHTS, MAX_PIXELS, MIN_SIDE
+from xray_tf.data.pixels.decoding import DECODING_RULE, SAME_UPRIGHT, decode
+from xray_tf.data.pixels.square import RESIZE_MODES
 from xray_tf.nets.classifier import derive
 from xray_tf.nets.heatmaps.gradcam import grad_cam_weights, score_of, weighted_evidence
 from xray_tf.nets.keras_file import in_float32
+from xray_tf.nets.serving_files import decoder
 from xray_tf.operating_point import OperatingPoint
 
 PIXELS_TOLERANCE = 1e-4
@@ -85,7 +80,7 @@ def export_serving(model: keras.Model, folder: str | os.PathLike, card: Card) ->
         card.temperature,
         point,
     )
-    decode_one, fit = _decoder(size, card.preprocessing["resize"])
+    decode_one, fit = decoder(size, card.preprocessing["resize"])
 
     # The module tracks the plain variables but not the Keras model, whose own tracking would store
     # them a second time.
@@ -311,13 +306,13 @@ def _check_card(card: Card, network: keras.Model) -> tuple[int, OperatingPoint]:
     if (
         preprocessing.get("resize") not in RESIZE_MODES
         or preprocessing.get("image_size") != side
-        or preprocessing.get("decoding") != DECODING_RULE
+        or preprocessing.get("decoding") not in SAME_UPRIGHT
     ):
         raise ValueError(
             f"the card's preprocessing must name image_size {side}, a resize of "
-            f"{RESIZE_MODES} and decoding rule {DECODING_RULE}. "
-            f"Received: {preprocessing!r}. Export a model with an older rule with the "
-            "version that trained it."
+            f"{RESIZE_MODES} and decoding rule {DECODING_RULE} (or 1, the same for files that are "
+            f"stored upright). Received: {preprocessing!r}. Export a model of another rule with "
+            "the version that trained it."
         )
     point = card.operating_points.get(card.default_operating_point)
     if point is None or point.classes != classes:
@@ -342,111 +337,3 @@ def _decide(
         else tf.nn.softmax(scaled)
     )
     return probability, tf.cast(point.rule(probability, keras.ops), tf.int64)
-
-
-@tf.function  # stored once in the graph, however often it is called
-def _area_weights(source: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
-    """Return weights (target, source) float32; each row averages its part of the source. This is
-    accurate: `tf.image.resize` is off by 0.005 grey levels, OpenCV by 0.00005.
-    """
-    ends = tf.cast(tf.range(target + 1) * source, tf.float64) / tf.cast(target, tf.float64)
-    # the part of each source pixel before each end
-    covered = tf.clip_by_value(ends[:, None] - tf.cast(tf.range(source), tf.float64), 0, 1)
-    return tf.cast((covered[1:] - covered[:-1]) * tf.cast(target / source, tf.float64), tf.float32)
-
-
-def _decoder(
-    size: int, resize: str
-) -> tuple[Callable[[tf.Tensor], tf.Tensor], Callable[[tf.Tensor], tf.Tensor]]:
-    """Return the counterparts of `data.pixels.decoding` in the graph: one decodes the bytes of a
-    file, one resizes pixels (B, H, W); both return float32 squares.
-    """
-
-    def check(height: tf.Tensor, width: tf.Tensor) -> list[tf.Operation]:
-        pixels, shorter = (
-            tf.cast(height, tf.int64) * tf.cast(width, tf.int64),
-            tf.minimum(height, width),
-        )
-        return [
-            tf.debugging.Assert(
-                tf.logical_and(pixels <= MAX_PIXELS, tf.cast(shorter, tf.int64) >= MIN_SIDE),
-                [
-                    f"An image must have at most {MAX_PIXELS:,} pixels and no "
-                    f"side below {MIN_SIDE}; height, width:",
-                    height,
-                    width,
-                ],
-            )
-        ]
-
-    def jpeg(data: tf.Tensor) -> tf.Tensor:
-        shape = tf.io.extract_jpeg_shape(data)
-        with tf.control_dependencies(check(shape[0], shape[1])):
-            data = tf.identity(data)
-
-        def read(ratio: int) -> Callable[[], tf.Tensor]:
-            return lambda: tf.io.decode_jpeg(
-                data, channels=1, ratio=ratio, dct_method="INTEGER_ACCURATE"
-            )[..., 0]
-
-        return tf.cond(tf.minimum(shape[0], shape[1]) >= 2 * size, read(2), read(1))
-
-    def png(data: tf.Tensor) -> tf.Tensor:
-        signed = tf.debugging.Assert(
-            tf.strings.substr(data, 0, len(PNG_SIGNATURE)) == PNG_SIGNATURE,
-            ["Expected the bytes of JPEG or PNG files."],
-        )
-        with tf.control_dependencies([signed]):
-            sides = tf.reshape(tf.io.decode_raw(tf.strings.substr(data, 16, 8), tf.uint8), (2, 4))
-        sides = tf.reduce_sum(
-            tf.cast(sides, tf.int64) * tf.constant([1 << 24, 1 << 16, 1 << 8, 1], tf.int64), -1
-        )
-        with tf.control_dependencies(check(sides[1], sides[0])):
-            colour = tf.cast(tf.io.decode_png(tf.identity(data), channels=3), tf.int32)
-        grey = tf.reduce_sum(colour * tf.constant(GREY_WEIGHTS), -1) + (1 << GREY_SHIFT - 1)
-        return tf.cast(tf.bitwise.right_shift(grey, GREY_SHIFT), tf.uint8)
-
-    def scale(images: tf.Tensor, height: tf.Tensor | int, width: tf.Tensor | int) -> tf.Tensor:
-        shape, images = tf.shape(images), tf.cast(images, tf.float32)
-        sides = tf.cast(tf.stack([height, width]), tf.int32)
-
-        def area() -> tf.Tensor:
-            return tf.matmul(
-                tf.matmul(_area_weights(shape[1], sides[0]), images),
-                _area_weights(shape[2], sides[1]),
-                transpose_b=True,
-            )
-
-        shrinks = tf.logical_and(sides[0] <= shape[1], sides[1] <= shape[2])
-        scaled = tf.cond(
-            shrinks, area, lambda: tf.image.resize(images[..., None], sides, "bilinear")[..., 0]
-        )
-        return tf.clip_by_value(tf.floor(scaled + 0.5), 0.0, 255.0)
-
-    def fit(images: tf.Tensor) -> tf.Tensor:  # (B, H, W) uint8 -> (B, S, S) float32
-        shape = tf.shape(images, tf.int64)  # int64, because 2 * side * size may exceed 2^31
-        height, width = shape[1], shape[2]
-        if resize == "squash":
-            squares = scale(images, size, size)
-        elif resize == "crop":
-            side = tf.minimum(height, width)
-            top, left = (height - side) // 2, (width - side) // 2
-            squares = scale(images[:, top : top + side, left : left + side], size, size)
-        else:
-            longer = tf.maximum(height, width)
-            new_height, new_width = (
-                tf.maximum((2 * side * size + longer) // (2 * longer), 1)
-                for side in (height, width)
-            )
-            top, left = (size - new_height) // 2, (size - new_width) // 2
-            squares = tf.pad(
-                scale(images, new_height, new_width),
-                [[0, 0], [top, size - new_height - top], [left, size - new_width - left]],
-            )
-        return tf.ensure_shape(squares, (None, size, size))
-
-    def decode_one(data: tf.Tensor) -> tf.Tensor:  # () string -> (S, S) float32
-        is_jpeg = tf.strings.substr(data, 0, len(JPEG_SIGNATURE)) == JPEG_SIGNATURE
-        return fit(tf.cond(is_jpeg, lambda: jpeg(data), lambda: png(data))[None])[0]
-
-    return decode_one, fit

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -393,3 +394,21 @@ def test_streaming_looks_only_a_bounded_way_ahead():
         assert next(results) == 2 * i
         assert len(taken) <= i + 1 + 2 * LOOK_AHEAD
     results.close()
+
+
+def test_a_missing_decoder_is_not_remembered(folder, tmp_path, monkeypatch):
+    records, missing = table(folder), True
+    read = cache_module.read_file
+
+    def read_file(file, size, resize):
+        reading, pixels = read(file, size, resize)
+        if missing and file.name == "2.jpeg":
+            return replace(reading, kind="no-decoder", detail="It needs another package."), None
+        return reading, pixels
+
+    monkeypatch.setattr(cache_module, "read_file", read_file)
+    whole = len(records)
+    before = build(records, tmp_path / "cache")
+    assert len(before.pixels) == whole - 1 and before.findings[0].kind == "no-decoder"
+    missing = False
+    assert len(build(records, tmp_path / "cache").pixels) == whole

@@ -8,11 +8,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from xray_tf.data.pixels import decoding, header
-from xray_tf.data.pixels.decoding import decode, describe_rule, read_header, resize_pixels
+from xray_tf.data.pixels.decoding import decode, describe_rule, grey_of, read_header
+from xray_tf.data.pixels.exif import orientation_of
 from xray_tf.data.pixels.header import DecodeError, Header
+from xray_tf.data.pixels.square import DARK, RESIZE_MODES, resize_pixels, see
 
 ORIGINALS = Path(__file__).parents[4] / "shared" / "data" / "originals"
 needs_originals = pytest.mark.skipif(
@@ -203,7 +205,7 @@ def test_png_gives_high_bytes_and_fixed_colour_weights_and_ignores_alpha():
     ]
     for data, expected in table:
         np.testing.assert_array_equal(
-            decode(data, 48, "crop"), expected, err_msg=read_header(data).mode
+            grey_of(data, read_header(data), 48), expected, err_msg=read_header(data).mode
         )
 
 
@@ -214,24 +216,73 @@ def test_grey_weights_are_those_opencv_uses_for_every_colour():
         np.testing.assert_array_equal(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), grey(rgb))
 
 
-@pytest.mark.parametrize("orientation", [3, 6])
-def test_exif_orientation_is_ignored(orientation):
+def oriented(orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    image = smooth(40, 60)
-    turned, plain = jpeg(image, exif=exif), jpeg(image)
-    assert Image.open(io.BytesIO(turned)).getexif()[0x0112] == orientation
-    assert read_header(turned) == read_header(plain)
-    np.testing.assert_array_equal(decode(turned, 32, "pad"), decode(plain, 32, "pad"))
-    np.testing.assert_array_equal(
-        decode(png(image, exif=exif), 32, "pad"), decode(png(image), 32, "pad")
-    )
+    return exif
+
+
+@pytest.mark.parametrize("save", [jpeg, png])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_turned_file_is_read_upright_as_viewers_show_it(orientation, save):
+    for shape in ((40, 60), (65, 47), (90, 64)):  # the last two at half scale
+        data = save(smooth(*shape), exif=oriented(orientation))
+        upright = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+        header = read_header(data)
+        assert (header.width, header.height, header.orientation) == (*upright.size, orientation)
+        expected = np.asarray(upright)
+        native = grey_of(data, header, 64)
+        np.testing.assert_array_equal(native, expected)
+        plain = save(smooth(*shape))
+        stored = png(grey_of(plain, read_header(plain), 31), exif=oriented(orientation))
+        turned = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(stored))))
+        np.testing.assert_array_equal(decode(data, 31, "pad"), resize_pixels(turned, 31, "pad"))
+
+
+def test_a_thumbnail_a_second_block_and_a_damaged_one_do_not_turn_a_file():
+    def block(order, entries, magic=42, offset=8):
+        packed = b"".join(struct.pack(order + "HHI", *e[:3]) + e[3] for e in entries)
+        mark = b"II" if order == "<" else b"MM"
+        head = mark + struct.pack(order + "HI", magic, offset)
+        return head + struct.pack(order + "H", len(entries)) + packed + bytes(4)
+
+    def six(order, tag=0x0112, kind=3):
+        width = {1: "B", 3: "H", 4: "I"}.get(kind, "H")
+        return tag, kind, 1, struct.pack(order + width, 6).ljust(4, b"\0")
+
+    table = {
+        "little": (block("<", [six("<")]), 6),
+        "big": (block(">", [six(">", 0x0100), six(">")]), 6),
+        "LONG": (block(">", [six(">", kind=4)]), 6),
+        "BYTE": (block("<", [six("<", kind=1)]), 6),
+        "another type": (block("<", [six("<", kind=2)]), 1),
+        "number 9": (block("<", [(0x0112, 3, 1, b"\x09\0\0\0")]), 1),
+        "no magic": (block("<", [six("<")], magic=43), 1),
+        "beyond the end": (block("<", [six("<")], offset=1 << 30), 1),
+        "cut": (block("<", [six("<")])[:-8], 1),
+        "empty": (b"", 1),
+    }
+    plain = jpeg(smooth(40, 60))
+
+    def with_blocks(*blocks):
+        parts = [b"Exif\0\0" + b for b in blocks]
+        app1 = b"".join(b"\xff\xe1" + struct.pack(">H", len(p) + 2) + p for p in parts)
+        return plain[:2] + app1 + plain[2:]
+
+    for name, (data, expected) in table.items():
+        assert orientation_of(data) == expected, name
+        assert read_header(with_blocks(data)).orientation == expected, name
+        assert read_header(WHOLE_PNG[:33] + chunk(b"eXIf", data) + WHOLE_PNG[33:]).orientation == (
+            expected
+        ), name
+    first = with_blocks(table["empty"][0], table["little"][0])
+    assert read_header(first).orientation == 1
 
 
 # ---- resizing
 
 
-@pytest.mark.parametrize("resize", decoding.RESIZE_MODES)
+@pytest.mark.parametrize("resize", RESIZE_MODES)
 def test_an_image_of_the_target_size_is_left_as_it_is(resize):
     image = smooth(32, 32)
     np.testing.assert_array_equal(resize_pixels(image, 32, resize), image)
@@ -363,12 +414,12 @@ TABLE = {
     "12 bits in 16": (
         png16(smooth(40, 60).astype(np.uint16) * 16),
         "low-depth",
-        "16 bits a sample and uses the lowest 12 at most.* 15 grey levels",
+        "one of 9 grey levels, all below 64; the picture has 3 to 13. .*whole range",
     ),
     "14 bits in 16, colour": (
         png16(np.repeat(smooth(40, 60).astype(np.uint16)[..., None] * 64, 3, 2)),
         "low-depth",
-        "lowest 14 at most",
+        f"all below {DARK}",
     ),
     "JPEG cut, another behind it": (
         jpeg(smooth(64, 64))[:1000] + jpeg(smooth(32, 32)),
@@ -444,4 +495,31 @@ def test_the_card_names_the_numbers_the_code_uses():
     text = describe_rule()
     assert text.startswith(f"Rule {decoding.DECODING_RULE}.") and f">> {header.GREY_SHIFT}" in text
     assert "{} R + {} G + {} B".format(*header.GREY_WEIGHTS) in text
-    assert all(f"{mode} =" in text for mode in decoding.RESIZE_MODES)
+    assert all(f"{mode} =" in text for mode in RESIZE_MODES)
+
+
+SPOILT = {
+    "0 and 1": (smooth(60, 60) > 128).astype(np.uint8),
+    "0 to 15": smooth(60, 60) // 16,
+    "0 to 31": smooth(60, 60) // 8,
+    "12 bits and a white mark": np.where(
+        np.arange(3600).reshape(60, 60) < 90, 255, smooth(60, 60) // 16
+    ),
+    "12 bits in a high corner": 128 + smooth(60, 60) // 16,
+    "mask": (smooth(60, 60) > 128) * np.uint8(255),
+}
+
+
+@pytest.mark.parametrize("name", SPOILT)
+def test_too_few_grey_levels_are_refused_whatever_the_resize(name):
+    for resize in RESIZE_MODES:
+        with pytest.raises(DecodeError) as caught:
+            see(SPOILT[name].astype(np.uint8), 60, resize)
+        assert caught.value.kind == "low-depth"
+    with pytest.raises(DecodeError):
+        see(np.full((40, 80), 90, np.uint8), 32, "pad")  # the border does not count
+
+
+def test_a_faint_radiograph_is_read():
+    faint = 100 + smooth(60, 60) // 3
+    np.testing.assert_array_equal(see(faint.astype(np.uint8), 60, "crop"), faint)

@@ -12,12 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from xray_tf.data.pixels import dicom, header
 from xray_tf.data.pixels.cache import CacheError
-from xray_tf.data.pixels.decoding import RESIZE_MODES, decode, read_header, resize_pixels
+from xray_tf.data.pixels.decoding import decode, read_header
 from xray_tf.data.pixels.header import DecodeError
 from xray_tf.data.pixels.reading import read_file
+from xray_tf.data.pixels.square import RESIZE_MODES, resize_pixels
 from xray_tf.data.sources.dicom_headers import KEY_NAME, patient_key, patient_secret
 from xray_tf.data.sources.files import list_files
 from xray_tf.data.sources.names import SourceError
@@ -31,6 +33,7 @@ from pydicom.uid import (  # noqa: E402
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
+    JPEGBaseline8Bit,
     JPEGLosslessSV1,
     RLELossless,
 )
@@ -248,7 +251,7 @@ VARIANTS = {
 
 @pytest.mark.parametrize("data, expected", VARIANTS.values(), ids=VARIANTS)
 def test_grey_is_what_the_standard_says(data, expected):
-    grey = decode(data, SIDE, "crop")
+    grey = dicom.decode_grey(data)
     assert grey.dtype == np.uint8 and grey.shape == (SIDE, SIDE)
     if expected is None:
         seen = RAMP >= 2000
@@ -695,3 +698,43 @@ def test_no_identifier_reaches_anything_that_audit_train_and_predict_write(
         assert names_in(content) == [] and not any(i in content for i in ids), path
     answers = (tmp_path / "out/answers/predictions.csv").read_text()
     assert "not-a-radiograph" in answers and "truncated" in answers
+
+
+def test_a_grey_picture_in_colour_is_read_whatever_colour_space_it_claims():
+    grey = half_up(X / 255) if X.max() > 255 else X.astype(np.uint8)
+    ycc = np.stack([grey, np.full_like(grey, 128), np.full_like(grey, 128)], axis=-1)
+    rgb = np.stack([grey] * 3, axis=-1)
+    table = {
+        "luminance called RGB": make(
+            ycc, 8, PhotometricInterpretation="RGB", PlanarConfiguration=0
+        ),
+        "RGB": make(rgb, 8, PhotometricInterpretation="RGB", PlanarConfiguration=0),
+    }
+    for mode, claims in (("RGB", ("RGB", "YBR_FULL_422", "YBR_FULL")), ("L", ("RGB", "YBR_FULL"))):
+        for claim in claims:
+            stream = io.BytesIO()
+            picture = Image.fromarray(rgb)
+            picture.save(stream, "JPEG", quality=95, subsampling=0, keep_rgb=mode == "L")
+            table[f"JPEG of {mode} called {claim}"] = encapsulated(
+                without_markers(stream.getvalue()),
+                JPEGBaseline8Bit,
+                pixels=rgb,
+                bits=8,
+                PhotometricInterpretation=claim,
+                PlanarConfiguration=0,
+            )
+    for name, data in table.items():
+        try:
+            difference = np.abs(dicom.decode_grey(data).astype(int) - grey)
+        except DecodeError:  # a decoder may not take RGB without a marker that says so
+            assert "JPEG of L" in name
+            continue
+        assert difference.mean() < 4, (name, difference.mean())
+
+
+def without_markers(data):
+    """A JPEG without its application segments, which name the colour space."""
+    at = 2
+    while data[at + 1] in range(0xE0, 0xF0):
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return data[:2] + data[at:]

@@ -111,8 +111,9 @@ def build_cache(
             (directory / STAMPS).mkdir(parents=True, exist_ok=True)
             _sweep(directory)
             with ProgressLine("Decoding", len(files), progress) as line:
-                path = _build(records, files, size, resize, directory, workers, line, strict)
-            write_text(pointer, path.name + "\n")
+                path, lasts = _build(records, files, size, resize, directory, workers, line, strict)
+            if lasts:
+                write_text(pointer, path.name + "\n")
         return _open(path, records, strict)
 
 
@@ -125,8 +126,11 @@ def _build(
     workers: int | None,
     line: ProgressLine,
     strict: bool,
-) -> Path:
-    """Write the cache as a hidden sibling, give it its name, and return that."""
+) -> tuple[Path, bool]:
+    """Write the cache as a hidden sibling, give it its name, and return that, and whether the same
+    files will give the same again: not where a decoder was missing, which may be
+    installed since.
+    """
     draft = Path(tempfile.mkdtemp(prefix=DRAFT, dir=directory))
     try:
         readings = []
@@ -168,7 +172,7 @@ def _build(
         target = directory / _hash(lines, size, resize)
         shutil.copymode(directory, draft)
         _publish(draft, target, size, resize, len(files))
-        return target
+        return target, not any(r.kind == "no-decoder" for r in readings)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 

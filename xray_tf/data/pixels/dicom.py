@@ -42,6 +42,9 @@ _REQUIRED = (
 _NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1")  # implicit and explicit VR, little endian
 _RLE = "1.2.840.10008.1.2.5"
 _MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
+# grey levels that a codec may add to channels without colour, and the share of such pixels in a
+# grey radiograph (the others are coloured marks)
+COLOURLESS, COLOURLESS_SHARE = 12, 0.95
 _COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 
 
@@ -69,6 +72,8 @@ def decode_grey(data: bytes) -> np.ndarray:
     header = _header(tags)
     check_header(header)
     samples = _samples(read_tags(data, pixels=True), header, syntax)
+    if samples.ndim == 3 and (channel := _grey_channel(samples)) is not None:
+        return channel
     if samples.ndim == 3:
         weighted = samples.astype(np.int32) @ np.array(GREY_WEIGHTS, np.int32)
         return (weighted + (1 << GREY_SHIFT - 1) >> GREY_SHIFT).astype(np.uint8)
@@ -157,6 +162,24 @@ def _samples(tags: Any, header: Header, syntax: str) -> np.ndarray:
     return samples
 
 
+def _grey_channel(samples: np.ndarray) -> np.ndarray | None:
+    """Return the grey (H, W) uint8 of a colour picture (H, W, 3) that shows grey only, whatever
+    colour space its header names: three equal channels, or luminance and two of no colour (128).
+    None where it shows colours.
+    """
+    if samples.ndim != 3 or samples.shape[-1] != 3 or samples.dtype != np.uint8:
+        return None
+    first, second, third = (samples[..., i].astype(np.int16) for i in range(3))
+    equal = np.maximum(abs(first - second), abs(first - third)) <= COLOURLESS
+    flat = np.maximum(abs(second - 128), abs(third - 128)) <= COLOURLESS
+    if max(equal.mean(), flat.mean()) < COLOURLESS_SHARE:
+        return None
+    if flat.mean() >= COLOURLESS_SHARE and np.ptp(first) > COLOURLESS:
+        return samples[..., 0]
+    weighted = samples.astype(np.int32) @ np.array(GREY_WEIGHTS, np.int32)
+    return (weighted + (1 << GREY_SHIFT - 1) >> GREY_SHIFT).astype(np.uint8)
+
+
 def _codes(tags: Any, samples: np.ndarray, raw_bits: bool) -> tuple[np.ndarray, int]:
     """Return stored values as unsigned codes (H, W) uint16, and the bits of a code.
 
@@ -227,9 +250,11 @@ def _compressed(tags: Any, syntax: str, colour: bool) -> np.ndarray:
             f"{'; or '.join(decoder.missing_dependencies)}.",
         )
     # pydicom would cut bits above BitsStored off before `_codes` can see them
-    options = {} if colour else {"raw": True, "correct_unused_bits": False}
     try:
-        return decoder.as_array(tags, index=0, **options)[0]
+        stored = decoder.as_array(tags, index=0, raw=True, correct_unused_bits=False)[0]
+        if not colour or _grey_channel(stored) is not None:
+            return stored
+        return decoder.as_array(tags, index=0)[0]
     except Exception as error:  # each plugin has its own errors, some with values of tags in them
         kind = type(error).__name__
         raise DecodeError(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from xray_tf.data.pixels.exif import TRANSPOSED, UPRIGHT
+
 MAX_PIXELS, MIN_SIDE = 100_000_000, 16
 # (9798 R + 19235 G + 3735 B + 16384) >> 15: BT.601's 0.299, 0.587, 0.114 in 15 bits, as
 # cv2.cvtColor computes it.
@@ -31,16 +33,33 @@ class Header:
 
     Attributes:
         format: `jpeg`, `png` or `dicom`.
-        width, height: pixels as stored, EXIF orientation ignored.
+        width, height: pixels of the upright picture.
         mode: `L`, `RGB`, `CMYK`, `RGBA`, `LA` or `P`, followed by the bits a sample where they are
             not 8 (`L16`, `RGB16`, `L1`); of a DICOM file the bits stored (`L12`); a palette (`P`)
             is `P` at any depth.
+        orientation: of EXIF, 1 (stored upright) to 8; 1 where the file does not say.
     """
 
     format: str
     width: int
     height: int
     mode: str
+    orientation: int = 1
+
+    @property
+    def stored_sides(self) -> tuple[int, int]:
+        """Height and width as stored."""
+        turned = self.orientation in TRANSPOSED
+        return (self.width, self.height) if turned else (self.height, self.width)
+
+
+def upright_header(
+    format: str, width: int, height: int, mode: str, orientation: int = UPRIGHT
+) -> Header:
+    """Return the header of a picture that is stored `width` x `height` and turned."""
+    if orientation in TRANSPOSED:
+        width, height = height, width
+    return Header(format, width, height, mode, orientation)
 
 
 def check_header(header: Header) -> None:

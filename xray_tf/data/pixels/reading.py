@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from xray_tf.data.pixels.decoding import RESIZE_MODES, decode, read_header
+from xray_tf.data.pixels.decoding import decode, read_header
 from xray_tf.data.pixels.header import DecodeError
+from xray_tf.data.pixels.square import RESIZE_MODES
 from xray_tf.data.records import Finding, Record
 
 MAX_BYTES = 1 << 30

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from xray_tf.data.records import Finding, Findings, Record, Records
 from xray_tf.data.sources.folder import labelled_row, walk_images
+from xray_tf.data.sources.folder_words import part_of_folders
 from xray_tf.data.sources.names import (
-    SPLIT_FOLDERS,
     Request,
     Scan,
     SourceError,
@@ -89,5 +89,5 @@ def _row(path: str, folders: Iterable[str], known: dict[str, tuple[str, str]]) -
     named = read_name(Path(path).name)
     if not words:
         return Record(path, patient=named[2] if named else "")
-    splits = [SPLIT_FOLDERS[f.lower()] for f in folders if f.lower() in SPLIT_FOLDERS]
-    return labelled_row(path, words, splits[0] if splits else "", "namespaced")[0]
+    part = part_of_folders(f for f in folders if f.lower() not in known)
+    return labelled_row(path, words, part, "namespaced")[0]

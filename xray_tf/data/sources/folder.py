@@ -7,11 +7,17 @@ from collections import Counter, deque
 from collections.abc import Container
 from pathlib import Path
 
-from xray_tf.data.pixels.dicom_tags import SUFFIXES, is_dicom_file
+from xray_tf.data.pixels.decoding import is_image_file
+from xray_tf.data.pixels.dicom_tags import SUFFIXES
 from xray_tf.data.records import Finding, Findings, Record, Records
+from xray_tf.data.sources.folder_words import part_of, part_of_folders
+from xray_tf.data.sources.left_out import (
+    without_byproducts,
+    without_second_copies,
+    without_unknown_parts,
+)
 from xray_tf.data.sources.names import (
     IMAGE_SUFFIXES,
-    SPLIT_FOLDERS,
     Request,
     Scan,
     SourceError,
@@ -42,17 +48,22 @@ def records_below(folder: Path, request: Request) -> Scan:
     if (root / PHANTOM_MARK).is_file():  # the phantoms' ground truth, not radiographs
         files = [f for f in files if not f.startswith("masks/")]
         findings = [f for f in findings if f.kind != "not-an-image"]
+    files, byproducts = without_byproducts(files, known)
+    findings += byproducts
     rows, stray = [], Counter()
     for path in files:
         *folders, _ = path.split("/")
         words = [known[f.lower()] for f in folders if f.lower() in known]
-        split = SPLIT_FOLDERS.get(folders[0].lower(), "") if folders else ""
+        split = part_of_folders(f for f in folders if f.lower() not in known)
         if not words:
             stray["/".join(folders) or "."] += 1
             continue
         row, said = labelled_row(path, words, split, request.patient_key)
         rows.append(row)
         findings += said
+    rows, unknown = without_unknown_parts(rows, known)
+    rows, copies = without_second_copies(root, rows)
+    findings += unknown + copies
     *most, last = _folders_of(request.task)
     for where, count in sorted(stray.items()):
         said = (
@@ -135,7 +146,7 @@ def _layout_root(folder: Path, known: Container[str]) -> Path:
     here, seen = folder, []
     for _ in range(5):
         names = sorted(e.name for e in os.scandir(here) if e.is_dir() and not _ignored(e.name))
-        if any(n.lower() in SPLIT_FOLDERS or n.lower() in known for n in names):
+        if any(part_of(n) or n.lower() in known for n in names):
             return here
         seen = names
         below = [n for n in names if n.lower() == "chest_xray"] or names
@@ -192,8 +203,9 @@ def walk_images(root: Path) -> tuple[list[str], list[Finding]]:
             elif suffix in (*IMAGE_SUFFIXES, *SUFFIXES) and (entry.is_file() or entry.is_symlink()):
                 # a broken link stays in; reading it gives a finding
                 files.append(path)
-            # exported files often have no suffix, or the last number of a UID
-            elif entry.name.upper() != "DICOMDIR" and is_dicom_file(entry.path):
+            # by content: exported files often have no suffix, or the last number of a UID, and
+            # browsers save JPEG as .jfif
+            elif entry.name.upper() != "DICOMDIR" and is_image_file(entry.path):
                 files.append(path)
             else:
                 other[suffix or "no suffix"] += 1
@@ -204,7 +216,7 @@ def walk_images(root: Path) -> tuple[list[str], list[Finding]]:
     for what, count in sorted(other.items()):
         said = (
             f"{count} file(s) with {what} skipped; images end in "
-            f"{', '.join(IMAGE_SUFFIXES)} or are DICOM."
+            f"{', '.join(IMAGE_SUFFIXES)}, or start as JPEG, PNG or DICOM files do."
         )
         findings.append(Finding("not-an-image", "note", "", said))
     for path in sorted(repeated):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 
 from xray_tf.data.predictions import Predictions
-from xray_tf.data.sources.files import list_files
+from xray_tf.data.sources.files import find_files
 from xray_tf.data.tables.table import TableWriter
 from xray_tf.jobs.run import Options, Run, takes
 from xray_tf.models.classifier import Classifier
@@ -44,7 +44,9 @@ def predict_files(
     """
     run, how = options[Run].at(out), options[PredictOptions]
     classifier, failed = load(model, kind="classifier"), 0
-    records = list_files(files, classifier.card.to_task())
+    records, notes = find_files(files, classifier.card.to_task())
+    for note in notes:
+        run.say(f"{note.kind}: {note.detail}")
     with (
         _folder_of(run) as path,
         TableWriter(path, Predictions, classifier.card.class_names) as writer,

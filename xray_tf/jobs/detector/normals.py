@@ -13,7 +13,7 @@ import numpy as np
 from xray_tf.data.kin import patient_groups
 from xray_tf.data.records import Finding, Findings, Record
 from xray_tf.data.split import apply_split, split_records
-from xray_tf.jobs.corpus import Corpus, read_corpus
+from xray_tf.jobs.corpus import Corpus, find_copies, read_corpus
 from xray_tf.jobs.provenance import fingerprint
 from xray_tf.options import DataOptions, DetectOptions
 from xray_tf.registry import TASKS
@@ -161,6 +161,7 @@ def _divided(corpus: Corpus, data_options: DataOptions, options: DetectOptions) 
         data_options.test,
         options.seed,
         data_options.split_by,
+        find_copies(corpus.records, data_options),
     )
     names = {r.path for r in stand_ins}
     return corpus.narrowed(divided.where(lambda r: r.path not in names and r.split), notes)
