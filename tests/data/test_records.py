@@ -48,6 +48,7 @@ def test_frame_has_the_declared_columns_and_values():
         "height",
         "mode",
         "split",
+        "acquisition",
     ]
     assert frame["width"].tolist() == [40, 0, 0]
     assert "virus:person1" in Records(ROWS)._repr_html_() and repr(Records(ROWS)) == (

@@ -49,12 +49,14 @@ def measure_rate(recipe: Recipe) -> float:
     """Return a backbone's forward passes a second, from one timed batch of noise through random
     weights.
     """
+    from xray_tf.models.lungs import lungs_for
     from xray_tf.nets.classifier import build_classifier
     from xray_tf.nets.inference import forward
     from xray_tf.registry import TASKS
 
     names = TASKS[recipe.train.task].class_names
-    model = build_classifier(replace(recipe.model, weights=None), names, 0)
+    untrained = replace(recipe.model, weights=None)
+    model = build_classifier(untrained, names, 0, lungs_for(untrained))
     shape = (MEASURED, recipe.model.image_size, recipe.model.image_size)
     pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     forward(model, pixels)

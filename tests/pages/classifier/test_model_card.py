@@ -210,6 +210,7 @@ def test_weights_are_credited_as_far_as_the_options_tell(finished, options, said
                 "label_smoothing": 0.0,
                 "ema": 0.0,
                 "keep": "best",
+                "region": "whole",
                 "standardize": False,
             },
             [
@@ -232,6 +233,7 @@ def test_weights_are_credited_as_far_as_the_options_tell(finished, options, said
                 "ema": 0.999,
                 "keep": "last",
                 "label_smoothing": 0.1,
+                "region": "whole",
                 "standardize": True,
                 "weights": None,
                 "class_weight": False,
@@ -250,8 +252,8 @@ def test_weights_are_credited_as_far_as_the_options_tell(finished, options, said
             ["classes weighted", "warm-up"],
         ),
         (
-            {"method": "none", "fine_tune": "3"},
-            ["Trained: the last 3 stages"],
+            {"method": "none", "fine_tune": "3", "swapped": 0.25},
+            ["Trained: the last 3 stages", "on the lungs alone", "around 25%"],
             ["last layer alone"],
         ),
     ],

@@ -146,7 +146,12 @@ def build_trunk(
         )
     else:
         _draw_weights(trunk, seed)
-    fine = [layer.output for layer in trunk if _halves(layer.output.shape) == deep.shape[1:3]]
+    sides = deep.shape[1:3]
+    fine = [
+        layer.output
+        for layer in trunk
+        if _halves(layer.output.shape) == sides != layer.output.shape[1:3]
+    ]
     return (fine[-1] if fine else None), deep
 
 
