@@ -12,7 +12,9 @@ import keras
 import numpy as np
 
 from xray_tf.nets.keras_file import load_model
-from xray_tf.nets.lung_view import (
+from xray_tf.nets.lungs import copy_weights
+from xray_tf.nets.trunks.backbones import build_features, build_trunk
+from xray_tf.nets.trunks.lung_view import (
     PREFIX,
     find_lungs,
     merge_scales,
@@ -20,8 +22,6 @@ from xray_tf.nets.lung_view import (
     take_learned,
     weigh_by_lungs,
 )
-from xray_tf.nets.lungs import copy_weights
-from xray_tf.nets.trunks.backbones import build_features, build_trunk
 from xray_tf.options import LUNGS, ModelOptions
 
 POINTS = ("image", "features", "embedding", "logits", "probability")

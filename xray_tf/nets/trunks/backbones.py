@@ -386,7 +386,7 @@ def trunk_layers(model: keras.Model, backbone: str) -> list[list[keras.Layer]]:
 
 def _trunk_of(model: keras.Model) -> keras.Model:
     """Return the part from what the trunk sees to its last map, without what is around it in a
-    model that looks at lungs (`nets.lung_view`).
+    model that looks at lungs (`nets.trunks.lung_view`).
     """
     names = {layer.name for layer in model.layers}
     start = model.get_layer("seen").output if "seen" in names else model.inputs

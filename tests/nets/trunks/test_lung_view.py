@@ -8,9 +8,9 @@ import pytest
 from xray_tf.data.synthetic.phantom import draw_phantom
 from xray_tf.nets.classifier import build_classifier, derive
 from xray_tf.nets.keras_file import save_model
-from xray_tf.nets.lung_view import OFFSET, PREFIX, SCALE, show_lungs
 from xray_tf.nets.lungs import COARSE, build_lung_net
 from xray_tf.nets.training.objective import open_stages
+from xray_tf.nets.trunks.lung_view import OFFSET, PREFIX, SCALE, show_lungs
 from xray_tf.options import ModelOptions
 from xray_tf.registry import TASKS
 
