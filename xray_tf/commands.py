@@ -150,15 +150,32 @@ def add_part_argument(parser: argparse.ArgumentParser) -> None:
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     """Give `parser` what every command that trains takes besides its options."""
+    add_resume_argument(parser)
+    parser.add_argument("--tensorboard", metavar="DIR", help="also write TensorBoard events here")
+
+
+def add_resume_argument(parser: argparse.ArgumentParser) -> None:
+    """Give `parser` an optional `--resume`."""
     parser.add_argument(
         "--resume", action="store_true", help="go on with an unfinished run of the same options"
     )
-    parser.add_argument("--tensorboard", metavar="DIR", help="also write TensorBoard events here")
+
+
+def add_files_argument(parser: argparse.ArgumentParser) -> None:
+    """Give `parser` the required `FILES`."""
+    parser.add_argument("files", nargs="+", metavar="FILES", help="files, folders or globs")
+
+
+def add_strict_argument(parser: argparse.ArgumentParser) -> None:
+    """Give `parser` an optional `--strict`."""
+    parser.add_argument(
+        "--strict", action="store_true", help="stop at the first file that cannot be read"
+    )
 
 
 def add_file_arguments(parser: argparse.ArgumentParser, out_required: bool = True) -> None:
     """Give `parser` what every command that takes single radiographs takes."""
-    parser.add_argument("files", nargs="+", metavar="FILES", help="files, folders or globs")
+    add_files_argument(parser)
     add_model_argument(parser, required=False)
     if out_required:
         add_out_argument(parser)
@@ -167,9 +184,7 @@ def add_file_arguments(parser: argparse.ArgumentParser, out_required: bool = Tru
             "--out", metavar="DIR", help=f"{OUT_HELP} (default: answers are only printed)"
         )
     add_point_argument(parser)
-    parser.add_argument(
-        "--strict", action="store_true", help="stop at the first file that cannot be read"
-    )
+    add_strict_argument(parser)
 
 
 def command_line(module: str, args: Sequence[str] | None) -> str:

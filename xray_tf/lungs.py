@@ -16,7 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xray_tf.commands import CommandParser, add_out_argument, run
+from xray_tf.commands import (
+    CommandParser,
+    add_files_argument,
+    add_out_argument,
+    add_strict_argument,
+    run,
+)
 
 SHOWN = 10
 
@@ -24,7 +30,7 @@ SHOWN = 10
 def main(args: Sequence[str] | None = None) -> int:
     """Parse, find lungs, and print the first rows."""
     parser = CommandParser(__doc__)
-    parser.add_argument("files", nargs="+", metavar="FILES", help="files, folders or globs")
+    add_files_argument(parser)
     add_out_argument(parser)
     parser.add_argument(
         "--model",
@@ -40,9 +46,7 @@ def main(args: Sequence[str] | None = None) -> int:
         metavar="N",
         help="radiographs per forward pass (default: 32)",
     )
-    parser.add_argument(
-        "--strict", action="store_true", help="stop at the first file that cannot be read"
-    )
+    add_strict_argument(parser)
     given = parser.parse_args(args)
 
     def job() -> int:

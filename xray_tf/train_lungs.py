@@ -22,6 +22,7 @@ from xray_tf.commands import (
     CommandParser,
     add_data_argument,
     add_out_argument,
+    add_resume_argument,
     command_line,
     run,
 )
@@ -34,9 +35,7 @@ def main(args: Sequence[str] | None = None) -> int:
     parser.add_argument("--masks", required=True, metavar="DIR", help="the folder of drawn masks")
     add_data_argument(parser)
     add_out_argument(parser)
-    parser.add_argument(
-        "--resume", action="store_true", help="go on with an unfinished run of the same options"
-    )
+    add_resume_argument(parser)
     add_flags(parser, TrainLungsOptions)
     given = parser.parse_args(args)
 

@@ -14,6 +14,7 @@ from xray_tf.registry import SUBTYPES, Task
 
 SPLITS = ("train", "val", "test")
 ALL_ROWS = "all rows"
+_RANKS = {"error": 0, "warning": 1, "note": 2}  # of severities
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,10 @@ class Findings(Table[Finding]):
 
     def __add__(self, other: Findings) -> Findings:
         return Findings([*self.rows, *other.rows])
+
+    def worst_first(self) -> Findings:
+        """Return errors, then warnings, then notes, then the rest, each in their order."""
+        return Findings(sorted(self.rows, key=lambda f: _RANKS.get(f.severity, len(_RANKS))))
 
 
 class Records(Table[Record]):

@@ -59,12 +59,8 @@ def add_acquisitions(
     auroc = float("nan")
     if known.any():
         auroc = outside_only_auroc(features[known], sick[known], list(np.array(patients)[known]))
-    counts = np.array(
-        [
-            [np.sum((found.groups == g) & (labels == k)) for k in range(len(names))]
-            for g in range(found.count)
-        ]
-    )
+    counts = np.zeros((found.count, len(names)), np.int64)
+    np.add.at(counts, (found.groups[known], labels[known]), 1)
     summary = {
         "groups": {
             str(g): dict(zip(names, map(int, row), strict=True)) for g, row in enumerate(counts)
@@ -74,11 +70,10 @@ def add_acquisitions(
         "seed": seed,
     }
     findings = [*audit.findings, *_findings(found, labels, names, auroc)]
-    order = {"error": 0, "warning": 1, "note": 2}
     grouped = [replace(r, acquisition=str(g)) for r, g in zip(records, found.groups, strict=True)]
     told = Audit(
         records.with_rows(grouped),
-        Findings(sorted(findings, key=lambda f: order[f.severity])),
+        Findings(findings).worst_first(),
         {**audit.summary, "acquisitions": summary},
     )
     return told, _sheet(found, small, counts, names)

@@ -127,12 +127,7 @@ def audit_records(
         "sizes": _compare_sizes(rows),
     }
     findings += _find_leaks(summary)
-    order = {"error": 0, "warning": 1, "note": 2}
-    return Audit(
-        scanned.with_rows(rows),
-        Findings(sorted(findings, key=lambda f: order[f.severity])),
-        summary,
-    )
+    return Audit(scanned.with_rows(rows), Findings(findings).worst_first(), summary)
 
 
 # ---- duplicates

@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xray_tf.artifact import Card
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Record, Records
 from xray_tf.data.sources.files import list_files
 from xray_tf.models.decided import predictions_of
 from xray_tf.models.lungs import lung_warnings
+from xray_tf.models.opened import Opened
 from xray_tf.models.queries import array_batches, read_query, record_batches
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from xray_tf.pages.evidence.page import Evidence
 
 
-class Classifier:
+class Classifier(Opened):
     """A trained classifier with its card: from raw radiographs to calibrated probabilities and
     decisions.
 
@@ -35,15 +34,6 @@ class Classifier:
         model: the Keras model, image (B, S, S, 1) float32 in [0, 255] -> uncalibrated
             probability.
     """
-
-    def __init__(self, folder: Path, card: Card):
-        self.folder, self.card = folder, card
-
-    @cached_property
-    def model(self):
-        from xray_tf.nets.keras_file import load_model
-
-        return load_model(self.folder / "model.keras")
 
     def predict(
         self, images: Any, batch_size: int = 64, operating_point: str | None = None

@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -21,6 +20,7 @@ from xray_tf.data.sources.files import list_files
 from xray_tf.models.estimated_lungs import atlas_lungs, estimated_fields
 from xray_tf.models.features import FeatureScores, load_features
 from xray_tf.models.lungs import find_fields, lung_warnings
+from xray_tf.models.opened import Opened
 from xray_tf.models.queries import array_batches, record_batches
 from xray_tf.stats.detector.density import Density
 from xray_tf.stats.detector.or_rule import OrRule
@@ -148,7 +148,7 @@ class NormalChest:
         ).astype(np.float32)
 
 
-class Detector:
+class Detector(Opened):
     """An anomaly detector with its card.
 
     Attributes:
@@ -158,15 +158,6 @@ class Detector:
             reconstruction_error.
         rule: thresholds and calibration normals; see `xray_tf.stats.detector.or_rule.OrRule`.
     """
-
-    def __init__(self, folder: Path, card: Card):
-        self.folder, self.card = folder, card
-
-    @cached_property
-    def model(self):
-        from xray_tf.nets.keras_file import load_model
-
-        return load_model(self.folder / "model.keras")
 
     @cached_property
     def encoder(self):

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import cached_property, lru_cache
-from pathlib import Path
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from xray_tf.artifact import ArtifactError, Card
+from xray_tf.artifact import ArtifactError
 from xray_tf.data.chest.lung_fields import LungFields, places_of
 from xray_tf.data.chest.lung_table import INSIDE, NO_LUNGS
+from xray_tf.models.opened import Opened
 from xray_tf.options import LUNGS, ModelOptions
 
 __all__ = ["LungSegmenter", "Lungs", "segment_lungs", "shipped_segmenter"]
@@ -31,7 +31,7 @@ class Lungs(NamedTuple):
     chest: float
 
 
-class LungSegmenter:
+class LungSegmenter(Opened):
     """A trained lung segmenter with its card.
 
     Attributes:
@@ -40,15 +40,6 @@ class LungSegmenter:
         model: the Keras model, image (B, S, S, 1) float32 in [0, 255] -> lungs (B, S, S, 1) and
             chest (B, 1), both in [0, 1].
     """
-
-    def __init__(self, folder: Path, card: Card):
-        self.folder, self.card = folder, card
-
-    @cached_property
-    def model(self):
-        from xray_tf.nets.keras_file import load_model
-
-        return load_model(self.folder / "model.keras")
 
     @property
     def threshold(self) -> float:
@@ -146,22 +137,23 @@ def lung_masks(images: np.ndarray) -> np.ndarray | None:
     """Return the lungs (N, S, S) bool of square images (N, S, S) uint8, found by the shipped
     segmenter; None where it did not come along.
     """
-    try:
-        return find_fields(images).masks
-    except ArtifactError:
-        return None
+    segmenter = _segmenter_if_here()
+    return None if segmenter is None else segmenter.fields(images).masks
 
 
 def lung_warnings(images: Iterable[np.ndarray]) -> list[str]:
     """Return the shipped segmenter's warning on each image (H, W) uint8, empty where there is
     none; all are empty where it did not come along.
     """
-    images = list(images)
+    segmenter = _segmenter_if_here()
+    return ["" for _ in images] if segmenter is None else segmenter.warnings(images)
+
+
+def _segmenter_if_here() -> LungSegmenter | None:
     try:
-        segmenter = shipped_segmenter()
+        return shipped_segmenter()
     except ArtifactError:
-        return [""] * len(images)
-    return segmenter.warnings(images)
+        return None
 
 
 def _checked(images: Any) -> np.ndarray:

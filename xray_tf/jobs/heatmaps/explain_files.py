@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -104,18 +104,14 @@ def explain_files(
 
 @dataclass(frozen=True)
 class _Drawn:
-    """A radiograph (S, S) uint8, its heat map (S, S), and its lungs (S, S) bool, or None."""
+    """A radiograph (S, S) uint8, its heat map (S, S), its lungs (S, S) bool or None, and the share
+    of the heat that lies in them; NaN where there is no heat or no lungs.
+    """
 
     image: np.ndarray
     heat: np.ndarray
     lungs: np.ndarray | None
-
-    @property
-    def in_lungs(self) -> float:
-        """The share of the heat that lies in the lungs; NaN where there is no heat or no lungs."""
-        if self.lungs is None or not self.heat.any():
-            return float("nan")
-        return float(inside(self.heat[None], self.lungs[None])["energy"][0])
+    in_lungs: float
 
 
 @dataclass
@@ -163,15 +159,13 @@ class _Explaining:
             good = np.flatnonzero(predictions.errors == "")
             images = [results[i] for i in good]
             maps = self._explain(predictions, images, good)
-            lungs = lung_masks(np.stack(images)) if images else None
-            found = [None] * len(images) if lungs is None else lungs
-            if lungs is not None:
-                some = maps[good].any(axis=(1, 2))
-                self.in_lungs.append(inside(maps[good][some], lungs[some]))
+            lungs, shares = self._in_lungs(images, maps[good])
             for k, i in enumerate(good):
                 path = picture_path(draft, done + i + 1, batch[i].path)
                 prediction, explained = predictions[int(i)], int(self.explained[-1][i])
-                self._draw(path, prediction, _Drawn(images[k], maps[i], found[k]), explained)
+                self._draw(
+                    path, prediction, _Drawn(images[k], maps[i], lungs[k], shares[k]), explained
+                )
             done += len(batch)
             yield predictions, maps
 
@@ -198,6 +192,20 @@ class _Explaining:
         from xray_tf.nets.heatmaps.attribution import METHODS
 
         return METHODS[self.options.method](self.net, images, classes)
+
+    def _in_lungs(self, images: list[np.ndarray], maps: np.ndarray) -> tuple[Sequence, np.ndarray]:
+        """Return the lungs (S, S) bool of each image, or None, and the share (B,) of each map that
+        lies in them, NaN where it cannot be said; and remember what is known.
+        """
+        shares = np.full(len(images), np.nan)
+        lungs = lung_masks(np.stack(images)) if images else None
+        if lungs is None:
+            return [None] * len(images), shares
+        some = maps.any(axis=(1, 2))
+        found = inside(maps[some], lungs[some])
+        shares[some] = found["energy"]
+        self.in_lungs.append(found)
+        return lungs, shares
 
     def _draw(self, path: Path, prediction, drawn: _Drawn, explained: int) -> None:
         names, (alpha, colormap) = self.classifier.card.class_names, self._colours

@@ -95,7 +95,7 @@ def loss_net(
     image = keras.Input(model.input.shape[1:], name="image")
     target = keras.Input(logits.output.shape[1:], name="target")
     x, y = image, target
-    if {layer.name for layer in model.layers} >= {"window"}:
+    if "window" in {layer.name for layer in model.layers}:
         around = OtherSurroundings(
             options.swapped, options.emptied, options.seed + 2, name="surroundings", dtype="float32"
         )

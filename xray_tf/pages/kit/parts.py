@@ -14,7 +14,6 @@ from xray_tf.pages.kit.render import Part, Table
 from xray_tf.pages.kit.words import origin
 
 FINDINGS = 50  # rows shown; audit.csv has the rest
-_SEVERITIES = {"error": 0, "warning": 1, "note": 2}
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class FindingsPart(Part):
         """Return the part; None if nobody looked."""
         if findings is None:
             return None
-        ranked = sorted(findings, key=lambda f: _SEVERITIES.get(f.severity, len(_SEVERITIES)))
+        ranked = list(findings.worst_first())
         kinds = Counter((f.severity, f.kind) for f in ranked)
         return cls(dict(kinds), ranked[:FINDINGS], len(ranked))
 
