@@ -125,7 +125,8 @@ def fitted_scores(train: dict, patients, names, *others: dict) -> tuple[dict, li
 
 def choose(options) -> dict:
     """Score every detector and committee on what may be looked at; return the table."""
-    from xray_tf.data.synthetic.lesions import LESIONS, SEVERITIES, LesionGrid
+    from lesions import LESIONS, SEVERITIES, LesionGrid
+
     from xray_tf.models.lungs import find_fields
     from xray_tf.stats.detector.committee import DETECTORS
 
@@ -267,7 +268,8 @@ def nested(manifest: str, folder: Path, seed: int) -> dict[str, dict[str, float]
     """Fit one detector on a part of the normals of a manifest; return what each weight reaches on
     its other parts.
     """
-    from xray_tf.data.synthetic.lesions import LESIONS, LesionGrid
+    from lesions import LESIONS, LesionGrid
+
     from xray_tf.jobs.detector.fit_detector import fit_detector
     from xray_tf.jobs.detector.normals import parts_of, read_normals
     from xray_tf.models.detector import NAMES

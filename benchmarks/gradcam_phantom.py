@@ -12,7 +12,7 @@ classifier's evidence is, the third whether a method finds evidence whose place 
 One rule holds for all networks. The heat maps are made on other phantoms (another seed, so other
 children), for the class pneumonia (or the lesion's own kind, for a three-class model), on every
 radiograph with a lesion, recognised or not. A hit is a maximum inside the lesion, without
-tolerance. Hit rate, energy and IoU are those of stats.heatmaps.faithfulness.localisation; random,
+tolerance. Hit rate, energy and IoU are those of stats.heatmaps.localisation; random,
 centre and edge are its controls, and `area` is the lesion's share of the image, the hit rate by
 chance. Occlusion and integrated gradients need many passes, so they see only the first radiographs
 of each kind. Intervals and comparisons with the controls are bootstrapped over children, each drawn
@@ -36,8 +36,9 @@ import numpy as np
 from xray_tf.data.pixels.square import resize_pixels
 from xray_tf.data.synthetic.phantom import KINDS, draw_phantom
 from xray_tf.options import ModelOptions, TrainOptions
-from xray_tf.stats.heatmaps.faithfulness import control_maps, localisation, paired_bootstrap
+from xray_tf.stats.heatmaps.localisation import control_maps, localisation
 from xray_tf.stats.metrics import epoch_scores
+from xray_tf.stats.paired import paired_bootstrap
 
 HERE = Path(__file__).parent
 # phantoms to train on, to choose layers and recipes on, and to report on

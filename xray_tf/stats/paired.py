@@ -140,3 +140,55 @@ def with_interval(values: np.ndarray) -> dict[str, float | None]:
     known = values[1:][~np.isnan(values[1:])]
     low, high = interval(known).tolist() if len(known) else (None, None)
     return {"value": None if np.isnan(values[0]) else float(values[0]), "low": low, "high": high}
+
+
+def paired_bootstrap(
+    values: np.ndarray,
+    control: np.ndarray,
+    groups: Sequence | None = None,
+    replicates: int = 2000,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Compare two methods on the same images.
+
+    Args:
+        values, control: (N,) one number an image.
+        groups: N keys, such as patients, drawn together; each image is its own when None.
+        replicates: bootstrap samples.
+        seed: of the samples.
+
+    Returns:
+        `difference` (mean of values - control), `low` and `high` (95 % percentile interval), `p`
+        (two-sided, from how often the difference lies beyond 0; never below 2 / (replicates + 1))
+        and `groups` (how many were drawn from).
+
+    Raises:
+        ValueError: lengths that differ, no image, or NaN.
+    """
+    values, control = np.asarray(values, np.float64), np.asarray(control, np.float64)
+    fits = values.ndim == 1 and values.shape == control.shape and len(values)
+    if not fits or not np.isfinite(values - control).all():
+        raise ValueError(
+            "values and control must be finite numbers, one an image. Received: shapes "
+            f"{values.shape} and {control.shape}"
+        )
+    groups = np.arange(len(values)) if groups is None else np.asarray(groups)
+    if len(groups) != len(values):
+        raise ValueError(
+            f"groups must hold one key an image. Received: {len(groups)} for {len(values)}"
+        )
+    keys = np.unique(groups, return_inverse=True)[1]
+    sums, counts = np.bincount(keys, values - control), np.bincount(keys).astype(np.float64)
+    # how often each group is drawn
+    even = np.full(len(sums), 1 / len(sums))
+    draws = np.random.default_rng(seed).multinomial(len(sums), even, size=replicates)
+    means = (draws @ sums) / (draws @ counts)
+    low, high = np.quantile(means, (0.025, 0.975))
+    beyond = (min((means <= 0).sum(), (means >= 0).sum()) + 1) / (replicates + 1)
+    return {
+        "difference": float((values - control).mean()),
+        "low": float(low),
+        "high": float(high),
+        "p": float(min(1.0, 2 * beyond)),
+        "groups": len(sums),
+    }

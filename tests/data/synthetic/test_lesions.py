@@ -4,8 +4,8 @@ same for the same arguments.
 
 import numpy as np
 import pytest
+from lesions import LESIONS, LesionGrid, paste_lesion
 
-from xray_tf.data.synthetic.lesions import LESIONS, LesionGrid, paste_lesion
 from xray_tf.data.synthetic.phantom import draw_phantom
 
 

@@ -18,7 +18,8 @@ from xray_tf.models.load import load
 from xray_tf.models.lungs import find_fields
 from xray_tf.nets.heatmaps.gradcam import GradCAM
 from xray_tf.options import DataOptions, ExamineOptions
-from xray_tf.stats.heatmaps.faithfulness import deletion, inside
+from xray_tf.stats.heatmaps.faithfulness import deletion
+from xray_tf.stats.heatmaps.localisation import inside
 
 SMALL = ExamineOptions(rows=5, steps=3, random_rows=4, depths=3, shortcut_rows=12, bootstrap=30)
 

@@ -5,16 +5,14 @@ from xray_tf.stats.heatmaps import faithfulness
 from xray_tf.stats.heatmaps.faithfulness import (
     Removal,
     average_drop,
-    control_maps,
     deletion,
     insertion,
-    inside,
-    localisation,
-    paired_bootstrap,
     removal_curves,
     removal_figures,
     road,
 )
+from xray_tf.stats.heatmaps.localisation import control_maps, inside, localisation
+from xray_tf.stats.paired import paired_bootstrap
 
 RNG = np.random.default_rng(0)
 SIDE = 8

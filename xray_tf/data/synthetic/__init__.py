@@ -1,1 +1,1 @@
-"""Draw synthetic radiographs and lesions, and change real radiographs by known amounts."""
+"""Draw synthetic radiographs, and change real radiographs by known amounts."""

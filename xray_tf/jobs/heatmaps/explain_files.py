@@ -26,7 +26,7 @@ from xray_tf.options import ExplainOptions
 from xray_tf.pages.heatmaps.page import ExplanationsPage, Shown
 from xray_tf.pages.kit import overlays
 from xray_tf.spelling import did_you_mean
-from xray_tf.stats.heatmaps.faithfulness import inside
+from xray_tf.stats.heatmaps.localisation import inside
 
 PAGE = "explanations.html"
 

@@ -42,14 +42,10 @@ from xray_tf.jobs.run import Run
 from xray_tf.models.classifier import Classifier
 from xray_tf.options import ExamineOptions
 from xray_tf.spelling import pick_several
-from xray_tf.stats.heatmaps.faithfulness import (
-    BASELINES,
-    average_drop,
-    control_maps,
-    paired_bootstrap,
-    removal_figures,
-)
+from xray_tf.stats.heatmaps.faithfulness import BASELINES, average_drop, removal_figures
+from xray_tf.stats.heatmaps.localisation import control_maps
 from xray_tf.stats.heatmaps.similarity import rank_correlation, structural_similarity
+from xray_tf.stats.paired import paired_bootstrap
 
 JSON, CSV, ARRAYS = "faithfulness.json", "faithfulness.csv", "faithfulness.npz"
 CONTROLS = ("random", "centre", "edge")

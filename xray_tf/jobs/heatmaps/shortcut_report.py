@@ -43,8 +43,8 @@ from xray_tf.jobs.run import Run
 from xray_tf.models.classifier import Classifier
 from xray_tf.models.lungs import find_fields
 from xray_tf.options import ExamineOptions
-from xray_tf.stats.heatmaps.faithfulness import control_maps, inside, paired_bootstrap
-from xray_tf.stats.paired import Conditions, paired_scores
+from xray_tf.stats.heatmaps.localisation import control_maps, inside
+from xray_tf.stats.paired import Conditions, paired_bootstrap, paired_scores
 
 JSON, CSV = "shortcuts.json", "shortcuts.csv"
 FACTS = (

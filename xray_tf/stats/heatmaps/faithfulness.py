@@ -1,9 +1,8 @@
-"""Heat maps, measured: against lesions that are known, and against the scores of a net whose pixels
-are removed; always beside controls.
+"""Heat maps against the scores of a net whose pixels are removed.
 
 Nothing here knows a net: `predict` is any callable, images (B, H, W, C) float32 -> scores (B,) or
-class probabilities (B, K). Every figure is one number an image, so that `paired_bootstrap` can
-compare methods on the same radiographs.
+class probabilities (B, K). Every figure is one number an image, so that `stats.paired` can compare
+methods on the same radiographs.
 """
 
 from __future__ import annotations
@@ -14,134 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from xray_tf.stats.checks import finite_rows
 from xray_tf.stats.heatmaps.imputation import impute_linear
+from xray_tf.stats.heatmaps.localisation import checked_maps, divided
 
 Predict = Callable[[np.ndarray], np.ndarray]
 BASELINES = ("mean", "blur", "noisy_linear")
-QUANTILE = 0.9
 ROAD_SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9)
-_RANDOM_CELLS = 7  # of the random control, about as coarse as a Grad-CAM map
 _BLUR_SHARE = 0.1  # sigma of the blurred baseline, as a share of the shorter side
-
-
-# ---- against known lesions
-
-
-def localisation(
-    maps: np.ndarray, masks: np.ndarray, quantile: float = QUANTILE, tolerance: int = 0
-) -> dict[str, np.ndarray]:
-    """Measure how well maps point at lesions.
-
-    Args:
-        maps: (N, H, W) floats >= 0.
-        masks: (N, H, W) bool, each with at least one pixel.
-        quantile: of a map's own values, above which a pixel belongs to its region.
-        tolerance: pixels around a lesion that still count as a hit.
-
-    Returns:
-        (N,) float64 each:
-        `hit`: 1 where the maximum lies in the lesion (pointing game, Zhang et al. 2018); with
-            several equal maxima, the share of them that does.
-        `energy`: the share of the map's sum inside the lesion (Wang et al. 2020, "Score-CAM",
-            section 4.3).
-        `iou_quantile`: intersection over union of the lesion and the region above `quantile`.
-        `iou_best`: the same at the threshold that suits each image best: what the map could give,
-            not what a reader gets.
-        `area`: the lesion's share of the image, which is what `hit` and `energy` are by chance.
-        An empty map points nowhere: all but `area` are 0.
-
-    Raises:
-        ValueError: shapes that do not fit, negative or NaN maps, or a mask without a lesion.
-    """
-    maps, masks = _checked_maps(maps), np.asarray(masks, bool)
-    if masks.shape != maps.shape or not masks.any(axis=(1, 2)).all():
-        raise ValueError(
-            "masks must have the shape of maps and each hold a lesion. "
-            f"Received: maps {maps.shape}, masks {masks.shape}, "
-            f"{int((~masks.any(axis=(1, 2))).sum()) if masks.ndim == 3 else '?'} of them empty."
-        )
-    if not 0 < quantile < 1:
-        raise ValueError(f"quantile must lie between 0 and 1. Received: quantile={quantile!r}")
-    found = inside(maps, masks)
-    if tolerance:
-        near = [ndimage.distance_transform_edt(~mask) <= tolerance for mask in masks]
-        found["hit"] = inside(maps, np.stack(near))["hit"]
-    ious = np.array([_ious(one, mask, quantile) for one, mask in zip(maps, masks, strict=True)])
-    return found | {"iou_quantile": ious[:, 0], "iou_best": ious[:, 1]}
-
-
-def inside(maps: np.ndarray, masks: np.ndarray) -> dict[str, np.ndarray]:
-    """Return `hit`, `energy` and `area` (N,) float64 as `localisation` defines them, for masks (N,
-    H, W) bool that may be empty.
-    """
-    maps, masks = _checked_maps(maps), np.asarray(masks, bool)
-    most, total = maps.max(axis=(1, 2)), maps.sum(axis=(1, 2))
-    highest = (maps == most[:, None, None]) & (most > 0)[:, None, None]
-    return {
-        "hit": (highest & masks).sum(axis=(1, 2)) / np.maximum(highest.sum(axis=(1, 2)), 1),
-        "energy": _divided((maps * masks).sum(axis=(1, 2)), total),
-        "area": masks.mean(axis=(1, 2)),
-    }
-
-
-def _ious(one: np.ndarray, mask: np.ndarray, quantile: float) -> tuple[float, float]:
-    if not one.any():
-        return 0.0, 0.0
-    region = (one >= np.quantile(one, quantile)) & (one > 0)
-    return (region & mask).sum() / (region | mask).sum(), _best_iou(one, mask)
-
-
-def _best_iou(one: np.ndarray, mask: np.ndarray) -> float:
-    """Try every value above 0 as the threshold, in one sort."""
-    order = np.argsort(-one, axis=None, kind="stable")
-    values, inside = one.ravel()[order], np.cumsum(mask.ravel()[order])
-    # a threshold takes all pixels of one value, or none
-    ends = np.append(values[1:] < values[:-1], True) & (values > 0)
-    taken = np.arange(1, len(values) + 1)
-    return float((inside / (mask.sum() + taken - inside))[ends].max())
-
-
-def control_maps(images: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
-    """Draw maps that know nothing of any net; a method that does not beat them has explained
-    nothing.
-
-    Args:
-        images: (N, H, W) or (N, H, W, C).
-        seed: of `random`.
-
-    Returns:
-        (N, H, W) float32 in [0, 1] each: `random` (about 7 x 7 uniform numbers an image,
-            interpolated), `centre` (a Gaussian, a quarter of the side wide),
-        `edge` (the image's own gradient; an edge detector passes for an explanation, Adebayo et al.
-        2018).
-    """
-    grey = np.asarray(images, np.float32)
-    grey = grey.mean(-1) if grey.ndim == 4 else grey
-    count, height, width = grey.shape
-    drawn = [_cloud(np.random.default_rng((seed, i)), height, width) for i in range(count)]
-    y, x = ((np.arange(n) - (n - 1) / 2) / (n / 4) for n in (height, width))
-    centre = np.exp(-(y[:, None] ** 2) / 2 - x**2 / 2)
-    maps = {
-        "random": np.stack(drawn),
-        "centre": np.broadcast_to(centre, grey.shape),
-        "edge": np.stack([ndimage.gaussian_gradient_magnitude(one, 1.0) for one in grey]),
-    }
-    out = {name: np.asarray(one, np.float32) for name, one in maps.items()}
-    return {name: _divided(one, one.max(axis=(1, 2), keepdims=True)) for name, one in out.items()}
-
-
-def _cloud(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Interpolate uniform numbers on a grid that lies at random: with a fixed one, maxima would
-    crowd at the image's border.
-    """
-    grid, shift = rng.random((_RANDOM_CELLS + 2, _RANDOM_CELLS + 2)), rng.random(2)
-    lengths = zip(shift, (height, width), strict=True)
-    places = [start + np.arange(length) * _RANDOM_CELLS / length for start, length in lengths]
-    return ndimage.map_coordinates(grid, np.meshgrid(*places, indexing="ij"), order=1)
-
-
-# ---- against the net's own scores
 
 
 @dataclass(frozen=True)
@@ -354,75 +232,13 @@ def average_drop(
             filling = np.stack([_filling(images[i], baseline) for i in rows])
         before[rows] = _scored(predict, images[rows], column)
         after[rows] = _scored(predict, images[rows] * shown + filling * (1 - shown), column)
-    return _divided(np.maximum(before - after, 0), before), after > before
-
-
-# ---- comparing
-
-
-def paired_bootstrap(
-    values: np.ndarray,
-    control: np.ndarray,
-    groups: Sequence | None = None,
-    replicates: int = 2000,
-    seed: int = 0,
-) -> dict[str, float]:
-    """Compare two methods on the same images.
-
-    Args:
-        values, control: (N,) one number an image.
-        groups: N keys, such as patients, drawn together; each image is its own when None.
-        replicates: bootstrap samples.
-        seed: of the samples.
-
-    Returns:
-        `difference` (mean of values - control), `low` and `high` (95 % percentile interval), `p`
-        (two-sided, from how often the difference lies beyond 0; never below 2 / (replicates + 1))
-        and `groups` (how many were drawn from).
-
-    Raises:
-        ValueError: lengths that differ, no image, or NaN.
-    """
-    values, control = np.asarray(values, np.float64), np.asarray(control, np.float64)
-    fits = values.ndim == 1 and values.shape == control.shape and len(values)
-    if not fits or not np.isfinite(values - control).all():
-        raise ValueError(
-            "values and control must be finite numbers, one an image. Received: shapes "
-            f"{values.shape} and {control.shape}"
-        )
-    groups = np.arange(len(values)) if groups is None else np.asarray(groups)
-    if len(groups) != len(values):
-        raise ValueError(
-            f"groups must hold one key an image. Received: {len(groups)} for {len(values)}"
-        )
-    keys = np.unique(groups, return_inverse=True)[1]
-    sums, counts = np.bincount(keys, values - control), np.bincount(keys).astype(np.float64)
-    # how often each group is drawn
-    even = np.full(len(sums), 1 / len(sums))
-    draws = np.random.default_rng(seed).multinomial(len(sums), even, size=replicates)
-    means = (draws @ sums) / (draws @ counts)
-    low, high = np.quantile(means, (0.025, 0.975))
-    beyond = (min((means <= 0).sum(), (means >= 0).sum()) + 1) / (replicates + 1)
-    return {
-        "difference": float((values - control).mean()),
-        "low": float(low),
-        "high": float(high),
-        "p": float(min(1.0, 2 * beyond)),
-        "groups": len(sums),
-    }
-
-
-def _checked_maps(maps: np.ndarray) -> np.ndarray:
-    maps = finite_rows(maps, "maps", ["H", "W"]).astype(np.float64)
-    if maps.min() < 0:
-        raise ValueError(f"maps must be >= 0. Received: {maps.min()}")
-    return maps
+    return divided(np.maximum(before - after, 0), before), after > before
 
 
 def _checked_images(
     images: np.ndarray, maps: np.ndarray, class_index
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    maps, images = _checked_maps(maps), np.asarray(images)
+    maps, images = checked_maps(maps), np.asarray(images)
     images = images[..., None] if images.ndim == 3 else images
     if images.ndim != 4 or images.shape[:3] != maps.shape:
         raise ValueError(
@@ -468,7 +284,3 @@ def _scored(predict: Predict, images: np.ndarray, columns: np.ndarray | None) ->
 def _chunks(count: int, size: int) -> Iterator[np.ndarray]:
     for start in range(0, count, size):
         yield np.arange(start, min(start + size, count))
-
-
-def _divided(values: np.ndarray, by: np.ndarray) -> np.ndarray:
-    return np.divide(values, by, out=np.zeros_like(values), where=by > 0)
