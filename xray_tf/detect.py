@@ -140,8 +140,7 @@ def main(args: Sequence[str] | None = None) -> int:
             f"{int((scores.verdicts == 'anomalous').sum())} anomalous"
             + (f", {doubtful} without two upright lungs" if doubtful else "")
             + (f", {failed} could not be scored" if failed else "")
-            + ", in "
-            f"{given.out}/scores.csv"
+            + f", in {given.out}/scores.csv"
         )
         return 1 if failed == len(scores) else 0
 

@@ -177,8 +177,7 @@ def rows_of_part(
             for name, n in sorted(Counter(records.column("split")).items())
         )
         raise ValueError(
-            f"There is no radiograph of the part {part!r}. Received: {counts}. "
-            "Name a split.csv with --split, such as the one in the model's folder, "
-            "or another --part."
+            f"There is no radiograph of the part {part!r}. Received: {counts}. Name a split.csv "
+            "with --split, such as the one in the model's folder, or another --part."
         )
     return kept, notes

@@ -153,9 +153,8 @@ def _of_the_neighbors(near: Neighbors | None, prediction: Prediction) -> Iterato
         what = "This very file is" if near.known else "Radiographs with its patient key are"
         yield Caveat(
             "known",
-            f"{what} among the training radiographs, so the answer says nothing "
-            "about new patients. "
-            "(That patient's radiographs are left out of the neighbours.)",
+            f"{what} among the training radiographs, so the answer says nothing about new "
+            "patients. (That patient's radiographs are left out of the neighbours.)",
             True,
         )
 
@@ -229,9 +228,8 @@ def _of_the_picture(card: Card, query: Query) -> Iterator[Caveat]:
     if looks_inverted(pixels):
         yield Caveat(
             "inverted",
-            "It looks like a negative: the air beside the shoulders is "
-            "brighter than the middle of the chest. "
-            "The model was trained on radiographs with white bones.",
+            "It looks like a negative: the air beside the shoulders is brighter than the middle of "
+            "the chest. The model was trained on radiographs with white bones.",
             True,
         )
     low, high = np.percentile(pixels, [1, 99])

@@ -31,8 +31,7 @@ class Classifier(Opened):
     Attributes:
         folder: the artifact's folder.
         card: its description; see `xray_tf.artifact.Card`.
-        model: the Keras model, image (B, S, S, 1) float32 in [0, 255] -> uncalibrated
-            probability.
+        model: the Keras model, image (B, S, S, 1) float32 in [0, 255] -> uncalibrated probability.
     """
 
     def predict(

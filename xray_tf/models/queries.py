@@ -46,9 +46,8 @@ def grey_stack(images: np.ndarray, batch_size: int = 1) -> np.ndarray:
             else ""
         )
         raise ValueError(
-            "images must be grey pixels in [0, 255] of one or more radiographs, an "
-            "array (H, W) or (N, H, W) uint8. "
-            f"Received: shape {images.shape}, {images.dtype}. {advice}".rstrip()
+            "images must be grey pixels in [0, 255] of one or more radiographs, an array (H, W) or "
+            f"(N, H, W) uint8. Received: shape {images.shape}, {images.dtype}. {advice}".rstrip()
         )
     return stack
 
@@ -156,8 +155,7 @@ def read_query(image: Any, card: Card, name: str = "") -> Query:
         or not image.size
     ):
         raise ValueError(
-            "image must be a path, the bytes of a file, or grey pixels (H, W) uint8 "
-            "in [0, 255]. "
+            "image must be a path, the bytes of a file, or grey pixels (H, W) uint8 in [0, 255]. "
             f"Received: {type(image).__name__} {getattr(image, 'shape', '')} "
             f"{getattr(image, 'dtype', '')}".rstrip()
         )

@@ -193,9 +193,8 @@ def fit_steady_point(
         nearest = good[np.argmin(np.maximum(cuts.low - 0.5, 0.5 - cuts.high)[good])]
         point = cuts.point(
             nearest,
-            "threshold nearest to 0.5 with sensitivity + specificity - 1 "
-            f"(Youden's J) for {class_names[1]} within {PLATEAU} of its "
-            "maximum",
+            "threshold nearest to 0.5 with sensitivity + specificity - 1 (Youden's J) for "
+            f"{class_names[1]} within {PLATEAU} of its maximum",
         )
     else:
         point = _balanced_point(probabilities, labels, class_names)
@@ -351,9 +350,8 @@ def _checked_validation_rows(
     foreign = sorted({str(s) for s in splits} - {"val"})
     if foreign or len(splits) != len(probabilities):
         raise ValueError(
-            "thresholds are fitted on validation rows only: every row's split must "
-            f"be 'val', one a row ({len(probabilities)}). "
-            f"Received: {len(splits)} rows, other splits {foreign}"
+            "thresholds are fitted on validation rows only: every row's split must be 'val', one a "
+            f"row ({len(probabilities)}). Received: {len(splits)} rows, other splits {foreign}"
         )
     if probabilities.shape[1] != len(class_names):
         raise ValueError(
@@ -369,9 +367,8 @@ def _checked_validation_rows(
     missing = [name for k, name in enumerate(class_names) if not (labels == k).any()]
     if missing:
         raise ValueError(
-            "operating points need validation rows of every class. Received no row "
-            f"of: {', '.join(missing)}. "
-            "Give a larger --validation share or more data."
+            "operating points need validation rows of every class. Received no row of: "
+            f"{', '.join(missing)}. Give a larger --validation share or more data."
         )
     return probabilities, labels, class_names
 

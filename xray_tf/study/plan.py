@@ -50,8 +50,7 @@ class Plan:
             rest = f"; {others} more depend on them" if others else ""
             raise FileExistsError(
                 f"{self.out} has stages that ran with other options or data: "
-                f"{'; '.join(own)}{rest}. Add --force to run them again, or "
-                "name another --out."
+                f"{'; '.join(own)}{rest}. Add --force to run them again, or name another --out."
             )
         again = set((wanted if named else changed) if force else ())
         # what depends on a stage that runs again runs again; the order is the order of running

@@ -63,11 +63,10 @@ def read_normals(
     counts = Counter(corpus.records.column("label"))
     if counts["pneumonia"] and not options.report_on_pneumonia:
         raise ValueError(
-            f"{counts['pneumonia']} of the {len(corpus.records)} radiographs are "
-            "labelled pneumonia, and a detector learns from normals only. "
-            "Use normals only, or add --report-on-pneumonia (report_on_pneumonia=True): then only "
-            "normals are learned from and calibrated on, and the test part's pneumonia is scored "
-            "in the report."
+            f"{counts['pneumonia']} of the {len(corpus.records)} radiographs are labelled "
+            "pneumonia, and a detector learns from normals only. Use normals only, or add "
+            "--report-on-pneumonia (report_on_pneumonia=True): then only normals are learned from "
+            "and calibrated on, and the test part's pneumonia is scored in the report."
         )
     if not counts["normal"]:
         raise ValueError(

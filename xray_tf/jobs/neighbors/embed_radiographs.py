@@ -95,8 +95,7 @@ def embed_radiographs(
         The layout of metrics.json.
 
     Raises:
-        FileExistsError: `out` exists, or `save_reference` is true and the artifact has a
-            reference.
+        FileExistsError: `out` exists, or `save_reference` is true and the artifact has a reference.
         ArtifactError: the data lacks training rows, and the artifact has no reference.
         ValueError: there is no radiograph, the task is unknown, or there are too few patients to
             choose k.

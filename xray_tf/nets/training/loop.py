@@ -274,8 +274,7 @@ class Training:
         if len(variables) != len(self._saved):
             raise ValueError(
                 f"The checkpoint holds {len(self._saved)} variables and this net has "
-                f"{len(variables)}. "
-                "Resume with the options it was started with."
+                f"{len(variables)}. Resume with the options it was started with."
             )
         for i, variable in enumerate(variables):
             variable.assign(self._saved[f"state{i}"])

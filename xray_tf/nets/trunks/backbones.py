@@ -83,9 +83,8 @@ def describe(backbone: str) -> Backbone:
         "EfficientNetB0",
     ]
     raise ValueError(
-        f"Unknown backbone. Expected a row of the registry ({', '.join(BACKBONES)}) "
-        "or a model in keras.applications such as "
-        f"{', '.join(close)}. Received: backbone={backbone!r}"
+        f"Unknown backbone. Expected a row of the registry ({', '.join(BACKBONES)}) or a model in "
+        f"keras.applications such as {', '.join(close)}. Received: backbone={backbone!r}"
     )
 
 

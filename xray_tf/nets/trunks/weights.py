@@ -139,9 +139,8 @@ def _downloading(backbone: str) -> Iterator[None]:
         if not is_failed_download(error):
             raise
         raise WeightsUnavailable(
-            f"ImageNet weights of {backbone} are not on this machine and "
-            f"their download failed ({type(error).__name__}: "
-            f"{str(error)[:300]}). {_WAYS_OUT}"
+            f"ImageNet weights of {backbone} are not on this machine and their download failed "
+            f"({type(error).__name__}: {str(error)[:300]}). {_WAYS_OUT}"
         ) from error
 
 
@@ -192,9 +191,8 @@ def take_from_hub(trunk: list[keras.Layer], teacher: keras.Model) -> None:
     ours = _weighted(trunk)
     if set(theirs) != {layer.name for layer in ours}:
         raise ValueError(
-            f"The keras-hub backbone {teacher.name!r} is not the ResNet of this row; "
-            "layers differ, such as "
-            f"{sorted(set(theirs) ^ {layer.name for layer in ours})[:3]}."
+            f"The keras-hub backbone {teacher.name!r} is not the ResNet of this row; layers "
+            f"differ, such as {sorted(set(theirs) ^ {layer.name for layer in ours})[:3]}."
         )
     for layer in ours:
         _set(layer, theirs[layer.name].get_weights(), "keras-hub")

@@ -27,8 +27,7 @@ class Recipe(Part):
     """How a model was trained, one sentence per subject, in Markdown.
 
     Attributes:
-        net, how: the recorded options of the network and of the training; empty if there are
-            none.
+        net, how: the recorded options of the network and of the training; empty if there are none.
     """
 
     template = "classifier/recipe.md.jinja"
