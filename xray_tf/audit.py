@@ -18,19 +18,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xray_tf.commands import CommandParser, add_data_argument, run
+from xray_tf.commands import CommandParser, add_shared, run
 from xray_tf.options import DataOptions, add_flags
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Parse, audit, and print the summary."""
     parser = CommandParser(__doc__)
-    add_data_argument(parser)
-    parser.add_argument(
-        "--out",
-        metavar="DIR",
-        help="a new folder for audit.csv, summary.md and records.csv (default: only print)",
-    )
+    add_shared(parser, "--data")
+    out_help = "a new folder for audit.csv, summary.md and records.csv (default: only print)"
+    add_shared(parser, "--out", required=False, help=out_help)
     parser.add_argument(
         "--acquisitions",
         action="store_true",

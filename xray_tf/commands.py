@@ -17,6 +17,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 import xray_tf
 from xray_tf.options import PARTS, one_of
@@ -24,8 +25,7 @@ from xray_tf.registry import DEFAULT_MODEL
 from xray_tf.spelling import did_you_mean, meant
 
 WIDTH = 100
-DATA_HELP = "a folder, a CSV manifest, a MedMNIST .npz file, phantom[:PATIENTS], or kaggle"
-OUT_HELP = "the folder to create; it must not exist"
+DOUBTFUL, UNREAD = "without two upright lungs", "could not be read"
 _WRITABLE = ". Expected a place that can be read and, for --out and --cache, written; name another."
 _ADVICE = {
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR), _WRITABLE),
@@ -107,84 +107,88 @@ class CommandParser(argparse.ArgumentParser):
         return done + list(args[len(flags) :])
 
 
-def add_data_argument(parser: argparse.ArgumentParser, help: str = DATA_HELP) -> None:
-    """Give `parser` --data."""
-    parser.add_argument("--data", required=True, metavar="DATA", help=help)
+# arguments that several commands take, as argparse takes them
+_SHARED: dict[str, dict[str, Any]] = {
+    "files": {"nargs": "+", "metavar": "FILES", "help": "files, folders or globs"},
+    "--data": {
+        "required": True,
+        "metavar": "DATA",
+        "help": "a folder, a CSV manifest, a MedMNIST .npz file, phantom[:PATIENTS], or kaggle",
+    },
+    "--out": {
+        "required": True,
+        "metavar": "DIR",
+        "help": "the folder to create; it must not exist",
+    },
+    "--model": {
+        "required": True,
+        "metavar": "MODEL",
+        "help": "the folder that train created, or the name of a shipped model",
+    },
+    "--operating-point": {
+        "metavar": "NAME",
+        "help": "the operating point that decides (default: the model's own default)",
+    },
+    "--part": {
+        **one_of(PARTS),
+        "default": "all",
+        "help": "use only the rows of this part of the split (default: all)",
+    },
+    "--strict": {"action": "store_true", "help": "stop at the first file that cannot be read"},
+    "--resume": {
+        "action": "store_true",
+        "help": "go on with an unfinished run of the same options",
+    },
+    "--tensorboard": {"metavar": "DIR", "help": "also write TensorBoard events here"},
+}
 
 
-def add_out_argument(parser: argparse.ArgumentParser, help: str = OUT_HELP) -> None:
-    """Give `parser` --out."""
-    parser.add_argument("--out", required=True, metavar="DIR", help=help)
-
-
-def add_model_argument(parser: argparse.ArgumentParser, required: bool = True) -> None:
-    """Give `parser` --model; where it is not `required`, None is the shipped binary classifier."""
-    parser.add_argument(
-        "--model",
-        required=required,
-        metavar="MODEL",
-        help="the folder that train created, or the name of a shipped model"
-        + ("" if required else f" (default: {DEFAULT_MODEL})"),
-    )
-
-
-def add_point_argument(parser: argparse.ArgumentParser) -> None:
-    """Give `parser` --operating-point."""
-    parser.add_argument(
-        "--operating-point",
-        metavar="NAME",
-        help="the operating point that decides (default: the model's own default)",
-    )
-
-
-def add_part_argument(parser: argparse.ArgumentParser) -> None:
-    """Give `parser` --part."""
-    parser.add_argument(
-        "--part",
-        type=one_of(PARTS),
-        default="all",
-        metavar="{" + ",".join(PARTS) + "}",
-        help="use only the rows of this part of the split (default: all)",
-    )
-
-
-def add_training_arguments(parser: argparse.ArgumentParser) -> None:
-    """Give `parser` what every command that trains takes besides its options."""
-    add_resume_argument(parser)
-    parser.add_argument("--tensorboard", metavar="DIR", help="also write TensorBoard events here")
-
-
-def add_resume_argument(parser: argparse.ArgumentParser) -> None:
-    """Give `parser` an optional `--resume`."""
-    parser.add_argument(
-        "--resume", action="store_true", help="go on with an unfinished run of the same options"
-    )
-
-
-def add_files_argument(parser: argparse.ArgumentParser) -> None:
-    """Give `parser` the required `FILES`."""
-    parser.add_argument("files", nargs="+", metavar="FILES", help="files, folders or globs")
-
-
-def add_strict_argument(parser: argparse.ArgumentParser) -> None:
-    """Give `parser` an optional `--strict`."""
-    parser.add_argument(
-        "--strict", action="store_true", help="stop at the first file that cannot be read"
-    )
+def add_shared(parser: argparse._ActionsContainer, *names: str, **changed: Any) -> None:
+    """Give `parser` arguments that several commands share; `changed` replaces parts of them, such
+    as `help`, and `then` is added to the help.
+    """
+    then = changed.pop("then", "")
+    for name in names:
+        how = {**_SHARED[name], **changed}
+        parser.add_argument(name, **{**how, "help": how["help"] + then})
 
 
 def add_file_arguments(parser: argparse.ArgumentParser, out_required: bool = True) -> None:
     """Give `parser` what every command that takes single radiographs takes."""
-    add_files_argument(parser)
-    add_model_argument(parser, required=False)
-    if out_required:
-        add_out_argument(parser)
-    else:
-        parser.add_argument(
-            "--out", metavar="DIR", help=f"{OUT_HELP} (default: answers are only printed)"
-        )
-    add_point_argument(parser)
-    add_strict_argument(parser)
+    add_shared(parser, "files")
+    add_shared(parser, "--model", required=False, then=f" (default: {DEFAULT_MODEL})")
+    only_printed = "" if out_required else " (default: answers are only printed)"
+    add_shared(parser, "--out", required=out_required, then=only_printed)
+    add_shared(parser, "--operating-point", "--strict")
+
+
+def add_measuring_arguments(
+    parser: argparse.ArgumentParser, data_more: str, into_artifact: str
+) -> None:
+    """Give `parser` what every command that measures a classifier takes: a new folder, or the
+    model's own (see `into_artifact`).
+    """
+    add_shared(parser, "--model")
+    add_shared(parser, "--data", help=f"labelled radiographs, as for train{data_more}")
+    where = parser.add_mutually_exclusive_group(required=True)
+    add_shared(where, "--out", required=False)
+    where.add_argument("--into-artifact", action="store_true", help=into_artifact)
+    add_shared(parser, "--operating-point", "--part")
+
+
+def counted(counts: dict[str, int]) -> str:
+    """Say how many there are of each kind, as the end of a sentence; kinds without any are left
+    out.
+    """
+    return "".join(f", {count} {what}" for what, count in counts.items() if count)
+
+
+def finished(rows: int, counts: dict[str, int], where: str = "") -> str:
+    """Say how many radiographs were dealt with, with `counts` of those to know of, and where the
+    result is.
+    """
+    place = f", in {where}" if where else ""
+    return f"Finished: {rows} radiograph{'s' * (rows != 1)}{counted(counts)}{place}"
 
 
 def command_line(module: str, args: Sequence[str] | None) -> str:

@@ -16,16 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xray_tf.commands import (
-    CommandParser,
-    add_data_argument,
-    add_model_argument,
-    add_out_argument,
-    add_part_argument,
-    add_training_arguments,
-    command_line,
-    run,
-)
+from xray_tf.commands import DOUBTFUL, CommandParser, add_shared, command_line, counted, run
 from xray_tf.options import (
     DataOptions,
     DetectOptions,
@@ -62,10 +53,8 @@ Examples:
       --part test --out runs/test
 """
 SHOWN = 10
-FIT, SCORE = (
-    (DataOptions, DetectOptions, EvaluateOptions),
-    (DataOptions, ScoreOptions, EvaluateOptions),
-)
+FIT = (DataOptions, DetectOptions, EvaluateOptions)
+SCORE = (DataOptions, ScoreOptions, EvaluateOptions)
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -73,28 +62,19 @@ def main(args: Sequence[str] | None = None) -> int:
     parser = CommandParser(__doc__)
     actions = parser.add_subparsers(dest="action", required=True, metavar="fit | score")
     fit = actions.add_parser("fit", help="learn normal chest radiographs", text=FIT_TEXT)
-    add_data_argument(fit)
-    add_out_argument(fit)
-    add_training_arguments(fit)
+    add_shared(fit, "--data", "--out", "--resume", "--tensorboard")
     score = actions.add_parser("score", help="score radiographs", text=SCORE_TEXT)
-    add_model_argument(score)
-    score.add_argument(
-        "--data",
-        required=True,
-        nargs="+",
-        metavar="DATA",
-        help="radiographs: as for fit, or files, folders and globs",
-    )
-    add_out_argument(score)
-    add_part_argument(score)
+    add_shared(score, "--model")
+    several = "radiographs: as for fit, or files, folders and globs"
+    add_shared(score, "--data", nargs="+", help=several)
+    add_shared(score, "--out", "--part")
     score.add_argument(
         "--thresholds",
         metavar="NAME=VALUE,...",
         help="thresholds in place of the detector's own",
     )
-    for action, groups in ((fit, FIT), (score, SCORE)):
-        for group in groups:
-            add_flags(action, group)
+    add_flags(fit, *FIT)
+    add_flags(score, *SCORE)
     given = parser.parse_args(args)
 
     def job() -> int:
@@ -134,13 +114,12 @@ def main(args: Sequence[str] | None = None) -> int:
             print(_headline(metrics))
             for note in metrics["notes"]:
                 print(f"  Note: {note}")
-        doubtful, failed = int((scores.warnings != "").sum()), int((~scores.read).sum())
+        anomalous, doubtful = (scores.verdicts == "anomalous").sum(), (scores.warnings != "").sum()
+        failed = int((~scores.read).sum())
+        told = counted({DOUBTFUL: doubtful, "could not be scored": failed})
         print(
-            f"Finished: {len(scores)} radiographs, "
-            f"{int((scores.verdicts == 'anomalous').sum())} anomalous"
-            + (f", {doubtful} without two upright lungs" if doubtful else "")
-            + (f", {failed} could not be scored" if failed else "")
-            + f", in {given.out}/scores.csv"
+            f"Finished: {len(scores)} radiographs, {anomalous} anomalous{told}, in "
+            f"{given.out}/scores.csv"
         )
         return 1 if failed == len(scores) else 0
 
@@ -149,6 +128,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def _headline(metrics: dict) -> str:
     """Say the headline numbers, and accuracy and F1 with what guessing would reach."""
+    from xray_tf.pages.kit.words import measured_text
     from xray_tf.stats.metric_rows import METRICS
 
     chance = {
@@ -157,13 +137,7 @@ def _headline(metrics: dict) -> str:
     }
     found = {**metrics["metrics"], "false_alarms": metrics["false_alarms"]}
     shown = [
-        f"{row.label} {found[k]['value']:.3f}"
-        + (
-            f" [{found[k]['low']:.3f}, {found[k]['high']:.3f}]"
-            if found[k]["low"] is not None
-            else ""
-        )
-        + (f" ({chance[k]})" if k in chance else "")
+        f"{row.label} {measured_text(found[k])}" + (f" ({chance[k]})" if k in chance else "")
         for k, row in METRICS.items()
         if ("detector" in row.headline or k in chance) and found[k]["value"] is not None
     ]

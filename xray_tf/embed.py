@@ -20,13 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xray_tf.commands import (
-    CommandParser,
-    add_model_argument,
-    add_out_argument,
-    command_line,
-    run,
-)
+from xray_tf.commands import CommandParser, add_shared, command_line, run
 from xray_tf.options import (
     DataOptions,
     EmbedOptions,
@@ -37,17 +31,18 @@ from xray_tf.options import (
 )
 from xray_tf.registry import TASKS
 
+GROUPS = (EmbedOptions, EvaluateOptions, DataOptions)
+
 
 def main(args: Sequence[str] | None = None) -> int:
     """Parse, embed or ask, and print the headline."""
     parser = CommandParser(__doc__)
-    add_model_argument(parser)
-    parser.add_argument("--data", metavar="DATA", help="radiographs, as for train")
-    add_out_argument(parser)
+    add_shared(parser, "--model")
+    add_shared(parser, "--data", required=False, help="radiographs, as for train")
+    add_shared(parser, "--out")
     parser.add_argument(
         "--task",
-        type=one_of(tuple(TASKS)),
-        metavar="{" + ",".join(TASKS) + "}",
+        **one_of(tuple(TASKS)),
         help="the classes that the neighbours' labels tell apart (default: the model's task)",
     )
     parser.add_argument(
@@ -68,8 +63,7 @@ def main(args: Sequence[str] | None = None) -> int:
         metavar="N",
         help="nearest radiographs per file, with --nearest (default: 5)",
     )
-    for group in (EmbedOptions, EvaluateOptions, DataOptions):
-        add_flags(parser, group)
+    add_flags(parser, *GROUPS)
     given = parser.parse_args(args)
     if not given.data and not given.nearest:
         parser.error("--data is required, unless --nearest names files")
@@ -91,16 +85,14 @@ def main(args: Sequence[str] | None = None) -> int:
             print(f"Finished: {given.out}/nearest.html")
             return
         from xray_tf.jobs.neighbors.embed_radiographs import embed_radiographs
-        from xray_tf.pages.kit.words import rows_text
+        from xray_tf.pages.kit.words import interval_text, rows_text
         from xray_tf.stats.metric_rows import headline
 
         metrics = embed_radiographs(
             given.model,
             given.data,
             given.out,
-            from_flags(given, DataOptions),
-            from_flags(given, EmbedOptions),
-            from_flags(given, EvaluateOptions),
+            *(from_flags(given, group) for group in GROUPS),
             task=given.task,
             save_reference=given.add_reference,
             command_line=command_line("embed", args),
@@ -109,7 +101,7 @@ def main(args: Sequence[str] | None = None) -> int:
             if metrics[name]:
                 cells = metrics[name]["metrics"]
                 shown = ", ".join(
-                    f"{m} {cells[m]['value']:.4f} [{cells[m]['low']:.4f}, {cells[m]['high']:.4f}]"
+                    f"{m} {interval_text(cells[m], digits=4)}"
                     for m in headline(len(metrics[name]["class_names"]))
                     if cells[m]["low"] is not None
                 )

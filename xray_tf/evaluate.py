@@ -22,35 +22,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xray_tf.commands import (
-    OUT_HELP,
-    CommandParser,
-    add_data_argument,
-    add_model_argument,
-    add_part_argument,
-    add_point_argument,
-    run,
-)
+from xray_tf.commands import CommandParser, add_measuring_arguments, run
 from xray_tf.options import DataOptions, EvaluateOptions, ShiftOptions, add_flags, from_flags
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Parse, score, and print the headline numbers."""
     parser = CommandParser(__doc__)
-    add_model_argument(parser)
-    add_data_argument(parser, "labelled radiographs, as for train; a test part alone is enough")
-    where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--out", metavar="DIR", help=OUT_HELP)
-    where.add_argument(
-        "--into-artifact",
-        action="store_true",
-        help="with --shift: put the shift card of the model's own test rows into its folder",
-    )
-    add_point_argument(parser)
-    add_part_argument(parser)
+    into = "with --shift: put the shift card of the model's own test rows into its folder"
+    add_measuring_arguments(parser, "; a test part alone is enough", into)
     groups = (DataOptions, EvaluateOptions, ShiftOptions)
-    for group in groups:
-        add_flags(parser, group)
+    add_flags(parser, *groups)
     given = parser.parse_args(args)
     if given.into_artifact and (not given.shift or given.part != "all"):
         parser.error("--into-artifact needs --shift, and chooses the rows itself (no --part)")
@@ -69,6 +51,7 @@ def main(args: Sequence[str] | None = None) -> int:
             return
         from xray_tf.artifact import refuse_existing
         from xray_tf.jobs.classifier.evaluate_model import evaluate_model
+        from xray_tf.pages.kit.words import interval_text
 
         refuse_existing(given.out)
         metrics, _ = evaluate_model(
@@ -84,12 +67,7 @@ def main(args: Sequence[str] | None = None) -> int:
             f"{metrics['interval']['kind']}"
         )
         for name, cell in metrics["metrics"].items():
-            shown = (
-                f"{cell['value']:.4f} [{cell['low']:.4f}, {cell['high']:.4f}]"
-                if cell["low"] is not None
-                else cell.get("reason") or f"{cell['value']}"
-            )
-            print(f"  {name:18} {shown}")
+            print(f"  {name:18} {interval_text(cell, digits=4)}")
         print(f"Finished: {given.out}/")
 
     return run(job)

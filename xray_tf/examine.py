@@ -21,35 +21,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xray_tf.commands import (
-    OUT_HELP,
-    CommandParser,
-    add_data_argument,
-    add_model_argument,
-    add_part_argument,
-    add_point_argument,
-    run,
-)
+from xray_tf.commands import CommandParser, add_measuring_arguments, run
 from xray_tf.options import DataOptions, ExamineOptions, add_flags, from_flags
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Parse, examine, and print what was found."""
     parser = CommandParser(__doc__)
-    add_model_argument(parser)
-    add_data_argument(parser, "labelled radiographs, as for train")
-    where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--out", metavar="DIR", help=OUT_HELP)
-    where.add_argument(
-        "--into-artifact",
-        action="store_true",
-        help="put what is found on the model's own test rows into its folder",
-    )
-    add_point_argument(parser)
-    add_part_argument(parser)
+    into = "put what is found on the model's own test rows into its folder"
+    add_measuring_arguments(parser, "", into)
     groups = (DataOptions, ExamineOptions)
-    for group in groups:
-        add_flags(parser, group)
+    add_flags(parser, *groups)
     given = parser.parse_args(args)
     if given.into_artifact and given.part != "all":
         parser.error("--into-artifact chooses the rows itself (no --part)")

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xray_tf.commands import CommandParser, add_file_arguments, run
+from xray_tf.commands import UNREAD, CommandParser, add_file_arguments, finished, run
 from xray_tf.options import ExplainOptions, add_flags, from_flags
 
 
@@ -38,14 +38,8 @@ def main(args: Sequence[str] | None = None) -> int:
             operating_point=given.operating_point,
             strict=given.strict,
         )
-        notes = [f"{done.empty} with an empty map"] * bool(done.empty) + [
-            f"{done.failed} could not be read"
-        ] * bool(done.failed)
-        print(
-            f"Finished: {done.rows} radiograph{'s' * (done.rows != 1)}"
-            + (f" ({', '.join(notes)})" if notes else "")
-            + f", in {given.out}/{PAGE}"
-        )
+        counts = {"with an empty map": done.empty, UNREAD: done.failed}
+        print(finished(done.rows, counts, f"{given.out}/{PAGE}"))
         return 1 if done.failed == done.rows else 0
 
     return run(job)

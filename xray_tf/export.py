@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xray_tf.commands import CommandParser, add_model_argument, run
+from xray_tf.commands import CommandParser, add_shared, run
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Parse, export, and say where the result is."""
     parser = CommandParser(__doc__)
-    add_model_argument(parser)
+    add_shared(parser, "--model")
     given = parser.parse_args(args)
 
     def job() -> None:

@@ -16,13 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xray_tf.commands import (
-    CommandParser,
-    add_files_argument,
-    add_out_argument,
-    add_strict_argument,
-    run,
-)
+from xray_tf.commands import DOUBTFUL, UNREAD, CommandParser, add_shared, finished, run
 
 SHOWN = 10
 
@@ -30,15 +24,9 @@ SHOWN = 10
 def main(args: Sequence[str] | None = None) -> int:
     """Parse, find lungs, and print the first rows."""
     parser = CommandParser(__doc__)
-    add_files_argument(parser)
-    add_out_argument(parser)
-    parser.add_argument(
-        "--model",
-        default="lungs",
-        metavar="MODEL",
-        help="the folder that train-lungs created, or the name of a shipped segmenter "
-        "(default: lungs)",
-    )
+    add_shared(parser, "files", "--out")
+    which = "the folder that train-lungs created, or the name of a shipped segmenter"
+    add_shared(parser, "--model", required=False, default="lungs", help=f"{which} (default: lungs)")
     parser.add_argument(
         "--batch-size",
         type=int,
@@ -46,7 +34,7 @@ def main(args: Sequence[str] | None = None) -> int:
         metavar="N",
         help="radiographs per forward pass (default: 32)",
     )
-    add_strict_argument(parser)
+    add_shared(parser, "--strict")
     given = parser.parse_args(args)
 
     def job() -> int:
@@ -67,12 +55,8 @@ def main(args: Sequence[str] | None = None) -> int:
             print(f"  ... and {len(rows) - SHOWN} more")
         failed = sum(bool(row.error) for row in rows)
         doubtful = sum(bool(row.warning) for row in rows)
-        print(
-            f"Finished: {len(rows)} radiograph{'s' * (len(rows) != 1)}"
-            + (f", {doubtful} without two upright lungs" if doubtful else "")
-            + (f", {failed} could not be read" if failed else "")
-            + f", in {given.out}/lungs.csv"
-        )
+        counts = {DOUBTFUL: doubtful, UNREAD: failed}
+        print(finished(len(rows), counts, f"{given.out}/lungs.csv"))
         return 1 if failed == len(rows) else 0
 
     return run(job)

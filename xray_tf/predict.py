@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 
-from xray_tf.commands import CommandParser, add_file_arguments, run
+from xray_tf.commands import DOUBTFUL, UNREAD, CommandParser, add_file_arguments, finished, run
 
 SHOWN = 10
 
@@ -82,7 +82,6 @@ def main(args: Sequence[str] | None = None) -> int:
             from xray_tf.models.reader import PAGE, Reader, write_evidence
 
             detector = load(given.detector, kind="detector") if given.detector else None
-
             reader = Reader(
                 classifier,
                 data=given.data,
@@ -101,13 +100,8 @@ def main(args: Sequence[str] | None = None) -> int:
         )
         if given.out and rows > SHOWN:
             print(f"  ... and {rows - SHOWN} more")
-        where = f", in {given.out}/predictions.csv" if given.out else ""
-        print(
-            f"Finished: {rows} radiograph{'s' * (rows != 1)}"
-            + (f", {doubtful} without two upright lungs" if doubtful else "")
-            + (f", {failed} could not be read" if failed else "")
-            + where
-        )
+        where = f"{given.out}/predictions.csv" if given.out else ""
+        print(finished(rows, {DOUBTFUL: doubtful, UNREAD: failed}, where))
         if reader:
             print(f"Evidence: {write_evidence(reader, given.files, f'{given.out}/{PAGE}')}")
         return 1 if failed == rows else 0

@@ -18,21 +18,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xray_tf.commands import (
-    CommandParser,
-    add_data_argument,
-    add_out_argument,
-    command_line,
-    run,
-)
+from xray_tf.commands import CommandParser, add_shared, command_line, run
 from xray_tf.options import DataOptions, ReproduceOptions, add_flags, from_flags
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Parse, run the study, and print its table."""
     parser = CommandParser(__doc__)
-    add_data_argument(parser)
-    add_out_argument(parser, "the study's folder: a new one, or an unfinished one to go on with")
+    add_shared(parser, "--data")
+    unfinished = "the study's folder: a new one, or an unfinished one to go on with"
+    add_shared(parser, "--out", help=unfinished)
     parser.add_argument(
         "--only",
         metavar="STAGE,...",
@@ -48,8 +43,7 @@ def main(args: Sequence[str] | None = None) -> int:
         action="store_true",
         help="print the plan, with times estimated from a short measurement, and stop",
     )
-    for group in (ReproduceOptions, DataOptions):
-        add_flags(parser, group)
+    add_flags(parser, ReproduceOptions, DataOptions)
     given = parser.parse_args(args)
 
     def job() -> None:

@@ -18,14 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xray_tf.commands import (
-    CommandParser,
-    add_data_argument,
-    add_out_argument,
-    add_training_arguments,
-    command_line,
-    run,
-)
+from xray_tf.commands import CommandParser, add_shared, command_line, run
 from xray_tf.options import (
     DataOptions,
     EvaluateOptions,
@@ -39,12 +32,9 @@ from xray_tf.options import (
 def main(args: Sequence[str] | None = None) -> int:
     """Parse, train, and say where the result is."""
     parser = CommandParser(__doc__)
-    add_data_argument(parser)
-    add_out_argument(parser)
-    add_training_arguments(parser)
+    add_shared(parser, "--data", "--out", "--resume", "--tensorboard")
     groups = (DataOptions, ModelOptions, TrainOptions, EvaluateOptions)
-    for group in groups:
-        add_flags(parser, group)
+    add_flags(parser, *groups)
     given = parser.parse_args(args)
 
     def job() -> None:

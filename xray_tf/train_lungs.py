@@ -18,14 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xray_tf.commands import (
-    CommandParser,
-    add_data_argument,
-    add_out_argument,
-    add_resume_argument,
-    command_line,
-    run,
-)
+from xray_tf.commands import CommandParser, add_shared, command_line, run
 from xray_tf.options import TrainLungsOptions, add_flags, from_flags
 
 
@@ -33,14 +26,13 @@ def main(args: Sequence[str] | None = None) -> int:
     """Parse, train, and print the headline."""
     parser = CommandParser(__doc__)
     parser.add_argument("--masks", required=True, metavar="DIR", help="the folder of drawn masks")
-    add_data_argument(parser)
-    add_out_argument(parser)
-    add_resume_argument(parser)
+    add_shared(parser, "--data", "--out", "--resume")
     add_flags(parser, TrainLungsOptions)
     given = parser.parse_args(args)
 
     def job() -> None:
         from xray_tf.jobs.lungs.train_segmenter import train_segmenter
+        from xray_tf.pages.kit.words import measured_text
 
         segmenter = train_segmenter(
             given.data,
@@ -51,8 +43,7 @@ def main(args: Sequence[str] | None = None) -> int:
             command_line=command_line("train_lungs", args),
         )
         shown = ", ".join(
-            f"{name.removeprefix('iou_').replace('_', ' ')} {cell['value']:.3f}"
-            + (f" [{cell['low']:.3f}, {cell['high']:.3f}]" if cell["low"] is not None else "")
+            f"{name.removeprefix('iou_').replace('_', ' ')} {measured_text(cell)}"
             for name, cell in segmenter.card.metrics.items()
         )
         print(f"  IoU on held-out patients: {shown}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from xray_tf.options.declare import Checked, option
+from xray_tf.options.declare import Checked, count, option, rate, share
 from xray_tf.registry import BACKBONES, TASKS
 
 LUNGS, WHOLE = "lungs", "whole"  # what a classifier may see
@@ -23,9 +23,7 @@ class ModelOptions(Checked):
         known=tuple(BACKBONES),
     )
     weights: str | None = option(
-        "imagenet",
-        "imagenet, none, or the path of a weights file",
-        metavar="WHICH",
+        "imagenet", "imagenet, none, or the path of a weights file", metavar="WHICH"
     )
     image_size: int = option(
         224, "side of the square that the network sees, in pixels", metavar="PIXELS", least=32
@@ -45,8 +43,7 @@ class ModelOptions(Checked):
         False, "put a learnable convolution between the grey channel and the backbone"
     )
     standardize: bool = option(
-        True,
-        "standardise each image to mean 0 and variance 1 inside the graph; lungs always are",
+        True, "standardise each image to mean 0 and variance 1 inside the graph; lungs always are"
     )
     dropout: float = option(0.2, "dropout rate on the embedding", metavar="RATE", least=0, below=1)
 
@@ -66,63 +63,45 @@ class TrainOptions(Checked):
         "in --weights",
         ("warm", "head", "none", SUM),
     )
-    epochs: int = option(20, "epochs of this first phase", metavar="N", least=1)
+    epochs: int = count(20, "epochs of this first phase", least=1)
     fine_tune: str = option(
         "all",
         "how many backbone stages, from the last one, to train after that: all, none or a number",
         metavar="STAGES",
     )
-    fine_tune_epochs: int = option(14, "epochs of fine-tuning", metavar="N", least=1)
-    batch_size: int = option(32, "radiographs per step", metavar="N", least=1)
-    learning_rate: float = option(
-        1e-3, "peak learning rate of the first phase", metavar="RATE", least=0
-    )
-    fine_tune_learning_rate: float = option(
-        4e-4, "peak learning rate of fine-tuning", metavar="RATE", least=0
-    )
+    fine_tune_epochs: int = count(14, "epochs of fine-tuning", least=1)
+    batch_size: int = count(32, "radiographs per step", least=1)
+    learning_rate: float = rate(1e-3, "peak learning rate of the first phase")
+    fine_tune_learning_rate: float = rate(4e-4, "peak learning rate of fine-tuning")
     layer_decay: float = option(
         0.9,
         "factor on the learning rate from each stage to the one before it",
         metavar="FACTOR",
         least=0,
     )
-    weight_decay: float = option(0.01, "decoupled weight decay of AdamW", metavar="RATE", least=0)
-    label_smoothing: float = option(
-        0.05,
-        "share of each label that is spread over all classes",
-        metavar="SHARE",
-        least=0,
-        below=1,
-    )
+    weight_decay: float = rate(0.01, "decoupled weight decay of AdamW")
+    label_smoothing: float = share(0.05, "share of each label that is spread over all classes")
     class_weight: bool = option(True, "weight classes inversely to their frequency")
     schedule: str = option(
         "cosine",
         "learning rate: warm-up and cosine decay, or reduced when the validation loss stalls",
         ("cosine", "plateau"),
     )
-    warmup: float = option(
-        0.1, "share of the steps spent on warm-up", metavar="SHARE", least=0, below=1
-    )
+    warmup: float = share(0.1, "share of the steps spent on warm-up")
     augment: str = option(
         "robust",
         "strength of augmentation; robust also adds borders, grey rectangles and shrinking",
         ("none", "light", "strong", "robust"),
     )
-    swapped: float = option(
+    swapped: float = share(
         0.5,
         "share of the radiographs of a step that get the surroundings of another around their "
         "lungs, where the network sees lungs",
-        metavar="SHARE",
-        least=0,
-        below=1,
     )
-    emptied: float = option(
+    emptied: float = share(
         0.15,
         "share of the radiographs of a step whose lungs are filled with grey and speak for no "
         "class, where the network sees lungs",
-        metavar="SHARE",
-        least=0,
-        below=1,
     )
     ema: float = option(
         0.995,
@@ -136,43 +115,35 @@ class TrainOptions(Checked):
         "the epoch whose weights are saved: the last, or the one with the lowest validation loss",
         ("best", "last"),
     )
-    steady_rows: int = option(
+    steady_rows: int = count(
         300,
         "validation radiographs, put under graded changes, on which the default operating point "
         "`steady` is fitted; 0: the default is `balanced`, fitted on unchanged radiographs",
-        metavar="N",
-        least=0,
     )
     precision: str = option(
         "auto",
         "auto times a few steps of float32 and mixed precision, and takes the faster",
         ("auto", "float32", "mixed_bfloat16", "mixed_float16"),
     )
-    seed: int = option(
-        0, "seed of the split, weights, order and augmentation", metavar="N", least=0
-    )
+    seed: int = count(0, "seed of the split, weights, order and augmentation")
 
 
 @dataclass(frozen=True)
 class EvaluateOptions(Checked):
     """Evaluation: forward passes and confidence intervals."""
 
-    forward_batch_size: int = option(64, "radiographs per forward pass", metavar="N", least=1)
-    bootstrap: int = option(
-        2000, "bootstrap replicates behind each 95 % interval", metavar="N", least=0
-    )
-    bootstrap_seed: int = option(0, "seed of the bootstrap", metavar="N", least=0)
+    forward_batch_size: int = count(64, "radiographs per forward pass", least=1)
+    bootstrap: int = count(2000, "bootstrap replicates behind each 95 % interval")
+    bootstrap_seed: int = count(0, "seed of the bootstrap")
 
 
 @dataclass(frozen=True)
 class PredictOptions(Checked):
     """Answers: how files are predicted."""
 
-    batch_size: int = option(64, "radiographs per forward pass", metavar="N", least=1)
+    batch_size: int = count(64, "radiographs per forward pass", least=1)
     operating_point: str | None = option(
-        None,
-        "the operating point that decides (default: the model's own default)",
-        metavar="NAME",
+        None, "the operating point that decides (default: the model's own default)", metavar="NAME"
     )
     strict: bool = option(False, "stop at the first file that cannot be read")
 
@@ -189,18 +160,11 @@ class ShiftOptions(Checked):
         "the changes: all, or a list of names and groups (intensity, detail, geometry, additions)",
         metavar="NAME,...",
     )
-    shift_rows: int = option(
-        300,
-        "radiographs to change, drawn with the classes as even as possible; 0: all",
-        metavar="N",
-        least=0,
+    shift_rows: int = count(
+        300, "radiographs to change, drawn with the classes as even as possible; 0: all"
     )
-    shift_bootstrap: int = option(
-        200, "bootstrap replicates behind each interval of the bench", metavar="N", least=0
-    )
-    shift_seed: int = option(
-        0, "seed of the radiographs drawn, the changes and their bootstrap", metavar="N", least=0
-    )
+    shift_bootstrap: int = count(200, "bootstrap replicates behind each interval of the bench")
+    shift_seed: int = count(0, "seed of the radiographs drawn, the changes and their bootstrap")
 
 
 def is_pretrained(weights: str | None) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from xray_tf.options.declare import Checked, option
+from xray_tf.options.declare import Checked, option, share
 from xray_tf.registry import SOURCES
 
 PARTS = ("all", "train", "val", "test")
@@ -15,9 +15,7 @@ class DataOptions(Checked):
     """Data: how radiographs are found, divided and cached."""
 
     source: str = option(
-        "auto",
-        "how to read --data; auto decides by looking at it",
-        ("auto", *SOURCES),
+        "auto", "how to read --data; auto decides by looking at it", ("auto", *SOURCES)
     )
     classes: str | None = option(
         None,
@@ -40,15 +38,9 @@ class DataOptions(Checked):
     split: str | None = option(
         None, "a split.csv of an earlier run; use the same split again", metavar="FILE"
     )
-    validation: float = option(
-        0.20, "share of the non-test radiographs for validation", metavar="SHARE", least=0, below=1
-    )
-    test: float = option(
-        0.15,
-        "share of the radiographs for testing, if the data has no test part of its own",
-        metavar="SHARE",
-        least=0,
-        below=1,
+    validation: float = share(0.20, "share of the non-test radiographs for validation")
+    test: float = share(
+        0.15, "share of the radiographs for testing, if the data has no test part of its own"
     )
     strict: bool = option(False, "stop at the first unusable file instead of reporting it")
     cache: str | None = option(

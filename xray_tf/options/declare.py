@@ -5,7 +5,6 @@ card's provenance.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from typing import Any, get_type_hints
 
@@ -45,6 +44,21 @@ def option(
     )
 
 
+def count(default: int, help: str, least: int = 0) -> Any:
+    """Declare a whole number from `least` on."""
+    return option(default, help, metavar="N", least=least)
+
+
+def share(default: float, help: str, least: float = 0, below: float = 1) -> Any:
+    """Declare a share, from `least` on and `below` the other bound."""
+    return option(default, help, metavar="SHARE", least=least, below=below)
+
+
+def rate(default: float, help: str) -> Any:
+    """Declare a learning rate or a decay, from 0 on."""
+    return option(default, help, metavar="RATE", least=0)
+
+
 @dataclass(frozen=True)
 class Checked:
     """The base of every options dataclass: it refuses values outside the declared choices and
@@ -67,19 +81,20 @@ class Checked:
                 )
 
 
-def add_flags(parser: argparse.ArgumentParser, cls: type, only: tuple[str, ...] = ()) -> None:
-    """Give `parser` one flag per field of the options dataclass `cls`, in a group of their own.
+def add_flags(parser: argparse.ArgumentParser, *kinds: type, only: tuple[str, ...] = ()) -> None:
+    """Give `parser` one flag per field of each options dataclass, in a group per dataclass.
 
     Args:
         parser: a command's parser.
-        cls: an options dataclass; the first line of its docstring is the title of the group.
+        kinds: options dataclasses; the first line of a docstring is the title of the group.
         only: the fields to offer; all of them if empty.
     """
-    hints = get_type_hints(cls)
-    group = parser.add_argument_group(cls.__doc__.partition("\n")[0].rstrip("."))
-    for item in fields(cls):
-        if not only or item.name in only:
-            _add_flag(group, item, hints[item.name])
+    for kind in kinds:
+        hints = get_type_hints(kind)
+        group = parser.add_argument_group(kind.__doc__.partition("\n")[0].rstrip("."))
+        for item in fields(kind):
+            if not only or item.name in only:
+                _add_flag(group, item, hints[item.name])
 
 
 def _add_flag(group: argparse._ArgumentGroup, item: Field, hint: Any) -> None:
@@ -91,22 +106,18 @@ def _add_flag(group: argparse._ArgumentGroup, item: Field, hint: Any) -> None:
             flag, action=argparse.BooleanOptionalAction, default=item.default, help=help_text
         )
         return
-    choices, metavar = item.metadata["choices"], item.metadata["metavar"]
+    if choices := item.metadata["choices"]:
+        how = one_of(choices)
+    else:
+        kind = next(t for t in (int, float, str) if hint in (t, t | None))
+        how = {"type": kind, "metavar": item.metadata["metavar"]}
     default = "" if item.default in (None, MISSING) else f" (default: {item.default})"
-    group.add_argument(
-        flag,
-        type=one_of(choices)
-        if choices
-        else next(t for t in (int, float, str) if hint in (t, t | None)),
-        default=item.default,
-        metavar="{" + ",".join(choices) + "}" if choices else metavar,
-        help=help_text + default,
-    )
+    group.add_argument(flag, default=item.default, help=help_text + default, **how)
 
 
-def one_of(choices: tuple[str, ...]) -> Callable[[str], str]:
-    """Return an argparse type that takes one of `choices` in any spelling and suggests the nearest
-    one otherwise.
+def one_of(choices: tuple[str, ...]) -> dict[str, Any]:
+    """Return what argparse needs to show `choices`, take one of them in any spelling, and suggest
+    the nearest one otherwise.
     """
 
     def choice(text: str) -> str:
@@ -118,7 +129,7 @@ def one_of(choices: tuple[str, ...]) -> Callable[[str], str]:
             )
         return name
 
-    return choice
+    return {"type": choice, "metavar": "{" + ",".join(choices) + "}"}
 
 
 def from_flags(namespace: argparse.Namespace, cls: type) -> Any:

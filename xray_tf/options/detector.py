@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from xray_tf.options.declare import Checked, option
+from xray_tf.options.declare import Checked, count, option, rate, share
 from xray_tf.registry import BACKBONES
 
 
@@ -32,39 +32,29 @@ class DetectOptions(Checked):
         ("crop", "pad", "squash"),
     )
     reduce: int = option(
-        2,
-        "factor by which the square is reduced for the autoencoder",
-        metavar="FACTOR",
-        least=1,
+        2, "factor by which the square is reduced for the autoencoder", metavar="FACTOR", least=1
     )
-    latent: int = option(128, "length of the autoencoder's code", metavar="N", least=2)
+    latent: int = count(128, "length of the autoencoder's code", least=2)
     loss: str = option(
         "mse",
         "what the autoencoder minimises; its score is the mean squared error in any case",
         ("mse", "mae"),
     )
-    epochs: int = option(60, "epochs of the autoencoder", metavar="N", least=1)
-    batch_size: int = option(32, "radiographs per step", metavar="N", least=1)
-    learning_rate: float = option(2e-3, "peak learning rate", metavar="RATE", least=0)
+    epochs: int = count(60, "epochs of the autoencoder", least=1)
+    batch_size: int = count(32, "radiographs per step", least=1)
+    learning_rate: float = rate(2e-3, "peak learning rate")
     augment: str = option("light", "strength of augmentation", ("none", "light", "strong"))
-    watched: float = option(
+    watched: float = share(
         0.1,
         "share of the normals, by patient, held out to monitor the autoencoder's training",
-        metavar="SHARE",
         least=0.01,
         below=0.9,
     )
-    components: int = option(
-        32,
-        "whitened principal components of the codes in which density is estimated",
-        metavar="N",
-        least=1,
+    components: int = count(
+        32, "whitened principal components of the codes in which density is estimated", least=1
     )
-    folds: int = option(
-        5,
-        "folds over patients in which the density's bandwidth is chosen by likelihood",
-        metavar="N",
-        least=2,
+    folds: int = count(
+        5, "folds over patients in which the density's bandwidth is chosen by likelihood", least=2
     )
     detectors: str = option(
         "default",
@@ -89,10 +79,9 @@ class DetectOptions(Checked):
         "weights of that backbone: imagenet, none, or the path of a weights file",
         metavar="WHICH",
     )
-    budget: float = option(
+    budget: float = share(
         0.05,
         "share of normal patients that all scores together may call anomalous",
-        metavar="SHARE",
         least=0.0001,
         below=0.9,
     )
@@ -106,11 +95,8 @@ class DetectOptions(Checked):
         "draw test radiographs with their heat maps into the report; the detector's folder then "
         "contains radiographs",
     )
-    seed: int = option(
-        0,
-        "seed of the split, weights, order, folds and the radiograph that represents its patient",
-        metavar="N",
-        least=0,
+    seed: int = count(
+        0, "seed of the split, weights, order, folds and the radiograph that represents its patient"
     )
 
 
@@ -125,9 +111,6 @@ class ScoreOptions(Checked):
     colormap: str = option(
         "jet", "an OpenCV colour map, such as jet, viridis, inferno, turbo", metavar="NAME"
     )
-    page_rows: int = option(
-        60,
-        "the most radiographs on the page, the most anomalous first; the folder holds all",
-        metavar="N",
-        least=0,
+    page_rows: int = count(
+        60, "the most radiographs on the page, the most anomalous first; the folder holds all"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from xray_tf.options.declare import Checked, option
+from xray_tf.options.declare import Checked, count, option
 
 
 @dataclass(frozen=True)
@@ -39,16 +39,11 @@ class ExplainOptions(Checked):
     colormap: str = option(
         "jet", "an OpenCV colour map, such as jet, viridis, inferno, turbo", metavar="NAME"
     )
-    grid_columns: int = option(
-        4,
-        "radiographs shown for each outcome (hits and misses), if labels are known",
-        metavar="N",
-        least=1,
+    grid_columns: int = count(
+        4, "radiographs shown for each outcome (hits and misses), if labels are known", least=1
     )
-    page_rows: int = option(
-        60, "the most radiographs on the page; the folder holds all", metavar="N", least=0
-    )
-    map_batch_size: int = option(32, "radiographs per pass", metavar="N", least=1)
+    page_rows: int = count(60, "the most radiographs on the page; the folder holds all")
+    map_batch_size: int = count(32, "radiographs per pass", least=1)
 
 
 @dataclass(frozen=True)
@@ -65,35 +60,20 @@ class ExamineOptions(Checked):
         "the layer to explain (default: the one named features, else the last feature map)",
         metavar="NAME",
     )
-    rows: int = option(
-        100,
-        "radiographs for faithfulness, drawn with the classes as even as possible; 0: all",
-        metavar="N",
-        least=0,
+    rows: int = count(
+        100, "radiographs for faithfulness, drawn with the classes as even as possible; 0: all"
     )
-    steps: int = option(10, "steps in which a heat map's pixels are removed", metavar="N", least=2)
-    random_rows: int = option(
-        40, "radiographs for the randomisation check; 0: all", metavar="N", least=0
+    steps: int = count(10, "steps in which a heat map's pixels are removed", least=2)
+    random_rows: int = count(40, "radiographs for the randomisation check; 0: all")
+    depths: int = count(
+        8, "stops of the randomisation check, from the last layer shuffled to all of them", least=2
     )
-    depths: int = option(
-        8,
-        "stops of the randomisation check, from the last layer shuffled to all of them",
-        metavar="N",
-        least=2,
-    )
-    shortcut_rows: int = option(300, "radiographs for shortcuts; 0: all", metavar="N", least=0)
+    shortcut_rows: int = count(300, "radiographs for shortcuts; 0: all")
     parts: str = option(
         "all",
         "what to measure: all, or some of faithfulness, randomisation, shortcuts",
         metavar="NAME,...",
     )
-    bootstrap: int = option(
-        1000, "bootstrap replicates behind each 95 % interval", metavar="N", least=0
-    )
-    batch_size: int = option(64, "radiographs per pass", metavar="N", least=1)
-    seed: int = option(
-        0,
-        "seed of the radiographs drawn, controls, shuffling, noise and bootstrap",
-        metavar="N",
-        least=0,
-    )
+    bootstrap: int = count(1000, "bootstrap replicates behind each 95 % interval")
+    batch_size: int = count(64, "radiographs per pass", least=1)
+    seed: int = count(0, "seed of the radiographs drawn, controls, shuffling, noise and bootstrap")

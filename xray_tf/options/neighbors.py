@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from xray_tf.options.declare import Checked, option
+from xray_tf.options.declare import Checked, count, option
 
 
 @dataclass(frozen=True)
@@ -28,16 +28,10 @@ class EmbedOptions(Checked):
         "embeddings as they are, or each dimension scaled to mean 0 and variance 1",
         ("raw", "standardised"),
     )
-    components: int = option(
-        512, "principal components the embeddings are reduced to; 0: none", metavar="N", least=0
-    )
+    components: int = count(512, "principal components the embeddings are reduced to; 0: none")
     perplexity: float = option(30.0, "perplexity of t-SNE", metavar="NUMBER", least=1)
-    map_rows: int = option(
+    map_rows: int = count(
         6000,
         "the most radiographs on the t-SNE and PCA plots, test rows first; 0: no plots, no page",
-        metavar="N",
-        least=0,
     )
-    embed_seed: int = option(
-        0, "seed of the cross-validation folds and of t-SNE", metavar="N", least=0
-    )
+    embed_seed: int = count(0, "seed of the cross-validation folds and of t-SNE")

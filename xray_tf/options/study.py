@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from xray_tf.options.declare import Checked, option
+from xray_tf.options.declare import Checked, count, option
 from xray_tf.registry import BACKBONES
 
 
@@ -29,16 +29,10 @@ class ReproduceOptions(Checked):
         "imagenet, none, a file, or NAME=VALUE,... for each backbone, instead of the preset's",
         metavar="WHICH",
     )
-    rows: int = option(
+    rows: int = count(
         0,
         "use only this many radiographs, the classes as even as possible; every page then says so "
         "(0: all)",
-        metavar="N",
-        least=0,
     )
-    epochs: int = option(
-        0, "epochs of every training phase instead of the preset's", metavar="N", least=0
-    )
-    seed: int = option(
-        0, "seed of the radiographs drawn, the split and the trainings", metavar="N", least=0
-    )
+    epochs: int = count(0, "epochs of every training phase instead of the preset's")
+    seed: int = count(0, "seed of the radiographs drawn, the split and the trainings")

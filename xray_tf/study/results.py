@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from xray_tf.artifact import write_json
+from xray_tf.pages.kit.words import measured_text
 from xray_tf.study.published import PUBLISHED, Published
 
 JSON, CSV = "results.json", "results.csv"
@@ -94,11 +95,7 @@ def format_results(rows: list[dict[str, Any]]) -> str:
 
 def ours_text(row: dict[str, Any]) -> str:
     """Write our number with its interval; empty if it was not measured."""
-    if row["value"] is None:
-        return ""
-    return f"{row['value']:.3f}" + (
-        f" [{row['low']:.3f}, {row['high']:.3f}]" if row["low"] is not None else ""
-    )
+    return "" if row["value"] is None else measured_text(row)
 
 
 def _found(folder: Path, study: dict[str, Any], figure: Published):

@@ -32,21 +32,26 @@ SCORE_MEANINGS = {
 SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
 
 
-def value_text(cell: dict[str, Any]) -> str:
+def value_text(cell: dict[str, Any], digits: int = 3) -> str:
     """Write a metric's value."""
-    return "–" if cell["value"] is None else f"{cell['value']:.3f}"
+    return "–" if cell["value"] is None else f"{cell['value']:.{digits}f}"
 
 
-def range_text(cell: dict[str, Any]) -> str:
+def range_text(cell: dict[str, Any], digits: int = 3) -> str:
     """Write a metric's interval, or the reason why there is none."""
     if cell["low"] is None:
         return cell.get("reason", "no interval")
-    return f"[{cell['low']:.3f}, {cell['high']:.3f}]"
+    return f"[{cell['low']:.{digits}f}, {cell['high']:.{digits}f}]"
 
 
-def interval_text(cell: dict[str, Any]) -> str:
+def interval_text(cell: dict[str, Any], digits: int = 3) -> str:
     """Write a metric's value and interval."""
-    return f"{value_text(cell)} {range_text(cell)}"
+    return f"{value_text(cell, digits)} {range_text(cell, digits)}"
+
+
+def measured_text(cell: dict[str, Any]) -> str:
+    """Write a metric's value, and its interval if there is one."""
+    return value_text(cell) if cell["low"] is None else interval_text(cell)
 
 
 def interval_kind(result: dict[str, Any]) -> str:
