@@ -30,7 +30,7 @@ from xray_tf.options import DataOptions, EvaluateOptions, ModelOptions, ShiftOpt
 
 SIDE, TRAIN_ROWS, VAL_ROWS, TEST_ROWS, SHIFT_ROWS = 128, 1200, 400, 500, 60
 METRICS = ("auroc", "sensitivity", "specificity", "balanced_accuracy")  # what `_numbers` returns
-BASE_MODEL = ModelOptions(image_size=SIDE, resize="squash", standardize=True)
+BASE_MODEL = ModelOptions(image_size=SIDE, resize="squash", region="whole", standardize=True)
 BASE_TRAIN = TrainOptions(
     task="binary",
     method="warm",
@@ -43,6 +43,8 @@ BASE_TRAIN = TrainOptions(
     weight_decay=0.01,
     label_smoothing=0.05,
     augment="robust",
+    swapped=0.0,
+    emptied=0.0,
     ema=0.98,
     keep="last",
     steady_rows=150,

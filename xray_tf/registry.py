@@ -286,7 +286,8 @@ SOURCES: dict[str, Source] = {
         "xray_tf.data.sources.kaggle:scan_kaggle",
     ),
     "csv": Source(
-        "a manifest with the columns path, label and, if known, subtype, patient, split",
+        "a manifest with the columns path, label and, if known, subtype, patient, split, "
+        "acquisition",
         lambda data: _is_file(data, ".csv"),
         "xray_tf.data.sources.manifest:scan_csv",
     ),

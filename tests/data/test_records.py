@@ -24,6 +24,16 @@ ROWS = [
 ]
 
 
+def test_groups_are_matched_by_bytes_and_by_path_where_bytes_are_not_known():
+    rows = Records([Record("a.png", sha256="1"), Record("b.png", sha256="2"), Record("c.png")])
+    known = [
+        Record("moved.png", sha256="1", acquisition="x"),
+        Record("b.png", sha256="9", acquisition="wrong"),
+        Record("c.png", sha256="3", acquisition="y"),
+    ]
+    assert rows.with_acquisitions(known).column("acquisition") == ["x", "", "y"]
+
+
 def test_csv_gives_the_same_table_back(tmp_path):
     records = Records(ROWS, tmp_path)
     assert Records.read_csv(records.write_csv(tmp_path / "records.csv")) == records

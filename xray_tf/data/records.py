@@ -31,8 +31,8 @@ class Record:
         width, height: pixels of the upright picture; 0 until read.
         mode: `L`, `RGB`, `RGBA`, `LA`, `P`, `CMYK`, or with a bit depth, `L16`; empty until read.
         split: `train`, `val`, `test` or empty.
-        acquisition: the number of the group that it looks like outside the lungs, from
-            `jobs.acquisitions`; empty where that was not asked for.
+        acquisition: the group of radiographs that it looks like outside the lungs, as numbered by
+            `jobs.acquisitions`, or what a manifest calls it; empty where not known.
     """
 
     path: str
@@ -121,6 +121,23 @@ class Records(Table[Record]):
         return self.with_rows(
             replace(row, split=s) for row, s in zip(self.rows, splits, strict=True)
         )
+
+    def with_acquisitions(self, known: Iterable[Record]) -> Records:
+        """Return the same rows with the acquisition groups of other rows, matched by their bytes,
+        by their path where one of the two was not read; a row that none knows keeps its own.
+        """
+        known = list(known)
+        by_bytes = {r.sha256: r.acquisition for r in known if r.sha256}
+        by_path = {r.path: r for r in known}
+
+        def group(row: Record) -> str:
+            if row.sha256 in by_bytes:
+                return by_bytes[row.sha256] or row.acquisition
+            other = by_path.get(row.path)
+            same = other is not None and not (other.sha256 and row.sha256)
+            return (other.acquisition if same else "") or row.acquisition
+
+        return self.with_rows(replace(row, acquisition=group(row)) for row in self.rows)
 
     def class_indices(self, task: Task) -> list[int]:
         """Return each row's class index under `task`, -1 where it is not known (unlabelled, or no

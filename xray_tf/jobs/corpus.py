@@ -103,15 +103,33 @@ def read_corpus(
         found.records, image_size, resize, options.cache, progress=progress, strict=options.strict
     )
     records = Records(cache.records.rows, found.records.root, options.split_by)
+    notes = Findings([])
+    if options.groups:
+        records, notes = _grouped(records, options.groups)
     labels = np.array(records.class_indices(task), np.int64)
     return Corpus(
         records,
         cache.pixels,
         np.arange(len(records)),
         labels,
-        found.findings + cache.findings,
+        found.findings + cache.findings + notes,
         task,
     )
+
+
+def _grouped(records: Records, path: str | os.PathLike) -> tuple[Records, Findings]:
+    """Give the rows the acquisition groups of a table that an audit wrote."""
+    known = Records.read_csv(path)
+    if not any(known.column("acquisition")):
+        raise ValueError(
+            f"{path} has no acquisition groups. Expected records.csv of xray-tf audit "
+            "--acquisitions, or a CSV file with the columns path and acquisition."
+        )
+    records = records.with_acquisitions(known)
+    without = sum(not a for a in records.column("acquisition"))
+    text = f"{without:,} radiographs have no acquisition group in {path}."
+    notes = [Finding("no-acquisition-group", "note", "", text)] if without else []
+    return records, Findings(notes)
 
 
 def read_for(model: Any, data: str, options: DataOptions, progress: bool = True) -> Corpus:

@@ -31,6 +31,7 @@ def predictions_of(
         patients=[r.patient for r in records],
         splits=[r.split for r in records],
         labels=[class_index(r, task) for r in records],
+        acquisitions=[r.acquisition for r in records],
         errors=errors,
         warnings=warnings,
     )

@@ -42,6 +42,12 @@ class DataOptions(Checked):
     test: float = share(
         0.15, "share of the radiographs for testing, if the data has no test part of its own"
     )
+    groups: str | None = option(
+        None,
+        "records.csv of xray-tf audit --acquisitions; figures are then given by acquisition group "
+        "too",
+        metavar="FILE",
+    )
     strict: bool = option(False, "stop at the first unusable file instead of reporting it")
     cache: str | None = option(
         None, "where to keep decoded pixels (default: the user's cache folder)", metavar="DIR"

@@ -13,7 +13,9 @@ The dict is the layout of `metrics.json`:
      "per_class": {"normal": {"recall": {...}, "precision": {...}, "f1": {...}, "auroc": {...},
       "auprc": {...}}, ...},
      "confusion_matrix": [[190, 10], [39, 461]],    rows: the true class, columns: the decided one
-     "definitions": {"accuracy": "...", ...}}
+     "definitions": {"accuracy": "...", ...},
+     "acquisitions": [{"group": "0", "rows": 90, "patients": 71, "class_counts": {...},
+      "accuracy": {...}, "recall": {"normal": {...}, ...}}, ...]}    where groups are known
 
 A number that does not exist for these rows (no positive row, one class only) is {"value": null,
 "low": null, "high": null, "reason": "..."}; replicates in which a number does not exist are left
@@ -112,6 +114,44 @@ def score(
             name: row.definition(class_names) for name, row in metrics_of("classifier").items()
         },
     }
+
+
+def by_group(
+    groups: Sequence[str],
+    probabilities,
+    labels,
+    decided,
+    patients: Sequence[str] | None,
+    class_names: Sequence[str],
+    replicates: int = 2000,
+    seed: int = 0,
+) -> list[dict[str, Any]]:
+    """Score the rows of each group on their own: for two classes the recalls are specificity and
+    sensitivity.
+
+    Args:
+        groups: N names; rows without one are left out.
+        probabilities, labels, decided, patients, class_names, replicates, seed: as in `score`.
+
+    Returns:
+        `acquisitions` in the layout of the module's docstring, the largest group first.
+    """
+    names = np.array([str(g) for g in groups])
+    out = []
+    for name in sorted(set(names) - {""}, key=lambda n: (-np.sum(names == n), n)):
+        of = np.flatnonzero(names == name)
+        keys = None if patients is None else [patients[i] for i in of]
+        columns = (np.asarray(column)[of] for column in (probabilities, labels, decided))
+        told = score(*columns, keys, class_names, replicates, seed)
+        out.append(
+            {
+                "group": name,
+                **{k: told[k] for k in ("rows", "patients", "class_counts")},
+                "accuracy": told["metrics"]["accuracy"],
+                "recall": {k: cells["recall"] for k, cells in told["per_class"].items()},
+            }
+        )
+    return out
 
 
 def epoch_scores(probabilities, labels) -> dict[str, float]:

@@ -498,6 +498,8 @@ def test_a_manifest_says_everything_itself(tmp_path):
     )
     assert records[0] == Record("person1_virus_1.jpeg", "pneumonia")
     assert kinds(findings) == {("unused-column", "note"): 1, ("no-patient-key", "warning"): 1}
+    records, _ = scan(manifest(tmp_path, "path,label,acquisition\na.png,normal,ward 2\n"))
+    assert records[0] == Record("a.png", "normal", acquisition="ward 2")
 
 
 @pytest.mark.parametrize(

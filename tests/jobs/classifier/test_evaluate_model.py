@@ -12,6 +12,7 @@ from xray_tf.data.sources.phantom_folder import write_phantoms
 from xray_tf.data.split import read_split
 from xray_tf.jobs.classifier.evaluate_model import evaluate_model
 from xray_tf.options import DataOptions, EvaluateOptions
+from xray_tf.pages.kit.words import worst_acquisition
 
 NUMBERS = EvaluateOptions(bootstrap=20)
 
@@ -33,7 +34,10 @@ def test_scores_are_those_of_the_frozen_operating_point(binary, phantoms, cache,
     )
     assert "<html" in (tmp_path / "out" / "report.html").read_text()
     header = (tmp_path / "out" / "predictions.csv").read_text().split("\n")[0]
-    assert header == "path,patient,split,label,prob_normal,prob_pneumonia,predicted,warning,error"
+    assert header == (
+        "path,patient,split,label,prob_normal,prob_pneumonia,predicted,warning,error,acquisition"
+    )
+    assert "acquisitions" not in metrics
 
 
 def test_a_folder_with_only_a_test_part_of_one_class_is_scored(binary, phantoms, cache, tmp_path):
@@ -148,3 +152,57 @@ def test_radiographs_without_a_class_of_the_model_are_refused_with_the_way_out(
         evaluate_model(
             three_class, str(data), None, DataOptions(cache=str(cache)), NUMBERS, progress=False
         )
+
+
+def _table(path, rows):
+    path.write_text("\n".join(["path,acquisition", *(f"{p},{a}" for p, a in rows)]) + "\n")
+    return str(path)
+
+
+def test_figures_are_given_by_acquisition_group(binary, phantoms, cache, tmp_path, capsys):
+    whole, rows = evaluate_model(
+        binary, str(phantoms), None, DataOptions(cache=str(cache)), NUMBERS, progress=False
+    )
+    of = {p: "north" if i % 3 else "south" for i, p in enumerate(rows.paths[:-1])}
+    groups = _table(tmp_path / "groups.csv", of.items())
+    options = DataOptions(cache=str(cache), groups=groups)
+    metrics, grouped = evaluate_model(
+        binary, str(phantoms), tmp_path / "out", options, NUMBERS, progress=False
+    )
+    assert list(grouped.acquisitions) == [of.get(p, "") for p in grouped.paths]
+    assert metrics["metrics"] == whole["metrics"]
+    first, second = metrics["acquisitions"]
+    assert (first["group"], second["group"]) == ("north", "south")
+    assert first["rows"] + second["rows"] == len(rows) - 1
+    normal = (grouped.acquisitions == "south") & (grouped.labels == 0)
+    assert second["class_counts"]["normal"] == normal.sum()
+    recall = second["recall"]["normal"]
+    assert recall["value"] == pytest.approx((grouped.predicted[normal] == 0).mean())
+    assert recall["low"] <= recall["value"] <= recall["high"]
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "By acquisition group" in page and "south" in page
+    assert "no acquisition group" in (tmp_path / "out" / "audit.csv").read_text()
+
+
+def test_the_worst_acquisition_group_is_named():
+    def cell(value):
+        return {"value": value, "low": 0.0, "high": 1.0}
+
+    def group(name, count, value):
+        counts, recall = {"a": count, "b": 50}, {"a": cell(value), "b": cell(0.9)}
+        return {"group": name, "class_counts": counts, "recall": recall}
+
+    metrics = {
+        "per_class": {"a": {"recall": cell(0.8)}, "b": {"recall": cell(0.9)}},
+        "acquisitions": [group("0", 90, 0.95), group("1", 12, 0.25), group("2", 9, 0.0)],
+    }
+    said = worst_acquisition(metrics)
+    assert "0.250 [0.000, 1.000] of the 12 radiographs of a in group 1" in said
+    assert "over all groups it is 0.800" in said
+    assert worst_acquisition({"per_class": {}}) == ""
+
+
+def test_a_table_without_groups_is_refused(binary, phantoms, cache, tmp_path):
+    options = DataOptions(cache=str(cache), groups=_table(tmp_path / "g.csv", [("a.png", "")]))
+    with pytest.raises(ValueError, match="no acquisition groups"):
+        evaluate_model(binary, str(phantoms), None, options, NUMBERS, progress=False)

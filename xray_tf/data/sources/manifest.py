@@ -32,12 +32,12 @@ def scan_csv(request: Request) -> Scan:
     if missing:
         raise SourceError(
             f"{path} must have the columns path and label, and may have subtype, "
-            f"patient, split. Received the header: {head.strip()!r}"
+            f"patient, split, acquisition. Received the header: {head.strip()!r}"
         )
     findings = [
         Finding("unused-column", "note", "", f"The manifest's column {c!r} is not used.")
         for c in columns
-        if c not in ("path", "label", "subtype", "patient", "split")
+        if c not in ("path", "label", "subtype", "patient", "split", "acquisition")
     ]
     rows, numbers = [], {}
     for values in reader:
@@ -106,4 +106,5 @@ def _manifest_row(values: dict[str, str], where: str, known: dict[str, tuple[str
         subtype,
         values.get("patient", ""),
         split=SPLIT_FOLDERS.get(split_word, ""),
+        acquisition=values.get("acquisition", ""),
     )

@@ -55,6 +55,7 @@ def evaluate_model(
             `out`.
     """
     from xray_tf.pages.classifier.shift_card import shift_sentences
+    from xray_tf.pages.kit.words import worst_acquisition
 
     run, numbers, bench = options[Run].at(out), options[EvaluateOptions], options[ShiftOptions]
     if bench.shift and out is None:
@@ -78,6 +79,8 @@ def evaluate_model(
     metrics["notes"] = [*known_notes(corpus.records, classifier), *_notes(metrics)]
     for note in metrics["notes"]:
         run.say(f"  Note: {note}")
+    if said := worst_acquisition(metrics):
+        run.say(f"  {said}")
     shift = None
     if bench.shift:
         shift = measure_shift(
@@ -103,6 +106,8 @@ def score_predictions(
     Raises:
         ValueError: there is none.
     """
+    from xray_tf.stats.metrics import by_group
+
     rows = predictions.where(predictions.scorable)
     if not len(rows):
         raise ValueError(
@@ -110,7 +115,12 @@ def score_predictions(
             f"Expected classes {card.class_names}, from folder names, file names or a manifest. "
             "To predict without labels use `xray-tf predict`."
         )
-    return score_rows(rows, options, operating_point or card.default_operating_point, card.split_by)
+    point = operating_point or card.default_operating_point
+    metrics = score_rows(rows, options, point, card.split_by)
+    groups = by_group(
+        list(rows.acquisitions), *_columns(rows), options.bootstrap, options.bootstrap_seed
+    )
+    return {**metrics, "acquisitions": groups} if groups else metrics
 
 
 def score_rows(
@@ -120,17 +130,19 @@ def score_rows(
     from xray_tf.stats.metrics import score
 
     return score(
-        rows.probabilities,
-        rows.labels,
-        rows.predicted,
-        list(rows.patients),
-        rows.class_names,
+        *_columns(rows),
         options.bootstrap,
         options.bootstrap_seed,
         split=common_part(rows.splits),
         operating_point=operating_point,
         split_by=split_by,
     )
+
+
+def _columns(rows: Predictions) -> tuple:
+    """Return what scores are made of, in the order in which `stats.metrics` takes it."""
+    patients = list(rows.patients)
+    return rows.probabilities, rows.labels, rows.predicted, patients, rows.class_names
 
 
 def _tell_set_aside(corpus: Corpus, run: Run) -> None:

@@ -17,7 +17,13 @@ from xray_tf.pages.classifier import shift_card
 from xray_tf.pages.classifier.contents import Contents
 from xray_tf.pages.kit import figures
 from xray_tf.pages.kit.render import Part, Table
-from xray_tf.pages.kit.words import NAMES, SPLIT_NAMES, data_facts, options_of
+from xray_tf.pages.kit.words import (
+    NAMES,
+    SPLIT_NAMES,
+    data_facts,
+    options_of,
+    worst_acquisition,
+)
 
 UNKNOWN_CLASS = "class unknown"
 MISTAKES = 15  # rows shown; the files have the rest
@@ -129,6 +135,16 @@ class MetricsPart(Part):
     def columns(self) -> dict[str, str]:
         """The metrics of each class, {key: name}."""
         return {key: NAMES[key] for key in next(iter(self.metrics["per_class"].values()))}
+
+    @property
+    def recalls(self) -> list[str]:
+        """The heads of the recalls by acquisition group."""
+        return [f"recall of {name}" for name in self.metrics["class_names"]]
+
+    @property
+    def worst(self) -> str:
+        """The acquisition group and class of the lowest recall."""
+        return worst_acquisition(self.metrics)
 
 
 @dataclass(frozen=True)

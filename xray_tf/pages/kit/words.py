@@ -29,6 +29,7 @@ SCORE_MEANINGS = {
     "features": "how close the numbers that describe its lungs, and a frozen network's features of "
     "them, are to those of normals",
 }
+FEWEST_OF_GROUP = 10  # radiographs of a class in an acquisition group that a sentence names
 SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
 
 
@@ -112,6 +113,26 @@ def rows_text(metrics: dict[str, Any]) -> str:
     split = SPLIT_NAMES.get(metrics.get("split"), "labelled")
     patients = f" of {metrics['patients']:,} patients" if metrics.get("patients") else ""
     return f"{metrics['rows']:,} {split} rows{patients}"
+
+
+def worst_acquisition(metrics: dict[str, Any]) -> str:
+    """Name the acquisition group and class of the lowest recall; empty where no group has enough
+    radiographs of a class.
+    """
+    known = [
+        (cell["value"], group, name)
+        for group in metrics.get("acquisitions", ())
+        for name, cell in group["recall"].items()
+        if group["class_counts"][name] >= FEWEST_OF_GROUP
+    ]
+    if not known:
+        return ""
+    _, group, name = min(known, key=lambda k: k[0])
+    return (
+        f"The lowest recall in an acquisition group: {interval_text(group['recall'][name])} of the "
+        f"{group['class_counts'][name]:,} radiographs of {name} in group {group['group']}; over "
+        f"all groups it is {value_text(metrics['per_class'][name]['recall'])}."
+    )
 
 
 def metric_name(name: str, class_names: Sequence[str]) -> str:
