@@ -45,6 +45,8 @@ class Card:
         task: a key of `registry.TASKS`, or `custom`; empty for other kinds.
         class_names: in the order of the probabilities.
         class_words: words of folders and manifests -> the class they mean, beside the known ones.
+        subtypes: of a classifier whose second class adds up others: these, in the order of its
+            layer `subtype_logits`, which has the first class before them; else empty.
         preprocessing: `image_size`, `resize`, `decoding` (rule number) and `decoding_rule` (the
             rule in words).
         temperature: logits are divided by it before they become calibrated probabilities.
@@ -73,6 +75,7 @@ class Card:
     files: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     class_words: dict[str, str] = field(default_factory=dict)
+    subtypes: tuple[str, ...] = ()
     format_version: int = FORMAT_VERSION
 
     def point(self, name: str | None = None) -> OperatingPoint | DetectorPoint:
@@ -93,7 +96,8 @@ class Card:
     def to_dict(self) -> dict[str, Any]:
         """Return what `card.json` holds."""
         points = {name: point.to_dict() for name, point in self.operating_points.items()}
-        names = [f.name for f in fields(self) if f.name != "class_words" or self.class_words]
+        spare = ("class_words", "subtypes")  # left out where empty, as in cards without them
+        names = [f.name for f in fields(self) if f.name not in spare or getattr(self, f.name)]
         return {name: getattr(self, name) for name in names} | {"operating_points": points}
 
     @classmethod
@@ -105,7 +109,7 @@ class Card:
         """
         kind = DetectorPoint if raw["kind"] == "detector" else OperatingPoint
         points = raw.get("operating_points", {})
-        lists = {name: tuple(raw.get(name, ())) for name in ("class_names", "notes")}
+        lists = {name: tuple(raw.get(name, ())) for name in ("class_names", "notes", "subtypes")}
         points = {name: kind.from_dict(name, point) for name, point in points.items()}
         return cls(**{**raw, **lists, "operating_points": points})
 

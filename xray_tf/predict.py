@@ -70,8 +70,9 @@ def main(args: Sequence[str] | None = None) -> int:
                     f"{name} {p:.3f}"
                     for name, p in zip(batch.class_names, row.probabilities, strict=True)
                 )
+                likelier = f", likelier {row.subtype}" if row.subtype else ""
                 doubt = f"; warning: {row.warning}" if row.warning else ""
-                print(f"  {path}: {row.error or f'{row.predicted} ({shown}){doubt}'}")
+                print(f"  {path}: {row.error or f'{row.predicted}{likelier} ({shown}){doubt}'}")
             left = None if left is None else max(0, left - len(batch))
             doubtful += int((batch.warnings != "").sum())
 

@@ -11,7 +11,7 @@ from xray_tf.data.tables.table import TableWriter
 NAMES = ("normal", "bacterial", "viral")
 HEADER = (
     "path,patient,split,label,prob_normal,prob_bacterial,prob_viral,predicted,warning,error,"
-    "acquisition"
+    "acquisition,subtype"
 )
 AWKWARD = [
     "plain.png",
@@ -59,9 +59,9 @@ def test_csv_reads_back_bit_for_bit(tmp_path, failed):
 def test_a_file_without_the_error_column_as_they_were_once_written_reads_alike(tmp_path):
     want = table(14)
     lines = want.write_csv(tmp_path / "p.csv").read_bytes()
-    lines = lines.replace(b",error,acquisition\n", b"\n", 1)
-    # no row of this table has an error or a group, so each ends in two empty cells
-    (tmp_path / "old.csv").write_bytes(lines.replace(b",,\n", b"\n"))
+    lines = lines.replace(b",error,acquisition,subtype\n", b"\n", 1)
+    # no row of this table has an error, a group or a sub-type: each ends in three empty cells
+    (tmp_path / "old.csv").write_bytes(lines.replace(b",,,\n", b"\n"))
     assert b"error" not in (tmp_path / "old.csv").read_bytes()
     assert Predictions.read_csv(tmp_path / "old.csv") == want
 

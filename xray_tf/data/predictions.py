@@ -32,6 +32,8 @@ class Prediction:
             found; empty where nothing does.
         error: why the file could not be read; empty where it could.
         acquisition: the acquisition group of the record, empty where it is not known.
+        subtype: the likelier of the kinds that the decided class adds up, from a classifier made by
+            `--method sum`; empty where there are none.
     """
 
     path: str = column(array="paths")
@@ -43,6 +45,7 @@ class Prediction:
     warning: str = column("", array="warnings")
     error: str = column("", array="errors")
     acquisition: str = column("", array="acquisitions")
+    subtype: str = column("", array="subtypes")
 
 
 class Predictions(ColumnTable[Prediction]):
@@ -50,7 +53,8 @@ class Predictions(ColumnTable[Prediction]):
 
     Attributes:
         class_names: in the order of the probabilities.
-        paths, patients, splits, warnings, errors, acquisitions: (N,) object arrays of str.
+        paths, patients, splits, warnings, errors, acquisitions, subtypes: (N,) object arrays of
+            str.
         probabilities: (N, K) float64 in [0, 1], rows sum to 1; NaN rows where `errors` says why.
         labels: (N,) int64 class indices, -1 where not known.
         predicted: (N,) int64 class indices, -1 where the file could not be read.
@@ -75,9 +79,9 @@ class Predictions(ColumnTable[Prediction]):
             probabilities: (N, K) floats, calibrated.
             predicted: N class indices or class names (-1 or empty where the file could not be
                 read).
-            **columns: `patients`, `splits`, `warnings`, `errors` and `acquisitions`, N texts each,
-                empty if None; `labels`, N class indices or class names (-1 or empty where not
-                known).
+            **columns: `patients`, `splits`, `warnings`, `errors`, `acquisitions` and `subtypes`,
+                N texts each, empty if None; `labels`, N class indices or class names (-1 or empty
+                where not known).
 
         Raises:
             ValueError: lengths, names or probabilities do not fit; the message names the first row

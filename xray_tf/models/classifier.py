@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from xray_tf.nets.heatmaps.gradcam import GradCAM
     from xray_tf.pages.evidence.page import Evidence
 
+SUBTYPE_LOGITS = "subtype_logits"  # the layer, see `nets.classifier.sum_of_sick`
+
 
 class Classifier(Opened):
     """A trained classifier with its card: from raw radiographs to calibrated probabilities and
@@ -143,6 +145,11 @@ class Classifier(Opened):
         for batch, results in record_batches(records, self.card, batch_size):
             yield self.decided(batch, results, operating_point)
 
+    @property
+    def decision_points(self) -> tuple[str, ...]:
+        """The points of the network that a decision is made of."""
+        return ("logits", SUBTYPE_LOGITS) if self.card.subtypes else ("logits",)
+
     def probabilities_of(self, logits: np.ndarray) -> np.ndarray:
         """Return calibrated probabilities (N, K) float64 of logits (N, L)."""
         from xray_tf.stats.operating_points import calibrated_probabilities
@@ -172,17 +179,23 @@ class Classifier(Opened):
         good = [i for i, result in enumerate(results) if isinstance(result, np.ndarray)]
         probabilities = np.full((len(records), len(self.card.class_names)), np.nan)
         warnings = np.full(len(records), "", object)
+        subtype_logits = None
+        if self.card.subtypes:
+            subtype_logits = np.zeros((len(records), 1 + len(self.card.subtypes)))
         if good:
             stacked = np.stack([results[i] for i in good])
-            probabilities[good] = self.probabilities_of(
-                self.forward(stacked, batch_size=len(stacked))["logits"]
-            )
+            points = self.forward(stacked, self.decision_points, batch_size=len(stacked))
+            probabilities[good] = self.probabilities_of(points["logits"])
+            if subtype_logits is not None:
+                subtype_logits[good] = points[SUBTYPE_LOGITS]
             warnings[good] = lung_warnings(stacked)
         errors = [
             "" if isinstance(result, np.ndarray) else f"{result.kind}: {result.detail}"
             for result in results
         ]
-        return predictions_of(self.card, records, probabilities, operating_point, errors, warnings)
+        return predictions_of(
+            self.card, records, probabilities, operating_point, errors, warnings, subtype_logits
+        )
 
     def __repr__(self) -> str:
         return (

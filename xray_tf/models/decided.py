@@ -18,20 +18,29 @@ def predictions_of(
     operating_point: str | None = None,
     errors: Sequence[str] | None = None,
     warnings: Sequence[str] | None = None,
+    subtype_logits: np.ndarray | None = None,
 ) -> Predictions:
     """Decide calibrated probabilities (N, K) at an operating point of the card (its default if
-    None), and join them with their records, and with errors and warnings if there are any.
+    None), and join them with their records, with errors and warnings if there are any, and with the
+    likelier sub-type of what is not decided as the first class, from logits (N, 1 + sub-types).
     """
-    task = card.to_task()
+    task, decided = card.to_task(), card.point(operating_point).decide(probabilities)
+    subtypes = None
+    if subtype_logits is not None:
+        likelier = np.argmax(subtype_logits[:, 1:], axis=1)
+        subtypes = [
+            card.subtypes[k] if d > 0 else "" for k, d in zip(likelier, decided, strict=True)
+        ]
     return Predictions(
         card.class_names,
         [r.path for r in records],
         probabilities,
-        card.point(operating_point).decide(probabilities),
+        decided,
         patients=[r.patient for r in records],
         splits=[r.split for r in records],
         labels=[class_index(r, task) for r in records],
         acquisitions=[r.acquisition for r in records],
         errors=errors,
         warnings=warnings,
+        subtypes=subtypes,
     )

@@ -15,6 +15,7 @@ from xray_tf.artifact import refuse_existing, write_text
 from xray_tf.data.predictions import Prediction
 from xray_tf.data.sources.files import list_files
 from xray_tf.models.caveats import caveats_of
+from xray_tf.models.classifier import SUBTYPE_LOGITS
 from xray_tf.models.decided import predictions_of
 from xray_tf.models.lungs import lung_warnings
 from xray_tf.models.queries import Query, read_query
@@ -101,13 +102,15 @@ class Reader:
         card, record, pixels = self.classifier.card, query.record, query.pixels
         remembers = (self.classifier.folder / PIECE).is_dir()
         net = self.classifier.finder.net if remembers else self.classifier.model
-        points = self._forward(net, pixels, ("embedding", "logits") if remembers else ("logits",))
+        wanted = self.classifier.decision_points
+        points = self._forward(net, pixels, (*wanted, "embedding") if remembers else wanted)
         table = predictions_of(
             card,
             [record],
             self.classifier.probabilities_of(points["logits"]),
             self.point.name,
             warnings=lung_warnings(pixels[None]),
+            subtype_logits=points.get(SUBTYPE_LOGITS),
         )
         heat = self.classifier.cam(pixels[None, :, :, None].astype(np.float32), table.predicted)[0]
         prediction = table[0]

@@ -35,7 +35,8 @@ def test_scores_are_those_of_the_frozen_operating_point(binary, phantoms, cache,
     assert "<html" in (tmp_path / "out" / "report.html").read_text()
     header = (tmp_path / "out" / "predictions.csv").read_text().split("\n")[0]
     assert header == (
-        "path,patient,split,label,prob_normal,prob_pneumonia,predicted,warning,error,acquisition"
+        "path,patient,split,label,prob_normal,prob_pneumonia,predicted,warning,error,acquisition,"
+        "subtype"
     )
     assert "acquisitions" not in metrics
 

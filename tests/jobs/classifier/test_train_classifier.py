@@ -10,11 +10,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from xray_tf import predict
 from xray_tf.artifact import ArtifactError, read_card
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.sources.phantom_folder import write_phantoms
 from xray_tf.data.split import read_split
 from xray_tf.jobs.classifier import train_classifier as job
+from xray_tf.jobs.classifier.evaluate_model import evaluate_model
 from xray_tf.jobs.classifier.train_classifier import train_classifier
 from xray_tf.models.load import load
 from xray_tf.options import DataOptions, EvaluateOptions, ModelOptions, TrainOptions
@@ -349,3 +351,29 @@ def test_the_default_decision_is_fitted_on_validation_rows_under_changes(phantom
     predictions = Predictions.read_csv(made.folder / "predictions.csv")
     np.testing.assert_array_equal(point.decide(predictions.probabilities), predictions.predicted)
     assert json.loads((made.folder / "metrics.json").read_text())["operating_point"] == "steady"
+
+
+def test_a_sum_of_sick_classes_also_tells_the_likelier_one(
+    three_class, phantoms, cache, tmp_path, capsys
+):
+    net = replace(MODEL, weights=str(three_class.folder / "model.keras"))
+    how = replace(QUICK, task="binary", method="sum")
+    summed = train(phantoms, cache, tmp_path / "summed", net, how)
+    assert (
+        summed.card.subtypes == ("bacterial", "viral")
+        and "subtypes" in read_card(summed.folder).to_dict()
+    )
+    answers = summed.predict(str(phantoms))
+    fine = three_class.predict(str(phantoms)).probabilities[:, 1:]
+    wanted = np.where(answers.predicted > 0, np.array(["bacterial", "viral"])[fine.argmax(1)], "")
+    assert list(answers.subtypes) == list(wanted) and set(wanted) - {""}
+    _, scored = evaluate_model(
+        summed, str(phantoms), None, DataOptions(cache=str(cache)), NUMBERS, progress=False
+    )
+    known = dict(zip((p.split("/")[-1] for p in answers.paths), answers.subtypes, strict=True))
+    assert list(scored.subtypes) == [known[p.split("/")[-1]] for p in scored.paths]
+    sick = str(sorted((phantoms / "train" / "PNEUMONIA").iterdir())[0])
+    row = summed.predict(sick)[0]
+    predict.main([sick, "--model", str(summed.folder)])
+    assert (f"pneumonia, likelier {row.subtype} (" in capsys.readouterr().out) == bool(row.subtype)
+    assert row.subtype in str(summed.read(sick).prediction)

@@ -17,7 +17,7 @@ from xray_tf.jobs.classifier.shift_bench import measure_shift, write_shift
 from xray_tf.jobs.corpus import Corpus, choose_part, read_for
 from xray_tf.jobs.known_rows import known_notes
 from xray_tf.jobs.run import Options, Run, takes
-from xray_tf.models.classifier import Classifier
+from xray_tf.models.classifier import SUBTYPE_LOGITS, Classifier
 from xray_tf.models.decided import predictions_of
 from xray_tf.models.load import load
 from xray_tf.options import DataOptions, EvaluateOptions, ShiftOptions
@@ -69,11 +69,13 @@ def evaluate_model(
     fate = corpus.nameless("predicted, not scored")
     corpus = replace(corpus, findings=corpus.findings + fate)
     _tell_set_aside(corpus, run)
+    points = _points(classifier, corpus, numbers, run)
     predictions = predictions_of(
         card,
         list(corpus.records),
-        _probabilities(classifier, corpus, numbers, run),
+        classifier.probabilities_of(points["logits"]),
         operating_point,
+        subtype_logits=points.get(SUBTYPE_LOGITS),
     )
     metrics = score_predictions(predictions, card, numbers, operating_point)
     metrics["notes"] = [*known_notes(corpus.records, classifier), *_notes(metrics)]
@@ -152,19 +154,17 @@ def _tell_set_aside(corpus: Corpus, run: Run) -> None:
         run.say(f"  {count} {fate}: {kind}; see audit.csv")
 
 
-def _probabilities(
+def _points(
     classifier: Classifier, corpus: Corpus, options: EvaluateOptions, run: Run
-) -> np.ndarray:
-    if not len(corpus.records):
-        return np.empty((0, len(classifier.card.class_names)))
+) -> dict[str, np.ndarray]:
     with run.line("Scoring", len(corpus.records)) as line:
-        logits = classifier.forward(
+        return classifier.forward(
             corpus.pixels,
+            classifier.decision_points,
             indices=corpus.rows,
             batch_size=options.forward_batch_size,
             progress=line.step,
-        )["logits"]
-    return classifier.probabilities_of(logits)
+        )
 
 
 def _notes(metrics: dict[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xray_tf.artifact import Card, seal, write_json, write_text
+from xray_tf.artifact import ArtifactError, Card, read_card, seal, write_json, write_text
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.split import SPLIT, write_split
 from xray_tf.jobs.classifier.decisions import fit_decisions
@@ -145,6 +145,14 @@ def _added_up(corpus: Corpus, net: ModelOptions, run: Run) -> Trained:
     return Trained(sum_of_sick(model), [], ())
 
 
+def _subtypes(weights: str) -> tuple[str, ...]:
+    """Return the sick classes of the classifier whose file is given, empty without its card."""
+    try:
+        return read_card(Path(weights).parent).class_names[1:]
+    except ArtifactError:
+        return ()
+
+
 def _card(run: Run, corpus: Corpus, options: Options, notes: tuple[str, ...]) -> Card:
     task, net = corpus.task, options[ModelOptions]
     origin = provenance(run.command_line, corpus.records, *recorded(options))
@@ -154,6 +162,7 @@ def _card(run: Run, corpus: Corpus, options: Options, notes: tuple[str, ...]) ->
         task=task.name,
         class_names=task.class_names,
         class_words=dict(task.words),
+        subtypes=_subtypes(net.weights) if options[TrainOptions].method == SUM else (),
         split_by=corpus.records.split_by,
         preprocessing=preprocessing(net.image_size, net.resize),
         provenance={**origin, "started_from": started_from(net.weights)},
