@@ -6,9 +6,11 @@ from xray_tf.data.chest.lung_fields import usual_lungs
 from xray_tf.data.chest.regions import (
     FILLS,
     REGIONS,
+    SURROUNDINGS,
     MaskedGrid,
     find_markers,
     region_masks,
+    with_surroundings,
     without,
 )
 from xray_tf.data.synthetic.phantom import draw_phantom
@@ -102,3 +104,38 @@ def test_a_grid_makes_each_row_when_it_is_read():
     again = MaskedGrid(pixels, [1], lungs[1:], ["b"], [("border", "noise")], seed=3)
     # its noise follows from the radiograph's key, not from its place
     np.testing.assert_array_equal(again[0], grid[5])
+
+
+def test_other_surroundings_leave_the_lungs_and_come_from_the_other():
+    wide = region_masks(IMAGE, LUNGS)["lungs"]
+    other = np.full_like(IMAGE, 60)
+    mixed = with_surroundings(IMAGE, LUNGS, other, LUNGS)
+    np.testing.assert_array_equal(mixed[LUNGS], IMAGE[LUNGS])
+    level = IMAGE[wide & ~LUNGS].mean()  # where they meet, the other has the image's level
+    np.testing.assert_allclose(mixed[~wide], round(level), atol=1)
+
+
+def test_the_box_of_the_other_lungs_is_laid_on_the_box_of_these():
+    row, column = np.nonzero(LUNGS)
+    other, small = np.zeros_like(IMAGE), np.zeros_like(LUNGS)
+    top, left = row.min() // 2 + 10, column.min() // 2 + 10
+    bottom, right = row.max() // 2 + 10, column.max() // 2 + 10
+    small[top : bottom + 1, left : right + 1] = True
+    other[:top] = 200  # above its lungs
+    mixed = with_surroundings(np.full_like(IMAGE, 100), LUNGS, other, small)
+    wide = region_masks(IMAGE, LUNGS)["lungs"]
+    above, below = np.zeros_like(wide), np.zeros_like(wide)
+    above[: row.min() - 3], below[row.min() + 3 :] = True, True
+    assert mixed[above & ~wide].min() > mixed[below & ~wide].max()
+
+
+def test_a_grid_draws_the_surroundings_of_another_row():
+    pixels = np.stack([np.full((SIDE, SIDE), level, np.uint8) for level in (50, 120, 190)])
+    pixels[:, :4, :4] = [[[10]], [[20]], [[30]]]
+    grid = MaskedGrid(pixels, [0, 1, 2], np.stack([LUNGS] * 3), list("abc"), [SURROUNDINGS], 1)
+    corners = grid[np.arange(3)][:, 0, 0].astype(int)
+    # relative to the level of the surroundings, the corner is that of another row
+    differences = corners - [50, 120, 190]
+    own, theirs = [-40, -100, -160], {-40, -100, -160}
+    assert set(differences) <= theirs | {-50, -120, -190} and (differences != own).all()
+    np.testing.assert_array_equal(grid[np.arange(3)], grid[np.arange(3)])

@@ -132,6 +132,10 @@ def test_what_survives_a_region_is_the_score_of_pictures_without_it(binary, corp
         (r, f) for r in REGIONS for f in FILLS
     ]
     decided = [binary.card.class_names.index(r["decided"]) for r in rows]
+    elsewhere = np.array([float(r["surroundings/pneumonia"]) for r in rows])
+    other = np.stack([1 - elsewhere, elsewhere], axis=1)
+    changed = np.mean(binary.card.point(result["operating_point"]).decide(other) != decided)
+    assert result["surroundings"]["decisions"]["value"] == pytest.approx(changed)
     energy = inside(GradCAM(binary.model)(images, decided), lungs.masks)["energy"]
     np.testing.assert_allclose([float(r["energy_lungs"]) for r in rows], energy, atol=1e-3)
 

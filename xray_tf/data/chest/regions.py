@@ -32,6 +32,11 @@ FILLS = {
     "smooth": "a smooth continuation of the remaining pixels",
     "noise": "Gaussian noise with their mean and standard deviation",
 }
+SURROUNDINGS = "surroundings"
+SWAPPED = (
+    "everything except the lungs and their rim comes from another of the radiographs, laid lung "
+    "box on lung box"
+)
 BORDER, RIM = 0.10, 0.03  # shares of the side
 _MARKER_SIZES = (0.012, 0.14)  # side of a burned-in letter, as a share of the image's side
 _STROKE = 0.022  # half the width of the widest stroke, as a share of the side
@@ -137,8 +142,45 @@ def outside_of_chest(image: np.ndarray, lungs: np.ndarray) -> np.ndarray:
     return without(image, region, "mean", np.random.default_rng(0))
 
 
+def with_surroundings(
+    image: np.ndarray, lungs: np.ndarray, other: np.ndarray, other_lungs: np.ndarray
+) -> np.ndarray:
+    """Return the lungs of one radiograph, with their rim, in the surroundings of another.
+
+    The other is shifted and scaled so that the boxes around the lungs coincide, and reflected where
+    it does not reach; its grey levels are shifted to equal means on the rim, where the two are
+    mixed.
+
+    Args:
+        image, other: (S, S) uint8 in [0, 255].
+        lungs, other_lungs: (S, S) bool; where one has no lungs the other is laid on as it is.
+
+    Returns:
+        (S, S) uint8, equal to the image in the lungs.
+    """
+    side, wide = len(image), _grown(lungs, RIM * len(image))
+    if lungs.any() and other_lungs.any():
+        scale, shift = [], []
+        for axis in (0, 1):  # x, y
+            (a, b), (c, d) = (
+                np.flatnonzero(m.any(axis=axis))[[0, -1]] for m in (lungs, other_lungs)
+            )
+            scale.append((b - a + 1) / (d - c + 1))
+            shift.append(a - scale[-1] * c)
+        matrix = np.array([[scale[0], 0, shift[0]], [0, scale[1], shift[1]]])
+        other = cv2.warpAffine(other, matrix, (side, side), borderMode=cv2.BORDER_REFLECT)
+    rim = wide & ~lungs
+    step = float(image[rim].mean()) - float(other[rim].mean()) if rim.any() else 0.0
+    soft = cv2.GaussianBlur(wide.astype(np.float32), (0, 0), 0.01 * side)
+    alpha = np.where(lungs, 1.0, np.where(wide, soft, 0.0))
+    mixed = alpha * image + (1 - alpha) * (other + step)
+    return np.clip(np.floor(mixed + 0.5), 0, 255).astype(np.uint8)
+
+
 class MaskedGrid(PixelGrid):
-    """Rows with regions filled: a cell is a pair (region, fill), or None for the row as it is."""
+    """Rows with regions filled: a cell is a pair (region, fill), None for the row as it is, or
+    `SURROUNDINGS` for its lungs in the surroundings of another row, drawn by the seed.
+    """
 
     def __init__(
         self,
@@ -155,8 +197,13 @@ class MaskedGrid(PixelGrid):
         super().__init__(pixels, rows, keys, cells, seed)
         self.lungs = lungs
 
-    def changed(self, image: np.ndarray, cell: tuple[str, str], row: int) -> np.ndarray:
-        """Return the image (S, S) uint8 with one region filled."""
+    def changed(self, image: np.ndarray, cell: tuple[str, str] | str, row: int) -> np.ndarray:
+        """Return the image (S, S) uint8 with one region filled, or in other surroundings."""
+        if cell == SURROUNDINGS:
+            rng, count = keyed_rng(self.seed, "surroundings", self.keys[row]), len(self.rows)
+            one = (row + int(rng.integers(1, max(2, count)))) % count  # never itself
+            other = np.asarray(self.pixels[self.rows[one]])
+            return with_surroundings(image, self.lungs[row], other, self.lungs[one])
         region, fill = cell
         rng = keyed_rng(self.seed, region, self.keys[row])
         return without(image, region_masks(image, self.lungs[row])[region], fill, rng)

@@ -16,6 +16,9 @@ The result is one JSON-able dict, the layout of `shortcuts.json`:
      "cells": [{"region", "fill",
                 metric: {"value", "low", "high", "change", "change_low", "change_high"}}],
                                                     change: minus unchanged, same draws
+     "surroundings": {"what",                       lungs in the surroundings of another radiograph
+                      "decisions": {"value", "low", "high"},       share that change
+                      metric: as in a cell},
      "maps": {"method", "layer", "target",
               "of": {map: {"empty": 3, "regions": {region: {"rows", "chance", "energy": {...},
                                                             "hit": {...}}}}}}}
@@ -37,7 +40,15 @@ import numpy as np
 
 from xray_tf.artifact import write_json
 from xray_tf.data.chest.lung_fields import LungFields
-from xray_tf.data.chest.regions import FILLS, REGIONS, MaskedGrid, find_markers, region_masks
+from xray_tf.data.chest.regions import (
+    FILLS,
+    REGIONS,
+    SURROUNDINGS,
+    SWAPPED,
+    MaskedGrid,
+    find_markers,
+    region_masks,
+)
 from xray_tf.data.records import Record, common_part
 from xray_tf.jobs.run import Run
 from xray_tf.models.classifier import Classifier
@@ -86,7 +97,7 @@ def measure_shortcuts(
     """
     run, card = run or Run(progress=False), classifier.card
     point, lungs = card.point(operating_point), find_fields(images)
-    cells = [None, *((region, fill) for region in REGIONS for fill in FILLS)]
+    cells = [None, *((region, fill) for region in REGIONS for fill in FILLS), SURROUNDINGS]
     keys = [r.sha256 or r.path for r in records]
     grid = MaskedGrid(images, range(len(images)), lungs.masks, keys, cells, options.seed)
     with run.line("Regions taken away", len(grid)) as line:
@@ -136,7 +147,11 @@ def _scores(
 ) -> dict[str, Any]:
     """Return the part of the layout that comes from predictions; cell 0 is unchanged."""
     first = conditions.unchanged(0, 0, **about)
-    scored = paired_scores(conditions, options.bootstrap, options.seed)
+    *scored, swapped = paired_scores(conditions, options.bootstrap, options.seed)
+    other = (conditions.decided[-1] != conditions.decided[0]).astype(np.float64)
+    groups = _groups(conditions)
+    replicates = max(options.bootstrap, 1)
+    changed = paired_bootstrap(other, np.zeros_like(other), groups, replicates, options.seed)
     unit = first["interval"]["unit"]
     return {
         **{k: first[k] for k in FACTS},
@@ -149,9 +164,22 @@ def _scores(
         "unchanged": {m: {k: c[k] for k in ("value", "low", "high")} for m, c in scored[0].items()},
         "cells": [
             {"region": cell[0], "fill": cell[1], **one}
-            for cell, one in zip(cells[1:], scored[1:], strict=True)
+            for cell, one in zip(cells[1:-1], scored[1:], strict=True)
         ],
+        SURROUNDINGS: {
+            "what": SWAPPED,
+            "decisions": {
+                "value": float(other.mean()),
+                **{k: changed[k] for k in ("low", "high")},
+            },
+            **swapped,
+        },
     }
+
+
+def _groups(conditions: Conditions) -> np.ndarray:
+    """Return the patient of each row; one without a key is a patient of its own."""
+    return np.array([p or f"\0{i}" for i, p in enumerate(conditions.patients)])
 
 
 def _where_maps_lie(
@@ -171,7 +199,7 @@ def _where_maps_lie(
     net = GradCAM(classifier.model, options.layer, options.batch_size)
     maps = {method: METHODS[method](net, images, conditions.decided[0])}
     maps |= control_maps(images, options.seed)
-    groups = np.array([p or f"\0{i}" for i, p in enumerate(conditions.patients)])
+    groups = _groups(conditions)
     of, figures = {}, {"empty_map": net.empty.astype(int)}
     for name, heat in maps.items():
         seen, there = {}, heat.any(axis=(1, 2))
@@ -228,7 +256,7 @@ def _table(
             **{k: f"{v[i]:.4f}" for k, v in figures.items()},
         }
         for cell, values in zip(cells, conditions.probabilities[:, i], strict=True):
-            where = "unchanged" if cell is None else "/".join(cell)
+            where = {None: "unchanged", SURROUNDINGS: SURROUNDINGS}.get(cell) or "/".join(cell)
             row |= {f"{where}/{names[k]}": f"{values[k]:.6f}" for k in shown}
         rows.append(row)
     return rows

@@ -14,7 +14,7 @@ from typing import Any
 
 from xray_tf.pages.classifier.shift_card import metric_text
 from xray_tf.pages.kit.render import Part, Table, read_json
-from xray_tf.pages.kit.words import SPLIT_NAMES, interval_text, value_text
+from xray_tf.pages.kit.words import SPLIT_NAMES, interval_text, range_text, value_text
 
 FAITHFULNESS, SHORTCUTS = "faithfulness.json", "shortcuts.json"
 REGION_NAMES = {
@@ -102,6 +102,11 @@ def shortcut_sentences(result: dict[str, Any]) -> list[str]:
             for m in drawn_metrics(result)
         )
         out.append(f"{words}: {'; '.join(kept)}.")
+    if swapped := result.get("surroundings"):
+        out.append(
+            f"In the surroundings of another radiograph {swapped['decisions']['value']:.1%} of "
+            f"decisions change {range_text(swapped['decisions'])}."
+        )
     return out + _lungs_sentence(result["maps"])
 
 
