@@ -37,13 +37,14 @@ DATA ?= ../shared/data/chest_xray
 MASKS ?= ../shared/data/lung_masks
 MADE := runs/models
 FIRST_EPOCHS ?= 10
-EPOCHS ?= 14
+EPOCHS ?= 5
+COMMON := --task three-class --resize squash --test 0 --validation 0.15 --method none --precision float32
 models: $(VENV)/installed
 	$(BIN)/xray-tf train-lungs --masks $(MASKS) --data $(DATA) --out $(MADE)/lungs
-	$(BIN)/xray-tf train --data $(DATA) --out $(MADE)/three-class-first --task three-class --resize squash --augment strong --fine-tune-epochs $(FIRST_EPOCHS) \
-		--fine-tune-learning-rate 5e-4 --ema 0.99 --precision float32
-	$(BIN)/xray-tf train --data $(DATA) --out $(MADE)/pneumonia-three-class --task three-class --resize squash --test 0 --validation 0.15 \
-		--weights $(MADE)/three-class-first/model.keras --fine-tune-epochs $(EPOCHS) --precision float32
+	$(BIN)/xray-tf train --data $(DATA) --out $(MADE)/three-class-first $(COMMON) --image-size 160 \
+		--fine-tune-epochs $(FIRST_EPOCHS) --fine-tune-learning-rate 5e-4
+	$(BIN)/xray-tf train --data $(DATA) --out $(MADE)/pneumonia-three-class $(COMMON) \
+		--weights $(MADE)/three-class-first/model.keras --fine-tune-epochs $(EPOCHS) --fine-tune-learning-rate 3e-4
 	$(BIN)/xray-tf train --data $(DATA) --out $(MADE)/pneumonia-binary --resize squash --weights $(MADE)/pneumonia-three-class/model.keras \
-		--split $(MADE)/pneumonia-three-class/split.csv --fine-tune none
+		--split $(MADE)/pneumonia-three-class/split.csv --method sum
 	$(BIN)/xray-tf detect fit --data $(DATA) --out $(MADE)/normal-chest --resize squash --report-on-pneumonia --locate patch_gaussian
