@@ -12,7 +12,7 @@ import numpy as np
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Record, Records
 from xray_tf.data.sources.files import list_files
-from xray_tf.models.decided import predictions_of
+from xray_tf.models.decided import SUBTYPE_LOGITS, predictions_of
 from xray_tf.models.lungs import lung_warnings
 from xray_tf.models.opened import Opened
 from xray_tf.models.queries import array_batches, read_query, record_batches
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from xray_tf.models.reference import NearestTable
     from xray_tf.nets.heatmaps.gradcam import GradCAM
     from xray_tf.pages.evidence.page import Evidence
-
-SUBTYPE_LOGITS = "subtype_logits"  # the layer, see `nets.classifier.sum_of_sick`
 
 
 class Classifier(Opened):

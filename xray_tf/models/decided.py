@@ -10,6 +10,8 @@ from xray_tf.artifact import Card
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Record, class_index
 
+SUBTYPE_LOGITS = "subtype_logits"  # the layer, see `nets.classifier.sum_of_sick`
+
 
 def predictions_of(
     card: Card,

@@ -15,8 +15,7 @@ from xray_tf.artifact import refuse_existing, write_text
 from xray_tf.data.predictions import Prediction
 from xray_tf.data.sources.files import list_files
 from xray_tf.models.caveats import caveats_of
-from xray_tf.models.classifier import SUBTYPE_LOGITS
-from xray_tf.models.decided import predictions_of
+from xray_tf.models.decided import SUBTYPE_LOGITS, predictions_of
 from xray_tf.models.lungs import lung_warnings
 from xray_tf.models.queries import Query, read_query
 from xray_tf.models.reference import PIECE, NearestTable, thumbnails

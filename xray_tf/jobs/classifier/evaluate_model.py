@@ -17,8 +17,8 @@ from xray_tf.jobs.classifier.shift_bench import measure_shift, write_shift
 from xray_tf.jobs.corpus import Corpus, choose_part, read_for
 from xray_tf.jobs.known_rows import known_notes
 from xray_tf.jobs.run import Options, Run, takes
-from xray_tf.models.classifier import SUBTYPE_LOGITS, Classifier
-from xray_tf.models.decided import predictions_of
+from xray_tf.models.classifier import Classifier
+from xray_tf.models.decided import SUBTYPE_LOGITS, predictions_of
 from xray_tf.models.load import load
 from xray_tf.options import DataOptions, EvaluateOptions, ShiftOptions
 
