@@ -116,44 +116,6 @@ def score(
     }
 
 
-def by_group(
-    groups: Sequence[str],
-    probabilities,
-    labels,
-    decided,
-    patients: Sequence[str] | None,
-    class_names: Sequence[str],
-    replicates: int = 2000,
-    seed: int = 0,
-) -> list[dict[str, Any]]:
-    """Score the rows of each group on their own: for two classes the recalls are specificity and
-    sensitivity.
-
-    Args:
-        groups: N names; rows without one are left out.
-        probabilities, labels, decided, patients, class_names, replicates, seed: as in `score`.
-
-    Returns:
-        `acquisitions` in the layout of the module's docstring, the largest group first.
-    """
-    names = np.array([str(g) for g in groups])
-    out = []
-    for name in sorted(set(names) - {""}, key=lambda n: (-np.sum(names == n), n)):
-        of = np.flatnonzero(names == name)
-        keys = None if patients is None else [patients[i] for i in of]
-        columns = (np.asarray(column)[of] for column in (probabilities, labels, decided))
-        told = score(*columns, keys, class_names, replicates, seed)
-        out.append(
-            {
-                "group": name,
-                **{k: told[k] for k in ("rows", "patients", "class_counts")},
-                "accuracy": told["metrics"]["accuracy"],
-                "recall": {k: cells["recall"] for k, cells in told["per_class"].items()},
-            }
-        )
-    return out
-
-
 def epoch_scores(probabilities, labels) -> dict[str, float]:
     """Return `loss` (mean negative log probability of the true class), `accuracy` of the argmax and
     `auroc` (macro), for a training loop.

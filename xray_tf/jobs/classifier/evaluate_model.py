@@ -108,8 +108,6 @@ def score_predictions(
     Raises:
         ValueError: there is none.
     """
-    from xray_tf.stats.metrics import by_group
-
     rows = predictions.where(predictions.scorable)
     if not len(rows):
         raise ValueError(
@@ -119,9 +117,7 @@ def score_predictions(
         )
     point = operating_point or card.default_operating_point
     metrics = score_rows(rows, options, point, card.split_by)
-    groups = by_group(
-        list(rows.acquisitions), *_columns(rows), options.bootstrap, options.bootstrap_seed
-    )
+    groups = _by_acquisition(rows, options, point, card.split_by)
     return {**metrics, "acquisitions": groups} if groups else metrics
 
 
@@ -132,7 +128,11 @@ def score_rows(
     from xray_tf.stats.metrics import score
 
     return score(
-        *_columns(rows),
+        rows.probabilities,
+        rows.labels,
+        rows.predicted,
+        list(rows.patients),
+        rows.class_names,
         options.bootstrap,
         options.bootstrap_seed,
         split=common_part(rows.splits),
@@ -141,10 +141,24 @@ def score_rows(
     )
 
 
-def _columns(rows: Predictions) -> tuple:
-    """Return what scores are made of, in the order in which `stats.metrics` takes it."""
-    patients = list(rows.patients)
-    return rows.probabilities, rows.labels, rows.predicted, patients, rows.class_names
+def _by_acquisition(
+    rows: Predictions, options: EvaluateOptions, point: str, split_by: str
+) -> list[dict[str, Any]]:
+    """Score the rows of each acquisition group on their own, the largest group first; rows without
+    a group are left out. For two classes the recalls are specificity and sensitivity.
+    """
+    out = []
+    for name, _ in Counter(a for a in rows.acquisitions if a).most_common():
+        told = score_rows(rows.where(rows.acquisitions == name), options, point, split_by)
+        out.append(
+            {
+                "group": name,
+                **{k: told[k] for k in ("rows", "patients", "class_counts")},
+                "accuracy": told["metrics"]["accuracy"],
+                "recall": {k: cells["recall"] for k, cells in told["per_class"].items()},
+            }
+        )
+    return out
 
 
 def _tell_set_aside(corpus: Corpus, run: Run) -> None:
