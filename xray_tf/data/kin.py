@@ -6,6 +6,21 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+# what spreadsheets and data frames write where a patient is not known
+_NO_PATIENT = {
+    *("", "nan", "-nan", "none", "null", "nil", "na", "n/a", "n.a.", "<na>", "nat", "#n/a", "#na"),
+    *("#value!", "unknown", "unk", "undefined", "missing", "not known", "not available", "tbd"),
+    *("-", "--", ".", "?", "??", "1.#qnan", "-1.#ind"),
+}
+
+
+def known_patient(key: object) -> str:
+    """Return a patient key as text; empty where it is a word for "not known" (`nan`, `None`,
+    `n/a`, ...), so that strangers do not become one patient.
+    """
+    text = str(key).strip()
+    return "" if text.lower() in _NO_PATIENT else text
+
 
 def kin_groups(patients: Sequence[str], sha256: Sequence[str]) -> np.ndarray:
     """Number the groups of rows that share a patient key or a file's bytes, directly or through
@@ -21,7 +36,7 @@ def kin_groups(patients: Sequence[str], sha256: Sequence[str]) -> np.ndarray:
     first, pairs = {}, []
     for column in (patients, sha256):
         for i, key in enumerate(column):
-            if key:
+            if key and (column is sha256 or known_patient(key)):
                 pairs.append((first.setdefault((column is sha256, key), i), i))
     return join(len(patients), pairs)
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from xray_tf.data.kin import known_patient
 from xray_tf.data.tables.table import Table
 from xray_tf.registry import SUBTYPES, Task
 
@@ -25,8 +26,8 @@ class Record:
         path: the file, relative to the table's root where it lies below it; POSIX slashes.
         label: `normal`, `pneumonia`, a class of a person's own task, or empty (not known).
         subtype: `bacterial`, `viral` or empty.
-        patient: the patient key as the source gives it, empty where it gives none. Never a verified
-            identity.
+        patient: the patient key as the source gives it, empty where it gives none or a word for
+            "not known" (`nan`). Never a verified identity.
         sha256: of the file's bytes, lower-case hex; empty until read.
         width, height: pixels of the upright picture; 0 until read.
         mode: `L`, `RGB`, `RGBA`, `LA`, `P`, `CMYK`, or with a bit depth, `L16`; empty until read.
@@ -47,6 +48,7 @@ class Record:
     acquisition: str = ""
 
     def __post_init__(self):
+        object.__setattr__(self, "patient", known_patient(self.patient))
         for name, allowed in (("subtype", SUBTYPES), ("split", SPLITS)):
             if getattr(self, name) not in ("", *allowed):
                 raise ValueError(

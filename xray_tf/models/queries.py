@@ -15,11 +15,16 @@ import numpy as np
 
 from xray_tf.artifact import Card
 from xray_tf.data.pixels.decoding import decode, read_header
-from xray_tf.data.pixels.header import DecodeError
+from xray_tf.data.pixels.header import MIN_SIDE, DecodeError, check_sides
 from xray_tf.data.pixels.reading import Reading, read_file, stream_pixels
 from xray_tf.data.pixels.square import see
 from xray_tf.data.records import Finding, Record, Records
 from xray_tf.data.sources.files import list_files
+
+# positions an axis at which neighbours are compared, and how many times as much they must differ
+# along the axis that numbers radiographs as along those of a picture, which are alike within the
+# same factor
+SAMPLED, ROUGHER = 32, 3.0
 
 
 def grey_stack(images: np.ndarray, batch_size: int = 1) -> np.ndarray:
@@ -35,21 +40,60 @@ def grey_stack(images: np.ndarray, batch_size: int = 1) -> np.ndarray:
     """
     check_batch_size(batch_size)
     stack = images[None] if images.ndim == 2 else images
-    channels = images.ndim == 4 or images.ndim == 3 and images.shape[-1] in (1, 3, 4)
-    if stack.ndim != 3 or channels or stack.dtype != np.uint8 or not stack.size:
-        advice = (
-            "The last axis looks like channels: convert them to one, for example with "
-            "cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), or pass the path of the file."
-            if channels
-            else "Scale pixels to [0, 255] and round them to uint8, or pass the path of the file."
-            if stack.dtype != np.uint8
-            else ""
-        )
+    advice = _what_is_wrong(images)
+    if advice or stack.ndim != 3 or not stack.size:
         raise ValueError(
             "images must be grey pixels in [0, 255] of one or more radiographs, an array (H, W) or "
             f"(N, H, W) uint8. Received: shape {images.shape}, {images.dtype}. {advice}".rstrip()
         )
     return stack
+
+
+def _what_is_wrong(images: np.ndarray) -> str:
+    """Return what to do about an array of another type or order of axes; empty where it is as it
+    should be.
+    """
+    shape, channels = images.shape, (1, 3, 4)
+    if images.ndim == 4 and shape[1] in channels and shape[3] not in channels:
+        return (
+            "The second axis looks like channels: convert them to one, for example with "
+            "images[:, 0] where all are equal, or pass the paths of the files."
+        )
+    if images.ndim == 4 or images.ndim == 3 and shape[-1] in channels:
+        return (
+            "The last axis looks like channels: convert them to one, for example with "
+            "cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), or pass the path of the file."
+        )
+    if images.dtype != np.uint8:
+        return "Scale pixels to [0, 255] and round them to uint8, or pass the path of the file."
+    if images.ndim == 3 and (axis := number_axis(images)):
+        name = ("first", "second", "last")[axis]
+        return (
+            f"The {name} axis looks like the number of radiographs: neighbours along it are other "
+            f"pictures, or fewer than {MIN_SIDE}. Use np.moveaxis(images, {axis}, 0)."
+        )
+    return ""
+
+
+def number_axis(images: np.ndarray) -> int:
+    """Return the axis of a stack (3 axes, uint8) that numbers its radiographs: the one with fewer
+    than `MIN_SIDE` entries where the other two have more, or along which neighbours differ most,
+    where the other two are alike and smooth. 0 where nothing speaks against the first.
+    """
+    short = [axis for axis in (1, 2) if images.shape[axis] < MIN_SIDE]
+    if len(short) == 1 and images.shape[0] >= MIN_SIDE:
+        return short[0]
+    if min(images.shape) < 2:
+        return 0
+    places = [np.unique(np.linspace(0, n - 2, SAMPLED).astype(int)) for n in images.shape]
+    here = images[np.ix_(*places)].astype(np.int16)
+    steps = []
+    for axis in range(3):
+        moved = [p + 1 if k == axis else p for k, p in enumerate(places)]
+        steps.append(float(np.abs(images[np.ix_(*moved)] - here).mean()))
+    axis = int(np.argmax(steps))
+    smooth = sorted(steps[:axis] + steps[axis + 1 :])
+    return axis if steps[axis] > ROUGHER * smooth[1] and smooth[1] < ROUGHER * smooth[0] else 0
 
 
 def array_batches(
@@ -91,9 +135,10 @@ def pixels_of(records: Records, rows: Iterable[int], card: Card) -> np.ndarray:
 
 def seen(image: np.ndarray, card: Card) -> np.ndarray | Finding:
     """Return the pixels (S, S) uint8 of an array (H, W) as the model of `card` sees them, or a
-    finding if they show nothing (one grey level, or too few).
+    finding if they show nothing (too few pixels or grey levels).
     """
     try:
+        check_sides(image.shape[1], image.shape[0])
         return see(image, card.preprocessing["image_size"], card.preprocessing["resize"])
     except DecodeError as error:
         return Finding(error.kind, "error", "", str(error))

@@ -29,7 +29,11 @@ def decoder(
         grey = tf.cond(starts == JPEG_SIGNATURE, lambda: _jpeg(data, size), lambda: _png(data))
         return fit(grey[None])[0]
 
-    return decode_one, fit
+    def fit_pixels(images: tf.Tensor) -> tf.Tensor:  # (B, H, W) uint8 -> (B, S, S) float32
+        with tf.control_dependencies([_check_sides(tf.shape(images)[1], tf.shape(images)[2])]):
+            return fit(tf.identity(images))
+
+    return decode_one, fit_pixels
 
 
 def _jpeg(data: tf.Tensor, size: int) -> tf.Tensor:

@@ -17,8 +17,10 @@ from xray_tf.data.pixels.cache import build_cache
 from xray_tf.data.records import Record
 from xray_tf.data.sources.files import find_files, list_files
 from xray_tf.data.sources.kaggle import DATASET
+from xray_tf.data.sources.medmnist import PNEUMONIAMNIST
 from xray_tf.data.sources.names import NAME_RULES, SourceError, natural_key, read_name
 from xray_tf.data.sources.scan import recognise, scan
+from xray_tf.registry import read_task
 
 SHARED = Path(__file__).parents[3].parent / "shared" / "data"
 
@@ -547,6 +549,19 @@ def test_a_file_that_the_manifest_names_and_is_not_there_becomes_a_finding(tmp_p
     ] == [("missing", "error", "b.png")]
 
 
+@pytest.mark.parametrize("word", ["nan", "NaN", "None", "NULL", "n/a", "<NA>", "-", "unknown"])
+def test_patients_that_are_not_known_do_not_become_one_child(tmp_path, word):
+    rows = [f"{i}.png,{('normal', 'pneumonia')[i % 2]},{word}" for i in range(4)]
+    path = tmp_path / "m.csv"
+    path.write_text("\n".join(["path,label,patient", *rows, "4.png,normal,p4"]))
+    records, findings = scan(path)
+    assert records.column("patient") == ["", "", "", "", "p4"]
+    (said,) = [f for f in findings if f.kind == "unknown-patient"]
+    assert "4 of 5 rows" in said.detail and repr(word) in said.detail
+    path.write_text("\n".join(["path,label,patient", *rows]))
+    assert "no-patient-key" in {f.kind for f in scan(path).findings}
+
+
 # ---- MedMNIST
 
 
@@ -673,6 +688,30 @@ def test_an_npz_of_other_arrays_is_refused(tmp_path):
     np.savez(tmp_path / "x.npz", a=np.zeros(3))
     with pytest.raises(SourceError, match="is not a MedMNIST file"):
         scan(tmp_path / "x.npz", cache=tmp_path / "cache")
+
+
+@pytest.mark.parametrize("name", ["breastmnist.npz", "breastmnist_224.npz", "download.npz"])
+def test_labels_of_another_medmnist_file_are_asked_for(tmp_path, name):
+    path, _ = medmnist(tmp_path)
+    path = path.rename(tmp_path / name)
+    with pytest.raises(SourceError, match="not say what its labels 0 and 1 mean.*--classes"):
+        scan(path, cache=tmp_path / "cache")
+    for classes, labels in (
+        ("normal,pneumonia", {"normal", "pneumonia"}),
+        ("malignant,benign", {"malignant", "benign"}),
+    ):
+        records, _ = scan(path, cache=tmp_path / "cache", task=read_task("binary", classes))
+        assert set(records.column("label")) == labels
+
+
+def test_pneumoniamnist_is_known_by_its_numbers_under_any_name(tmp_path):
+    arrays = {}
+    for part, (count, sick) in zip(("train", "val", "test"), PNEUMONIAMNIST, strict=True):
+        arrays[f"{part}_images"] = np.zeros((count, 2, 2), np.uint8)
+        arrays[f"{part}_labels"] = (np.arange(count) < sick).astype(np.uint8)[:, None]
+    np.savez_compressed(tmp_path / "download.npz", **arrays)
+    records, _ = scan(tmp_path / "download.npz", cache=tmp_path / "cache")
+    assert Counter(records.column("label")) == {"normal": 1583, "pneumonia": 4273}
 
 
 # ---- phantom and download

@@ -31,11 +31,22 @@ _OTHER_FORMATS = (
     ("BMP", 0, b"BM"),
     ("TIFF", 0, b"II*\x00"),
     ("TIFF", 0, b"MM\x00*"),
+    ("TIFF", 0, b"II+\x00"),  # with 64-bit offsets
+    ("TIFF", 0, b"MM\x00+"),
     ("GIF", 0, b"GIF8"),
     ("JPEG 2000", 4, b"jP  "),
+    ("JPEG 2000", 0, b"\xffO\xffQ"),
+    ("JPEG XL", 0, b"\xff\x0a"),
+    ("JPEG XL", 4, b"JXL "),
     ("HEIF or AVIF", 4, b"ftyp"),
     ("PDF", 0, b"%PDF"),
     ("zip", 0, b"PK\x03\x04"),
+    ("gzip", 0, b"\x1f\x8b"),
+    ("a PGM", 0, b"P5"),
+    ("a NumPy array", 0, b"\x93NUMPY"),
+    ("NIfTI", 344, b"n+1\x00"),
+    ("MetaImage", 0, b"ObjectType"),
+    ("Photoshop", 0, b"8BPS"),
 )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from xray_tf.data.pixels.dicom_codestream import check_codestream, quiet_decoders
 from xray_tf.data.pixels.dicom_grey import grey_table
 from xray_tf.data.pixels.dicom_tags import (
     OVERLAY_BIT_POSITIONS,
@@ -41,6 +42,7 @@ _REQUIRED = (
 )
 _NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1")  # implicit and explicit VR, little endian
 _RLE = "1.2.840.10008.1.2.5"
+_TWELVE_BITS = ("1.2.840.10008.1.2.4.51",)  # JPEG extended, the only lossy JPEG of 12 bits
 _MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
 # grey levels that a codec may add to channels without colour, and the share of such pixels in a
 # grey radiograph (the others are coloured marks)
@@ -152,7 +154,7 @@ def _samples(tags: Any, header: Header, syntax: str) -> np.ndarray:
             "no-pixels", "The DICOM describes pixels and holds none (or ends before them)."
         )
     colour = header.mode == "RGB"
-    samples = _native(tags, header) if syntax in _NATIVE else _compressed(tags, syntax, colour)
+    samples = _native(tags, header) if syntax in _NATIVE else _compressed(tags, syntax, header)
     if samples.shape != (header.height, header.width, 3)[: 3 if colour else 2]:
         raise DecodeError(
             "unreadable",
@@ -232,7 +234,7 @@ def _native(tags: Any, header: Header) -> np.ndarray:
     return samples.reshape(header.height, header.width, 3)
 
 
-def _compressed(tags: Any, syntax: str, colour: bool) -> np.ndarray:
+def _compressed(tags: Any, syntax: str, header: Header) -> np.ndarray:
     pixels = importlib.import_module("pydicom.pixels")
     try:
         decoder = pixels.get_decoder(syntax)
@@ -249,12 +251,21 @@ def _compressed(tags: Any, syntax: str, colour: bool) -> np.ndarray:
             f"The DICOM's pixels are {name}, which needs another package: "
             f"{'; or '.join(decoder.missing_dependencies)}.",
         )
+    deep = syntax in _TWELVE_BITS and whole(tags, "BitsStored") > 8
+    if deep and decoder.available_plugins == ("pillow",):  # which reads 8 bits of this syntax only
+        raise DecodeError(
+            "no-decoder",
+            f"The DICOM's pixels are {name} of more than 8 bits, which needs another package: "
+            f"{'; or '.join(decoder.missing_dependencies)}.",
+        )
+    check_codestream(raw(tags, "PixelData"), header)
     # pydicom would cut bits above BitsStored off before `_codes` can see them
     try:
-        stored = decoder.as_array(tags, index=0, raw=True, correct_unused_bits=False)[0]
-        if not colour or _grey_channel(stored) is not None:
-            return stored
-        return decoder.as_array(tags, index=0)[0]
+        with quiet_decoders():
+            stored = decoder.as_array(tags, index=0, raw=True, correct_unused_bits=False)[0]
+            if header.mode != "RGB" or _grey_channel(stored) is not None:
+                return stored
+            return decoder.as_array(tags, index=0)[0]
     except Exception as error:  # each plugin has its own errors, some with values of tags in them
         kind = type(error).__name__
         raise DecodeError(

@@ -78,9 +78,13 @@ def check_header(header: Header) -> None:
             f"The header declares {header.width} x {header.height} pixels; at most {MAX_PIXELS:,} "
             "are read.",
         )
-    if min(header.width, header.height) < MIN_SIDE:
+    check_sides(header.width, header.height)
+
+
+def check_sides(width: int, height: int) -> None:
+    """Raise DecodeError (`too-small`) where a side is too short for a radiograph."""
+    if min(width, height) < MIN_SIDE:
         raise DecodeError(
             "too-small",
-            f"The image is {header.width} x {header.height} pixels; each side must have at least "
-            f"{MIN_SIDE}.",
+            f"The image is {width} x {height} pixels; each side must have at least {MIN_SIDE}.",
         )

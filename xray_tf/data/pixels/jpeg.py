@@ -14,7 +14,7 @@ from xray_tf.data.pixels.header import DecodeError, Header, upright_header
 _MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
 EXIF_MARK = b"Exif\0\0"
 _SOI, _EOI, _SOS, _TEM, _APP1 = 0xD8, 0xD9, 0xDA, 0x01, 0xE1
-_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # F7 is JPEG-LS
 _HUFFMAN_FRAMES = {0xC0, 0xC1, 0xC2}
 _JPEG_MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 
@@ -63,7 +63,7 @@ def read_header(data: bytes) -> Header:
     for marker, start, stop in segments(data):
         if marker == _APP1 and not told and data.startswith(EXIF_MARK, start):
             orientation, told = orientation_of(data[start + len(EXIF_MARK) : stop]), True
-        if marker in _FRAMES and frame is None:
+        if marker in FRAMES and frame is None:
             if stop - start < 6:
                 raise DecodeError("unreadable", "The JPEG's frame header is too short.")
             bits, height, width, components = struct.unpack_from(">BHHB", data, start)

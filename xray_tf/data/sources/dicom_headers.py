@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from xray_tf.data.kin import known_patient
 from xray_tf.data.pixels.cache import CacheError
 from xray_tf.data.pixels.dicom_grey import has_window
 from xray_tf.data.pixels.dicom_tags import is_dicom_file, raw, read_tags
@@ -78,8 +79,9 @@ def read_said(path: str | os.PathLike, key: bytes) -> Said | None:
     except (DecodeError, OSError):
         return None
     patient, issuer = (raw(tags, tag).strip(b" \0") for tag in (PATIENT_ID, ISSUER))
+    known = known_patient(patient.decode("ascii", "replace"))
     return Said(
-        patient_key(patient, issuer, key) if patient else "",
+        patient_key(patient, issuer, key) if known else "",
         raw(tags, BURNED_IN).strip(b" \0").upper() == b"YES",
         windowed,
     )

@@ -39,7 +39,7 @@ def scan_csv(request: Request) -> Scan:
         for c in columns
         if c not in ("path", "label", "subtype", "patient", "split", "acquisition")
     ]
-    rows, numbers = [], {}
+    rows, numbers, unknown = [], {}, []
     for values in reader:
         if not any(v.strip() for v in values):
             continue
@@ -57,9 +57,17 @@ def scan_csv(request: Request) -> Scan:
                 "List each radiograph once."
             )
         numbers[row.path] = reader.line_num
+        if not row.patient and named.get("patient"):
+            unknown.append(repr(named["patient"]))
         rows.append(row)
     if not rows:
         raise SourceError(f"{path} has a header and no rows. Expected one row per radiograph.")
+    if unknown:
+        said = (
+            f"{len(unknown)} of {len(rows)} rows have {', '.join(sorted(set(unknown))[:5])} as "
+            "patient. It is read as not known: their patient stays empty."
+        )
+        findings.append(Finding("unknown-patient", "warning", "", said))
     if not any(r.patient for r in rows):
         said = (
             "The manifest has no patient column, or an empty one; this data can only be split "

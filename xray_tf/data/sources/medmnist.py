@@ -20,6 +20,9 @@ from xray_tf.data.sources.names import Request, Scan, SourceError
 from xray_tf.progress import ProgressLine
 from xray_tf.registry import CLASS_WORDS, CUSTOM, LABELS
 
+# radiographs and those with pneumonia of PneumoniaMNIST's train, val and test
+PNEUMONIAMNIST = ((4708, 3494), (524, 389), (624, 390))
+
 
 def scan_medmnist(request: Request) -> Scan:
     """Stream a .npz to PNG files in the cache; later scans read the records.csv beside them."""
@@ -34,6 +37,9 @@ def scan_medmnist(request: Request) -> Scan:
                     f"{path} is not a MedMNIST file. Expected the arrays train_images, "
                     f"train_labels (val_, test_), found {sorted(infos)[:8]}."
                 )
+            named = "pneumonia" in path.stem.lower() or request.task.words
+            if classes == LABELS and not named:
+                _check_meaning(path, archive, parts)
             # the archive's own checksums identify the content without reading it
             said = repr([(n, i.CRC, i.file_size) for n, i in sorted(infos.items())])
             said += repr(classes) if classes != LABELS else ""
@@ -54,6 +60,23 @@ def scan_medmnist(request: Request) -> Scan:
         Finding("medmnist-labels", "note", "", labels),
     ]
     return Scan(Records(Records.read_csv(folder / "records.csv").rows, folder), Findings(findings))
+
+
+def _check_meaning(path: Path, archive: zipfile.ZipFile, parts: list[str]) -> None:
+    """Refuse a file whose name and numbers are not PneumoniaMNIST's: twelve data sets of MedMNIST
+    look alike, and 0 and 1 are benign and malignant in one of them, or the other way round.
+    """
+    for part in parts:  # damage is told first
+        _open_array(path, archive, f"{part}_images.npy")[0].close()
+    labels = [_read_labels(path, archive, f"{part}_labels.npy", LABELS) for part in parts]
+    counts = tuple((len(found), sum(found)) for found in labels)
+    if counts != PNEUMONIAMNIST:
+        raise SourceError(
+            f"{path} does not say what its labels 0 and 1 mean, and is not PneumoniaMNIST by name "
+            "or numbers. If 0 is normal and 1 pneumonia, say so with --classes normal,pneumonia; "
+            "otherwise name its own classes in the order of their numbers (--classes "
+            "malignant,benign)."
+        )
 
 
 def _write_medmnist(

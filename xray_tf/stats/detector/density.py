@@ -11,15 +11,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
 from sklearn.model_selection import GroupKFold
-from sklearn.neighbors import KernelDensity
 
 from xray_tf.data.kin import patient_groups
 from xray_tf.stats.checks import finite_rows
 
 # in units of a component's standard deviation
 BANDWIDTHS = tuple(float(round(h, 4)) for h in np.geomspace(0.1, 3.0, 25))
+ROWS_AT_ONCE = 1024
 
 
 class Density:
@@ -82,7 +83,6 @@ class Density:
         self.bandwidth_ = self.bandwidths[int(np.argmax(self.likelihoods_))]
         self._project(x)
         self.points_ = self._components_of(x)
-        self._settle()
         return self
 
     def score_samples(self, x: np.ndarray) -> np.ndarray:
@@ -95,7 +95,8 @@ class Density:
         if not hasattr(self, "points_"):
             raise ValueError("the density has learnt no normals yet. Call fit first.")
         x = finite_rows(x, "codes", self.mean_.shape, least=0).astype(np.float64)
-        return self._estimate.score_samples(self._components_of(x)) if len(x) else np.empty(0)
+        parts = [x[start : start + ROWS_AT_ONCE] for start in range(0, len(x), ROWS_AT_ONCE)]
+        return np.concatenate([np.empty(0), *map(self._log_density, parts)])
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return everything that was learnt as arrays."""
@@ -121,11 +122,16 @@ class Density:
             for k in ("mean", "scale", "components", "points", "likelihoods")
         )
         new.bandwidth_, new.variance_ = float(arrays["bandwidth"]), float(arrays["variance"])
-        new._settle()
         return new
 
-    def _settle(self) -> None:
-        self._estimate = KernelDensity(bandwidth=self.bandwidth_).fit(self.points_)
+    def _log_density(self, x: np.ndarray) -> np.ndarray:
+        """Return log p (M,) of codes (M, D) by the formula above. scikit-learn's `KernelDensity`
+        walks a tree and loses all digits far from the normals.
+        """
+        squares = cdist(self._components_of(x), self.points_, "sqeuclidean")
+        count, width = self.points_.shape
+        norm = np.log(count) + width * np.log(self.bandwidth_ * np.sqrt(2 * np.pi))
+        return logsumexp(-squares / (2 * self.bandwidth_**2), axis=1) - norm
 
     def _project(self, x: np.ndarray) -> None:
         """Standardise, then whiten the leading principal components (Jolliffe 2002, section 2.3: of
