@@ -1,7 +1,9 @@
 """Spoil files and read them: `python fuzz.py SEED COUNT` prints, for each format, how many of COUNT
-spoilt files were read and refused, the seconds, and at last the largest memory in MB.
+spoilt files were read and refused, the seconds of the processor, those of the slowest file, and at
+last the largest memory in MB.
 
-A process of its own, so that a hang or a crash of a decoder is seen, and memory is its own.
+A process of its own, so that a hang or a crash of a decoder is seen, and memory is its own. Time is
+the processor's: a busy machine is no hang.
 """
 
 import json
@@ -21,7 +23,7 @@ from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit
 from xray_tf.data.pixels.decoding import decode
 from xray_tf.data.pixels.header import KINDS, DecodeError
 
-SIDE = 32
+SIDE, SECONDS = 32, 120
 EXTREMES = (0, 1, 0x7F, 0x80, 0xFF)
 
 
@@ -144,9 +146,9 @@ def main(seed, count):
     for name, files in (asked | {"large sides": large_sides()}).items():
         read, refused, seconds = 0, 0, []
         for data in files:
-            began = time.perf_counter()
+            began = time.process_time()
             done = tried(data)
-            seconds.append(time.perf_counter() - began)
+            seconds.append(time.process_time() - began)
             read, refused = read + done, refused + (not done)
         counted[name] = [read, refused, round(sum(seconds), 1), round(max(seconds), 2)]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -155,4 +157,5 @@ def main(seed, count):
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")  # pydicom's on damaged values
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
     main(int(sys.argv[1]), int(sys.argv[2]))

@@ -18,7 +18,7 @@ from xray_tf.jobs.audit_data import audit_records
 
 pydicom = pytest.importorskip("pydicom")
 HERE = Path(__file__).parent
-SPOILT, SECONDS = 2000, 240
+SPOILT = 2000
 
 
 def test_spoilt_files_of_every_format_end_in_pixels_or_a_refusal():
@@ -28,14 +28,14 @@ def test_spoilt_files_of_every_format_end_in_pixels_or_a_refusal():
         capture_output=True,
         text=True,
         errors="replace",
-        timeout=SECONDS,
+        timeout=1200,  # of a busy machine; fuzz.py limits the processor's time
         env={**os.environ, "PYTHONPATH": path},
     )
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr[-4000:]
     found = json.loads(done.stdout)
     assert len(found["counted"]) >= 8 and found["megabytes"] < 1024
     for name, (read, refused, _, slowest) in found["counted"].items():
-        assert slowest < 20, name
+        assert slowest < 10, name
         if name != "large sides":
             assert read + refused == SPOILT
             # the decoders were reached, or nothing is decoded
