@@ -17,9 +17,13 @@ PACKAGE = Path(xray_tf.__file__).parent
 FLOOR = {
     "registry": 0,
     "spelling": 0,
+    "untrusted": 0,
     "progress": 0,
     "operating_point": 0.7,
     "options": 0.5,
+    "locks": 0.3,
+    "writing": 0.6,
+    "card": 0.9,
     "artifact": 1,
     "shipped": 1.2,
     "data": 1.5,

@@ -10,10 +10,36 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from xray_tf.untrusted import Check, either, items, mapping, number, one_of, text
+from xray_tf.untrusted import fields as object_of
+
 TINY = 1e-12  # the smallest probability whose logarithm is taken
 HIGH_IS_ANOMALOUS = (
     "reconstruction_error",
 )  # every other score is higher for more normal radiographs
+# what a card may say of a point; a threshold lies one float above 1 where all scores are 1
+_SHARE, _COUNT, _LIMIT = number(0, 1), number(0, 1e12, whole=True), number(-1e30, 1e30)
+_POINT: dict[str, Check] = {
+    "criterion": text(),
+    "threshold": number(0, 1 + 1e-9),
+    "offsets": items(number(-1e3, 1e3), 1000),
+    **dict.fromkeys(("sensitivity", "specificity", "balanced_accuracy"), _SHARE),
+    "recall": mapping(_SHARE),
+    "fitted_on": text(),
+    **dict.fromkeys(("rows", "conditions"), _COUNT),
+}
+_DETECTOR_POINT: dict[str, Check] = {
+    "criterion": text(),
+    "thresholds": mapping(_LIMIT),
+    "scores": items(text()),
+    "budget": either(one_of(None), _SHARE),
+    "tails": items(_COUNT),
+    "calibration_patients": _COUNT,
+    "calibration_false_alarms": mapping(_SHARE),
+    "density": mapping(number(-1e30, 1e30)),
+    "detectors": items(text()),
+    "radiographs": mapping(_COUNT),
+}
 
 
 @dataclass(frozen=True)
@@ -55,6 +81,8 @@ class OperatingPoint:
                 "an operating point has either `threshold` or `offsets`. Received: "
                 f"threshold={self.threshold!r}, offsets={self.offsets!r}"
             )
+        name = "offsets" if self.threshold is None else "threshold"
+        _POINT[name](getattr(self, name), name)
 
     @property
     def classes(self) -> int:
@@ -160,7 +188,7 @@ class OperatingPoint:
         Raises:
             ValueError: this is not an operating point.
         """
-        return cls(name=name, **_checked(cls, name, raw))
+        return cls(name=name, **_checked(_POINT, name, raw))
 
 
 @dataclass(frozen=True)
@@ -224,9 +252,8 @@ class DetectorPoint:
         """
         if not isinstance(raw, dict) or not isinstance(raw.get("thresholds"), dict):
             raise ValueError(f"the operating point {name!r} has no thresholds")
-        raw = dict(raw)
+        raw = dict(_checked(_DETECTOR_POINT, name, raw))
         order = raw.pop("scores", tuple(raw["thresholds"]))
-        raw = _checked(cls, name, raw)
         if sorted(order) != sorted(raw["thresholds"]):
             raise ValueError(f"the operating point {name!r} has no threshold for each score")
         raw["thresholds"] = {score: float(raw["thresholds"][score]) for score in order}
@@ -240,8 +267,6 @@ def _known(point: OperatingPoint) -> dict[str, Any]:
     return {k: v for k, v in values.items() if v is not None and v != ""}
 
 
-def _checked(cls: type, name: str, raw: Any) -> dict[str, Any]:
-    unknown = set(raw) - {f.name for f in fields(cls)} if isinstance(raw, dict) else {type(raw)}
-    if unknown:
-        raise ValueError(f"the operating point {name!r} has unknown entries: {sorted(unknown)}")
+def _checked(known: dict[str, Check], name: str, raw: Any) -> dict[str, Any]:
+    object_of(known)(raw, f"the operating point {name!r}")
     return raw

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from xray_tf.data.records import Records
+from xray_tf.data.tables.arrays import read_arrays, write_arrays
 
 EMBEDDINGS = "embeddings.npz"
 COLUMNS = ("path", "sha256", "patient", "label", "subtype", "split")
@@ -18,11 +19,8 @@ def write_embeddings(path: str | os.PathLike, embeddings: np.ndarray, records: R
     subtype and split as texts; nothing is pickled.
     """
     path = Path(path)
-    np.savez(
-        path,
-        embedding=np.asarray(embeddings, np.float32),
-        **{c: np.array(records.column(c), np.str_) for c in COLUMNS},
-    )
+    columns = {c: np.array(records.column(c), np.str_) for c in COLUMNS}
+    write_arrays(path, {"embedding": np.asarray(embeddings, np.float32), **columns})
     return path
 
 
@@ -32,13 +30,13 @@ def read_embeddings(path: str | os.PathLike) -> tuple[np.ndarray, Records]:
     Raises:
         ValueError: the file is not of that form.
     """
-    with np.load(path, allow_pickle=False) as stored:
-        if not {"embedding", *COLUMNS} <= set(stored.files):
-            raise ValueError(
-                f"{path} must hold embedding, {', '.join(COLUMNS)}. Received: {stored.files}"
-            )
-        columns = {c: stored[c].tolist() for c in COLUMNS}
-        embeddings = stored["embedding"]
+    stored = read_arrays(path)
+    if not {"embedding", *COLUMNS} <= set(stored):
+        raise ValueError(
+            f"{path} must hold embedding, {', '.join(COLUMNS)}. Received: {list(stored)}"
+        )
+    columns = {c: stored[c].tolist() for c in COLUMNS}
+    embeddings = stored["embedding"]
     records = Records.of_columns(columns)
     if embeddings.ndim != 2 or len(embeddings) != len(records):
         raise ValueError(

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from xray_tf.artifact import Card, read_card, renewed_folder, seal
+from xray_tf.artifact import Card, read_card, seal
 from xray_tf.data.split import SPLIT
 from xray_tf.jobs.classifier.shift_bench import measure_shift, write_shift
 from xray_tf.jobs.corpus import choose_part, read_for
@@ -16,6 +16,7 @@ from xray_tf.jobs.run import Options, Run, takes
 from xray_tf.models.classifier import Classifier
 from xray_tf.models.load import load
 from xray_tf.options import DataOptions, EvaluateOptions, ShiftOptions
+from xray_tf.writing import renewed_folder
 
 
 def add_to_artifact(
@@ -38,8 +39,9 @@ def add_to_artifact(
     from xray_tf.pages.classifier.model_card import README, write_model_card
     from xray_tf.pages.classifier.report import REPORT, write_report
 
-    card = read_card(folder, kind="classifier")
+    read_card(folder, kind="classifier")
     with renewed_folder(folder) as draft:
+        card = read_card(draft, kind="classifier")  # what another process added is on it
         write(draft)
         for page in (README, REPORT):
             (draft / page).unlink(missing_ok=True)

@@ -9,19 +9,24 @@ import inspect
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from xray_tf.artifact import CHECKPOINT, new_folder, refuse_existing, write_json
+from xray_tf.artifact import CHECKPOINT
 from xray_tf.data.records import Records
 from xray_tf.jobs.provenance import fingerprint
+from xray_tf.locks import locked, refuse_busy
 from xray_tf.options import provenance as options_by_name
 from xray_tf.progress import LOG, ProgressLine, shown
 from xray_tf.spelling import did_you_mean
+from xray_tf.untrusted import anything, mapping, read_json
+from xray_tf.writing import new_folder, refuse_existing, write_json
 
+PLAN = "plan.json"
 UNRECORDED = ("strict", "cache")  # options that do not affect the result
 
 Options = dict[type, Any]  # dataclass -> its instance
@@ -50,17 +55,24 @@ class Run:
 
         Raises:
             FileExistsError: it exists, or has an unfinished training and `resume` is false.
+            BusyError: another process is writing it.
         """
         if out is None:
             return self
         run = replace(self, out=Path(out))
         refuse_existing(run.out)
+        refuse_busy(run.out)
+        if time.localtime().tm_year < 1980:  # no zip archive, and so no model, can be dated before
+            raise OSError(f"the machine's clock says {time.ctime()}. Set it, and run again.")
         if (run.workshop / CHECKPOINT).exists() and not self.resume:
-            raise FileExistsError(
-                f"{run.workshop} contains an unfinished run. Add --resume to go on with it, "
-                "or remove it to start again."
-            )
+            run._refuse_unfinished()
         return run
+
+    def _refuse_unfinished(self) -> None:
+        raise FileExistsError(
+            f"{self.workshop} contains an unfinished run. Add --resume to go on with it, "
+            "or remove it to start again."
+        )
 
     def say(self, text: str) -> None:
         """Log one line."""
@@ -91,6 +103,7 @@ class Run:
         Raises:
             ValueError: the unfinished run has another plan; the message names the
                 differences.
+            BusyError: another process is training there.
         """
         named = options_by_name(*recorded(options))
         plan = {
@@ -98,21 +111,30 @@ class Run:
             for name, group in named.items()
         }
         plan = json.loads(json.dumps({"data": fingerprint(records), **plan}))
-        path = self.workshop / "plan.json"
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        with locked(self.out):
+            self._enter_workshop(plan)
+            try:
+                yield self.workshop
+            except BaseException:
+                if not (self.workshop / CHECKPOINT).exists():
+                    shutil.rmtree(self.workshop, ignore_errors=True)
+                raise
+            shutil.rmtree(self.workshop)
+
+    def _enter_workshop(self, plan: dict[str, Any]) -> None:
+        path = self.workshop / PLAN
         if self.resume and path.is_file():
-            self._refuse_other(plan, json.loads(path.read_text(encoding="utf-8")))
+            before = read_json(path)
+            mapping(anything)(before, str(path))
+            self._refuse_other(plan, before)
+        if (self.workshop / CHECKPOINT).exists() and not self.resume:
+            self._refuse_unfinished()  # written while this process read its data
         if not self.resume:
             # left by a run that was killed before its first checkpoint
             shutil.rmtree(self.workshop, ignore_errors=True)
         self.workshop.mkdir(parents=True, exist_ok=True)
         write_json(path, plan)
-        try:
-            yield self.workshop
-        except BaseException:
-            if not (self.workshop / CHECKPOINT).exists():
-                shutil.rmtree(self.workshop, ignore_errors=True)
-            raise
-        shutil.rmtree(self.workshop)
 
     def _refuse_other(self, plan: dict[str, Any], before: dict[str, Any]) -> None:
         now, then = _flat(plan), _flat(before)

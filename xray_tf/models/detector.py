@@ -12,11 +12,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from xray_tf.artifact import Card
+from xray_tf.artifact import ArtifactError, Card
 from xray_tf.data.chest.lung_atlas import LungAtlas
 from xray_tf.data.records import Record, Records
 from xray_tf.data.scores import VERDICTS, Scores
 from xray_tf.data.sources.files import list_files
+from xray_tf.data.tables.arrays import read_arrays
 from xray_tf.models.estimated_lungs import atlas_lungs, estimated_fields
 from xray_tf.models.features import FeatureScores, load_features
 from xray_tf.models.lungs import find_fields, lung_warnings
@@ -169,8 +170,17 @@ class Detector(Opened):
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
         """The contents of reference.npz."""
-        with np.load(self.folder / REFERENCE, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
+        try:
+            arrays = read_arrays(self.folder / REFERENCE)
+        except ValueError as error:
+            raise ArtifactError(f"{error} Fit the detector again.") from error
+        odd = [n for n, a in arrays.items() if a.dtype.kind == "f" and not np.isfinite(a).all()]
+        if odd:
+            raise ArtifactError(
+                f"{self.folder / REFERENCE}: {odd[0]} has numbers that are not finite. Fit the "
+                "detector again."
+            )
+        return arrays
 
     @cached_property
     def normal_chest(self) -> NormalChest:

@@ -39,5 +39,9 @@ def load(model: Any = None, kind: str | None = None) -> Any:
         return model
     folder = find_model(model)
     card = read_card(folder, kind=kind)
+    try:
+        card.check_answers()
+    except ValueError as error:
+        raise ArtifactError(f"{folder} cannot answer: {error}. Make it again.") from error
     module, name = KINDS[card.kind]
     return getattr(importlib.import_module(module), name)(folder, card)

@@ -9,9 +9,7 @@ On disk, in the sub-folder `reference/` of an artifact or among the results of `
 
 from __future__ import annotations
 
-import json
 import os
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,18 +17,31 @@ from typing import Any
 
 import numpy as np
 
-from xray_tf.artifact import MANIFEST, ArtifactError, Card, check_files, write_json
+from xray_tf.artifact import CARD, MANIFEST, ArtifactError, Card, read_manifest
 from xray_tf.data.kin import kin_groups
 from xray_tf.data.pixels.reading import read_file
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Record, Records, class_index
 from xray_tf.data.sources.by_content import find_by_sha256
+from xray_tf.data.tables.arrays import read_arrays, write_arrays
 from xray_tf.data.tables.table import Table
 from xray_tf.operating_point import OperatingPoint
 from xray_tf.registry import Task
+from xray_tf.untrusted import MAX_JSON, anything, fields, items, mapping, read_json, text
+from xray_tf.writing import write_json
 
 PIECE, ARRAYS, ABOUT = "reference", "reference.npz", "reference.json"
 COLUMNS = ("path", "patient", "sha256", "label", "subtype")
+_CHECK = fields(
+    {
+        "task": text(),
+        "class_names": items(text(), 1000),
+        "operating_point": mapping(anything),
+        "model_sha256": text(64),
+    },
+    ("task", "class_names", "operating_point", "model_sha256"),
+    others=True,
+)
 
 
 @dataclass(frozen=True)
@@ -194,9 +205,8 @@ class Reference:
             )
             for c in COLUMNS
         }
-        np.savez_compressed(
-            folder / ARRAYS, **self.cases.to_arrays(), **{f"row_{c}": v for c, v in columns.items()}
-        )
+        arrays = self.cases.to_arrays() | {f"row_{c}": v for c, v in columns.items()}
+        write_arrays(folder / ARRAYS, arrays, packed=True)
         write_json(folder / ABOUT, self.about)
 
     @classmethod
@@ -222,7 +232,7 @@ class Reference:
             made_with = about["model_sha256"]
         except ArtifactError:
             raise
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtifactError(
                 f"{folder} cannot be read as a reference: {error} Create it again with "
                 "`xray-tf embed`."
@@ -243,12 +253,11 @@ class Reference:
 def _read_files(folder: Path) -> tuple[Any, Records, dict[str, Any]]:
     from xray_tf.stats.neighbors import NearestCases
 
-    if (folder / MANIFEST).is_file():
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        check_files(folder, manifest["files"])
-    about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-    with np.load(folder / ARRAYS, allow_pickle=False) as stored:
-        arrays = {name: stored[name] for name in stored.files}
+    if (folder / MANIFEST).is_file() or (folder.parent / CARD).is_file():
+        read_manifest(folder)
+    about = read_json(folder / ABOUT, 64 * MAX_JSON)
+    _CHECK(about, ABOUT)
+    arrays = read_arrays(folder / ARRAYS)
     columns = [
         [v.decode("utf-8", "surrogateescape") for v in arrays.pop(f"row_{c}").tolist()]
         for c in COLUMNS

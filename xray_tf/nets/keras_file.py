@@ -11,6 +11,8 @@ from typing import Any
 import keras
 
 from xray_tf.artifact import ArtifactError
+from xray_tf.untrusted import parse_json, refuse_bomb
+from xray_tf.writing import draft_of
 
 _STOCK_MODULES = {
     f"keras.{name}": getattr(keras, name)
@@ -32,6 +34,7 @@ _NEWER_DEFAULTS = {
     "quantization_config": None,
     "ragged": False,
 }
+MAX_CONFIG, MAX_DEPTH = 16 << 20, 200  # bytes, and objects in one another
 _BRINGS_CODE = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
 
 
@@ -92,31 +95,29 @@ def _leave_out_newer_defaults(path: Path) -> None:
             older = {**node, "config": kept}
         return {key: plain(value) for key, value in older.items()}
 
-    draft = path.with_name(f".{path.name}.older")
-    try:
-        with zipfile.ZipFile(path) as source, zipfile.ZipFile(draft, "w") as target:
-            for info in source.infolist():
-                data = source.read(info)
-                if info.filename == "config.json":
-                    data = json.dumps(plain(json.loads(data))).encode()
-                target.writestr(info, data)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with (
+        draft_of(path) as draft,
+        zipfile.ZipFile(path) as source,
+        zipfile.ZipFile(draft, "w") as target,
+    ):
+        for info in source.infolist():
+            data = source.read(info)
+            if info.filename == "config.json":
+                data = json.dumps(plain(json.loads(data))).encode()
+            target.writestr(info, data)
 
 
 def save_packed(model: keras.Model, path: str | os.PathLike) -> None:
     """Save as `save_model` does, compressed."""
     path = Path(path)
     save_model(model, path)
-    draft = path.with_name(f".{path.name}.tmp")
     with (
+        draft_of(path) as draft,
         zipfile.ZipFile(path) as written,
         zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed,
     ):
         for name in written.namelist():
             packed.writestr(name, written.read(name))
-    os.replace(draft, path)
 
 
 def load_model(path: str | os.PathLike) -> keras.Model:
@@ -141,7 +142,15 @@ def refuse_foreign_classes(path: str | Path) -> None:
     their own; call this before loading it.
     """
     with zipfile.ZipFile(path) as archive:
-        config = json.loads(archive.read("config.json"))
+        refuse_bomb(archive, path)
+        size = archive.getinfo("config.json").file_size
+        if size > MAX_CONFIG:
+            raise ValueError(
+                f"its config.json has {size:,} bytes; at most {MAX_CONFIG:,} are read."
+            )
+        config = parse_json(archive.read("config.json"), MAX_DEPTH)
+    if not isinstance(config, dict):
+        raise ValueError("its config.json is no object.")
     config.pop("compile_config", None)  # never read: models are opened with compile=False
     pending: list[Any] = [config]
     while pending:

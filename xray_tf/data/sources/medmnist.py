@@ -17,6 +17,7 @@ from xray_tf.artifact import new_folder
 from xray_tf.data.pixels.reading import each
 from xray_tf.data.records import SPLITS, Finding, Findings, Record, Records
 from xray_tf.data.sources.names import Request, Scan, SourceError
+from xray_tf.locks import PATIENCE_S
 from xray_tf.progress import ProgressLine
 from xray_tf.registry import CLASS_WORDS, CUSTOM, LABELS
 
@@ -210,7 +211,7 @@ def _write_once(
     folder is used.
     """
     try:
-        with new_folder(folder) as draft:
+        with new_folder(folder, PATIENCE_S) as draft:
             _write_medmnist(path, archive, parts, draft, classes, progress)
     except FileExistsError:
         if not folder.is_dir():

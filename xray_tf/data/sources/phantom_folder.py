@@ -16,6 +16,7 @@ from xray_tf.artifact import new_folder, write_text
 from xray_tf.data.sources.folder import PHANTOM_MARK, records_below
 from xray_tf.data.sources.names import Request, Scan, SourceError
 from xray_tf.data.synthetic.phantom import KINDS, PLAN, VERSION, draw_phantom, random_stream
+from xray_tf.locks import PATIENCE_S
 from xray_tf.progress import ProgressLine
 
 # shares of the radiographs, in the order of KINDS: about Kaggle's, with more normals
@@ -107,7 +108,7 @@ def _write(
     directory: Path, parameters: dict[str, int], progress: Callable[[int, int], None] | None
 ) -> None:
     plan = list(_plan(parameters["patients"], parameters["seed"], parameters["size"]))
-    with new_folder(directory) as draft:
+    with new_folder(directory, PATIENCE_S) as draft:
         for folder in ("train/NORMAL", "train/PNEUMONIA", "masks"):
             (draft / folder).mkdir(parents=True)
         for done, (kind, patient, view, height, width) in enumerate(plan, 1):

@@ -24,9 +24,11 @@ import keras
 import numpy as np
 
 from xray_tf.artifact import CHECKPOINT
+from xray_tf.data.tables.arrays import read_arrays, write_arrays
 from xray_tf.nets.training.devices import jit_compile
 from xray_tf.nets.training.objective import StagewiseAdamW, mean_of_output
 from xray_tf.progress import ProgressLine
+from xray_tf.writing import draft_of
 
 PLATEAU_PATIENCE, PLATEAU_FACTOR = 3, 0.3
 # with batch norm frozen nothing else holds a trunk together when a batch goes astray
@@ -248,24 +250,24 @@ class Training:
                 "history": self.history,
             }
         )
-        draft = self.folder / f"{CHECKPOINT}.tmp"
-        with draft.open("wb") as stream:
-            np.savez(stream, note=np.frombuffer(note.encode(), np.uint8), **kept, **state)
-        os.replace(draft, self.folder / CHECKPOINT)
+        with draft_of(self.folder / CHECKPOINT) as draft:
+            write_arrays(draft, {"note": np.frombuffer(note.encode(), np.uint8), **kept, **state})
 
     def _read_checkpoint(self) -> None:
         path = self.folder / CHECKPOINT
         if not path.is_file():
             return  # killed before the first epoch ended: start again
-        with np.load(path, allow_pickle=False) as stored:
+        with refuse_damaged(path):
+            stored = read_arrays(path)
             note = json.loads(stored["note"].tobytes())
             self._kept_weights = [
-                stored[f"kept{i}"] for i in range(sum(k.startswith("kept") for k in stored.files))
+                stored[f"kept{i}"] for i in range(sum(k.startswith("kept") for k in stored))
             ]
-            self._saved = {k: stored[k] for k in stored.files if k.startswith("state")}
-        self._place, self._lowest, self._wait = tuple(note["place"]), note["lowest"], note["wait"]
-        self.kept, self.history = note["kept"], note["history"]
-        self.model.set_weights(self._kept_weights)
+            self._saved = {k: v for k, v in stored.items() if k.startswith("state")}
+            self._place = tuple(note["place"])
+            self._lowest, self._wait = note["lowest"], note["wait"]
+            self.kept, self.history = note["kept"], note["history"]
+            self.model.set_weights(self._kept_weights)
 
     def _restore_variables(self, net: keras.Model) -> None:
         if self._saved is None:
@@ -279,6 +281,18 @@ class Training:
         for i, variable in enumerate(variables):
             variable.assign(self._saved[f"state{i}"])
         self._saved = None
+
+
+@contextmanager
+def refuse_damaged(path: Path) -> Iterator[None]:
+    """Turn what a checkpoint that cannot be used raises into a ValueError that says what to do."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"The checkpoint {path} is damaged or of another run ({type(error).__name__}). Remove "
+            f"{path.parent} to start again."
+        ) from error
 
 
 def event_writer(folder: str | os.PathLike) -> Callable[[dict], None]:

@@ -5,7 +5,6 @@ one cosine, averaged weights, resumed from a checkpoint after a kill.
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,8 +16,11 @@ from tensorflow.compat.v1.nn import fused_batch_norm
 
 from xray_tf.artifact import CHECKPOINT
 from xray_tf.data.chest.lung_lessons import Lesson
+from xray_tf.data.tables.arrays import read_arrays, write_arrays
 from xray_tf.nets.lungs import SIDE, LungNetShape, build_lung_net, fold_norms
+from xray_tf.nets.training.loop import refuse_damaged
 from xray_tf.options.lungs import TrainLungsOptions
+from xray_tf.writing import draft_of
 
 NORM_MOMENTUM = 0.98
 DICE_SMOOTHING = 20.0  # cells
@@ -159,17 +161,16 @@ class LungTraining:
         arrays |= {
             f"optimizer{i}": np.array(v) for i, v in enumerate(self.learner.optimizer.variables)
         }
-        draft = self.folder / f"{CHECKPOINT}.tmp"
-        with draft.open("wb") as stream:
-            note = np.frombuffer(json.dumps(self.history).encode(), np.uint8)
-            np.savez(stream, history=note, **arrays)
-        os.replace(draft, self.folder / CHECKPOINT)
+        note = np.frombuffer(json.dumps(self.history).encode(), np.uint8)
+        with draft_of(self.folder / CHECKPOINT) as draft:
+            write_arrays(draft, {"history": note, **arrays})
 
     def _read_checkpoint(self) -> None:
         path = self.folder / CHECKPOINT
         if not path.is_file():
             return
-        with np.load(path, allow_pickle=False) as stored:
+        with refuse_damaged(path):
+            stored = read_arrays(path)
             self.history = json.loads(stored["history"].tobytes())
             count = len(self.averaged)
             self.learner.set_weights([stored[f"weight{i}"] for i in range(count)])

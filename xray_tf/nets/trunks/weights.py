@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from xray_tf.data.sources.kaggle import is_failed_download
+from xray_tf.data.tables.arrays import read_arrays
 from xray_tf.nets.keras_file import refuse_foreign_classes
 from xray_tf.options import weights_file
 from xray_tf.registry import Backbone
@@ -203,9 +204,8 @@ def _take_from_npz(trunk: list[keras.Layer], path: Path) -> None:
     widened.
     """
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            arrays = dict(stored)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        arrays = read_arrays(path)
+    except (OSError, ValueError) as error:
         raise ValueError(
             f"{path} is no complete .npz file of arrays ({error}). Fetch or install it again."
         ) from error
