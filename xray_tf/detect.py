@@ -25,6 +25,7 @@ from xray_tf.options import (
     add_flags,
     from_flags,
 )
+from xray_tf.progress import printable
 
 FIT_TEXT = """xray-tf detect fit --data DATA --out DIR [options]
 
@@ -107,7 +108,7 @@ def main(args: Sequence[str] | None = None) -> int:
                 f"anomaly score {scores.anomaly[i]:.3f}"
                 f"{f'; warning: {scores.warnings[i]}' if scores.warnings[i] else ''}"
             )
-            print(f"  {scores.paths[i]}: {scores.errors[i] or said}")
+            print(printable(f"  {scores.paths[i]}: {scores.errors[i] or said}"))
         if len(scores) > SHOWN:
             print(f"  ... and {len(scores) - SHOWN} more")
         if metrics:

@@ -29,6 +29,7 @@ from xray_tf.options import (
     from_flags,
     one_of,
 )
+from xray_tf.progress import printable
 from xray_tf.registry import TASKS
 
 GROUPS = (EmbedOptions, EvaluateOptions, DataOptions)
@@ -77,11 +78,12 @@ def main(args: Sequence[str] | None = None) -> int:
             )
             for row in predictions:
                 near = table.of(row.path)
-                print(
+                said = (
                     f"  {row.path}: {row.predicted}, nearest {near[0].path} "
                     f"({near[0].subtype or near[0].label}, distance {near[0].distance:.4f}), "
                     f"more unusual than {near[0].unusual:.0f} % of training radiographs"
                 )
+                print(printable(said))
             print(f"Finished: {given.out}/nearest.html")
             return
         from xray_tf.jobs.neighbors.embed_radiographs import embed_radiographs

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xray_tf.commands import DOUBTFUL, UNREAD, CommandParser, add_shared, finished, run
+from xray_tf.progress import printable
 
 SHOWN = 10
 
@@ -48,9 +49,8 @@ def main(args: Sequence[str] | None = None) -> int:
             strict=given.strict,
         )
         for row in list(rows)[:SHOWN]:
-            path = row.path.encode("utf-8", "backslashreplace").decode()
             said = f"{row.area:.1%} of it is lung" + (f" ({row.warning})" if row.warning else "")
-            print(f"  {path}: {row.error or said}")
+            print(printable(f"  {row.path}: {row.error or said}"))
         if len(rows) > SHOWN:
             print(f"  ... and {len(rows) - SHOWN} more")
         failed = sum(bool(row.error) for row in rows)

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from itertools import islice
 
 from xray_tf.commands import DOUBTFUL, UNREAD, CommandParser, add_file_arguments, finished, run
+from xray_tf.progress import printable
 
 SHOWN = 10
 
@@ -65,14 +66,15 @@ def main(args: Sequence[str] | None = None) -> int:
         def show(batch) -> None:
             nonlocal left, doubtful
             for row in islice(batch, left):
-                path = row.path.encode("utf-8", "backslashreplace").decode()
+                path = printable(row.path)
                 shown = ", ".join(
                     f"{name} {p:.3f}"
                     for name, p in zip(batch.class_names, row.probabilities, strict=True)
                 )
                 likelier = f", likelier {row.subtype}" if row.subtype else ""
                 doubt = f"; warning: {row.warning}" if row.warning else ""
-                print(f"  {path}: {row.error or f'{row.predicted}{likelier} ({shown}){doubt}'}")
+                said = f"{row.predicted}{likelier} ({shown}){doubt}"
+                print(f"  {path}: {printable(row.error) or said}")
             left = None if left is None else max(0, left - len(batch))
             doubtful += int((batch.warnings != "").sum())
 
@@ -89,7 +91,7 @@ def main(args: Sequence[str] | None = None) -> int:
                 detector=detector,
                 operating_point=given.operating_point,
             )
-        print(f"Model: {classifier.card.name}, operating point {point}")
+        print(f"Model: {printable(classifier.card.name)}, operating point {printable(point)}")
         rows, failed = predict_files(
             classifier,
             given.files,

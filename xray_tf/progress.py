@@ -8,10 +8,12 @@ import logging
 import shutil
 import sys
 import time
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
 
+_UNPRINTABLE = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")  # controls, marks of direction, surrogates
 LOG = logging.getLogger("xray_tf")
 
 
@@ -37,6 +39,19 @@ def shown(enabled: bool = True) -> Iterator[None]:
         LOG.propagate = propagate
 
 
+def printable(text: str, lines: bool = False) -> str:
+    """Return a text whose control characters are escaped, so that a file's name can neither move
+    the cursor nor forge a line; line breaks stay where `lines` is true.
+    """
+    kept = "\n\t" if lines else ""
+    return "".join(
+        c
+        if c in kept or unicodedata.category(c) not in _UNPRINTABLE
+        else c.encode("unicode_escape").decode()
+        for c in text
+    )
+
+
 class _Lines(logging.StreamHandler):
     """Writes a line above the bar, where one is drawn."""
 
@@ -45,6 +60,9 @@ class _Lines(logging.StreamHandler):
             sys.modules["tqdm"].tqdm.write(self.format(record), file=self.stream)
         else:
             super().emit(record)
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record), lines=True)
 
 
 class ProgressLine:
@@ -84,7 +102,7 @@ class ProgressLine:
         return self._bar is not None
 
     def __enter__(self) -> ProgressLine:
-        if self.enabled and self.stream.isatty():
+        if self.enabled and self.stream is not None and self.stream.isatty():
             from tqdm import tqdm
 
             form = "{desc} {n_fmt}/{total_fmt} {bar} {rate_fmt}, {remaining} left"
@@ -104,7 +122,7 @@ class ProgressLine:
         """Remove the bar and write the line, also after an error."""
         if self._bar is not None:
             self._bar.close()
-        if self.enabled and self.line:
+        if self.enabled and self.line and self.stream is not None:
             rate = self.count / max(time.monotonic() - self.started, 1e-9)
             self.stream.write(f"{self.label} {self.count:,}/{self.total:,}  {rate:,.0f}/s\n")
             self.stream.flush()

@@ -85,14 +85,41 @@ def test_streamed_files_equal_whole_ones(tmp_path, failed):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["s.csv", "w.csv"]
 
 
-def test_a_stream_that_breaks_leaves_nothing(tmp_path):
+@pytest.mark.parametrize("tail", ["", "half a row", '"a name\nof two lines,x'])
+def test_a_stream_that_breaks_keeps_its_rows_and_goes_on_after_them(tmp_path, tail):
+    whole = table(14, failed=(3,))
     with (
-        pytest.raises(RuntimeError, match="stop"),
+        pytest.raises(KeyboardInterrupt),
         TableWriter(tmp_path / "s.csv", Predictions, NAMES) as writer,
     ):
-        writer.append(table(failed=(1,)))
+        writer.append(whole.where(np.arange(9)))
+        raise KeyboardInterrupt
+    (left,) = tmp_path.iterdir()
+    assert left.name == "s.csv.partial"
+    with left.open("a") as stream:
+        stream.write(tail)  # a kill in the middle of a row
+    with TableWriter(tmp_path / "s.csv", Predictions, NAMES) as writer:
+        assert writer.rows == 9 and writer.before == whole.where(np.arange(9))
+        writer.append(whole.where(np.arange(9, 14)))
+    whole.write_csv(tmp_path / "w.csv")
+    assert (tmp_path / "s.csv").read_bytes() == (tmp_path / "w.csv").read_bytes()
+    assert not left.exists()
+
+
+def test_a_stream_that_breaks_before_its_first_row_leaves_nothing(tmp_path):
+    with pytest.raises(RuntimeError), TableWriter(tmp_path / "s.csv", Predictions, NAMES):
         raise RuntimeError("stop")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_rows_of_other_columns_are_not_gone_on_with(tmp_path):
+    (tmp_path / "s.csv.partial").write_text("path,other\na,b\n")
+    with (
+        pytest.raises(ValueError, match="has other columns"),
+        TableWriter(tmp_path / "s.csv", Predictions, NAMES),
+    ):
+        pass
+    assert (tmp_path / "s.csv.partial").read_text() == "path,other\na,b\n"
 
 
 def test_a_stream_overwrites_nothing_and_takes_only_its_classes(tmp_path):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
-import zipfile
 from pathlib import Path
 from typing import IO
 
 import cv2
 import numpy as np
+
+from xray_tf.data.tables.arrays import write_arrays
+from xray_tf.data.tables.csv_files import PARTIAL
 
 MAPS, PICTURES = "maps.npz", "overlays"  # in a folder with heat maps
 
@@ -16,38 +19,53 @@ MAPS, PICTURES = "maps.npz", "overlays"  # in a folder with heat maps
 class MapsFile:
     """An .npz whose largest array, `maps` (N, S, S) float32, is written row by row.
 
-    The file equals that of `np.savez_compressed`, but the array is never in memory.
+    Its rows lie in the visible file `NAME.partial` until they are packed, so the array is never in
+    memory, and a run that was killed goes on after them.
 
     Args:
         path: the file to write.
-        count: N, the total number of rows that will be appended.
         side: S.
+        done: rows that an earlier run wrote, and that are kept.
     """
 
-    def __init__(self, path: Path, count: int, side: int):
-        self._zip = zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1)
-        self._stream: IO[bytes] = self._zip.open("maps.npy", "w", force_zip64=True)
-        np.lib.format.write_array_header_1_0(
-            self._stream, {"descr": "<f4", "fortran_order": False, "shape": (count, side, side)}
-        )
+    def __init__(self, path: Path, side: int, done: int = 0):
+        self.path, self.side = path, side
+        self._rows = path.with_name(path.name + PARTIAL)
+        self._stream: IO[bytes] = self._rows.open("ab")
+        kept = self._stream.tell() // (4 * side * side)
+        if kept < done:
+            self._stream.close()
+            raise ValueError(f"{self._rows} has {kept} heat maps of {done}. Remove the folder.")
+        self._stream.truncate(4 * side * side * done)
 
     def append(self, maps: np.ndarray) -> None:
         """Write the next rows (n, S, S)."""
         self._stream.write(np.ascontiguousarray(maps, "<f4").tobytes())
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
+
+    def kept(self, start: int, stop: int) -> np.ndarray:
+        """Return rows (n, S, S) float32 that were written before."""
+        count = self.side * self.side
+        rows = np.fromfile(self._rows, "<f4", (stop - start) * count, offset=4 * start * count)
+        return rows.reshape(-1, self.side, self.side).astype(np.float32)
 
     def close_with(self, **arrays: np.ndarray) -> None:
-        """Finish the heat maps, and write the other arrays."""
+        """Pack the heat maps, and write the other arrays."""
         self._stream.close()
-        for name, array in arrays.items():
-            with self._zip.open(f"{name}.npy", "w") as stream:
-                np.lib.format.write_array(stream, array, allow_pickle=False)
+        shape = (self._rows.stat().st_size // (4 * self.side**2), self.side, self.side)
+        maps = (
+            np.memmap(self._rows, "<f4", "r", shape=shape) if shape[0] else np.zeros(shape, "<f4")
+        )
+        write_arrays(self.path, {"maps": maps, **arrays}, packed=True)
+        del maps
+        self._rows.unlink()
 
     def __enter__(self) -> MapsFile:
         return self
 
     def __exit__(self, *_) -> None:
         self._stream.close()
-        self._zip.close()
 
 
 def write_picture(path: Path, picture: np.ndarray) -> None:

@@ -5,6 +5,7 @@ an unfinished training.
 from __future__ import annotations
 
 import functools
+import hashlib
 import inspect
 import json
 import os
@@ -18,13 +19,14 @@ from typing import Any
 
 from xray_tf.artifact import CHECKPOINT
 from xray_tf.data.records import Records
+from xray_tf.data.tables.csv_files import PARTIAL
 from xray_tf.jobs.provenance import fingerprint
 from xray_tf.locks import locked, refuse_busy
 from xray_tf.options import provenance as options_by_name
 from xray_tf.progress import LOG, ProgressLine, shown
 from xray_tf.spelling import did_you_mean
 from xray_tf.untrusted import anything, mapping, read_json
-from xray_tf.writing import new_folder, refuse_existing, write_json
+from xray_tf.writing import flush, new_folder, refuse_existing, settle, write_json
 
 PLAN = "plan.json"
 UNRECORDED = ("strict", "cache")  # options that do not affect the result
@@ -86,6 +88,55 @@ class Run:
         """Return a draft folder, which is renamed to `out` when it is complete."""
         return new_folder(self.out)
 
+    @contextmanager
+    def answers(self, plan: dict[str, Any]) -> Iterator[Path]:
+        """Yield the visible folder `OUT.partial`, which becomes `out` when the block ends. After an
+        error or a kill it stays, and a run with the same plan goes on in it.
+
+        Args:
+            plan: all that the answers depend on, JSON-serialisable.
+
+        Raises:
+            FileExistsError: the folder has the answers of another plan.
+            BusyError: another process is writing there.
+        """
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        folder, plan = self.out.with_name(self.out.name + PARTIAL), json.loads(json.dumps(plan))
+        with locked(self.out):
+            refuse_existing(self.out)
+            settle(self.out)
+            folder.mkdir(exist_ok=True)
+            if any(folder.iterdir()):
+                self._refuse_other_answers(folder, plan)
+                self.say(f"Going on with what {folder} has")
+            else:
+                write_json(folder / PLAN, plan)
+            try:
+                yield folder
+            except BaseException:
+                if any(p.stat().st_size for p in folder.iterdir() if p.suffix == PARTIAL):
+                    self.say(f"{folder} keeps what was answered; the same line again goes on")
+                else:
+                    shutil.rmtree(folder, ignore_errors=True)
+                raise
+            flush(folder)
+            os.rename(folder, self.out)
+            (self.out / PLAN).unlink()
+
+    @staticmethod
+    def _refuse_other_answers(folder: Path, plan: dict[str, Any]) -> None:
+        try:
+            before = read_json(folder / PLAN)
+        except (OSError, ValueError):
+            before = None
+        before = before if isinstance(before, dict) else {}
+        changed = sorted(k for k in {*plan, *before} if plan.get(k) != before.get(k))
+        if changed:
+            raise FileExistsError(
+                f"{folder} has the answers of a run with other values of: {', '.join(changed)}. "
+                "Run that line again, or remove the folder, or name another --out."
+            )
+
     @property
     def workshop(self) -> Path:
         """The hidden folder beside `out` in which a training keeps its checkpoint and its plan."""
@@ -144,6 +195,13 @@ class Run:
                 f"The unfinished run in {self.workshop} was started with other values of: "
                 f"{', '.join(changed)}. Resume with the same options and data."
             )
+
+
+def names_of(records: Records) -> dict[str, Any]:
+    """Return, for a plan, which radiographs are answered, in order; the names stay out of it."""
+    said = "\0".join(os.fspath(records.file(r)) for r in records)
+    sha256 = hashlib.sha256(said.encode("utf-8", "surrogateescape")).hexdigest()
+    return {"radiographs": len(records), "names": sha256}
 
 
 def recorded(options: Options) -> list[Any]:

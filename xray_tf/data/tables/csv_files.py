@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 _QUOTED = re.compile(r'[",\r\n]')
 # names that are not UTF-8 come back as they were
+PARTIAL = ".partial"  # ends the name of a file that is being written row by row
 FORM = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
 
 
@@ -29,6 +31,18 @@ def write_lines(path: Path, header: Sequence[str], lines: Iterable[str]) -> Path
         stream.write(csv_line(header))
         stream.writelines(lines)
     return path
+
+
+def cut_torn_row(path: Path) -> None:
+    """Cut off what follows the last whole row of a CSV file that a kill or a full disk left."""
+    end = whole = 0
+    quoted = False
+    for line in path.read_bytes().splitlines(keepends=True):
+        end += len(line)
+        quoted ^= line.count(b'"') % 2 == 1  # a quoted cell may hold line breaks
+        if line.endswith(b"\n") and not quoted:
+            whole = end
+    os.truncate(path, whole)
 
 
 def read_columns(path: Path) -> dict[str, tuple[str, ...]]:

@@ -8,8 +8,8 @@ back bit for bit.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import MISSING
 from itertools import chain
 from pathlib import Path
@@ -18,7 +18,14 @@ from typing import IO, Any, Generic, Self, TypeVar
 import numpy as np
 
 from xray_tf.data.tables.columns import MANY, Column, class_indices, columns_of, text_column
-from xray_tf.data.tables.csv_files import FORM, csv_line, read_columns, write_lines
+from xray_tf.data.tables.csv_files import (
+    FORM,
+    PARTIAL,
+    csv_line,
+    cut_torn_row,
+    read_columns,
+    write_lines,
+)
 
 Row = TypeVar("Row")
 
@@ -249,6 +256,9 @@ class TableWriter:
     """Write a table batch by batch in constant memory; the file gets its name when the block ends
     without an error.
 
+    Until then its rows lie in the visible file `NAME.partial`, on the disk after each batch. They
+    stay there whatever ends the block, and the next writer of the same file goes on after them.
+
     Use as a context manager: `with TableWriter("p.csv", Predictions, class_names) as writer:
     writer.append(batch)`.
 
@@ -258,10 +268,12 @@ class TableWriter:
         names: of every batch.
 
     Attributes:
-        rows: appended so far.
+        rows: written so far, those of an earlier writer included.
+        before: the table of the rows that an earlier writer left.
 
     Raises:
         FileExistsError: on entering, when the file is there already.
+        ValueError: on entering, when an earlier writer left another table.
     """
 
     def __init__(
@@ -269,7 +281,7 @@ class TableWriter:
     ):
         self.path = None if path is None else Path(path)
         self.table_type, self.names, self.rows = table_type, tuple(names), 0
-        self._draft: Path | None = None
+        self.before: AnyTable | None = None
         self._stream: IO[str] | None = None
 
     def __enter__(self) -> Self:
@@ -279,9 +291,28 @@ class TableWriter:
                     f"{self.path} exists, and a finished result is never "
                     "overwritten. Name another file, or remove it first."
                 )
-            self._draft, self._stream = _open_draft(self.path)
-            self._stream.write(csv_line(self.table_type.header(self.names)))
+            self._go_on()
         return self
+
+    @property
+    def _partial(self) -> Path:
+        return self.path.with_name(f"{self.path.name}{PARTIAL}")
+
+    def _go_on(self) -> None:
+        """Open the partial file after the whole rows that it has."""
+        header = csv_line(self.table_type.header(self.names))
+        if self._partial.is_file():
+            cut_torn_row(self._partial)
+        if not self._partial.is_file() or not self._partial.stat().st_size:
+            write_lines(self._partial, self.table_type.header(self.names), ())
+        with self._partial.open(**FORM) as stream:
+            if stream.readline() != header:
+                raise ValueError(
+                    f"{self._partial} has other columns. Remove it to start again, or name another."
+                )
+        self.before = self.table_type.read_csv(self._partial)
+        self.rows = len(self.before)
+        self._stream = self._partial.open("a", **FORM)
 
     def append(self, batch: AnyTable) -> None:
         """Write the rows of `batch` after those already written, in order."""
@@ -291,22 +322,16 @@ class TableWriter:
             )
         if self._stream is not None:
             self._stream.writelines(batch.lines())
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
         self.rows += len(batch)
 
     def __exit__(self, kind, value, traceback) -> None:
         if self._stream is None:
             return
-        self._stream.close()
+        with suppress(OSError) if kind else nullcontext():  # a full disk is full here too
+            self._stream.close()
         if kind is None:
-            os.replace(self._draft, self.path)
-        else:
-            self._draft.unlink(missing_ok=True)
-
-
-def _open_draft(path: Path) -> tuple[Path, IO[str]]:
-    """Open a hidden sibling that `path` is to be renamed from."""
-    handle, draft = tempfile.mkstemp(prefix=f".{path.name}.tmp-", dir=path.parent)
-    mask = os.umask(0)
-    os.umask(mask)
-    os.chmod(draft, 0o666 & ~mask)  # mkstemp's 0600 would hide the result from everybody else
-    return Path(draft), os.fdopen(handle, "w", **FORM)
+            os.replace(self._partial, self.path)
+        elif not self.rows:
+            self._partial.unlink(missing_ok=True)

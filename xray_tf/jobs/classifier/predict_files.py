@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from contextlib import contextmanager
+from contextlib import nullcontext
+from itertools import chain
 
+from xray_tf.card import CHECKSUM
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.sources.files import find_files
 from xray_tf.data.tables.table import TableWriter
-from xray_tf.jobs.run import Options, Run, takes
+from xray_tf.jobs.run import Options, Run, names_of, takes
 from xray_tf.models.classifier import Classifier
 from xray_tf.models.load import load
 from xray_tf.options import PredictOptions
+
+TABLE = "predictions.csv"
 
 
 @takes(PredictOptions)
@@ -25,6 +29,9 @@ def predict_files(
     report: Callable[[Predictions], None] = lambda batch: None,
 ) -> tuple[int, int]:
     """Predict radiographs, labelled or not, in the order given.
+
+    Answers are on the disk after each batch, in the folder `OUT.partial`. They stay there if the
+    run is interrupted, and the same call goes on after them.
 
     Args:
         model: an artifact's folder, the name of a shipped model, an opened artifact, or None for
@@ -47,15 +54,25 @@ def predict_files(
     records, notes = find_files(files, classifier.card.to_task())
     for note in notes:
         run.say(f"{note.kind}: {note.detail}")
+    plan = {
+        "card": classifier.card.to_dict()[CHECKSUM],
+        "operating_point": classifier.card.point(how.operating_point).name,
+        **names_of(records),
+    }
     with (
-        _folder_of(run) as path,
-        TableWriter(path, Predictions, classifier.card.class_names) as writer,
+        run.answers(plan) if run.out else nullcontext() as folder,
+        TableWriter(folder and folder / TABLE, Predictions, classifier.card.class_names) as writer,
         run.line("predicting", len(records)) as line,
     ):
-        for batch in classifier.stream(records, how.batch_size, how.operating_point):
+        left = records.with_rows(records.rows[writer.rows :])
+        for batch in chain(
+            [writer.before] if writer.rows else [],
+            classifier.stream(left, how.batch_size, how.operating_point),
+        ):
             if how.strict:
                 refuse_unread(batch)
-            writer.append(batch)
+            if batch is not writer.before:
+                writer.append(batch)
             failed += int((batch.errors != "").sum())
             line.step(len(batch))
             report(batch)
@@ -70,17 +87,3 @@ def refuse_unread(batch: Predictions) -> None:
         raise ValueError(
             f"{path} cannot be read ({error}). Leave out --strict to go on with the others."
         )
-
-
-@contextmanager
-def _folder_of(run: Run):
-    """Create the folder and yield the table's path; it is removed again if nothing was written."""
-    if run.out is None:
-        yield None
-        return
-    run.out.mkdir(parents=True, exist_ok=True)
-    try:
-        yield run.out / "predictions.csv"
-    finally:
-        if not any(run.out.iterdir()):
-            run.out.rmdir()

@@ -7,22 +7,25 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from xray_tf.artifact import write_json, write_text
+from xray_tf.card import CHECKSUM
 from xray_tf.data.records import Findings, Records
 from xray_tf.data.scores import Scores
 from xray_tf.data.sources.files import find_files
 from xray_tf.data.sources.names import SourceError
 from xray_tf.data.sources.scan import scan
+from xray_tf.data.tables.table import TableWriter
 from xray_tf.jobs.corpus import rows_of_part
 from xray_tf.jobs.detector.detector_report import report_on
 from xray_tf.jobs.heatmap_file import MAPS, PICTURES, MapsFile, picture_path, write_picture
 from xray_tf.jobs.known_rows import known_notes
-from xray_tf.jobs.run import Options, Run, takes
+from xray_tf.jobs.run import Options, Run, names_of, takes
 from xray_tf.models.detector import Detector
 from xray_tf.models.load import load
 from xray_tf.models.queries import pixels_of
@@ -43,6 +46,8 @@ def score_files(
     thresholds: str | None = None,
 ) -> tuple[Scores, dict[str, Any] | None]:
     """Score radiographs and write a folder, completely or not at all; nothing is fitted to them.
+
+    Until it is complete it is `OUT.partial`, in which the same call goes on after an interruption.
 
     The folder has scores.csv, scores.html, audit.csv and, with `maps`,
     `overlays/NNNN_<file stem>.png` and `maps.npz` (`maps` (N, S, S) float32 in [0, 1], zero if a
@@ -77,9 +82,14 @@ def score_files(
     records, notes = rows_of_part(records, where.split, part)
     if not len(records):
         raise ValueError(f"{data} contains no radiograph. Expected one or more.")
-    with run.folder() as draft:
+    plan = {
+        "card": detector.card.to_dict()[CHECKSUM],
+        "thresholds": rule.bounds(),
+        "options": asdict(options[ScoreOptions]),
+        **names_of(records),
+    }
+    with run.answers(plan) as draft:
         scores = _score(detector, records, rule, options, run, draft)
-        scores.write_csv(draft / "scores.csv")
         (found + notes).write_csv(draft / "audit.csv")
         metrics, statistics = report_on(
             scores, rule.bounds(), numbers, detector.card.split_by, "the detector's rule"
@@ -115,15 +125,20 @@ def _score(
 ) -> Scores:
     """Score batch by batch, and write each batch of heat maps."""
     how, strict = options[ScoreOptions], options[DataOptions].strict
-    side, parts, done = detector.card.preprocessing["image_size"], [], 0
+    side, names = detector.card.preprocessing["image_size"], rule.names
     if how.maps:
-        (draft / PICTURES).mkdir()
+        (draft / PICTURES).mkdir(exist_ok=True)
     with (
         run.line("scoring", len(records)) as line,
-        MapsFile(draft / MAPS, len(records), side) if how.maps else nullcontext() as maps,
+        TableWriter(draft / "scores.csv", Scores, names) as writer,
+        MapsFile(draft / MAPS, side, writer.rows) if how.maps else nullcontext() as maps,
     ):
-        batch_size = options[EvaluateOptions].forward_batch_size
-        for scores, pixels in detector.stream(records, batch_size, rule):
+        batch_size, parts, done = options[EvaluateOptions].forward_batch_size, [], writer.rows
+        if done:
+            parts.append(writer.before)
+            line.step(done)
+        left = records.with_rows(records.rows[done:])
+        for scores, pixels in detector.stream(left, batch_size, rule):
             if strict and not scores.read.all():
                 at = int((~scores.read).argmax())
                 raise ValueError(
@@ -137,6 +152,7 @@ def _score(
                 for i, image in zip(np.flatnonzero(scores.read), pixels, strict=True):
                     picture = overlays.overlay(image, heat[i], how.alpha, how.colormap)
                     write_picture(picture_path(draft, done + i + 1, scores.paths[i]), picture)
+            writer.append(scores)
             parts.append(scores)
             done += len(scores)
             line.step(len(scores))

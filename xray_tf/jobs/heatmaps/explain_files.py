@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from xray_tf.artifact import write_text
+from xray_tf.card import CHECKSUM
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Records
 from xray_tf.data.sources.files import list_files
 from xray_tf.data.tables.table import TableWriter
 from xray_tf.jobs.classifier.predict_files import refuse_unread
 from xray_tf.jobs.heatmap_file import MAPS, PICTURES, MapsFile, picture_path, write_picture
-from xray_tf.jobs.run import Options, Run, takes
+from xray_tf.jobs.run import Options, Run, names_of, takes
 from xray_tf.models.classifier import Classifier
 from xray_tf.models.load import load
 from xray_tf.models.lungs import lung_masks
@@ -55,6 +57,7 @@ def explain_files(
     """Explain radiographs, labelled or not, in the order given, and write a folder, completely or
     not at all.
 
+    Until it is complete it is `OUT.partial`, in which the same call goes on after an interruption.
     The folder has `overlays/NNNN_<file stem>.png` at the model's size, `predictions.csv`,
     `explanations.html`, and `maps.npz`: `maps` (N, S, S) float32 in [0, 1], `paths` (N,),
     `explained` (N,) class index (-1 if the file could not be read), `empty` (N,) bool,
@@ -79,16 +82,23 @@ def explain_files(
     records = list_files(files, classifier.card.to_task())
     work = _Explaining(classifier, records, options[ExplainOptions], operating_point, strict)
     names = classifier.card.class_names
-    with run.folder() as draft:
-        (draft / PICTURES).mkdir()
+    plan = {
+        "card": classifier.card.to_dict()[CHECKSUM],
+        "operating_point": classifier.card.point(operating_point).name,
+        "options": asdict(work.options),
+        **names_of(records),
+    }
+    with run.answers(plan) as draft:
+        (draft / PICTURES).mkdir(exist_ok=True)
         with (
             run.line("explaining", len(records)) as line,
             TableWriter(draft / "predictions.csv", Predictions, names) as writer,
-            MapsFile(draft / MAPS, len(records), work.side) as maps,
+            MapsFile(draft / MAPS, work.side, writer.rows) as maps,
         ):
-            for predictions, heat in work.batches(draft):
-                writer.append(predictions)
-                maps.append(heat)
+            for predictions, heat in work.batches(draft, writer.before, maps):
+                if sum(map(len, work.decided)) > writer.rows:  # else an earlier run wrote them
+                    maps.append(heat)
+                    writer.append(predictions)
                 line.step(len(predictions))
             maps.close_with(
                 paths=np.array([r.path for r in records], str),
@@ -148,17 +158,31 @@ class _Explaining:
 
         return GradCAM(self.classifier.model, self.options.layer, self.options.map_batch_size)
 
-    def batches(self, draft: Path) -> Iterator[tuple[Predictions, np.ndarray]]:
-        """Yield (predictions, heat maps (B, S, S) float32) per batch, and write the overlays."""
-        card, size, done = self.classifier.card, self.options.map_batch_size, 0
-        for batch, results in record_batches(self.records, card, size):
-            predictions = self.classifier.decided(batch, results, self.operating_point)
+    def batches(
+        self, draft: Path, before: Predictions, kept: MapsFile
+    ) -> Iterator[tuple[Predictions, np.ndarray]]:
+        """Yield (predictions, heat maps (B, S, S) float32) per batch, and write the overlays.
+
+        The rows `before`, and their heat maps, are those of a run that was interrupted: what is
+        told of them is measured again, and they are not.
+        """
+        card, size, done, known = self.classifier.card, self.options.map_batch_size, 0, len(before)
+        parts = [
+            self.records.with_rows(self.records.rows[r]) for r in (slice(known), slice(known, None))
+        ]
+        for batch, results in chain.from_iterable(record_batches(p, card, size) for p in parts):
+            maps = None
+            if done < known:
+                rows = np.arange(done, done + len(batch))
+                predictions, maps = before.where(rows), kept.kept(done, done + len(batch))
+            else:
+                predictions = self.classifier.decided(batch, results, self.operating_point)
             if self.strict:
                 refuse_unread(predictions)
             self.errors += [(p.path, p.error) for p in predictions if p.error]
             good = np.flatnonzero(predictions.errors == "")
             images = [results[i] for i in good]
-            maps = self._explain(predictions, images, good)
+            maps = self._explain(predictions, images, good, maps)
             lungs, shares = self._in_lungs(images, maps[good])
             for k, i in enumerate(good):
                 path = picture_path(draft, done + i + 1, batch[i].path)
@@ -170,10 +194,14 @@ class _Explaining:
             yield predictions, maps
 
     def _explain(
-        self, predictions: Predictions, images: list[np.ndarray], good: np.ndarray
+        self,
+        predictions: Predictions,
+        images: list[np.ndarray],
+        good: np.ndarray,
+        kept: np.ndarray | None,
     ) -> np.ndarray:
         """Return the heat maps (B, S, S) of a batch whose rows `good` have the pixels `images`;
-        zero if a file could not be read.
+        zero if a file could not be read; or those that were `kept`.
         """
         count, names = len(predictions), self.classifier.card.class_names
         maps = np.zeros((count, self.side, self.side), np.float32)
@@ -181,8 +209,8 @@ class _Explaining:
         if images:
             target = self.options.target
             classes = predictions.predicted[good] if target is None else names.index(target)
-            maps[good] = self._maps(np.stack(images), classes)
-            explained[good], empty[good] = self.net.explained, self.net.empty
+            maps[good] = self._maps(np.stack(images), classes) if kept is None else kept[good]
+            explained[good], empty[good] = classes, ~maps[good].any(axis=(1, 2))
         self.explained.append(explained)
         self.empty.append(empty)
         self.decided.append(predictions)
