@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
+import pytest
+
 from xray_tf.artifact import Card, new_folder, seal
-from xray_tf.jobs.provenance import started_from
+from xray_tf.jobs.provenance import shareable, started_from
 
 
 def artifact(folder, name, weights):
@@ -49,3 +51,18 @@ def test_other_weights_have_no_models_before_them(tmp_path):
         == started_from(str(tmp_path / "w.h5"))
         == []
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("train --data /data/SMITH_JANE_1977 --out runs/a", "train --data DATA --out runs/a"),
+        ("train --data=../SMITH_JANE --out runs/a", "train --data=DATA --out runs/a"),
+        ("train --data phantom:60 --out /home/jane/a", "train --data phantom:60 --out a"),
+        ("train --split=/home/jane/split.csv", "train --split=split.csv"),
+        (r"train --out 'C:\Users\Jane\a' --cache ~jane/c", "train --out a --cache c"),
+        ("train 'half", ""),
+    ],
+)
+def test_a_card_keeps_no_place_of_the_machine(given, kept):
+    assert shareable(given) == kept

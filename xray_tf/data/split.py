@@ -17,7 +17,7 @@ import numpy as np
 
 from xray_tf.data.kin import join, kin_groups, members
 from xray_tf.data.records import SPLITS, Finding, Findings, Record, Records
-from xray_tf.data.tables.csv_files import csv_line, write_lines
+from xray_tf.data.tables.csv_files import csv_line, refuse_torn, told, write_lines
 from xray_tf.registry import SUBTYPES
 
 SPLIT_BY = ("patient", "image")
@@ -394,6 +394,12 @@ def _differences(row: Record, line: dict[str, str]) -> list[str]:
     ]
 
 
+def _whole_row(row: dict[str, str], where: str) -> dict[str, str]:
+    if None in row or None in row.values():
+        raise SplitError(f"{where}: expected {len(COLUMNS)} cells, as in the header.")
+    return {name: told(cell) for name, cell in row.items()}
+
+
 def read_split(path: str | os.PathLike) -> list[dict[str, str]]:
     """Read what `write_split` wrote: a dict of texts a row, its keys `COLUMNS`, `split_by` the same
     in all.
@@ -405,13 +411,16 @@ def read_split(path: str | os.PathLike) -> list[dict[str, str]]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist. Expected the split.csv of an earlier run.")
-    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
+    with (
+        refuse_torn(path),
+        path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream,
+    ):
         reader = csv.DictReader(stream)
-        if reader.fieldnames is None or set(reader.fieldnames) != set(COLUMNS):
+        if sorted(reader.fieldnames or ()) != sorted(COLUMNS):
             raise SplitError(
                 f"{path} must have the columns {COLUMNS}. Received: {reader.fieldnames}"
             )
-        rows = list(reader)
+        rows = [_whole_row(row, f"{path}, line {reader.line_num}") for row in reader]
     kinds = {r["split_by"] for r in rows}
     if len(kinds) != 1 or not kinds <= set(SPLIT_BY):
         raise SplitError(

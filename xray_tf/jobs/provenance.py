@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import shlex
 import subprocess
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from xray_tf import __version__
@@ -38,8 +39,8 @@ def hash_of_hashes(hashes: Iterable[str]) -> str:
 def provenance(command_line: str, records: Records, *options: Any) -> dict[str, Any]:
     """Return what the card says about a result's origin, without paths and host names."""
     return {
-        "command_line": command_line,
-        "options": options_of(*options),
+        "command_line": shareable(command_line),
+        "options": _without_places(options_of(*options)),
         "versions": {
             "xray_tf": __version__,
             "python": platform.python_version(),
@@ -50,6 +51,44 @@ def provenance(command_line: str, records: Records, *options: Any) -> dict[str, 
         "machine": {"system": platform.system(), "processor": platform.machine()},
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def shareable(command_line: str) -> str:
+    """Return a command line without what may name people or machines: DATA in place of the path of
+    --data, and the last name of every other path that is not relative.
+    """
+    try:
+        words = shlex.split(command_line)
+    except ValueError:  # quotes that are not closed
+        return ""
+    done = []
+    for i, word in enumerate(words):
+        flag, equals, value = word.partition("=")
+        if flag == "--data" and equals:
+            word = f"--data={_label(value)}"
+        elif i and words[i - 1] == "--data":
+            word = _label(word)
+        elif equals and flag.startswith("--"):
+            word = f"{flag}={_last_name(value)}"
+        else:
+            word = _last_name(word)
+        done.append(word)
+    return shlex.join(done)
+
+
+def _label(data: str) -> str:
+    return data if data.split(":")[0] in ("phantom", "kaggle") else "DATA"
+
+
+def _last_name(text: str) -> str:
+    absolute = text.startswith(("/", "~", "\\")) or PureWindowsPath(text).drive
+    return PureWindowsPath(text).name if absolute else text
+
+
+def _without_places(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _without_places(v) for k, v in value.items() if k != "cache"}
+    return _last_name(value) if isinstance(value, str) else value
 
 
 def preprocessing(image_size: int, resize: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from xray_tf.data.pixels import dicom, jpeg, png
 from xray_tf.data.pixels.dicom_tags import is_dicom
 from xray_tf.data.pixels.exif import turn_upright
 from xray_tf.data.pixels.header import DecodeError, Header, check_header
+from xray_tf.data.pixels.jpeg_damage import check_scan
 from xray_tf.data.pixels.square import DARK, LEAST_LEVELS, LEVELS_SHARE, see
 
 DECODING_RULE = 2
@@ -106,8 +107,7 @@ def read_header(data: bytes) -> Header:
             raise DecodeError("unsupported-format", f"The file is {name}. {_SUPPORTED}")
     raise DecodeError(
         "not-an-image",
-        f"The file starts with {data[:8]!r}, which is neither JPEG "
-        f"nor PNG, nor DICOM with its preamble. {_SUPPORTED}",
+        f"The file starts as neither JPEG nor PNG, nor DICOM with its preamble. {_SUPPORTED}",
     )
 
 
@@ -140,7 +140,7 @@ def grey_of(data: bytes, header: Header, size: int) -> np.ndarray:
         return dicom.decode_grey(data)
     flags, scale = cv2.IMREAD_IGNORE_ORIENTATION, 1
     if header.format == "jpeg":
-        jpeg.check_whole(data, header)
+        frame = jpeg.check_whole(data, header)
         scale = 2 if min(header.width, header.height) >= 2 * size else 1
         flags |= cv2.IMREAD_REDUCED_GRAYSCALE_2 if scale == 2 else cv2.IMREAD_GRAYSCALE
     else:
@@ -156,5 +156,7 @@ def grey_of(data: bytes, header: Header, size: int) -> np.ndarray:
             f"The header promises {header.format} {header.mode}, {header.width} x {header.height}, "
             "but the data cannot be decoded.",
         )
+    if header.format == "jpeg":
+        check_scan(data, header, image, frame, scale, flags)
     grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     return turn_upright(grey, header.orientation)

@@ -12,6 +12,7 @@ from xray_tf.data.pixels.header import DecodeError, Header, upright_header
 # A marker is FF and a byte that is neither stuffing (00), fill (FF) nor a restart (D0-D7), which
 # belong to the scan they stand in.
 _MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
+MOST_SEGMENTS = 10_000  # of real files the fewest have a hundred
 EXIF_MARK = b"Exif\0\0"
 _SOI, _EOI, _SOS, _TEM, _APP1 = 0xD8, 0xD9, 0xDA, 0x01, 0xE1
 FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # F7 is JPEG-LS
@@ -24,10 +25,10 @@ def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     header and entropy-coded data.
 
     Raises:
-        DecodeError: `truncated` when the bytes end first.
+        DecodeError: `truncated` when the bytes end first, `unreadable` when there are too many.
     """
     position = 2
-    while True:
+    for _ in range(MOST_SEGMENTS):
         found = _MARKER.search(data, position)
         marker = found[1][0] if found else _SOI
         if marker == _SOI:  # none left, or another file begins inside this one
@@ -51,6 +52,7 @@ def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
             stop = following.start() if following else len(data)
         yield marker, position + 2, stop
         position = stop
+    raise DecodeError("unreadable", f"The JPEG has more than {MOST_SEGMENTS:,} segments.")
 
 
 def read_header(data: bytes) -> Header:
@@ -86,18 +88,19 @@ def read_header(data: bytes) -> Header:
     raise DecodeError("unreadable", "The JPEG has no frame header before its first scan.")
 
 
-def check_whole(data: bytes, header: Header) -> None:
+def check_whole(data: bytes, header: Header) -> int:
     """Raise DecodeError (`truncated`) where libjpeg would fill the missing part with grey and only
-    print a warning.
+    print a warning; return where the payload of the frame header begins.
 
     The end marker must follow the scans, and the scans must hold the bits that the declared size
     needs at the very least: one Huffman code of one bit for each block's DC term and, in sequential
     files, one for its end of block.
     """
-    scanned, progressive = 0, False
+    scanned, progressive, frame = 0, False, 0
     for marker, start, stop in segments(data):
         scanned += stop - start if marker == _SOS else 0
         progressive |= marker == 0xC2
+        frame = frame or (start if marker in _HUFFMAN_FRAMES else 0)
     blocks = -(-header.width // 8) * -(-header.height // 8)
     if 8 * scanned < blocks * (1 if progressive else 2):
         raise DecodeError(
@@ -105,3 +108,4 @@ def check_whole(data: bytes, header: Header) -> None:
             f"The JPEG's {scanned:,} bytes of scan data cannot fill "
             f"{header.width} x {header.height} pixels.",
         )
+    return frame

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import re
 import secrets
 import tempfile
 from contextlib import suppress
@@ -28,6 +29,7 @@ from xray_tf.data.pixels.reading import each
 from xray_tf.data.records import Finding, Findings, Records
 from xray_tf.data.sources.names import IMAGE_SUFFIXES, Scan
 
+KEYED = re.compile("(dicom|manifest):[0-9a-f]{16}")  # patient keys that name nobody
 KEY_NAME = "dicom-key"
 PATIENT_ID, ISSUER, BURNED_IN = 0x00100020, 0x00100021, 0x00280301
 
@@ -89,8 +91,13 @@ def read_said(path: str | os.PathLike, key: bytes) -> Said | None:
 
 def patient_key(patient: bytes, issuer: bytes, key: bytes) -> str:
     """Return the key of a PatientID: `dicom:` and 16 hex digits."""
+    return keyed_hash(patient, issuer, key, "dicom")
+
+
+def keyed_hash(patient: bytes, issuer: bytes, key: bytes, source: str) -> str:
+    """Return the key of a patient's identifier: the source's name and 16 hex digits."""
     message = len(issuer).to_bytes(4, "big") + issuer + patient
-    return "dicom:" + hmac.new(key, message, hashlib.sha256).hexdigest()[:16]
+    return f"{source}:{hmac.new(key, message, hashlib.sha256).hexdigest()[:16]}"
 
 
 def patient_secret(directory: Path) -> bytes:

@@ -145,7 +145,7 @@ def _layout_root(folder: Path, known: Container[str]) -> Path:
     """
     here, seen = folder, []
     for _ in range(5):
-        names = sorted(e.name for e in os.scandir(here) if e.is_dir() and not _ignored(e.name))
+        names = sorted(e.name for e in os.scandir(here) if _is_folder(e) and not _ignored(e.name))
         if any(part_of(n) or n.lower() in known for n in names):
             return here
         seen = names
@@ -153,7 +153,11 @@ def _layout_root(folder: Path, known: Container[str]) -> Path:
         if len(below) != 1:
             break
         here = here / below[0]
-    files = sorted(e.name for e in os.scandir(here) if not _ignored(e.name) and e.is_file())
+    files = sorted(
+        e.name
+        for e in os.scandir(here)
+        if not _ignored(e.name) and not e.is_symlink() and e.is_file()
+    )
     hint = [n for n in files if n.lower().endswith((".csv", ".npz", ".zip"))]
     hint = f" It contains {hint[0]}: did you mean that?" if hint else ""
     found = f"{len(files)} file(s) and no folders" if files else "nothing"
@@ -198,9 +202,9 @@ def walk_images(root: Path) -> tuple[list[str], list[Finding]]:
             if _ignored(entry.name):
                 name = "__MACOSX" if entry.name.lower() == "__macosx" else entry.name
                 ignored["._* files" if name.startswith("._") else name] += 1
-            elif entry.is_dir():
+            elif _is_folder(entry):
                 (queue.append if entry.is_symlink() else queue.appendleft)(path)
-            elif suffix in (*IMAGE_SUFFIXES, *SUFFIXES) and (entry.is_file() or entry.is_symlink()):
+            elif suffix in (*IMAGE_SUFFIXES, *SUFFIXES) and (entry.is_symlink() or entry.is_file()):
                 # a broken link stays in; reading it gives a finding
                 files.append(path)
             # by content: exported files often have no suffix, or the last number of a UID, and
@@ -223,6 +227,13 @@ def walk_images(root: Path) -> tuple[list[str], list[Finding]]:
         said = f"The link {path} leads to a folder that was already read; its files count once."
         findings.append(Finding("repeated-folder", "note", "", said))
     return sorted(files, key=natural_key), findings
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself: reading it gives a finding
+        return False
 
 
 def _without_nested_copy(files: list[str]) -> tuple[list[str], list[Finding]]:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
+from pathlib import Path
 
 from xray_tf.data.records import Finding, Findings, Record, Records
+from xray_tf.data.sources.dicom_headers import KEYED, keyed_hash, patient_secret
 from xray_tf.data.sources.names import SPLIT_FOLDERS, Request, Scan, SourceError
+from xray_tf.data.tables.csv_files import refuse_torn, told
 
 
 def scan_csv(request: Request) -> Scan:
@@ -27,7 +31,11 @@ def scan_csv(request: Request) -> Scan:
     head = text.split("\n", 1)[0]
     delimiter = max(",;\t", key=head.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    columns = [c.strip().lower() for c in next(reader, [])]
+    with refuse_torn(path):
+        lines = [(reader.line_num, values) for values in reader]
+    columns = [c.strip().lower() for c in (lines[0][1] if lines else ())]
+    if repeated := sorted({c for c in columns if c and columns.count(c) > 1}):
+        raise SourceError(f"{path} names the column {repeated[0]!r} more than once.")
     missing = [c for c in ("path", "label") if c not in columns]
     if missing:
         raise SourceError(
@@ -40,23 +48,23 @@ def scan_csv(request: Request) -> Scan:
         if c not in ("path", "label", "subtype", "patient", "split", "acquisition")
     ]
     rows, numbers, unknown = [], {}, []
-    for values in reader:
+    for number, values in lines[1:]:
         if not any(v.strip() for v in values):
             continue
-        where = f"{path}, line {reader.line_num}"
+        where = f"{path}, line {number}"
         if len(values) != len(columns):
             raise SourceError(
                 f"{where}: expected {len(columns)} values, as in the header. "
                 f"Received {len(values)}: {delimiter.join(values)!r}"
             )
-        named = {c: v.strip() for c, v in zip(columns, values, strict=True)}
+        named = {c: told(v.strip()) for c, v in zip(columns, values, strict=True)}
         row = _manifest_row(named, where, known)
         if row.path in numbers:
             raise SourceError(
                 f"{where}: {row.path!r} is already on line {numbers[row.path]}. "
                 "List each radiograph once."
             )
-        numbers[row.path] = reader.line_num
+        numbers[row.path] = number
         if not row.patient and named.get("patient"):
             unknown.append(repr(named["patient"]))
         rows.append(row)
@@ -74,7 +82,20 @@ def scan_csv(request: Request) -> Scan:
             "with --split-by image."
         )
         findings.append(Finding("no-patient-key", "warning", "", said))
-    return Scan(Records(rows, path.parent), Findings(findings))
+    return Scan(Records(_keyed(rows, request.directory), path.parent), Findings(findings))
+
+
+def _keyed(rows: list[Record], directory: Path) -> list[Record]:
+    """Replace patient identifiers by keyed hashes, as those of DICOM files are."""
+    if all(not r.patient or KEYED.fullmatch(r.patient) for r in rows):
+        return rows
+    secret = patient_secret(directory)
+    return [
+        r
+        if not r.patient or KEYED.fullmatch(r.patient)
+        else replace(r, patient=keyed_hash(r.patient.encode("utf-8"), b"", secret, "manifest"))
+        for r in rows
+    ]
 
 
 def _manifest_row(values: dict[str, str], where: str, known: dict[str, tuple[str, str]]) -> Record:

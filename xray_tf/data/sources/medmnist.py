@@ -23,6 +23,7 @@ from xray_tf.registry import CLASS_WORDS, CUSTOM, LABELS
 
 # radiographs and those with pneumonia of PneumoniaMNIST's train, val and test
 PNEUMONIAMNIST = ((4708, 3494), (524, 389), (624, 390))
+MOST_LABELS = 10_000_000
 
 
 def scan_medmnist(request: Request) -> Scan:
@@ -165,6 +166,8 @@ def _read_labels(
                 f"{path}: {name} must contain one integer per image. Received "
                 f"shape {shape}, dtype {dtype}."
             )
+        if shape[0] > MOST_LABELS:
+            raise SourceError(f"{path}: {name} has {shape[0]:,} labels; {MOST_LABELS:,} are read.")
         labels = np.frombuffer(stream.read(), dtype).astype(np.int64)
     if not set(labels.tolist()) <= set(range(len(classes))):
         meant = " and ".join(f"{k} ({name})" for k, name in enumerate(classes))

@@ -320,11 +320,11 @@ class TableWriter:
             raise ValueError(
                 f"the batch must be {self.table_type.__name__} of {self.names}. Received: {batch!r}"
             )
+        self.rows += len(batch)  # first: an interrupt while they are written leaves some of them
         if self._stream is not None:
             self._stream.writelines(batch.lines())
             self._stream.flush()
             os.fsync(self._stream.fileno())
-        self.rows += len(batch)
 
     def __exit__(self, kind, value, traceback) -> None:
         if self._stream is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import shutil
 import time
@@ -20,6 +19,7 @@ from xray_tf.data.embeddings import EMBEDDINGS, write_embeddings
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Record, Records, class_index
 from xray_tf.data.split import SPLIT, parts_of
+from xray_tf.data.tables.csv_files import csv_line, write_lines
 from xray_tf.jobs.classifier.evaluate_model import score_rows
 from xray_tf.jobs.corpus import Corpus, read_corpus, read_for
 from xray_tf.jobs.known_rows import fitted_on_notes
@@ -379,14 +379,13 @@ def map_title(name: str, about: dict[str, Any]) -> str:
 
 def _write_neighbors(path: Path, embedded: _Embedded) -> None:
     """Write one row per radiograph and neighbour, the nearest SHOWN of each."""
-    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for i, row in enumerate(embedded.records):
-            unusual = f"{embedded.found.unusual[i]:.1f}"
-            for rank, (r, distance) in enumerate(_nearest(embedded, i), 1):
-                near = (rank, r.path, f"{distance:.6f}", r.label, r.subtype, r.patient)
-                writer.writerow((row.path, row.split, unusual, *near))
+    lines = []
+    for i, row in enumerate(embedded.records):
+        unusual = f"{embedded.found.unusual[i]:.1f}"
+        for rank, (r, distance) in enumerate(_nearest(embedded, i), 1):
+            near = (rank, r.path, f"{distance:.6f}", r.label, r.subtype, r.patient)
+            lines.append(csv_line((row.path, row.split, unusual, *near)))
+    write_lines(path, COLUMNS, lines)
 
 
 def add_reference(model: str | os.PathLike | Classifier, results: str | os.PathLike) -> Path:

@@ -12,6 +12,7 @@ import io
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 CLASS_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 INK, MUTED, FAINT = "#1f2933", "#5b6770", "#dfe4e8"
@@ -28,6 +29,7 @@ class Picture(Figure):
 def to_png_bytes(figure: Figure, dpi: int = 150) -> bytes:
     """Return the figure as PNG."""
     stream = io.BytesIO()
+    _take_literally(figure)
     FigureCanvasAgg(figure)
     figure.savefig(stream, format="png", dpi=dpi, metadata={"Software": None})
     return stream.getvalue()
@@ -36,9 +38,27 @@ def to_png_bytes(figure: Figure, dpi: int = 150) -> bytes:
 def to_svg(figure: Figure) -> str:
     """Return the figure as SVG with text as outlines; equal drawings give equal bytes."""
     stream = io.StringIO()
+    _take_literally(figure)
     with matplotlib.rc_context({"svg.hashsalt": "xray_tf"}):
         figure.savefig(stream, format="svg", metadata={"Date": None})
     return stream.getvalue()
+
+
+def _take_literally(figure: Figure) -> None:
+    """Show names as they are: dollar signs begin no formula, and bytes that are not UTF-8 are
+    escaped. The ticks of logarithmic axes keep their powers.
+    """
+    powers = {
+        label
+        for axes in figure.axes
+        for axis in (axes.xaxis, axes.yaxis)
+        if axis.get_scale() == "log"
+        for label in axis.get_ticklabels(which="both")
+    }
+    for text in figure.findobj(Text):
+        if text not in powers:
+            text.set_parse_math(False)
+            text.set_text(text.get_text().encode("utf-8", "backslashreplace").decode())
 
 
 def canvas(width: float, height: float, pad: float = 0.1) -> Figure:
