@@ -348,7 +348,7 @@ WHOLE_PNG = png(smooth(40, 60))
 ROWS = zlib.compress(bytes(41 * 40))
 TABLE = {
     "empty": (b"", "empty", "no bytes"),
-    "text": (b"Patient: anonymous\n" * 20, "not-an-image", "b'Patient:'.*Supported are JPEG"),
+    "text": (b"Patient: anonymous\n" * 20, "not-an-image", "starts as neither.*Supported are JPEG"),
     "one byte": (b"\xff", "not-an-image", "neither"),
     "two bytes of JPEG": (b"\xff\xd8", "truncated", "2 bytes"),
     "signature of PNG": (WHOLE_PNG[:8], "truncated", "inside its header"),

@@ -296,7 +296,11 @@ def test_a_manifests_own_patient_column_wins(tmp_path):
         "path,label,patient\na.dcm,normal,mine\nb,pneumonia,\nc.dcm,normal,\n"
     )
     patients = scan(tmp_path / "m.csv", cache=tmp_path / "cache")[0].column("patient")
-    assert patients[0] == "mine" and patients[1].startswith("dicom:") and patients[2] == ""
+    assert (
+        patients[0].startswith("manifest:")
+        and patients[1].startswith("dicom:")
+        and patients[2] == ""
+    )
 
 
 def test_files_are_found_by_their_first_bytes(tmp_path):

@@ -15,6 +15,7 @@ import pytest
 
 from xray_tf.data.pixels.cache import build_cache
 from xray_tf.data.records import Record
+from xray_tf.data.sources.dicom_headers import KEYED
 from xray_tf.data.sources.files import find_files, list_files
 from xray_tf.data.sources.kaggle import DATASET
 from xray_tf.data.sources.medmnist import PNEUMONIAMNIST
@@ -486,11 +487,14 @@ def manifest(folder, text):
 )
 def test_a_manifest_is_read_in_the_dialects_spreadsheets_write(tmp_path, text):
     records, findings = scan(manifest(tmp_path, text))
-    assert [(r.path, r.label, r.subtype, r.patient, r.split) for r in records] == [
-        ("a/1.png", "normal", "", "p1", "train"),
-        ("b.png", "pneumonia", "viral", "p2", "test"),
-        ("c d.png", "pneumonia", "bacterial", "p3", "val"),
+    assert [(r.path, r.label, r.subtype, r.split) for r in records] == [
+        ("a/1.png", "normal", "", "train"),
+        ("b.png", "pneumonia", "viral", "test"),
+        ("c d.png", "pneumonia", "bacterial", "val"),
     ]
+    # p1, p2 and p3 are kept as keyed hashes
+    assert len(set(records.column("patient"))) == 3
+    assert all(KEYED.fullmatch(patient) for patient in records.column("patient"))
     assert records.root == tmp_path and not findings.rows
 
 

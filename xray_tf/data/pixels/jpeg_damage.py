@@ -1,8 +1,10 @@
 """Find JPEG files whose scan is cut or overwritten. libjpeg decodes them with a warning, which
 OpenCV does not pass on.
 
-libjpeg is asked what it would do with a taller picture of the same bytes. Where the data end early
-it leaves neutral grey; where they do not end with the picture, something is drawn below it.
+Where a scan ends early libjpeg leaves neutral grey, and where a hole of zeros was read as data,
+some are left over. A file that shows either is decoded again as a taller picture, which tells
+whether its data end with it. That costs a second decoding, and a line of libjpeg's on stderr, so
+other files are spared it: bytes that were overwritten with others than zeros are not found.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import numpy as np
 
 from xray_tf.data.pixels.header import DecodeError, Header
 
+HOLE = bytes(64)  # hardly a scan has so many zeros in a row
 NEUTRAL = 128  # what libjpeg leaves where there are no data
 _MCU = 32  # rows that one row of coded units has at most
 _FULL_EIGHTH = 8  # the smallest scale of libjpeg
@@ -33,10 +36,8 @@ def check_scan(
     height = header.stored_sides[0]
     if height + 4 * _MCU > 65_535:
         return
-    below = _decode(_taller(data, frame, height), cv2.IMREAD_REDUCED_GRAYSCALE_8)
-    first = (-(-height // _MCU) + 1) * _MCU // _FULL_EIGHTH  # the first row may end the last unit
-    if below is not None and (below[first:] != NEUTRAL).any():
-        raise DecodeError("truncated", "The JPEG's scan data are damaged: they do not end with it.")
+    if HOLE in data[frame:]:
+        _refuse_left_over(data, frame, height)
     if (image[-max(1, 8 // scale) :] != NEUTRAL).any():
         return
     # a picture may be that grey there; then more data change nothing in it
@@ -50,6 +51,13 @@ def check_scan(
             f"The JPEG's scan data end early: the last {rows * scale:,} of {height:,} rows are "
             "missing.",
         )
+
+
+def _refuse_left_over(data: bytes, frame: int, height: int) -> None:
+    below = _decode(_taller(data, frame, height), cv2.IMREAD_REDUCED_GRAYSCALE_8)
+    first = (-(-height // _MCU) + 1) * _MCU // _FULL_EIGHTH  # the first row may end the last unit
+    if below is not None and (below[first:] != NEUTRAL).any():
+        raise DecodeError("truncated", "The JPEG's scan data are damaged: they do not end with it.")
 
 
 def _taller(data: bytes, frame: int, height: int) -> bytes:
