@@ -9,11 +9,13 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from xray_tf.locks import BusyError, locked
 from xray_tf.options import DataOptions, ModelOptions, ReproduceOptions, TrainOptions
 from xray_tf.registry import TASKS
 from xray_tf.study import reproduce_study as engine
@@ -181,9 +183,12 @@ def test_other_radiographs_are_refused(bench, tmp_path, cache):
 
 def test_two_runs_do_not_work_in_one_folder(bench):
     bench.run(only=["a"])
-    with engine._locked(bench.out):
-        with pytest.raises(FileExistsError, match="Another run is using"):
+    with ThreadPoolExecutor(1) as other:
+        lock = locked(bench.out)
+        other.submit(lock.__enter__).result()
+        with pytest.raises(BusyError, match="is being written by"):
             bench.run()
+        other.submit(lock.__exit__, None, None, None).result()
 
 
 def test_a_folder_of_something_else_is_refused(bench):

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from xray_tf.data.sources.scan import recognise, scan
 from xray_tf.jobs.corpus import read_corpus
 from xray_tf.jobs.provenance import fingerprint, provenance
 from xray_tf.jobs.run import Options, Run, takes
+from xray_tf.locks import locked
 from xray_tf.options import DataOptions, ReproduceOptions, is_pretrained
 from xray_tf.spelling import did_you_mean, meant
 from xray_tf.study.plan import REPORT, STUDY, Plan
@@ -85,7 +85,8 @@ def reproduce_study(
         run.say(describe_plan(study, stages, plan.todo, plan.states))
         return []
     _check_weights([s.recipe for s in stages if s.kind == "train" and s.name in plan.todo], run)
-    with _locked(out):
+    out.mkdir(parents=True, exist_ok=True)
+    with locked(out):  # two runs never write into one study
         plan.settle()
         _write_study(study, records, stages)
         started = time.monotonic()
@@ -214,22 +215,3 @@ def _finish(study: Study, stages: list[Stage], changed: bool) -> list[dict[str, 
         write_results(rows, study.out)
         write_text(study.out / "report.html", render_study(study.out))
     return rows
-
-
-@contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """Lock the study's folder, so that two runs never write into it at once; the system releases
-    the lock when a run is killed.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / ".lock").open("a") as stream:
-        with suppress(ImportError):  # without fcntl (Windows) there is no lock
-            import fcntl
-
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise FileExistsError(
-                    f"Another run is using {out}. Wait for it, or name another --out."
-                ) from None
-        yield
