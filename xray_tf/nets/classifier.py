@@ -7,13 +7,13 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import keras
 import numpy as np
 
-from xray_tf.nets.keras_file import load_model
 from xray_tf.nets.lungs import copy_weights
-from xray_tf.nets.trunks.backbones import build_features, build_trunk
+from xray_tf.nets.trunks.backbones import Weights, build_features, build_trunk
 from xray_tf.nets.trunks.lung_view import (
     PREFIX,
     find_lungs,
@@ -22,6 +22,7 @@ from xray_tf.nets.trunks.lung_view import (
     take_learned,
     weigh_by_lungs,
 )
+from xray_tf.nets.trunks.weights import Donor, open_donor
 from xray_tf.options import LUNGS, ModelOptions
 
 POINTS = ("image", "features", "embedding", "logits", "probability")
@@ -71,7 +72,10 @@ def build_classifier(
     one_logit = len(class_names) == 2
     with seeded(seed):
         image = keras.Input((options.image_size, options.image_size, 1), name="image")
-        features = _features(image, options, seed)
+        weights = options.weights
+        if str(weights).endswith(".keras"):
+            weights = open_donor(Path(weights))
+        features = _features(image, options, weights, seed)
         x = keras.layers.GlobalAveragePooling2D(name="embedding", dtype="float32")(features)
         x = keras.layers.Dropout(options.dropout, name="dropout", dtype="float32")(x)
         units, activation = (1, "sigmoid") if one_logit else (len(class_names), "softmax")
@@ -80,13 +84,15 @@ def build_classifier(
         model = keras.Model(image, x, name="classifier")
         if options.region == LUNGS:
             copy_weights(lungs, model, PREFIX)
-            if str(options.weights).endswith(".keras"):
-                take_learned(model, load_model(options.weights))
+            if isinstance(weights, Donor):
+                take_learned(model, weights.model)
         return model
 
 
-def _features(image: keras.KerasTensor, options: ModelOptions, seed: int) -> keras.KerasTensor:
-    net = options.backbone, options.weights, options.adapter
+def _features(
+    image: keras.KerasTensor, options: ModelOptions, weights: Weights, seed: int
+) -> keras.KerasTensor:
+    net = options.backbone, weights, options.adapter
     if options.region != LUNGS:
         return build_features(image, *net, options.standardize, seed)
     logits = find_lungs(image)

@@ -17,7 +17,8 @@ from keras import layers
 from xray_tf.data.chest.lung_fields import FindLungs
 from xray_tf.data.chest.lung_numbers import lung_numbers
 from xray_tf.nets.inference import forward
-from xray_tf.nets.trunks.backbones import build_features, trunk_layers
+from xray_tf.nets.trunks.backbones import build_features
+from xray_tf.nets.trunks.stages import trunk_layers
 
 POINTS = ("moments", "patches")
 FEATURES = ("lungs", "lung_maps", "pooled", "patches")
@@ -76,14 +77,12 @@ def build_feature_model(
     return model
 
 
-def build_mean_features(
-    backbone: str = "efficientnet_lite0", weights: str | None = "imagenet", image_size: int = 224
-) -> keras.Model:
-    """Return a frozen trunk, image (B, S, S, 1) float32 in [0, 255] -> the mean of its last feature
-    map (B, D) float32.
+def build_mean_features(image_size: int = 224) -> keras.Model:
+    """Return a frozen ImageNet trunk (EfficientNet-Lite0), image (B, S, S, 1) float32 in [0, 255]
+    -> the mean of its last feature map (B, D) float32.
     """
     image = keras.Input((image_size, image_size, 1), name="image")
-    features = build_features(image, backbone, weights)
+    features = build_features(image, "efficientnet_lite0")
     return keras.Model(image, layers.GlobalAveragePooling2D()(features), name="mean_features")
 
 

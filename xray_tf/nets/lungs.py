@@ -146,22 +146,17 @@ class _Units:
         return f"{self.prefix}unit{self.number}_{what}"
 
     def conv(self, x, filters: int, kernel: int = 3, strides: int = 1, relu: bool = True):
-        self.number += 1
-        how = {
-            "use_bias": self.norm is None,
-            "kernel_initializer": self.draw(),
-            "name": self.name("conv"),
-        }
+        how = self._next("kernel_initializer")
         return self._finish(layers.Conv2D(filters, kernel, strides, "same", **how)(x), relu)
 
     def depthwise(self, x, kernel: int):
-        self.number += 1
-        how = {
-            "use_bias": self.norm is None,
-            "depthwise_initializer": self.draw(),
-            "name": self.name("conv"),
-        }
+        how = self._next("depthwise_initializer")
         return self._finish(layers.DepthwiseConv2D(kernel, 1, "same", **how)(x), True)
+
+    def _next(self, initializer: str) -> dict[str, object]:
+        self.number += 1
+        drawn = {"use_bias": self.norm is None, initializer: self.draw()}
+        return {**drawn, "name": self.name("conv")}
 
     def _finish(self, x, relu: bool):
         if self.norm is not None:

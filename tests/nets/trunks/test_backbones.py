@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from xray_tf.nets.trunks import weights as trunk_weights
-from xray_tf.nets.trunks.backbones import APPLICATIONS, build_features, describe, trunk_layers
+from xray_tf.nets.trunks.backbones import APPLICATIONS, build_features, describe
+from xray_tf.nets.trunks.stages import trunk_layers
 from xray_tf.registry import BACKBONES
 
 

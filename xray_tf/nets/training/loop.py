@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
-import json
 import math
 import os
 import time
@@ -23,12 +22,10 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from xray_tf.artifact import CHECKPOINT
-from xray_tf.data.tables.arrays import read_arrays, write_arrays
+from xray_tf.nets.training.checkpoint import read_checkpoint, refuse_damaged, write_checkpoint
 from xray_tf.nets.training.devices import jit_compile
 from xray_tf.nets.training.objective import StagewiseAdamW, mean_of_output
 from xray_tf.progress import ProgressLine
-from xray_tf.writing import draft_of
 
 PLATEAU_PATIENCE, PLATEAU_FACTOR = 3, 0.3
 # with batch norm frozen nothing else holds a trunk together when a batch goes astray
@@ -102,13 +99,8 @@ def make_optimizer(how: Optimisation, phase: Phase) -> keras.optimizers.Optimize
     # weights it began with.
     momentum = max(0.0, min(how.ema, 1 - 10 / max(1, phase.steps * phase.epochs)))
     ema = {"use_ema": True, "ema_momentum": momentum} if how.ema else {}
-    optimizer = StagewiseAdamW(
-        phase.factors,
-        learning_rate=rate,
-        weight_decay=how.weight_decay,
-        global_clipnorm=GRADIENT_NORM,
-        **ema,
-    )
+    kept_small = {"weight_decay": how.weight_decay, "global_clipnorm": GRADIENT_NORM}
+    optimizer = StagewiseAdamW(phase.factors, learning_rate=rate, **kept_small, **ema)
     return keras.optimizers.LossScaleOptimizer(optimizer) if how.scale_loss else optimizer
 
 
@@ -144,7 +136,7 @@ class Training:
         self.history: list[dict] = []
         self.kept: dict | None = None
         self.interrupted = False
-        self._saved: dict[str, np.ndarray] | None = None
+        self._saved: list[np.ndarray] | None = None
         self._place = (0, 0)  # phase, epochs done in it
         # of this phase: validation loss, and epochs since it was reached
         self._lowest, self._wait = math.inf, 0
@@ -201,11 +193,8 @@ class Training:
                 "learning_rate": rate,
                 "seconds": round(seconds, 2),
             }
-            if (
-                self.kept is None
-                or self.how.keep == "last"
-                or row["val_loss"] < self.kept["val_loss"]
-            ):
+            first, last = self.kept is None, self.how.keep == "last"
+            if first or last or row["val_loss"] < self.kept["val_loss"]:
                 self.kept, self._kept_weights = row, [_copy(v) for v in self.model.weights]
         self._wait = 0 if row["val_loss"] < self._lowest else self._wait + 1
         self._lowest = min(self._lowest, row["val_loss"])
@@ -223,10 +212,8 @@ class Training:
             yield
             return
         raw = [_copy(v) for v in net.trainable_variables]
-        # float16 wraps it
-        getattr(net.optimizer, "inner_optimizer", net.optimizer).put_averages(
-            net.trainable_variables
-        )
+        inner = getattr(net.optimizer, "inner_optimizer", net.optimizer)  # float16 wraps it
+        inner.put_averages(net.trainable_variables)
         try:
             yield
         finally:
@@ -239,31 +226,22 @@ class Training:
     def _write_checkpoint(self, net: keras.Model) -> None:
         if self.folder is None:
             return
-        kept = {f"kept{i}": w for i, w in enumerate(self._kept_weights)}
-        state = {f"state{i}": _copy(v) for i, v in enumerate(self._variables(net))}
-        note = json.dumps(
-            {
-                "place": self._place,
-                "lowest": self._lowest,
-                "wait": self._wait,
-                "kept": self.kept,
-                "history": self.history,
-            }
-        )
-        with draft_of(self.folder / CHECKPOINT) as draft:
-            write_arrays(draft, {"note": np.frombuffer(note.encode(), np.uint8), **kept, **state})
+        note = {
+            "place": self._place,
+            "lowest": self._lowest,
+            "wait": self._wait,
+            "kept": self.kept,
+            "history": self.history,
+        }
+        state = [_copy(v) for v in self._variables(net)]
+        write_checkpoint(self.folder, note, kept=self._kept_weights, state=state)
 
     def _read_checkpoint(self) -> None:
-        path = self.folder / CHECKPOINT
-        if not path.is_file():
-            return  # killed before the first epoch ended: start again
-        with refuse_damaged(path):
-            stored = read_arrays(path)
-            note = json.loads(stored["note"].tobytes())
-            self._kept_weights = [
-                stored[f"kept{i}"] for i in range(sum(k.startswith("kept") for k in stored))
-            ]
-            self._saved = {k: v for k, v in stored.items() if k.startswith("state")}
+        with refuse_damaged(self.folder):
+            found = read_checkpoint(self.folder, "kept", "state")
+            if found is None:
+                return  # killed before the first epoch ended: start again
+            note, self._kept_weights, self._saved = found
             self._place = tuple(note["place"])
             self._lowest, self._wait = note["lowest"], note["wait"]
             self.kept, self.history = note["kept"], note["history"]
@@ -278,21 +256,9 @@ class Training:
                 f"The checkpoint holds {len(self._saved)} variables and this net has "
                 f"{len(variables)}. Resume with the options it was started with."
             )
-        for i, variable in enumerate(variables):
-            variable.assign(self._saved[f"state{i}"])
+        for variable, value in zip(variables, self._saved, strict=True):
+            variable.assign(value)
         self._saved = None
-
-
-@contextmanager
-def refuse_damaged(path: Path) -> Iterator[None]:
-    """Turn what a checkpoint that cannot be used raises into a ValueError that says what to do."""
-    try:
-        yield
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"The checkpoint {path} is damaged or of another run ({type(error).__name__}). Remove "
-            f"{path.parent} to start again."
-        ) from error
 
 
 def event_writer(folder: str | os.PathLike) -> Callable[[dict], None]:

@@ -4,7 +4,6 @@ one cosine, averaged weights, resumed from a checkpoint after a kill.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,18 +13,15 @@ import numpy as np
 from keras import ops
 from tensorflow.compat.v1.nn import fused_batch_norm
 
-from xray_tf.artifact import CHECKPOINT
 from xray_tf.data.chest.lung_lessons import Lesson
-from xray_tf.data.tables.arrays import read_arrays, write_arrays
 from xray_tf.nets.lungs import SIDE, LungNetShape, build_lung_net, fold_norms
-from xray_tf.nets.training.loop import refuse_damaged
+from xray_tf.nets.training.checkpoint import read_checkpoint, refuse_damaged, write_checkpoint
+from xray_tf.nets.training.loop import GRADIENT_NORM
 from xray_tf.options.lungs import TrainLungsOptions
-from xray_tf.writing import draft_of
 
 NORM_MOMENTUM = 0.98
 DICE_SMOOTHING = 20.0  # cells
 CHEST_WEIGHT = 0.2
-GRADIENT_NORM = 1.0
 FIRST_RATE, LAST_RATE = 1e-5, 0.01  # the rate the warm-up starts at; the last, a share of the peak
 AVERAGED_EVERY = 4  # steps
 
@@ -156,24 +152,20 @@ class LungTraining:
             mean += (1 - kept) * now
 
     def _write_checkpoint(self) -> None:
-        arrays = {f"weight{i}": w for i, w in enumerate(self.learner.get_weights())}
-        arrays |= {f"averaged{i}": w for i, w in enumerate(self.averaged)}
-        arrays |= {
-            f"optimizer{i}": np.array(v) for i, v in enumerate(self.learner.optimizer.variables)
-        }
-        note = np.frombuffer(json.dumps(self.history).encode(), np.uint8)
-        with draft_of(self.folder / CHECKPOINT) as draft:
-            write_arrays(draft, {"history": note, **arrays})
+        write_checkpoint(
+            self.folder,
+            self.history,
+            weight=self.learner.get_weights(),
+            averaged=self.averaged,
+            optimizer=[np.array(v) for v in self.learner.optimizer.variables],
+        )
 
     def _read_checkpoint(self) -> None:
-        path = self.folder / CHECKPOINT
-        if not path.is_file():
-            return
-        with refuse_damaged(path):
-            stored = read_arrays(path)
-            self.history = json.loads(stored["history"].tobytes())
-            count = len(self.averaged)
-            self.learner.set_weights([stored[f"weight{i}"] for i in range(count)])
-            self.averaged = [stored[f"averaged{i}"] for i in range(count)]
-            for i, variable in enumerate(self.learner.optimizer.variables):
-                variable.assign(stored[f"optimizer{i}"])
+        with refuse_damaged(self.folder):
+            found = read_checkpoint(self.folder, "weight", "averaged", "optimizer")
+            if found is None:
+                return
+            self.history, weights, self.averaged, optimizer = found
+            self.learner.set_weights(weights)
+            for variable, value in zip(self.learner.optimizer.variables, optimizer, strict=True):
+                variable.assign(value)

@@ -11,7 +11,7 @@ from keras import ops
 from xray_tf.nets.classifier import derive
 from xray_tf.nets.training.augment import RandomAugment
 from xray_tf.nets.training.surroundings import OtherSurroundings
-from xray_tf.nets.trunks.backbones import trunk_layers
+from xray_tf.nets.trunks.stages import trunk_layers
 from xray_tf.options import TrainOptions
 
 

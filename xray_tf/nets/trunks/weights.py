@@ -6,17 +6,19 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import numpy as np
 
+from xray_tf.artifact import ArtifactError
 from xray_tf.data.sources.kaggle import is_failed_download
 from xray_tf.data.tables.arrays import read_arrays
-from xray_tf.nets.keras_file import refuse_foreign_classes
+from xray_tf.nets.keras_file import load_model
+from xray_tf.nets.trunks.copying import copy_by_name, copy_layers, fill, weighted
 from xray_tf.options import weights_file
 from xray_tf.registry import Backbone
 from xray_tf.shipped import shipped_file
@@ -36,11 +38,18 @@ class UnfitFile(ValueError):
     """A weights file of another net."""
 
 
+class Donor(NamedTuple):
+    """An opened model from which weights are taken, and the file it comes from."""
+
+    model: keras.Model
+    source: str
+
+
 def load_trunk(
     trunk: list[keras.Layer],
     backbone: str,
     row: Backbone,
-    weights: str,
+    weights: str | Donor,
     donor: Callable[..., keras.Model],
 ) -> None:
     """Fill the trunk's layers.
@@ -49,10 +58,10 @@ def load_trunk(
         trunk: the layers of the flat graph, from input to output.
         backbone: its name.
         row: its numbers.
-        weights: `imagenet`, or the path of a `.h5` file as Keras downloads it (with or without
-            top), a `.weights.h5` of the bare trunk, a `.keras` model that holds layers of the same
-            names, a `.npz` of arrays named `layer/variable`, or for resnet18 the
-            `model.weights.h5` of keras-hub's preset.
+        weights: `imagenet`, an opened model of this package, or the path of a `.h5` file as Keras
+            downloads it (with or without top), a `.weights.h5` of the bare trunk, a `.keras` model
+            that holds layers of the same names, a `.npz` of arrays named `layer/variable`, or for
+            resnet18 the `model.weights.h5` of keras-hub's preset.
         donor: donor(include_top=False, weights=None) builds the bare trunk as weights files know
             it.
 
@@ -61,9 +70,12 @@ def load_trunk(
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged, of an unknown kind, or of another architecture.
     """
-    if weights == "imagenet":
-        return _load_imagenet(trunk, backbone, row, donor)
-    _load_file(trunk, backbone, row, weights_file(weights), donor)
+    if isinstance(weights, Donor):
+        _take_from_donor(trunk, weights, named=bool(row.stages))
+    elif weights == "imagenet":
+        _load_imagenet(trunk, backbone, row, donor)
+    else:
+        _load_file(trunk, backbone, row, weights_file(weights), donor)
 
 
 def _load_file(
@@ -73,11 +85,7 @@ def _load_file(
     path: Path,
     donor: Callable[..., keras.Model],
 ) -> None:
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"weights={str(path)!r}: no such file. Expected 'imagenet', None, "
-            "or the path of a .h5, .weights.h5, .keras or .npz file."
-        )
+    _refuse_missing(path)
     if path.suffix in (".h5", ".hdf5"):
         try:
             copy_layers(trunk, _read_h5(path, backbone, row, donor), source=str(path))
@@ -86,7 +94,7 @@ def _load_file(
                 raise
             take_from_hub(trunk, teacher)
     elif path.suffix == ".keras":
-        _take_from_keras(trunk, path, named=bool(row.stages))
+        _take_from_donor(trunk, open_donor(path), named=bool(row.stages))
     elif path.suffix == ".npz":
         _take_from_npz(trunk, path)
     else:
@@ -145,58 +153,23 @@ def _downloading(backbone: str) -> Iterator[None]:
         ) from error
 
 
-def copy_layers(trunk: list[keras.Layer], donors: list[keras.Layer], source: str) -> None:
-    """Copy weights one to one, in order, between two graphs made by the same builder; a top after
-    the trunk is left over.
-
-    Raises:
-        ValueError: other layers or other shapes.
-    """
-    ours, theirs = _weighted(trunk), _weighted(donors)
-    if len(theirs) < len(ours):
-        raise ValueError(
-            f"{source} holds {len(theirs)} layers with weights where the trunk has "
-            f"{len(ours)}: another architecture."
-        )
-    for layer, other in zip(ours, theirs, strict=False):
-        _set(layer, other.get_weights(), source)
-
-
-def copy_by_name(trunk: list[keras.Layer], donors: list[keras.Layer], source: str) -> None:
-    """Copy the weights of every trunk layer from the donor of its name.
-
-    Raises:
-        ValueError: a name is missing, or a shape differs.
-    """
-    theirs = {layer.name: layer for layer in _weighted(donors)}
-    missing = [layer.name for layer in _weighted(trunk) if layer.name not in theirs]
-    if missing:
-        raise ValueError(
-            f"{source} has another architecture: {len(missing)} layers of the trunk "
-            f"are not in it, such as {missing[0]!r}."
-        )
-    for layer in _weighted(trunk):
-        _set(layer, theirs[layer.name].get_weights(), source)
-
-
 def take_from_hub(trunk: list[keras.Layer], teacher: keras.Model) -> None:
     """Take over a keras-hub ResNetBackbone of basic blocks: its stack0_block0_1_conv is our
     conv2_block1_1_conv.
     """
     theirs = {}
-    for layer in _weighted(teacher.layers):
+    for layer in weighted(teacher.layers):
         parts = layer.name.split("_")
         if parts[0].startswith("stack"):
             parts[:2] = f"conv{int(parts[0][5:]) + 2}", f"block{int(parts[1][5:]) + 1}"
         theirs["_".join(parts)] = layer
-    ours = _weighted(trunk)
+    ours = weighted(trunk)
     if set(theirs) != {layer.name for layer in ours}:
         raise ValueError(
             f"The keras-hub backbone {teacher.name!r} is not the ResNet of this row; layers "
             f"differ, such as {sorted(set(theirs) ^ {layer.name for layer in ours})[:3]}."
         )
-    for layer in ours:
-        _set(layer, theirs[layer.name].get_weights(), "keras-hub")
+    copy_by_name(trunk, theirs, "keras-hub")
 
 
 def _take_from_npz(trunk: list[keras.Layer], path: Path) -> None:
@@ -209,27 +182,11 @@ def _take_from_npz(trunk: list[keras.Layer], path: Path) -> None:
         raise ValueError(
             f"{path} is no complete .npz file of arrays ({error}). Fetch or install it again."
         ) from error
-    for layer in _weighted(trunk):
+    for layer in weighted(trunk):
         names = [f"{layer.name}/{variable.name}" for variable in layer.weights]
         if missing := [name for name in names if name not in arrays]:
             raise ValueError(f"{path} has another architecture: it holds no array {missing[0]!r}.")
-        _set(layer, [arrays[name].astype(np.float32) for name in names], str(path))
-
-
-def _weighted(layers: list[keras.Layer]) -> list[keras.Layer]:
-    return [layer for layer in layers if layer.weights]
-
-
-def _set(layer: keras.Layer, values: list[np.ndarray], source: str) -> None:
-    ours, theirs = [tuple(w.shape) for w in layer.weights], [tuple(np.shape(v)) for v in values]
-    if ours != theirs:
-        raise ValueError(
-            f"{source} has another architecture: layer {layer.name!r} expects "
-            f"weights of shapes {ours}. Received: {theirs}"
-        )
-    layer.set_weights(values)
-    if isinstance(layer, keras.layers.Normalization):
-        layer.finalize_state()  # it computes with copies of its weights
+        fill(layer, [arrays[name].astype(np.float32) for name in names], str(path))
 
 
 def _read_h5(
@@ -292,23 +249,40 @@ def _why_unfit(model: keras.Model, path: Path) -> str:
     return ""
 
 
-def _take_from_keras(trunk: list[keras.Layer], path: Path, named: bool) -> None:
-    """Take the trunk out of a `.keras` model: by name, or where Keras has numbered the layers
-    (InceptionV3) the last ones before `features`.
+def open_donor(path: Path) -> Donor:
+    """Open a `.keras` file from which weights are to be taken.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged, or has other than stock layers.
     """
+    _refuse_missing(path)
     try:
-        refuse_foreign_classes(path)
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (OSError, zipfile.BadZipFile, KeyError) as error:
-        raise ValueError(
-            f"{path} is no complete .keras file ({error}). A broken copy? Make it again."
-        ) from error
-    if named:
-        return copy_by_name(trunk, model.layers, source=str(path))
-    if "features" not in {layer.name for layer in model.layers}:
-        raise ValueError(
-            f"{path} has no layer named 'features', so its trunk cannot be told from "
-            "its head. Expected a model of this package."
+        return Donor(load_model(path), str(path))
+    except ArtifactError as error:
+        raise ValueError(f"{path} is no complete .keras file: {error}") from error
+
+
+def _refuse_missing(path: Path) -> None:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"weights={str(path)!r}: no such file. Expected 'imagenet', None, or the path of a "
+            ".h5, .weights.h5, .keras or .npz file."
         )
-    before = _weighted(keras.Model(model.inputs, model.get_layer("features").output).layers)
-    copy_layers(trunk, before[-len(_weighted(trunk)) :], source=str(path))
+
+
+def _take_from_donor(trunk: list[keras.Layer], donor: Donor, named: bool) -> None:
+    """Take the trunk out of a model: by name, or where Keras has numbered the layers (InceptionV3)
+    the last ones before `features`.
+    """
+    model, source = donor
+    theirs = {layer.name: layer for layer in model.layers}
+    if named:
+        return copy_by_name(trunk, {k: v for k, v in theirs.items() if v.weights}, source)
+    if "features" not in theirs:
+        raise ValueError(
+            f"{source} has no layer named 'features', so its trunk cannot be told from its head. "
+            "Expected a model of this package."
+        )
+    before = weighted(keras.Model(model.inputs, theirs["features"].output).layers)
+    copy_layers(trunk, before[-len(weighted(trunk)) :], source)
