@@ -9,16 +9,9 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
+from xray_tf.stats.curves import curves, reliability
 from xray_tf.stats.metric_rows import Rows, metrics_of
-from xray_tf.stats.metrics import (
-    auroc,
-    cluster_weights,
-    confusion,
-    curves,
-    epoch_scores,
-    reliability,
-    score,
-)
+from xray_tf.stats.metrics import auroc, cluster_weights, confusion, epoch_scores, score
 
 NAMES = {2: ("normal", "pneumonia"), 3: ("normal", "bacterial", "viral")}
 

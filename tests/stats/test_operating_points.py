@@ -7,13 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from xray_tf.stats.operating_points import (
-    PLATEAU,
-    calibrated_probabilities,
-    fit_operating_points,
-    fit_steady_point,
-    fit_temperature,
-)
+from xray_tf.stats.operating_points import PLATEAU, fit_operating_points, fit_steady_point
+from xray_tf.stats.temperature import calibrated_probabilities, fit_temperature
 
 BINARY = ("normal", "pneumonia")
 THREE = ("normal", "bacterial", "viral")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-LEVEL = 95  # percent
+from xray_tf.stats.metrics import interval
 
 
 def with_intervals(
@@ -36,17 +36,8 @@ def with_intervals(
         column = values[np.concatenate([rows[i] for i in rng.integers(len(rows), size=len(rows))])]
         for name, statistic in statistics.items():
             drawn[name].append(statistic(column))
-    edges = (50 - LEVEL / 2, 50 + LEVEL / 2)
-    return {
-        name: dict(
-            zip(
-                ("value", "low", "high"),
-                (
-                    float(statistic(values)),
-                    *(np.percentile(drawn[name], edges).tolist() if drawn[name] else (None, None)),
-                ),
-                strict=True,
-            )
-        )
-        for name, statistic in statistics.items()
-    }
+    found = {}
+    for name, statistic in statistics.items():
+        low, high = interval(np.array(drawn[name])).tolist() if drawn[name] else (None, None)
+        found[name] = {"value": float(statistic(values)), "low": low, "high": high}
+    return found

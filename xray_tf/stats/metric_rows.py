@@ -179,6 +179,11 @@ def metrics_of(what: str) -> dict[str, Metric]:
     return {name: row for name, row in METRICS.items() if what in row.of}
 
 
+def card_metrics(metrics: dict[str, dict]) -> dict[str, dict]:
+    """Return the metrics that cards keep, {name: its numbers}."""
+    return {name: cell for name, cell in metrics.items() if METRICS[name].on_card}
+
+
 def headline(class_count: int) -> list[str]:
     """Name the few numbers that are shown first of a classifier of so many classes."""
     which = "two classes" if class_count == 2 else "more classes"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
-from xray_tf.stats.metrics import epoch_scores
+from xray_tf.stats.metrics import epoch_scores, macro_recall
 from xray_tf.stats.neighbors import NearestCases, Recipe
 
 NEIGHBOR_COUNTS = (1, 3, 5, 7, 9, 11, 15, 21, 31, 45, 65, 95)
@@ -111,6 +111,5 @@ def compact(
 
 
 def _cross_validated(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    decided = probabilities.argmax(axis=1)
-    recalls = [(decided[labels == c] == c).mean() for c in np.unique(labels)]
-    return {**epoch_scores(probabilities, labels), "balanced_accuracy": float(np.mean(recalls))}
+    recall = macro_recall(probabilities.argmax(axis=1), labels)
+    return {**epoch_scores(probabilities, labels), "balanced_accuracy": recall}

@@ -1,4 +1,4 @@
-"""Temperature and named operating points, fitted on validation rows only."""
+"""Named operating points, fitted on validation rows only."""
 
 from __future__ import annotations
 
@@ -6,86 +6,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy.optimize import minimize_scalar
-from scipy.special import expit, log_expit, log_softmax, softmax
+from scipy.special import softmax
 
 from xray_tf.operating_point import TINY, OperatingPoint
+from xray_tf.stats.checks import class_indices
+from xray_tf.stats.metrics import macro_recall
 
-TEMPERATURES = (0.05, 20.0)
-# logits; beyond it a float32 probability starts to round to 1 and the ranking is lost
-MAX_SHARPENED_MARGIN = 15.0
 SENSITIVITY_TARGET = 0.95
 # of Youden's J, half a point of balanced accuracy: what the steady point gives away of the highest
 # mean to lie nearer to one half
 PLATEAU = 0.01
 _OFFSET_PENALTY = 0.01  # soft macro recall that offsets of one logit must be worth
 _OFFSET_LIMIT = 4.0
-
-
-def fit_temperature(logits, labels) -> float:
-    """Find the temperature that minimises the negative log likelihood (Guo et al. 2017, On
-    Calibration of Modern Neural Networks, eq. 9).
-
-    The likelihood has one minimum along log T; a bounded scalar search finds it. Where there is
-    none inside (perfect separation drives T to 0, answers worse than chance to infinity) the bound
-    is returned: 20 above; below, 0.05 or the T at which the widest margin reaches 15 logits,
-    whichever is larger, so that probabilities keep their ranking.
-
-    Args:
-        logits: (N, 1) one-logit head, positive for the last class, or (N, K).
-        labels: (N,) int class indices; at least two classes.
-
-    Returns:
-        T > 0; `calibrated_probabilities(logits, T)` divides by it.
-
-    Raises:
-        ValueError: shapes do not fit, a logit is not finite, or only one class is present.
-    """
-    logits, labels = _checked_logits(logits), np.asarray(labels)
-    classes = 2 if logits.shape[1] == 1 else logits.shape[1]
-    _check_labels(labels, len(logits), classes, "logits")
-    if len(np.unique(labels)) < 2:
-        raise ValueError(
-            "a temperature needs rows of at least two classes. Received: "
-            f"{len(labels)} rows of class {np.unique(labels).tolist()}"
-        )
-    margin = np.abs(logits).max() if logits.shape[1] == 1 else np.ptp(logits, axis=1).max()
-    low, high = max(TEMPERATURES[0], min(1.0, margin / MAX_SHARPENED_MARGIN)), TEMPERATURES[1]
-
-    def loss(log_temperature: float) -> float:
-        scaled = logits / np.exp(log_temperature)
-        if logits.shape[1] == 1:
-            return -log_expit(np.where(labels == 1, scaled[:, 0], -scaled[:, 0])).mean()
-        return -log_softmax(scaled, axis=1)[np.arange(len(labels)), labels].mean()
-
-    best = minimize_scalar(
-        loss, bounds=(np.log(low), np.log(high)), method="bounded", options={"xatol": 1e-6}
-    ).x
-    # The search never lands on a bound exactly, and a bound that is no worse is the answer.
-    return float(np.exp(min((best, np.log(low), np.log(high)), key=loss)))
-
-
-def calibrated_probabilities(logits, temperature: float) -> np.ndarray:
-    """Divide logits by the temperature and make probabilities of them.
-
-    Args:
-        logits: (N, 1) or (N, K).
-        temperature: > 0.
-
-    Returns:
-        (N, 2) or (N, K) float64 in [0, 1]; rows sum to 1. A one-logit head gives [1 - p, p].
-    """
-    logits = _checked_logits(logits)
-    if not (np.isfinite(temperature) and temperature > 0):
-        raise ValueError(
-            f"temperature must be a finite number above 0. Received: temperature={temperature!r}"
-        )
-    scaled = logits / temperature
-    return (
-        np.hstack([expit(-scaled), expit(scaled)])
-        if logits.shape[1] == 1
-        else softmax(scaled, axis=1)
-    )
 
 
 def fit_operating_points(
@@ -122,23 +54,14 @@ def fit_operating_points(
             f"highest sensitivity + specificity - 1 (Youden's J) for {class_names[1]}, middle "
             "of the widest optimal interval"
         )
+        enough = f"highest threshold with sensitivity >= {SENSITIVITY_TARGET} for {class_names[1]}"
         points = (
             replace(cuts.point(widest, best), name="balanced"),
-            replace(
-                cuts.point(
-                    sensitive,
-                    f"highest threshold with sensitivity >= {SENSITIVITY_TARGET} for "
-                    f"{class_names[1]}",
-                ),
-                name="sensitivity_95",
-            ),
+            replace(cuts.point(sensitive, enough), name="sensitivity_95"),
         )
     else:
-        argmax = OperatingPoint(
-            "argmax",
-            "the class of the highest calibrated probability",
-            offsets=(0.0,) * len(class_names),
-        )
+        criterion = "the class of the highest calibrated probability"
+        argmax = OperatingPoint("argmax", criterion, offsets=(0.0,) * len(class_names))
         points = (
             replace(_balanced_point(probabilities, labels, class_names), name="balanced"),
             _with_recalls(argmax, probabilities, labels, class_names),
@@ -181,21 +104,19 @@ def fit_steady_point(
             f"{probabilities.shape}"
         )
     conditions, rows, classes = probabilities.shape
-    pooled = (
-        probabilities.reshape(-1, classes),
-        np.tile(np.asarray(labels), conditions),
-        list(splits) * conditions,
+    pooled = probabilities.reshape(-1, classes), np.tile(np.asarray(labels), conditions)
+    probabilities, labels, class_names = _checked_validation_rows(
+        *pooled, list(splits) * conditions, class_names
     )
-    probabilities, labels, class_names = _checked_validation_rows(*pooled, class_names)
     if classes == 2:
         cuts = _Cuts(probabilities[:, 1], labels == 1)
         good = np.flatnonzero(cuts.youden >= cuts.youden.max() - PLATEAU)
         nearest = good[np.argmin(np.maximum(cuts.low - 0.5, 0.5 - cuts.high)[good])]
-        point = cuts.point(
-            nearest,
+        criterion = (
             "threshold nearest to 0.5 with sensitivity + specificity - 1 (Youden's J) for "
-            f"{class_names[1]} within {PLATEAU} of its maximum",
+            f"{class_names[1]} within {PLATEAU} of its maximum"
         )
+        point = cuts.point(nearest, criterion)
     else:
         point = _balanced_point(probabilities, labels, class_names)
     return replace(
@@ -249,7 +170,7 @@ def _balanced_offsets(probabilities: np.ndarray, labels: np.ndarray) -> list[flo
     800 validation rows, the soft aim came out 0.2 to 1.6 points of macro recall better than the
     recall softened over a tenth of a logit). Offsets are returned with mean zero.
     """
-    logs, classes = _log(probabilities), probabilities.shape[1]
+    logs, classes = np.log(np.maximum(probabilities, TINY)), probabilities.shape[1]
     # A row's weight makes the weighted mean a mean over classes.
     weights = 1.0 / (classes * np.bincount(labels, minlength=classes)[labels])
     rows = np.arange(len(labels))
@@ -274,9 +195,8 @@ def _balanced_offsets(probabilities: np.ndarray, labels: np.ndarray) -> list[flo
                     value = objective(trial)
                     if value > best_value + 1e-9 and np.abs(trial).max() <= _OFFSET_LIMIT:
                         best, best_value, improved = trial, value, True
-    if _macro_recall(np.argmax(logs + best, axis=1), labels) < _macro_recall(
-        np.argmax(logs, axis=1), labels
-    ):
+    moved, plain = (macro_recall(np.argmax(x, axis=1), labels) for x in (logs + best, logs))
+    if moved < plain:
         best = np.zeros(classes)  # the soft aim must never cost the real one
     return [round(float(x), 6) for x in best]
 
@@ -303,62 +223,29 @@ def _with_recalls(
     }
     return replace(
         point,
-        balanced_accuracy=_macro_recall(decided, labels),
+        balanced_accuracy=macro_recall(decided, labels),
         recall=recalls,
         fitted_on="val",
         rows=len(labels),
     )
 
 
-def _macro_recall(decided: np.ndarray, labels: np.ndarray) -> float:
-    return float(np.mean([(decided[labels == k] == k).mean() for k in np.unique(labels)]))
-
-
-def _log(probabilities: np.ndarray) -> np.ndarray:
-    return np.log(np.maximum(probabilities, TINY))
-
-
-def _checked_logits(logits) -> np.ndarray:
-    logits = np.asarray(logits, dtype=np.float64)
-    if logits.ndim != 2 or not logits.shape[1]:
-        raise ValueError(f"logits must be (N, 1) or (N, K). Received: shape {logits.shape}")
-    if not np.isfinite(logits).all():
-        raise ValueError(
-            "logits must be finite. Received "
-            f"{int((~np.isfinite(logits)).any(axis=1).sum())} rows that are not."
-        )
-    return logits
-
-
-def _checked_probabilities(probabilities) -> np.ndarray:
-    probabilities = np.asarray(probabilities, dtype=np.float64)
-    if probabilities.ndim != 2 or probabilities.shape[1] < 2:
-        raise ValueError(
-            f"probabilities must be (N, K) with K >= 2. Received: shape {probabilities.shape}"
-        )
-    return probabilities
-
-
 def _checked_validation_rows(
     probabilities, labels, splits: Sequence[str], class_names: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    probabilities, labels, class_names = (
-        _checked_probabilities(probabilities),
-        np.asarray(labels),
-        tuple(class_names),
-    )
+    probabilities, class_names = np.asarray(probabilities, np.float64), tuple(class_names)
     foreign = sorted({str(s) for s in splits} - {"val"})
     if foreign or len(splits) != len(probabilities):
         raise ValueError(
             "thresholds are fitted on validation rows only: every row's split must be 'val', one a "
             f"row ({len(probabilities)}). Received: {len(splits)} rows, other splits {foreign}"
         )
-    if probabilities.shape[1] != len(class_names):
+    if probabilities.ndim != 2 or probabilities.shape[1] != len(class_names):
         raise ValueError(
             f"probabilities must have one column a class of {class_names}. Received: "
             f"shape {probabilities.shape}"
         )
-    _check_labels(labels, len(probabilities), len(class_names), "probabilities")
+    labels = class_indices(labels, "labels", len(probabilities), len(class_names))
     if not np.isfinite(probabilities).all():
         raise ValueError(
             "probabilities must be finite to fit an operating point. Leave out the "
@@ -371,16 +258,3 @@ def _checked_validation_rows(
             f"{', '.join(missing)}. Give a larger --validation share or more data."
         )
     return probabilities, labels, class_names
-
-
-def _check_labels(labels: np.ndarray, rows: int, classes: int, of: str) -> None:
-    if (
-        labels.shape != (rows,)
-        or not np.issubdtype(labels.dtype, np.integer)
-        or (rows and not (0 <= labels.min() and labels.max() < classes))
-    ):
-        raise ValueError(
-            f"labels must be ({rows},) integers in [0, {classes - 1}], one a row of "
-            f"{of}. Received: shape {labels.shape}, "
-            f"{labels.dtype}, values {np.unique(labels)[:8].tolist()}"
-        )

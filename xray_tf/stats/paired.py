@@ -52,16 +52,8 @@ class Conditions:
 
     def unchanged(self, replicates: int, seed: int, **about: str) -> dict[str, Any]:
         """Return what `stats.metrics.score` makes of condition 0."""
-        return score(
-            self.probabilities[0],
-            self.labels,
-            self.decided[0],
-            self.patients,
-            self.class_names,
-            replicates,
-            seed,
-            **about,
-        )
+        rows = self.probabilities[0], self.labels, self.decided[0], self.patients
+        return score(*rows, self.class_names, replicates, seed, **about)
 
 
 def paired_scores(

@@ -11,8 +11,8 @@ from xray_tf.stats.detector.or_rule import (
     one_per_patient,
     read_thresholds,
     refuse_too_few,
-    score_statistics,
 )
+from xray_tf.stats.detector.statistics import score_statistics
 
 TWO = ("reconstruction_error", "log_density")
 

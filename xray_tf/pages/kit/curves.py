@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from xray_tf.data.predictions import Predictions
 from xray_tf.pages.kit.canvas import CLASS_COLOURS, DASHED, MUTED, canvas, dress
-from xray_tf.stats.metrics import curve_bands, curves, reliability
+from xray_tf.stats.curves import curve_bands, curves, reliability
 
 _MARK = {"markersize": 9, "markeredgecolor": "white", "markeredgewidth": 1.6, "zorder": 5}
 

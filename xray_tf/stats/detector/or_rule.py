@@ -27,7 +27,6 @@ from typing import Any
 import numpy as np
 
 from xray_tf.data.kin import patient_groups
-from xray_tf.data.tables.table import Table
 from xray_tf.operating_point import HIGH_IS_ANOMALOUS
 from xray_tf.stats.checks import finite_rows
 
@@ -83,7 +82,7 @@ class OrRule:
         Raises:
             ValueError: not K finite scores a row.
         """
-        scores = _scores(scores, self.names)
+        scores = raw_scores(scores, self.names)
         unusual, normals, bounds = (
             turned(a, self.names) for a in (scores, self.normals, self.thresholds[None])
         )
@@ -148,7 +147,7 @@ def calibrate(
             normals, thresholds or weights that do not fit.
     """
     names = tuple(names)
-    scores = _scores(scores, names)
+    scores = raw_scores(scores, names)
     chosen = one_per_patient(patients, len(scores), seed)
     normals = scores[chosen]
     n, k = normals.shape
@@ -169,18 +168,12 @@ def calibrate(
     )
     allowed = n - math.ceil((n + 1) * (1 - budget) - 1e-9)
     shares = _weights(weights or {}, names)
-    tails = next(
-        m
-        for t in range(n, 0, -1)
-        if (ranks > n - (m := np.maximum(1, np.floor(shares * t + 1e-9)).astype(int)))
-        .any(axis=1)
-        .sum()
-        <= allowed
-    )
-    bounds = ordered[n - tails, np.arange(k)]
-    return OrRule(
-        names, turned(bounds[None], names)[0], normals, float(budget), tuple(tails.tolist())
-    )
+    for depth in range(n, 0, -1):
+        tails = np.maximum(1, np.floor(shares * depth + 1e-9)).astype(int)
+        if (ranks > n - tails).any(axis=1).sum() <= allowed:
+            break
+    bounds = turned(ordered[n - tails, np.arange(k)][None], names)[0]
+    return OrRule(names, bounds, normals, float(budget), tuple(tails.tolist()))
 
 
 def refuse_too_few(patients: int, scores: int, budget: float) -> None:
@@ -230,70 +223,6 @@ def spread(normals: np.ndarray, names: Sequence[str]) -> np.ndarray:
     return high - low
 
 
-@dataclass(frozen=True)
-class Statistic:
-    """Mean and standard deviation of one score over one batch of radiographs.
-
-    Attributes:
-        group: which batch, such as `normal` or `pneumonia`.
-        score: which score.
-        rows: how many radiographs.
-        mean: of the raw score.
-        standard_deviation: with n - 1; NaN for one radiograph.
-        beyond: share of them beyond the threshold; NaN where there is none.
-    """
-
-    group: str
-    score: str
-    rows: int
-    mean: float
-    standard_deviation: float
-    beyond: float
-
-
-class Statistics(Table[Statistic]):
-    """One row a batch and score."""
-
-    row_type = Statistic
-
-
-def score_statistics(
-    names: Sequence[str],
-    scores: np.ndarray,
-    groups: Sequence[str],
-    thresholds: np.ndarray | None = None,
-) -> Statistics:
-    """Tabulate every score's mean and standard deviation over batches of radiographs.
-
-    Args:
-        names: K names.
-        scores: (N, K) raw.
-        groups: N names of batches; rows with an empty name are left out.
-        thresholds: (K,), for the share beyond them.
-    """
-    scores, groups = _scores(scores, names), np.asarray(groups, object)
-    beyond = (
-        np.full(scores.shape, np.nan)
-        if thresholds is None
-        else (turned(scores, names) > turned(np.asarray(thresholds)[None], names)).astype(float)
-    )
-    rows = []
-    for group in dict.fromkeys(g for g in groups if g):
-        inside = groups == group
-        rows += [
-            Statistic(
-                str(group),
-                name,
-                int(inside.sum()),
-                float(scores[inside, k].mean()),
-                float(scores[inside, k].std(ddof=1)) if inside.sum() > 1 else math.nan,
-                float(beyond[inside, k].mean()),
-            )
-            for k, name in enumerate(names)
-        ]
-    return Statistics(rows)
-
-
 def read_thresholds(text: str, names: Sequence[str]) -> dict[str, float]:
     """Read `name=value,name=value`.
 
@@ -332,5 +261,6 @@ def _by_hand(thresholds: dict[str, float], names: Sequence[str]) -> np.ndarray:
     return np.array([float(thresholds[n]) for n in names])
 
 
-def _scores(scores: Any, names: Sequence[str]) -> np.ndarray:
+def raw_scores(scores: Any, names: Sequence[str]) -> np.ndarray:
+    """Return scores (N, K) as float64; raise ValueError unless they are finite, one per name."""
     return finite_rows(scores, "scores", [len(names)], least=0).astype(np.float64)
