@@ -272,8 +272,8 @@ def nested(manifest: str, folder: Path, seed: int) -> dict[str, dict[str, float]
 
     from xray_tf.jobs.detector.fit_detector import fit_detector
     from xray_tf.jobs.detector.normals import parts_of, read_normals
-    from xray_tf.models.detector import NAMES
     from xray_tf.models.lungs import find_fields
+    from xray_tf.models.normal_chest import NAMES
     from xray_tf.options import DataOptions, DetectOptions
     from xray_tf.stats.detector.or_rule import calibrate
 

@@ -62,21 +62,15 @@ def add_acquisitions(
     counts = np.zeros((found.count, len(names)), np.int64)
     np.add.at(counts, (found.groups[known], labels[known]), 1)
     summary = {
-        "groups": {
-            str(g): dict(zip(names, map(int, row), strict=True)) for g, row in enumerate(counts)
-        },
+        "groups": {str(g): dict(zip(names, n.tolist(), strict=True)) for g, n in enumerate(counts)},
         "stability": {str(k): round(v, 4) for k, v in found.stability.items()},
         "auroc": None if np.isnan(auroc) else round(auroc, 4),
         "seed": seed,
     }
     findings = [*audit.findings, *_findings(found, labels, names, auroc)]
     grouped = [replace(r, acquisition=str(g)) for r, g in zip(records, found.groups, strict=True)]
-    told = Audit(
-        records.with_rows(grouped),
-        Findings(findings).worst_first(),
-        {**audit.summary, "acquisitions": summary},
-    )
-    return told, _sheet(found, small, counts, names)
+    ranked, told = Findings(findings).worst_first(), {**audit.summary, "acquisitions": summary}
+    return Audit(records.with_rows(grouped), ranked, told), _sheet(found, small, counts, names)
 
 
 def _look_outside(records: Sequence[Record], progress: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -125,27 +119,19 @@ def _findings(
             for g, k, count, expected in rare
             if g == group
         )
-        findings.append(
-            Finding(
-                "acquisition-lacks-class",
-                "warning",
-                "",
-                f"In acquisition group {group} ({np.sum(found.groups == group):,} radiographs that "
-                f"look alike outside the lungs) a class is rare: {lacks}. A network can learn the "
-                "acquisition instead of the disease; look at its figures group by group.",
-            )
+        said = (
+            f"In acquisition group {group} ({np.sum(found.groups == group):,} radiographs that "
+            f"look alike outside the lungs) a class is rare: {lacks}. A network can learn the "
+            "acquisition instead of the disease; look at its figures group by group."
         )
+        findings.append(Finding("acquisition-lacks-class", "warning", "", said))
     if auroc >= TELLING_AUROC:
-        findings.append(
-            Finding(
-                "outside-tells-class",
-                "warning",
-                "",
-                "The surroundings of the lungs alone tell normal from sick with an AUROC of "
-                f"{auroc:.3f} (linear probe, patients held out; chance is 0.5). A good figure of a "
-                "network proves nothing about lungs in this data set.",
-            )
+        said = (
+            "The surroundings of the lungs alone tell normal from sick with an AUROC of "
+            f"{auroc:.3f} (linear probe, patients held out; chance is 0.5). A good figure of a "
+            "network proves nothing about lungs in this data set."
         )
+        findings.append(Finding("outside-tells-class", "warning", "", said))
     return findings
 
 

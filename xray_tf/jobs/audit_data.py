@@ -30,6 +30,14 @@ from xray_tf.stats.metrics import auroc
 # and 1 - 0.6: a single number that separates the classes better than this deserves a warning
 LEAK_AUROC = 0.6
 LEAK_LEAST = 10  # radiographs of each class; with fewer, such an AUROC says nothing
+ADVICE = {
+    "aspect ratio": ("aspect-leak", "Resize with crop, which hides it from the network."),
+    "": (
+        "size-leak",
+        "A network sees it as sharpness after resizing; results are reliable only if sizes are "
+        "similar.",
+    ),
+}
 WHERE = {"": "no part given", "train": "train", "val": "val", "test": "test"}
 
 
@@ -94,20 +102,11 @@ def audit_records(
     thumbnails = thumbnails[: len(rows)]
     exact = exact_groups(rows)
     near = near_groups(rows, thumbnails)
-    findings += [
-        f
-        for group in exact
-        for f in _describe_group(group, "exact-duplicate", "the same, byte for byte")
-    ]
-    findings += [
-        f
-        for group in near
-        for f in _describe_group(
-            group,
-            "near-duplicate",
-            "one picture in different bytes; splits keep them together",
-        )
-    ]
+    for group in exact:
+        findings += _describe_group(group, "exact-duplicate", "the same, byte for byte")
+    for group in near:
+        words = "one picture in different bytes; splits keep them together"
+        findings += _describe_group(group, "near-duplicate", words)
     keys = {
         key: scanned if key == patient_key else scan(data, source, key, cache, task=task).records
         for key in PATIENT_KEYS
@@ -140,29 +139,15 @@ def _conflicts(group: list[Record]) -> list[str]:
     label, subtype, patient, split = (
         {getattr(r, c) for r in group} - {""} for c in ("label", "subtype", "patient", "split")
     )
-    return [
-        name
-        for name, differs in (
-            ("label", len(label) > 1 or len(subtype) > 1),
-            ("patient", len(patient) > 1),
-            ("split", len(split) > 1),
-        )
-        if differs
-    ]
+    values = {"label": max(label, subtype, key=len), "patient": patient, "split": split}
+    return [name for name, found in values.items() if len(found) > 1]
 
 
 def _describe_group(group: list[Record], kind: str, words: str) -> list[Finding]:
-    related = "|".join(r.path for r in group[1:])
+    first, related = group[0].path, "|".join(r.path for r in group[1:])
     near = kind == "near-duplicate"
-    findings = [
-        Finding(
-            kind,
-            "warning" if near else "note",
-            group[0].path,
-            f"{len(group)} files are {words}.",
-            related,
-        )
-    ]
+    severity, said = "warning" if near else "note", f"{len(group)} files are {words}."
+    findings = [Finding(kind, severity, first, said, related)]
     means = {
         "label": ("classes", {r.subtype or r.label or "unlabelled" for r in group}),
         "patient": ("patient keys", {r.patient for r in group} - {""}),
@@ -170,16 +155,11 @@ def _describe_group(group: list[Record], kind: str, words: str) -> list[Finding]
     }
     for name in _conflicts(group):
         what, values = means[name]
-        findings.append(
-            Finding(
-                f"duplicate-{name}",
-                "warning",
-                group[0].path,
-                f"{'Near-duplicates' if near else 'Copies'} of one radiograph "
-                f"have different {what}: {', '.join(sorted(values))}.",
-                related,
-            )
+        said = (
+            f"{'Near-duplicates' if near else 'Copies'} of one radiograph have different {what}: "
+            f"{', '.join(sorted(values))}."
         )
+        findings.append(Finding(f"duplicate-{name}", "warning", first, said, related))
     return findings
 
 
@@ -229,17 +209,15 @@ def _count_patients(rows: list[Record], keys: dict[str, Records]) -> dict[str, d
             "both_subtypes": len(both),
             "images_of_both_subtypes": sum(images[k] for k in both),
             "overlaps": {
-                f"{a} and {b}": dict(
-                    zip(
-                        ("patients", a, b),
-                        overlap(rows, lambda r, key=key: key[r.path], [a], [b]),
-                        strict=True,
-                    )
-                )
-                for a, b in combinations(parts, 2)
+                f"{a} and {b}": _overlap(rows, key, a, b) for a, b in combinations(parts, 2)
             },
         }
     return counts
+
+
+def _overlap(rows: list[Record], key: dict[str, str], a: str, b: str) -> dict[str, int]:
+    found = overlap(rows, lambda row: key[row.path], [a], [b])
+    return dict(zip(("patients", a, b), found, strict=True))
 
 
 def _count_modes(rows: list[Record]) -> dict[str, dict[str, int]]:
@@ -254,9 +232,8 @@ def _compare_sizes(rows: list[Record]) -> dict[str, dict[str, float | None]]:
     """Return each class's median of width, height and aspect ratio, and their AUROC as predictors
     of pneumonia.
     """
-    size = np.array([(r.width, r.height, r.width / r.height) for r in rows], np.float64).reshape(
-        -1, 3
-    )
+    size = np.array([(r.width, r.height, r.width / r.height) for r in rows], np.float64)
+    size = size.reshape(-1, 3)
     label = np.array([r.label for r in rows], dtype=object)
     labelled = label != ""
     classes = [c for c in ("normal", "pneumonia") if (label == c).any()]
@@ -282,49 +259,25 @@ def _find_leaks(summary: dict[str, Any]) -> list[Finding]:
         here = [label for label in labels if counts[label]]
         if len(modes) > 1 and len(labels) == 2 and len(here) == 1:
             n, label = counts[here[0]], here[0]
-            chance = math.comb(totals[label], n) / math.comb(
-                totals["normal"] + totals["pneumonia"], n
+            either = totals["normal"] + totals["pneumonia"]
+            chance = math.comb(totals[label], n) / math.comb(either, n)
+            severity, said = (
+                "warning" if chance < 0.05 else "note",
+                f"All {n} radiographs of colour mode {mode} are {label} (probability by chance: "
+                f"{chance:.2g}). A network that sees colour can read the answer from it; this "
+                "package uses grey only.",
             )
-            findings.append(
-                Finding(
-                    "mode-leak",
-                    "warning" if chance < 0.05 else "note",
-                    "",
-                    f"All {n} radiographs of colour mode {mode} are {label} "
-                    f"(probability by chance: {chance:.2g}). A network that sees colour can read "
-                    "the answer from it; this package uses grey only.",
-                )
-            )
+            findings.append(Finding("mode-leak", severity, "", said))
     for name, said in summary["sizes"].items():
-        if (
-            said["auroc"] is None
-            or min(totals["normal"], totals["pneumonia"]) < LEAK_LEAST
-            or 1 - LEAK_AUROC <= said["auroc"] <= LEAK_AUROC
-        ):
+        few = min(totals["normal"], totals["pneumonia"]) < LEAK_LEAST
+        if said["auroc"] is None or few or 1 - LEAK_AUROC <= said["auroc"] <= LEAK_AUROC:
             continue
-        kind, advice = (
-            ("aspect-leak", "Resize with crop, which hides it from the network.")
-            if name == ("aspect ratio")
-            else (
-                "size-leak",
-                "A network sees it as sharpness after resizing; results are reliable only if "
-                "sizes are similar.",
-            )
-        )
-        than = (
+        kind, advice = ADVICE.get(name, ADVICE[""])
+        sentence = (
+            f"The {name} alone separates the classes: it is "
             f"{'larger' if said['auroc'] > 0.5 else 'smaller'} in pneumonia (median "
-            f"{said['pneumonia']:.4g} against {said['normal']:.4g})"
+            f"{said['pneumonia']:.4g} against {said['normal']:.4g}), with an AUROC of "
+            f"{said['auroc']:.2f}, where 0.5 means no difference. {advice}"
         )
-        findings.append(
-            Finding(
-                kind,
-                "warning",
-                "",
-                f"The {name} alone separates the classes: it is {than}, with an AUROC of "
-                f"{said['auroc']:.2f}, where 0.5 means no difference. {advice}",
-            )
-        )
+        findings.append(Finding(kind, "warning", "", sentence))
     return findings
-
-
-# ---- words

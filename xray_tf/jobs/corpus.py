@@ -40,26 +40,16 @@ class Corpus:
 
     def of_split(self, *splits: str) -> np.ndarray:
         """Return the positions (n,) of the labelled records of these splits."""
-        wanted = [
-            r.split in splits and label >= 0
-            for r, label in zip(self.records, self.labels, strict=True)
-        ]
-        return np.flatnonzero(wanted)
+        pairs = zip(self.records, self.labels, strict=True)
+        return np.flatnonzero([r.split in splits and label >= 0 for r, label in pairs])
 
     def nameless(self, fate: str) -> Findings:
         """Return a finding for each record without a class of the task, stating what happens to
         it.
         """
-        return Findings(
-            Finding(
-                "no-class",
-                "warning",
-                r.path,
-                f"no class under {self.task.name}: no label, or no sub-type; {fate}",
-            )
-            for r, label in zip(self.records, self.labels, strict=True)
-            if label < 0
-        )
+        said = f"no class under {self.task.name}: no label, or no sub-type; {fate}"
+        pairs = zip(self.records, self.labels, strict=True)
+        return Findings(Finding("no-class", "warning", r.path, said) for r, c in pairs if c < 0)
 
     def narrowed(self, records: Records, findings: Findings) -> Corpus:
         """Return a corpus of `records`, a subset in any order, with their rows and labels and with
@@ -107,14 +97,8 @@ def read_corpus(
     if options.groups:
         records, notes = _grouped(records, options.groups)
     labels = np.array(records.class_indices(task), np.int64)
-    return Corpus(
-        records,
-        cache.pixels,
-        np.arange(len(records)),
-        labels,
-        found.findings + cache.findings + notes,
-        task,
-    )
+    rows, findings = np.arange(len(records)), found.findings + cache.findings + notes
+    return Corpus(records, cache.pixels, rows, labels, findings, task)
 
 
 def _grouped(records: Records, path: str | os.PathLike) -> tuple[Records, Findings]:

@@ -4,12 +4,12 @@ history on disk.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from xray_tf.data.tables.csv_files import csv_line, write_lines
 from xray_tf.jobs.run import Run
 
 INTERRUPTED = "Training was interrupted by hand"  # the beginning of the note
@@ -66,11 +66,8 @@ def train(run: Run, workshop: Path, build: Callable[[], tuple[Any, list, Any]]) 
 
 def epoch_text(row: dict[str, Any]) -> str:
     """Describe an epoch in one line."""
-    numbers = "  ".join(
-        f"{name.replace('_', ' ')} {row[name]:{form}}"
-        for name, form in NUMBERS.items()
-        if name in row
-    )
+    told = {name: form for name, form in NUMBERS.items() if name in row}
+    numbers = "  ".join(f"{name.replace('_', ' ')} {row[name]:{f}}" for name, f in told.items())
     return (
         f"  {row['phase']:9} epoch {row['epoch']:3}  {numbers}  rate {row['learning_rate']:.1e}  "
         f"{row['seconds']:.1f} s"
@@ -81,7 +78,4 @@ def write_history(history: list[dict[str, Any]], path: Path) -> None:
     """Write one row per epoch: phase, epoch, loss, val_loss and other validation scores,
     learning_rate, seconds.
     """
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, list(history[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(history)
+    write_lines(path, list(history[0]), (csv_line(row.values()) for row in history))

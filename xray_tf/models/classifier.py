@@ -15,7 +15,7 @@ from xray_tf.data.sources.files import list_files
 from xray_tf.models.decided import SUBTYPE_LOGITS, predictions_of
 from xray_tf.models.lungs import lung_warnings
 from xray_tf.models.opened import Opened
-from xray_tf.models.queries import array_batches, read_query, record_batches
+from xray_tf.models.queries import array_batches, read_query, readable, record_batches
 
 if TYPE_CHECKING:
     from xray_tf.models.finder import NearestCaseFinder
@@ -122,13 +122,8 @@ class Classifier(Opened):
 
         if detector is not None:
             detector = load(detector, kind="detector")
-        reader = Reader(
-            self,
-            data=data,
-            detector=detector,
-            neighbors=neighbors,
-            operating_point=operating_point,
-        )
+        how = {"neighbors": neighbors, "operating_point": operating_point}
+        reader = Reader(self, data=data, detector=detector, **how)
         query = read_query(image, self.card)
         if query.pixels is None:
             raise ValueError(f"{query.record.path} cannot be read ({query.error}).")
@@ -150,7 +145,7 @@ class Classifier(Opened):
 
     def probabilities_of(self, logits: np.ndarray) -> np.ndarray:
         """Return calibrated probabilities (N, K) float64 of logits (N, L)."""
-        from xray_tf.stats.operating_points import calibrated_probabilities
+        from xray_tf.stats.temperature import calibrated_probabilities
 
         return calibrated_probabilities(logits, self.card.temperature)
 
@@ -174,23 +169,18 @@ class Classifier(Opened):
         """Predict one batch of what `data.cache.stream_pixels` gives for records: pixels (S, S)
         uint8, or a finding where a file cannot be read.
         """
-        good = [i for i, result in enumerate(results) if isinstance(result, np.ndarray)]
+        good, pixels, errors = readable(results, self.card)
         probabilities = np.full((len(records), len(self.card.class_names)), np.nan)
         warnings = np.full(len(records), "", object)
         subtype_logits = None
         if self.card.subtypes:
             subtype_logits = np.zeros((len(records), 1 + len(self.card.subtypes)))
-        if good:
-            stacked = np.stack([results[i] for i in good])
-            points = self.forward(stacked, self.decision_points, batch_size=len(stacked))
+        if len(pixels):
+            points = self.forward(pixels, self.decision_points, batch_size=len(pixels))
             probabilities[good] = self.probabilities_of(points["logits"])
             if subtype_logits is not None:
                 subtype_logits[good] = points[SUBTYPE_LOGITS]
-            warnings[good] = lung_warnings(stacked)
-        errors = [
-            "" if isinstance(result, np.ndarray) else f"{result.kind}: {result.detail}"
-            for result in results
-        ]
+            warnings[good] = lung_warnings(pixels)
         return predictions_of(
             self.card, records, probabilities, operating_point, errors, warnings, subtype_logits
         )

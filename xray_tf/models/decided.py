@@ -8,7 +8,9 @@ import numpy as np
 
 from xray_tf.artifact import Card
 from xray_tf.data.predictions import Predictions
-from xray_tf.data.records import Record, class_index
+from xray_tf.data.records import Record, class_index, common_part
+from xray_tf.operating_point import OperatingPoint
+from xray_tf.registry import Task
 
 SUBTYPE_LOGITS = "subtype_logits"  # the layer, see `nets.classifier.sum_of_sick`
 
@@ -26,23 +28,35 @@ def predictions_of(
     None), and join them with their records, with errors and warnings if there are any, and with the
     likelier sub-type of what is not decided as the first class, from logits (N, 1 + sub-types).
     """
-    task, decided = card.to_task(), card.point(operating_point).decide(probabilities)
-    subtypes = None
+    point, columns = card.point(operating_point), {"errors": errors, "warnings": warnings}
+    columns["acquisitions"] = [r.acquisition for r in records]
     if subtype_logits is not None:
-        likelier = np.argmax(subtype_logits[:, 1:], axis=1)
-        subtypes = [
-            card.subtypes[k] if d > 0 else "" for k, d in zip(likelier, decided, strict=True)
-        ]
+        likelier = zip(
+            np.argmax(subtype_logits[:, 1:], axis=1), point.decide(probabilities), strict=True
+        )
+        columns["subtypes"] = [card.subtypes[k] if d > 0 else "" for k, d in likelier]
+    return decided_at(point, card.to_task(), records, probabilities, **columns)
+
+
+def decided_at(
+    point: OperatingPoint, task: Task, records: Sequence[Record], probabilities: np.ndarray, **more
+) -> Predictions:
+    """Decide probabilities (N, K) of the classes of a task, and join them with their records and
+    `more` columns.
+    """
     return Predictions(
-        card.class_names,
+        task.class_names,
         [r.path for r in records],
         probabilities,
-        decided,
+        point.decide(probabilities),
         patients=[r.patient for r in records],
         splits=[r.split for r in records],
         labels=[class_index(r, task) for r in records],
-        acquisitions=[r.acquisition for r in records],
-        errors=errors,
-        warnings=warnings,
-        subtypes=subtypes,
+        **more,
     )
+
+
+def measured_at(card: Card, point: OperatingPoint, records: Sequence[Record]) -> dict[str, str]:
+    """Return what every measurement of a classifier records of its rows and of its decisions."""
+    split = common_part(r.split for r in records)
+    return {"split": split, "operating_point": point.name, "split_by": card.split_by}

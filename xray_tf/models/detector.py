@@ -4,12 +4,10 @@ and heat maps.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
-import cv2
 import numpy as np
 
 from xray_tf.artifact import ArtifactError, Card
@@ -19,134 +17,18 @@ from xray_tf.data.scores import VERDICTS, Scores
 from xray_tf.data.sources.files import list_files
 from xray_tf.data.tables.arrays import read_arrays
 from xray_tf.models.estimated_lungs import atlas_lungs, estimated_fields
-from xray_tf.models.features import FeatureScores, load_features
+from xray_tf.models.features import load_features
 from xray_tf.models.lungs import find_fields, lung_warnings
+from xray_tf.models.normal_chest import FEATURES, NormalChest
 from xray_tf.models.opened import Opened
-from xray_tf.models.queries import array_batches, record_batches
+from xray_tf.models.queries import array_batches, readable, record_batches
+from xray_tf.spelling import pick
 from xray_tf.stats.detector.density import Density
 from xray_tf.stats.detector.or_rule import OrRule
 
 REFERENCE = "reference.npz"
 BUDGET, BY_HAND = "budget", "by_hand"  # names of operating points
-NAMES = ("reconstruction_error", "log_density")
-# kinds of heat map; the second is also a score
-RECONSTRUCTION, FEATURES, LUNGS = "reconstruction", "features", "lungs"
 FEATURE_MODEL, LOCATOR, ATLAS = "features.keras", "locator", "atlas"
-MAP_QUANTILE = 0.999
-SMOOTHING = (
-    1 / 32
-)  # standard deviation of the Gaussian that smooths a difference, as a share of the side
-
-
-@dataclass(frozen=True)
-class NormalChest:
-    """Everything that was learned from the fit normals: turns pixels into raw scores and heat maps.
-
-    Attributes:
-        model: the autoencoder, see `nets.autoencoder`.
-        density: the density of its codes.
-        mean_map, deviation_map: (S, S) float32, mean and standard deviation over the fit normals of
-            the smoothed difference at each pixel.
-        features: the score from frozen features; None if there is none.
-        atlas: the brightness of normal lungs, for the heat map `lungs`; None in older detectors.
-    """
-
-    model: Any
-    density: Density
-    mean_map: np.ndarray
-    deviation_map: np.ndarray
-    features: FeatureScores | None = None
-    atlas: LungAtlas | None = None
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names of the raw scores, in the order of the columns."""
-        return NAMES if self.features is None else (*NAMES, FEATURES)
-
-    @property
-    def map_kinds(self) -> tuple[str, ...]:
-        """The kinds of heat map: `reconstruction`, `features` (if a detector works on patches), and
-        `lungs`.
-        """
-        there = (
-            True,
-            self.features is not None and self.features.locator is not None,
-            self.atlas is not None,
-        )
-        return tuple(
-            kind
-            for kind, is_there in zip((RECONSTRUCTION, FEATURES, LUNGS), there, strict=True)
-            if is_there
-        )
-
-    def scores(
-        self,
-        pixels: np.ndarray,
-        indices: Sequence[int] | None = None,
-        batch_size: int = 64,
-        progress: Callable[[int], None] | None = None,
-    ) -> np.ndarray:
-        """Return raw scores (M, K) float64 of rows of (N, S, S) uint8: mean squared error (with
-        intensities in [0, 1]), log density and, if there is one, the score from features.
-        `progress` is called with the number of rows done.
-        """
-        from xray_tf.nets.autoencoder import codes_and_errors
-
-        slowest = progress if self.features is None else None
-        codes, errors = codes_and_errors(self.model, pixels, indices, batch_size, slowest)
-        columns = [errors, self.density.score_samples(codes)]
-        if self.features is not None:
-            columns.append(self.features.scores(pixels, indices, batch_size, progress))
-        return np.stack(columns, axis=1)
-
-    def unusual(
-        self,
-        kind: str,
-        pixels: np.ndarray,
-        indices: Sequence[int] | None = None,
-        batch_size: int = 64,
-    ) -> np.ndarray:
-        """Return unscaled heat maps (M, S, S) float32, higher = less normal.
-
-        For `reconstruction` this is |d - mean| / standard deviation, where d is the smoothed
-        difference of image and reconstruction, and mean and deviation are those of the fit normals
-        at the same pixel. Differences are smoothed with their sign, so that noise and edges cancel;
-        squares would add up.
-        """
-        if kind not in self.map_kinds:
-            raise ValueError(f"kind must be one of {self.map_kinds}. Received: kind={kind!r}")
-        if kind == LUNGS:
-            return self.atlas.unusual(pixels, indices)
-        if kind == FEATURES:
-            return self.features.unusual(pixels, indices, batch_size)
-        return (
-            np.abs(smoothed_differences(self.model, pixels, indices, batch_size) - self.mean_map)
-            / self.deviation_map
-        )
-
-    def map_range(
-        self, kind: str, pixels: np.ndarray, indices: Sequence[int], batch_size: int = 64
-    ) -> np.ndarray:
-        """Return the values (2,) float64 that become 0 and 1 in a heat map: the median over the
-        pixels of these normals, and the value that one pixel in a thousand exceeds.
-        """
-        return np.quantile(self.unusual(kind, pixels, indices, batch_size), (0.5, MAP_QUANTILE))
-
-    def heat(
-        self,
-        kind: str,
-        bounds: np.ndarray,
-        pixels: np.ndarray,
-        indices: Sequence[int] | None = None,
-        batch_size: int = 64,
-    ) -> np.ndarray:
-        """Return heat maps (M, S, S) float32 in [0, 1]."""
-        return np.clip(
-            (self.unusual(kind, pixels, indices, batch_size) - bounds[0])
-            / max(bounds[1] - bounds[0], 1e-12),
-            0,
-            1,
-        ).astype(np.float32)
 
 
 class Detector(Opened):
@@ -252,7 +134,7 @@ class Detector(Opened):
         """The kinds of heat map that `maps` can compute; the last is the default."""
         return self.normal_chest.map_kinds
 
-    def maps(self, pixels: np.ndarray, kind: str | None = None, batch_size: int = 64) -> np.ndarray:
+    def maps(self, pixels: np.ndarray, kind: str | None = None) -> np.ndarray:
         """Return heat maps (N, S, S) float32 in [0, 1] of pixels (N, S, S) uint8 as the model sees
         them.
 
@@ -265,31 +147,18 @@ class Detector(Opened):
         Args:
             kind: one of `map_kinds`; the last one if None.
         """
-        kind = kind or self.map_kinds[-1]
-        if kind not in self.map_kinds:
-            raise ValueError(f"kind must be one of {self.map_kinds}. Received: kind={kind!r}")
-        return self.normal_chest.heat(
-            kind, self.arrays[f"map_range.{kind}"], pixels, None, batch_size
-        )
+        kind = pick("kind", kind or self.map_kinds[-1], self.map_kinds)
+        return self.normal_chest.heat(kind, self.arrays[f"map_range.{kind}"], pixels)
 
     def _judged(
         self, records: Sequence[Record], results: Sequence, rule: OrRule | None, batch_size: int
     ) -> tuple[Scores, np.ndarray]:
-        rule, side = rule or self.rule, self.card.preprocessing["image_size"]
-        good = np.array([isinstance(r, np.ndarray) for r in results], bool)
-        pixels = (
-            np.stack([r for r in results if isinstance(r, np.ndarray)])
-            if good.any()
-            else np.empty((0, side, side), np.uint8)
-        )
+        rule, (good, pixels, errors) = rule or self.rule, readable(results, self.card)
         values = np.full((len(results), len(rule.names)), np.nan)
         warnings = np.full(len(results), "", object)
-        if good.any():
+        if len(pixels):
             values[good] = self.normal_chest.scores(pixels, None, batch_size)
             warnings[good] = lung_warnings(pixels)
-        errors = [
-            "" if ok else f"{r.kind}: {r.detail}" for ok, r in zip(good, results, strict=True)
-        ]
         return scores_of(rule, records, values, errors, warnings), pixels
 
     def __repr__(self) -> str:
@@ -325,11 +194,8 @@ def scores_of(
     verdicts, reasons = np.full(len(values), "", object), np.full(len(values), "", object)
     if good.any():
         judged = rule.judge(values[good])
-        percentiles[good], anomaly[good], reasons[good] = (
-            judged.percentiles,
-            judged.anomaly,
-            judged.reasons,
-        )
+        percentiles[good], anomaly[good] = judged.percentiles, judged.anomaly
+        reasons[good] = judged.reasons
         verdicts[good] = [VERDICTS[int(a)] for a in judged.anomalous]
     return Scores(
         rule.names,
@@ -344,25 +210,6 @@ def scores_of(
         labels=[r.label for r in records],
         errors=errors,
         warnings=warnings,
-    )
-
-
-def smoothed_differences(
-    model, pixels: np.ndarray, indices: Sequence[int] | None = None, batch_size: int = 64
-) -> np.ndarray:
-    """Return an autoencoder's differences (M, S, S) float32, smoothed by a Gaussian with a standard
-    deviation of 1/32 of the side.
-    """
-    from xray_tf.nets.autoencoder import differences
-
-    maps = differences(model, pixels, indices, batch_size)
-    width = maps.shape[1] * SMOOTHING
-    return (
-        np.stack(
-            [cv2.GaussianBlur(m, (0, 0), width, borderType=cv2.BORDER_REPLICATE) for m in maps]
-        )
-        if len(maps)
-        else maps
     )
 
 

@@ -54,16 +54,14 @@ class FeatureScores:
                 progress(len(scores[-1]))
         return np.concatenate(scores)
 
-    def unusual(
-        self, pixels: np.ndarray, indices: Sequence[int] | None = None, batch_size: int = 64
-    ) -> np.ndarray:
+    def unusual(self, pixels: np.ndarray, indices: Sequence[int] | None = None) -> np.ndarray:
         """Return unscaled heat maps (M, S, S) float32, higher = less normal, interpolated
         bilinearly from one value per patch.
         """
         side = pixels.shape[1]
         coarse = [
             -self.locator.score_map(f[PATCHES]).astype(np.float32)
-            for f in self._features((PATCHES,), pixels, indices, batch_size)
+            for f in self._features((PATCHES,), pixels, indices)
         ]
         maps = [
             cv2.resize(m, (side, side), interpolation=cv2.INTER_LINEAR)
@@ -77,7 +75,7 @@ class FeatureScores:
         wanted: Sequence[str],
         pixels: np.ndarray,
         indices: Sequence[int] | None,
-        batch_size: int,
+        batch_size: int = 64,
     ) -> Iterator[dict[str, np.ndarray]]:
         from xray_tf.nets.feature_maps import FeatureExtractor
 
@@ -118,12 +116,10 @@ def load_features(
     """Return the result of `fit_features` from its model, the arrays of its committee and its
     locator (an empty dict if there is none), and what found the lungs that it was fitted to.
     """
-    kinds = {row.kind.__name__: row.kind for row in DETECTORS.values() if row.maps}
-    opened = (
-        kinds[json.loads(str(locator["about"]))["detector"]].from_arrays(locator)
-        if locator
-        else None
-    )
+    opened = None
+    if locator:
+        kinds = {row.kind.__name__: row.kind for row in DETECTORS.values() if row.maps}
+        opened = kinds[json.loads(str(locator["about"]))["detector"]].from_arrays(locator)
     return FeatureScores(model, Committee.from_arrays(arrays), find_lungs, opened)
 
 

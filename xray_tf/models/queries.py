@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -127,6 +127,17 @@ def record_batches(
         yield batch, [result for _, result in islice(pixels, len(batch))]
 
 
+def readable(results: Sequence, card: Card) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Return which of N results of `record_batches` are pixels, (N,) bool; those pixels
+    (n, S, S) uint8; and N errors, empty for pixels.
+    """
+    good = np.array([isinstance(result, np.ndarray) for result in results], bool)
+    side = card.preprocessing["image_size"]
+    pixels = np.array([r for r, ok in zip(results, good, strict=True) if ok], np.uint8)
+    errors = ["" if ok else f"{r.kind}: {r.detail}" for r, ok in zip(results, good, strict=True)]
+    return good, pixels.reshape(-1, side, side), errors
+
+
 def pixels_of(records: Records, rows: Iterable[int], card: Card) -> np.ndarray:
     """Return the pixels (n, S, S) uint8 of one or more readable records."""
     prep, files = card.preprocessing, [records.file(records[int(i)]) for i in rows]
@@ -193,27 +204,19 @@ def read_query(image: Any, card: Card, name: str = "") -> Query:
         path = found.file(found[0])
         reading, pixels = read_file(path, size, resize)
         return _query(replace(found[0], path=name or found[0].path), reading, pixels, path)
-    if (
-        not isinstance(image, np.ndarray)
-        or image.ndim != 2
-        or image.dtype != np.uint8
-        or not image.size
-    ):
+    fits = isinstance(image, np.ndarray) and image.ndim == 2 and image.dtype == np.uint8
+    if not fits or not image.size:
         raise ValueError(
             "image must be a path, the bytes of a file, or grey pixels (H, W) uint8 in [0, 255]. "
             f"Received: {type(image).__name__} {getattr(image, 'shape', '')} "
             f"{getattr(image, 'dtype', '')}".rstrip()
         )
     height, width = image.shape
-    record, square = (
-        Record(name or "array", width=width, height=height, mode="L"),
-        seen(image, card),
-    )
-    return (
-        Query(record, None, f"{square.kind}: {square.detail}", image)
-        if isinstance(square, Finding)
-        else Query(record, square, source=image)
-    )
+    record = Record(name or "array", width=width, height=height, mode="L")
+    square = seen(image, card)
+    if isinstance(square, Finding):
+        return Query(record, None, f"{square.kind}: {square.detail}", image)
+    return Query(record, square, source=image)
 
 
 def _query(record: Record, reading: Reading, pixels: np.ndarray | None, source: Any) -> Query:

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from xray_tf.artifact import refuse_existing, write_text
-from xray_tf.data.predictions import Prediction
 from xray_tf.data.sources.files import list_files
 from xray_tf.models.caveats import caveats_of
 from xray_tf.models.decided import SUBTYPE_LOGITS, predictions_of
@@ -98,11 +97,14 @@ class Reader:
 
     def read(self, query: Query) -> Evidence:
         """Gather the evidence on a readable radiograph."""
+        from xray_tf.nets.inference import forward
+
         card, record, pixels = self.classifier.card, query.record, query.pixels
         remembers = (self.classifier.folder / PIECE).is_dir()
         net = self.classifier.finder.net if remembers else self.classifier.model
         wanted = self.classifier.decision_points
-        points = self._forward(net, pixels, (*wanted, "embedding") if remembers else wanted)
+        wanted = (*wanted, "embedding") if remembers else wanted
+        points = forward(net, pixels[None], points=wanted)
         table = predictions_of(
             card,
             [record],
@@ -131,32 +133,21 @@ class Reader:
             caveats=caveats_of(card, query, prediction, self.point, heat, near, anomaly),
         )
 
-    def _forward(self, net, pixels: np.ndarray, points: tuple[str, ...]) -> dict[str, np.ndarray]:
-        from xray_tf.nets.inference import forward
-
-        return forward(net, pixels[None], points=points)
-
     def _near(self, embedding: np.ndarray, query: Query) -> Neighbors:
         reference = self.classifier.finder.reference
         found = reference.ask(embedding, [query.record], self.neighbors)
         rows = reference.table(found, [query.record])
-        known = bool(query.record.sha256) and query.record.sha256 in set(
-            reference.rows.column("sha256")
-        )
-        same = bool(query.record.patient) and query.record.patient in set(
-            reference.rows.column("patient")
-        )
-        vote: Prediction = reference.predictions(found, [query.record])[0]
+        sha256, patient = query.record.sha256, query.record.patient
         return Neighbors(
             rows=tuple(rows),
-            vote=vote,
+            vote=reference.predictions(found, [query.record])[0],
             class_names=reference.class_names,
             unusual=float(found.unusual[0]),
             recipe=reference.cases.recipe.describe(),
             pictures=self._found(rows),
             folder=self.data is not None,
-            known=known,
-            same_patient=same,
+            known=bool(sha256) and sha256 in reference.rows.column("sha256"),
+            same_patient=bool(patient) and patient in reference.rows.column("patient"),
         )
 
     def _found(self, rows: NearestTable) -> dict[str, np.ndarray]:
@@ -166,9 +157,8 @@ class Reader:
         new = [r for r in rows if r.sha256 not in self._pictures]
         if new:
             self._pictures |= {r.sha256: None for r in new} | thumbnails(self.data, new)
-        return {
-            r.sha256: self._pictures[r.sha256] for r in rows if self._pictures[r.sha256] is not None
-        }
+        found = {r.sha256: self._pictures[r.sha256] for r in rows}
+        return {sha256: picture for sha256, picture in found.items() if picture is not None}
 
     def _anomaly(self, query: Query) -> Anomaly | None:
         """Ask the detector, which may need other pixels than the classifier; return None if it
@@ -178,14 +168,12 @@ class Reader:
         scores = self.detector.score(pixels)
         if scores.errors[0]:
             return None
-        columns = zip(
-            scores.names, scores.values[0].tolist(), scores.percentiles[0].tolist(), strict=True
-        )
+        numbers = scores.values[0].tolist(), scores.percentiles[0].tolist()
         return Anomaly(
             name=self.detector.card.name,
             flagged=scores.verdicts[0] != "normal",
             score=float(scores.anomaly[0]),
             reason=scores.reasons[0],
-            scores=tuple(columns),
+            scores=tuple(zip(scores.names, *numbers, strict=True)),
             picture=overlay(pixels, self.detector.maps(pixels[None])[0]),
         )

@@ -21,16 +21,18 @@ from xray_tf.artifact import CARD, MANIFEST, ArtifactError, Card, read_manifest
 from xray_tf.data.kin import kin_groups
 from xray_tf.data.pixels.reading import read_file
 from xray_tf.data.predictions import Predictions
-from xray_tf.data.records import Record, Records, class_index
+from xray_tf.data.records import Record, Records
 from xray_tf.data.sources.by_content import find_by_sha256
 from xray_tf.data.tables.arrays import read_arrays, write_arrays
 from xray_tf.data.tables.table import Table
+from xray_tf.models.decided import decided_at
 from xray_tf.operating_point import OperatingPoint
 from xray_tf.registry import Task
 from xray_tf.untrusted import MAX_JSON, anything, fields, items, mapping, read_json, text
 from xray_tf.writing import write_json
 
 PIECE, ARRAYS, ABOUT = "reference", "reference.npz", "reference.json"
+THUMBNAIL = 160  # pixels
 COLUMNS = ("path", "patient", "sha256", "label", "subtype")
 _CHECK = fields(
     {
@@ -152,48 +154,25 @@ class Reference:
             cases.unusualness(near),
         )
 
-    def decide(self, probabilities: np.ndarray) -> np.ndarray:
-        """Return class indices (M,) at the operating point fitted on the votes of validation
-        rows.
-        """
-        point = OperatingPoint.from_dict("balanced", self.about["operating_point"])
-        return point.decide(probabilities)
+    @property
+    def point(self) -> OperatingPoint:
+        """The operating point that was fitted on the votes of validation rows."""
+        return OperatingPoint.from_dict("balanced", self.about["operating_point"])
 
     def predictions(self, found: Neighborhood, records: Sequence[Record]) -> Predictions:
         """Return the votes as a table of predictions."""
-        task = self.task
-        return Predictions(
-            self.class_names,
-            [r.path for r in records],
-            found.probabilities,
-            self.decide(found.probabilities),
-            patients=[r.patient for r in records],
-            splits=[r.split for r in records],
-            labels=[class_index(r, task) for r in records],
-        )
+        return decided_at(self.point, self.task, records, found.probabilities)
 
     def table(self, found: Neighborhood, records: Sequence[Record]) -> NearestTable:
         """Return the neighbours as a table."""
         rows = []
         for i, query in enumerate(records):
-            for rank, (distance, index) in enumerate(
-                zip(found.distances[i], found.indices[i], strict=True), 1
-            ):
+            near = zip(found.distances[i], found.indices[i], strict=True)
+            for rank, (distance, index) in enumerate(near, 1):
                 if index >= 0:
-                    r = self.rows[index]
-                    rows.append(
-                        NearestCase(
-                            query.path,
-                            rank,
-                            r.label,
-                            r.subtype,
-                            float(distance),
-                            r.patient,
-                            r.path,
-                            r.sha256,
-                            float(found.unusual[i]),
-                        )
-                    )
+                    numbers = {"distance": float(distance), "unusual": float(found.unusual[i])}
+                    whose = {column: getattr(self.rows[index], column) for column in COLUMNS}
+                    rows.append(NearestCase(query.path, rank, **numbers, **whose))
         return NearestTable(rows)
 
     def write(self, folder: str | os.PathLike) -> None:
@@ -277,17 +256,8 @@ def check_count(k: int | None) -> None:
         )
 
 
-def thumbnails(
-    folder: str | os.PathLike | None, rows: Sequence[NearestCase], size: int = 160
-) -> dict[str, np.ndarray]:
-    """Return {sha256: (size, size) uint8} of the neighbours whose files are in a folder; empty
-    without a folder.
-    """
-    if folder is None:
-        return {}
-    out = {}
-    for sha256, path in find_by_sha256(folder, {(r.sha256, r.path) for r in rows}).items():
-        _, image = read_file(path, size, "pad")
-        if image is not None:
-            out[sha256] = image
-    return out
+def thumbnails(folder: str | os.PathLike, rows: Sequence[NearestCase]) -> dict[str, np.ndarray]:
+    """Return {sha256: (160, 160) uint8} of the neighbours whose files are in a folder."""
+    files = find_by_sha256(folder, {(r.sha256, r.path) for r in rows})
+    pictures = {sha256: read_file(path, THUMBNAIL, "pad")[1] for sha256, path in files.items()}
+    return {sha256: image for sha256, image in pictures.items() if image is not None}

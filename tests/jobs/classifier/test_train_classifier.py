@@ -20,11 +20,8 @@ from xray_tf.jobs.classifier.evaluate_model import evaluate_model
 from xray_tf.jobs.classifier.train_classifier import train_classifier
 from xray_tf.models.load import load
 from xray_tf.options import DataOptions, EvaluateOptions, ModelOptions, TrainOptions
-from xray_tf.stats.operating_points import (
-    calibrated_probabilities,
-    fit_operating_points,
-    fit_temperature,
-)
+from xray_tf.stats.operating_points import fit_operating_points
+from xray_tf.stats.temperature import calibrated_probabilities, fit_temperature
 
 FILES = {
     "model.keras",

@@ -10,7 +10,8 @@ from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Finding, Findings
 from xray_tf.registry import TASKS
 from xray_tf.stats.metrics import score
-from xray_tf.stats.operating_points import calibrated_probabilities, fit_operating_points
+from xray_tf.stats.operating_points import fit_operating_points
+from xray_tf.stats.temperature import calibrated_probabilities
 
 SUBTYPE = {"bacterial": "bacterial", "viral": "viral"}
 

@@ -10,7 +10,7 @@ from xray_tf.artifact import Card, seal
 from xray_tf.data.records import Finding, Findings
 from xray_tf.data.scores import Scores
 from xray_tf.operating_point import DetectorPoint
-from xray_tf.stats.detector.or_rule import score_statistics
+from xray_tf.stats.detector.statistics import score_statistics
 
 NAMES = ("reconstruction_error", "log_density")
 THRESHOLDS = {"reconstruction_error": 1.2, "log_density": -1.2}

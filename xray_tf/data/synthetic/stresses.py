@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -38,6 +39,11 @@ class Stress:
     severities: tuple[float, ...]
     change: Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
     what: str
+
+    def about(self) -> dict[str, Any]:
+        """Return what results say of it, JSON-able."""
+        said = {name: getattr(self, name) for name in ("group", "unit", "what")}
+        return {**said, "severities": list(self.severities)}
 
 
 def apply_stress(

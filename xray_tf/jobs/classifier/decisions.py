@@ -41,12 +41,8 @@ def fit_decisions(
         The card with `temperature`, `operating_points` and `default_operating_point`, and the
         predictions.
     """
-    from xray_tf.stats.operating_points import (
-        calibrated_probabilities,
-        fit_operating_points,
-        fit_steady_point,
-        fit_temperature,
-    )
+    from xray_tf.stats.operating_points import fit_operating_points, fit_steady_point
+    from xray_tf.stats.temperature import calibrated_probabilities, fit_temperature
 
     run = run or Run(progress=False)
     positions = corpus.of_split("val", "test")

@@ -34,7 +34,7 @@ from xray_tf.nets.training.objective import (
 )
 from xray_tf.options import ModelOptions, TrainOptions, is_pretrained
 from xray_tf.stats.metrics import epoch_scores
-from xray_tf.stats.operating_points import calibrated_probabilities
+from xray_tf.stats.temperature import calibrated_probabilities
 
 MEASURE_FROM_STEPS = 400  # with fewer steps a measurement costs more than it can save
 
@@ -56,15 +56,18 @@ def prepare_model(
         else:
             precision, note = _measured_precision(corpus, model_options, options, run)
             write_json(settled, [precision, note])
-    with policy(precision):
-        model = build_classifier(
-            model_options, corpus.task.class_names, options.seed, lungs_for(model_options)
-        )
+    model = _build(corpus, model_options, options, precision)
     run.say(
         f"Built {model_options.backbone} ({model.count_params() / 1e6:.1f} million parameters, "
         f"{precision})"
     )
     return model, precision, note
+
+
+def _build(corpus: Corpus, model_options: ModelOptions, options: TrainOptions, precision: str):
+    names, lungs = corpus.task.class_names, lungs_for(model_options)
+    with policy(precision):
+        return build_classifier(model_options, names, options.seed, lungs)
 
 
 def optimisation(options: TrainOptions, precision: str) -> Optimisation:
@@ -83,9 +86,8 @@ def _measured_precision(
     corpus: Corpus, model_options: ModelOptions, options: TrainOptions, run: Run
 ) -> tuple[str, str]:
     steps = len(corpus.of_split("train")) // options.batch_size
-    epochs = options.epochs * (options.method == "head") + options.fine_tune_epochs * (
-        options.fine_tune != "none"
-    )
+    opened = options.fine_tune_epochs * (options.fine_tune != "none")
+    epochs = options.epochs * (options.method == "head") + opened
     lower = half_precision()
     if steps * epochs < MEASURE_FROM_STEPS or lower is None:
         return "float32", ""
@@ -93,23 +95,14 @@ def _measured_precision(
     feed, _ = _image_feed(corpus, options)
 
     def candidate(name: str) -> tuple:
-        with policy(name):
-            model = build_classifier(
-                model_options, corpus.task.class_names, options.seed, lungs_for(model_options)
-            )
-        open_stages(
-            model, model_options.backbone, options.fine_tune, is_pretrained(model_options.weights)
-        )
+        model = _build(corpus, model_options, options, name)
+        pretrained = is_pretrained(model_options.weights)
+        open_stages(model, model_options.backbone, options.fine_tune, pretrained)
         return compiled_for_timing(model, options, feed)
 
-    best, rates = choose_precision(
-        {name: lambda name=name: candidate(name) for name in ("float32", lower)}
-    )
-    text = (
-        "Precision by a short measurement: "
-        + ", ".join(f"{name} {rate:.1f} images/s" for name, rate in rates.items())
-        + (f"; trained in {best}.")
-    )
+    best, rates = choose_precision({name: partial(candidate, name) for name in ("float32", lower)})
+    told = ", ".join(f"{name} {rate:.1f} images/s" for name, rate in rates.items())
+    text = f"Precision by a short measurement: {told}; trained in {best}."
     run.say(text)
     return best, text
 
@@ -144,9 +137,8 @@ def _warm_phase(model, corpus: Corpus, options: TrainOptions, run: Run) -> Phase
     batch_size = min(options.batch_size, len(train))
     vectors: dict[str, np.ndarray] = {}
 
-    def prepare() -> (
-        None
-    ):  # not earlier, because a run that is resumed after this phase needs no vectors
+    # not earlier, because a run that is resumed after this phase needs no vectors
+    def prepare() -> None:
         rows = corpus.rows[np.concatenate([train, val])]
         with run.line("Embedding", len(rows)) as line:
             points = forward(model, corpus.pixels, rows, ("embedding",), progress=line.step)
@@ -201,20 +193,12 @@ def _image_feed(corpus: Corpus, options: TrainOptions) -> tuple[Callable, int]:
     batch_size = min(options.batch_size, len(train))
 
     def feed(epoch: int):
-        return batches(
-            corpus.pixels,
-            corpus.rows[train],
-            targets,
-            batch_size,
-            (options.seed, epoch),
-            drop_remainder=True,
-        )
+        key = (options.seed, epoch)
+        return batches(corpus.pixels, corpus.rows[train], targets, batch_size, key, True)
 
     return feed, len(train) // batch_size
 
 
 def _scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    return {
-        f"val_{name}": value
-        for name, value in epoch_scores(calibrated_probabilities(logits, 1.0), labels).items()
-    }
+    scores = epoch_scores(calibrated_probabilities(logits, 1.0), labels)
+    return {f"val_{name}": value for name, value in scores.items()}

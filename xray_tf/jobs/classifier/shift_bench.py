@@ -21,7 +21,6 @@ The result is one JSON-able dict, the layout of `shift.json`:
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,26 +29,21 @@ from typing import Any
 import numpy as np
 
 from xray_tf.artifact import write_json
-from xray_tf.data.records import common_part
 from xray_tf.data.sample import draw_records
 from xray_tf.data.synthetic.stresses import STRESSES, StressGrid, choose_stresses
+from xray_tf.data.tables.csv_files import csv_line, write_lines
 from xray_tf.jobs.corpus import Corpus
 from xray_tf.jobs.run import Run
 from xray_tf.models.classifier import Classifier
+from xray_tf.models.decided import measured_at
 from xray_tf.options import ShiftOptions
 from xray_tf.stats.metric_rows import under_change
 from xray_tf.stats.paired import Conditions, paired_draws, with_interval
 
 JSON, CSV, PICTURE = "shift.json", "shift.csv", "shift.png"
 FACTS = (
-    "rows",
-    "patients",
-    "class_names",
-    "class_counts",
-    "split",
-    "operating_point",
-    "split_by",
-    "interval",
+    *("rows", "patients", "class_names", "class_counts"),
+    *("split", "operating_point", "split_by", "interval"),
 )
 
 
@@ -101,12 +95,7 @@ def measure_shift(
         [r.patient for r in records],
         card.class_names,
     )
-    about = {
-        "split": common_part(r.split for r in records),
-        "operating_point": point.name,
-        "split_by": card.split_by,
-    }
-    return summarise(conditions, names, options, about)
+    return summarise(conditions, names, options, measured_at(card, point, records))
 
 
 def summarise(
@@ -153,17 +142,8 @@ def _by_stress(
         row = STRESSES[name]
         mine = slice(start, start := start + len(row.severities))
         weights[mine] = 1 / (len(names) * len(row.severities))
-        stresses.append(
-            {
-                "name": name,
-                "group": row.group,
-                "unit": row.unit,
-                "what": row.what,
-                "severities": list(row.severities),
-                "cells": cells[mine],
-                "mean": {m: _mean(c[m]["value"] for c in cells[mine]) for m in metrics},
-            }
-        )
+        mean = {m: _mean(c[m]["value"] for c in cells[mine]) for m in metrics}
+        stresses.append({"name": name, **row.about(), "cells": cells[mine], "mean": mean})
     return stresses, weights
 
 
@@ -189,12 +169,11 @@ def write_shift(result: dict[str, Any], folder: str | os.PathLike) -> None:
         for s in result["stresses"]
         for v, cell in zip(s["severities"], s["cells"], strict=True)
     ]
-    with (folder / CSV).open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["group", "stress", "severity", "unit", *columns])
-        for *left, cell in rows:
-            numbers = [cell[m][end] for m in metrics for end in ("value", "low", "high")]
-            writer.writerow([*left, *("" if x is None else f"{x:.6f}" for x in numbers)])
+    lines = []
+    for *left, cell in rows:
+        numbers = [cell[m][end] for m in metrics for end in ("value", "low", "high")]
+        lines.append(csv_line([*left, *("" if x is None else f"{x:.6f}" for x in numbers)]))
+    write_lines(folder / CSV, ["group", "stress", "severity", "unit", *columns], lines)
     (folder / PICTURE).write_bytes(to_png_bytes(shift_curves(result)))
 
 

@@ -22,7 +22,7 @@ from xray_tf.jobs.training import Trained, train, write_history
 from xray_tf.models.classifier import Classifier
 from xray_tf.models.load import load
 from xray_tf.options import SUM, DataOptions, EvaluateOptions, ModelOptions, TrainOptions
-from xray_tf.stats.metric_rows import METRICS
+from xray_tf.stats.metric_rows import card_metrics
 
 
 @takes(DataOptions, ModelOptions, TrainOptions, EvaluateOptions)
@@ -194,7 +194,7 @@ def _write_pages(
     write_json(draft / "metrics.json", metrics)
     card = replace(
         card,
-        metrics={k: v for k, v in metrics["metrics"].items() if METRICS[k].on_card},
+        metrics=card_metrics(metrics["metrics"]),
         metrics_split=part,
         notes=card.notes if part == "test" else (*card.notes, WITHOUT_TEST),
     )

@@ -14,7 +14,8 @@ from xray_tf.data.records import ALL_ROWS
 from xray_tf.data.scores import Scores
 from xray_tf.options import EvaluateOptions
 from xray_tf.registry import TASKS
-from xray_tf.stats.detector.or_rule import Statistics, score_statistics, turned
+from xray_tf.stats.detector.or_rule import turned
+from xray_tf.stats.detector.statistics import Statistics, score_statistics
 from xray_tf.stats.metric_rows import metrics_of
 from xray_tf.stats.metrics import score
 
@@ -55,11 +56,8 @@ def report_on(
     tested = good.where((good.labels != "") & ((good.splits == part) | (part == "all")))
     if not len(tested):
         return None, statistics
-    about = {
-        "operating_point": operating_point,
-        "split": ALL_ROWS if part == "all" else part,
-        "split_by": split_by,
-    }
+    where = ALL_ROWS if part == "all" else part
+    about = {"operating_point": operating_point, "split": where, "split_by": split_by}
     metrics = _numbers(tested, tested.anomaly, options, about)
     for group in ("metrics", "definitions"):
         metrics[group] = {n: v for n, v in metrics[group].items() if n in metrics_of("detector")}

@@ -21,19 +21,10 @@ from xray_tf.jobs.heatmap_file import write_picture
 from xray_tf.jobs.provenance import preprocessing, provenance
 from xray_tf.jobs.run import Options, Run, recorded, takes
 from xray_tf.jobs.training import Trained, train, write_history
-from xray_tf.models.detector import (
-    BUDGET,
-    BY_HAND,
-    FEATURE_MODEL,
-    FEATURES,
-    NAMES,
-    REFERENCE,
-    Detector,
-    NormalChest,
-    scores_of,
-)
+from xray_tf.models.detector import BUDGET, BY_HAND, FEATURE_MODEL, REFERENCE, Detector, scores_of
 from xray_tf.models.features import detectors_of, locator_of
 from xray_tf.models.load import load
+from xray_tf.models.normal_chest import FEATURES, NAMES, NormalChest
 from xray_tf.operating_point import DetectorPoint
 from xray_tf.options import DataOptions, DetectOptions, EvaluateOptions
 from xray_tf.stats.detector.or_rule import (
@@ -43,7 +34,7 @@ from xray_tf.stats.detector.or_rule import (
     read_thresholds,
     refuse_too_few,
 )
-from xray_tf.stats.metric_rows import METRICS
+from xray_tf.stats.metric_rows import card_metrics
 
 MAP_ROWS = 256  # calibration normals whose heat maps set the range of heat maps
 EXAMPLE_COLUMNS = 3
@@ -179,15 +170,13 @@ def _calibration_text(rule: OrRule) -> str:
 
 
 def _point(rule: OrRule, learnt: NormalChest, parts: Parts) -> DetectorPoint:
-    criterion = (
-        f"any score beyond its threshold; at most {rule.budget:.3g} of exchangeable "
-        "normal patients are flagged"
-        if rule.budget is not None
-        else "any score beyond its threshold, set by hand"
-    )
+    name, how = BY_HAND, ", set by hand"
+    if rule.budget is not None:
+        name = BUDGET
+        how = f"; at most {rule.budget:.3g} of exchangeable normal patients are flagged"
     return DetectorPoint(
-        BY_HAND if rule.budget is None else BUDGET,
-        criterion,
+        name,
+        f"any score beyond its threshold{how}",
         rule.bounds(),
         rule.budget,
         rule.tails,
@@ -252,9 +241,7 @@ def _write_pages(draft: Path, card: Card, scores: Scores, options: EvaluateOptio
         card = replace(card, notes=(*card.notes, nothing))
     else:
         write_json(draft / "metrics.json", metrics)
-        card = replace(
-            card, metrics={k: v for k, v in metrics["metrics"].items() if METRICS[k].on_card}
-        )
+        card = replace(card, metrics=card_metrics(metrics["metrics"]))
     statistics.write_csv(draft / "statistics.csv")
     seal(draft, card)
     write_text(draft / "README.md", render_detector_card(card, metrics))

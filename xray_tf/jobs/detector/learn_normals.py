@@ -9,15 +9,10 @@ import numpy as np
 from xray_tf.data.chest.lung_atlas import LungAtlas
 from xray_tf.jobs.corpus import Corpus
 from xray_tf.jobs.run import Run
-from xray_tf.models.detector import (
-    ATLAS,
-    FEATURES,
-    LOCATOR,
-    NormalChest,
-    smoothed_differences,
-)
+from xray_tf.models.detector import ATLAS, LOCATOR
 from xray_tf.models.features import detectors_of, fit_features
 from xray_tf.models.lungs import find_fields
+from xray_tf.models.normal_chest import FEATURES, NormalChest, smoothed_differences
 from xray_tf.options import DetectOptions
 from xray_tf.stats.detector.density import Density
 from xray_tf.stats.detector.or_rule import OrRule

@@ -76,16 +76,10 @@ def read_normals(
         )
     corpus = _divided(corpus, data_options, options)
     odd = [r for r in corpus.records if r.label == "pneumonia" and r.split != "test"]
-    note = Finding(
-        "pneumonia-left-out",
-        "note",
-        "",
-        f"{len(odd)} radiographs of pneumonia outside the test part are not used.",
-    )
-    return corpus.narrowed(
-        corpus.records.where(lambda r: r.label == "normal" or r.split == "test"),
-        Findings([note] if odd else []),
-    ), source
+    said = f"{len(odd)} radiographs of pneumonia outside the test part are not used."
+    notes = Findings([Finding("pneumonia-left-out", "note", "", said)] if odd else [])
+    used = corpus.records.where(lambda r: r.label == "normal" or r.split == "test")
+    return corpus.narrowed(used, notes), source
 
 
 def parts_of(corpus: Corpus, options: DetectOptions) -> Parts:
@@ -102,9 +96,8 @@ def parts_of(corpus: Corpus, options: DetectOptions) -> Parts:
             f"the fit part needs normals of at least 2 patients. Received: {count} "
             f"patients, {len(fit)} radiographs. Use more normals."
         )
-    drawn = np.random.default_rng(options.seed).permutation(count)[
-        : min(count - 1, max(1, round(options.watched * count)))
-    ]
+    watched = min(count - 1, max(1, round(options.watched * count)))
+    drawn = np.random.default_rng(options.seed).permutation(count)[:watched]
     watching = np.isin(groups, drawn)
     return Parts(fit[~watching], fit[watching], calibrate, test)
 
@@ -133,14 +126,11 @@ def _with_labels(corpus: Corpus, options: DetectOptions) -> Corpus:
         labelled = records.with_rows(replace(r, label="normal") for r in records)
         return replace(corpus, records=labelled, labels=np.zeros(len(labelled), np.int64))
     nameless = sum(not r.label for r in records)
-    note = Finding(
-        "no-label",
-        "warning",
-        "",
-        f"{nameless} radiographs have no label and are left out; --all-normal takes them as "
-        "normal.",
+    said = (
+        f"{nameless} radiographs have no label and are left out; --all-normal takes them as normal."
     )
-    return corpus.narrowed(records.where(lambda r: r.label), Findings([note] if nameless else []))
+    notes = Findings([Finding("no-label", "warning", "", said)] if nameless else [])
+    return corpus.narrowed(records.where(lambda r: r.label), notes)
 
 
 def _divided(corpus: Corpus, data_options: DataOptions, options: DetectOptions) -> Corpus:

@@ -112,18 +112,6 @@ def explain_files(
     return Explained(len(records), len(work.errors), int(np.concatenate(work.empty).sum()))
 
 
-@dataclass(frozen=True)
-class _Drawn:
-    """A radiograph (S, S) uint8, its heat map (S, S), its lungs (S, S) bool or None, and the share
-    of the heat that lies in them; NaN where there is no heat or no lungs.
-    """
-
-    image: np.ndarray
-    heat: np.ndarray
-    lungs: np.ndarray | None
-    in_lungs: float
-
-
 @dataclass
 class _Explaining:
     """The tools of a run, and what it remembers of the radiographs it has seen."""
@@ -185,11 +173,12 @@ class _Explaining:
             maps = self._explain(predictions, images, good, maps)
             lungs, shares = self._in_lungs(images, maps[good])
             for k, i in enumerate(good):
+                picture = overlays.overlay(images[k], maps[i], *self._colours)
                 path = picture_path(draft, done + i + 1, batch[i].path)
-                prediction, explained = predictions[int(i)], int(self.explained[-1][i])
-                self._draw(
-                    path, prediction, _Drawn(images[k], maps[i], lungs[k], shares[k]), explained
-                )
+                write_picture(path, overlays.lung_outline(picture, lungs[k]))
+                if len(self.shown) < self.options.page_rows:
+                    seen, explained = (images[k], maps[i], lungs[k]), self.explained[-1][i]
+                    self._show(predictions[int(i)], explained, seen, shares[k])
             done += len(batch)
             yield predictions, maps
 
@@ -235,25 +224,22 @@ class _Explaining:
         self.in_lungs.append(found)
         return lungs, shares
 
-    def _draw(self, path: Path, prediction, drawn: _Drawn, explained: int) -> None:
-        names, (alpha, colormap) = self.classifier.card.class_names, self._colours
-        image, heat, lungs = drawn.image, drawn.heat, drawn.lungs
-        picture = overlays.lung_outline(overlays.overlay(image, heat, alpha, colormap), lungs)
-        write_picture(path, picture)
-        if len(self.shown) < self.options.page_rows:
-            titles = ("radiograph", names[explained], "top region")
-            self.shown.append(
-                Shown(
-                    prediction.path,
-                    prediction.predicted,
-                    prediction.probabilities[names.index(prediction.predicted)],
-                    names[explained],
-                    not heat.any(),
-                    prediction.label,
-                    overlays.panel(image, heat, alpha, colormap, titles=titles, lungs=lungs),
-                    drawn.in_lungs,
-                )
+    def _show(self, prediction, explained: int, seen: tuple, in_lungs: float) -> None:
+        """Keep a radiograph for the page; `seen` are its pixels, heat map and lungs."""
+        names, (image, heat, lungs) = self.classifier.card.class_names, seen
+        titles = ("radiograph", names[explained], "top region")
+        self.shown.append(
+            Shown(
+                prediction.path,
+                prediction.predicted,
+                prediction.probabilities[names.index(prediction.predicted)],
+                names[explained],
+                not heat.any(),
+                prediction.label,
+                overlays.panel(image, heat, *self._colours, titles=titles, lungs=lungs),
+                in_lungs,
             )
+        )
 
     @property
     def _colours(self) -> tuple[float, str]:

@@ -28,7 +28,6 @@ radiograph: the similarity that all chests share. `random_maps` compares with th
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,9 +36,11 @@ from typing import Any
 import numpy as np
 
 from xray_tf.artifact import write_json
-from xray_tf.data.records import Record, common_part
+from xray_tf.data.records import Record
+from xray_tf.data.tables.csv_files import csv_line, write_lines
 from xray_tf.jobs.run import Run
 from xray_tf.models.classifier import Classifier
+from xray_tf.models.decided import measured_at
 from xray_tf.options import ExamineOptions
 from xray_tf.spelling import pick_several
 from xray_tf.stats.heatmaps.faithfulness import BASELINES, average_drop, removal_figures
@@ -62,17 +63,16 @@ WHAT = {
     ),
 }
 DROPS = {
-    "average_drop": {
-        "better": "low",
-        "what": "share of the score lost when only the part under the heat map is shown, black "
-        "elsewhere",
-    },
-    "average_drop_blur": {"better": "low", "what": "the same, blurred elsewhere"},
-    "increase": {
-        "better": "high",
-        "what": "share of radiographs whose score rises when only the part under the heat map is "
-        "shown, black elsewhere",
-    },
+    "average_drop": (
+        "low",
+        "share of the score lost when only the part under the heat map is shown, black elsewhere",
+    ),
+    "average_drop_blur": ("low", "the same, blurred elsewhere"),
+    "increase": (
+        "high",
+        "share of radiographs whose score rises when only the part under the heat map is shown, "
+        "black elsewhere",
+    ),
 }
 LIKENESS = {"rank_correlation": rank_correlation, "ssim": structural_similarity}
 SHUFFLED = (
@@ -138,9 +138,7 @@ def measure_faithfulness(
         "rows": len(images),
         "patients": len(set(groups)) if named else None,
         "class_names": list(card.class_names),
-        "split": common_part(r.split for r in records),
-        "split_by": card.split_by,
-        "operating_point": card.point(operating_point).name,
+        **measured_at(card, card.point(operating_point), records),
         "layer": net.layer,
         "score": SCORE,
         "steps": options.steps,
@@ -159,12 +157,8 @@ def measure_faithfulness(
         },
         "randomisation": None,
     }
-    arrays = {
-        f"{name}/{k}": v
-        for table in (figures, curves)
-        for name, one in table.items()
-        for k, v in one.items()
-    }
+    both = {name: figures[name] | curves[name] for name in maps}
+    arrays = {f"{name}/{k}": v for name, one in both.items() for k, v in one.items()}
     return result, {**arrays, "decided": decided, "paths": np.array([r.path for r in records], str)}
 
 
@@ -207,17 +201,11 @@ def measure_randomisation(
             line.step()
     random = control_maps(images, options.seed)["random"]
 
-    def compared(maps: np.ndarray, others: np.ndarray) -> dict[str, Any]:
-        return _means(_likeness(maps, others), groups, options)
-
-    methods = {
-        m: {
-            "depths": found[m],
-            "between_radiographs": compared(trained[m], np.roll(trained[m], 1, 0)),
-            "random_maps": compared(trained[m], random),
-        }
-        for m in names
-    }
+    methods = {}
+    for m in names:
+        others = {"between_radiographs": np.roll(trained[m], 1, 0), "random_maps": random}
+        alike_by = {k: _means(_likeness(trained[m], o), groups, options) for k, o in others.items()}
+        methods[m] = {"depths": found[m], **alike_by}
     facts = {"rows": len(images), "seed": options.seed, "layers": layers, "what": SHUFFLED}
     arrays = {f"{m}/{k}": np.stack([one[k] for one in alike[m]]) for m in names for k in LIKENESS}
     return {**facts, "methods": methods}, arrays
@@ -242,30 +230,24 @@ def write_faithfulness(
     np.savez_compressed(folder / ARRAYS, **arrays)
     if "figures" not in result:  # the randomisation check alone
         return
-    names = list(result["figures"])
-    with (folder / CSV).open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["path", "map", "decided", *names])
-        for i, path in enumerate(arrays["paths"]):
-            for one in result["maps"]:
-                writer.writerow(
-                    [
-                        path,
-                        one,
-                        result["class_names"][arrays["decided"][i]],
-                        *(f"{arrays[f'{one}/{f}'][i]:.6f}" for f in names),
-                    ]
-                )
+    names, lines = list(result["figures"]), []
+    for i, path in enumerate(arrays["paths"]):
+        decided = result["class_names"][arrays["decided"][i]]
+        for one in result["maps"]:
+            numbers = (f"{arrays[f'{one}/{f}'][i]:.6f}" for f in names)
+            lines.append(csv_line([path, one, decided, *numbers]))
+    write_lines(folder / CSV, ["path", "map", "decided", *names], lines)
 
 
 def _meanings() -> dict[str, dict[str, str]]:
     """Return what each number means, and whether high or low is better."""
     removal = {
-        f"{kind}_{b}": {"better": better, "what": f"{what}; {b.replace('_', ' ')} in their place"}
+        f"{kind}_{b}": (better, f"{what}; {b.replace('_', ' ')} in their place")
         for b in BASELINES
         for kind, (better, what) in WHAT.items()
     }
-    return removal | DROPS
+    figures = (removal | DROPS).items()
+    return {name: {"better": better, "what": what} for name, (better, what) in figures}
 
 
 def _groups(records: Sequence[Record]) -> list[str]:
@@ -275,6 +257,10 @@ def _groups(records: Sequence[Record]) -> list[str]:
 
 def _joined(parts: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
+
+
+def _mean_curves(curves: dict[str, np.ndarray]) -> dict[str, list[float]]:
+    return {k: v.mean(0).round(6).tolist() for k, v in curves.items()}
 
 
 def _removed(

@@ -30,7 +30,6 @@ points) inside the region, and the 95 % interval of its excess over chance. Empt
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,9 +48,11 @@ from xray_tf.data.chest.regions import (
     find_markers,
     region_masks,
 )
-from xray_tf.data.records import Record, common_part
+from xray_tf.data.records import Record
+from xray_tf.data.tables.csv_files import csv_line, write_lines
 from xray_tf.jobs.run import Run
 from xray_tf.models.classifier import Classifier
+from xray_tf.models.decided import measured_at
 from xray_tf.models.lungs import find_fields
 from xray_tf.options import ExamineOptions
 from xray_tf.stats.heatmaps.localisation import control_maps, inside
@@ -59,13 +60,8 @@ from xray_tf.stats.paired import Conditions, paired_bootstrap, paired_scores
 
 JSON, CSV = "shortcuts.json", "shortcuts.csv"
 FACTS = (
-    "rows",
-    "patients",
-    "class_names",
-    "class_counts",
-    "split",
-    "operating_point",
-    "split_by",
+    *("rows", "patients", "class_names", "class_counts"),
+    *("split", "operating_point", "split_by"),
 )
 UNSURE = "unsure"  # whether two upright lungs are there
 TARGET = "the class decided at the operating point"
@@ -109,15 +105,11 @@ def measure_shortcuts(
         [r.patient for r in records],
         card.class_names,
     )
-    split = common_part(r.split for r in records)
-    about = {"split": split, "operating_point": point.name, "split_by": card.split_by}
+    about = measured_at(card, point, records)
     found = [region_masks(image, mask) for image, mask in zip(images, lungs.masks, strict=True)]
     masks = {k: np.stack([one[k] for one in found]) for k in REGIONS}
     result = _scores(conditions, cells, options, about) | {
-        "lungs": {
-            "share": float(lungs.masks.mean()),
-            "unsure": int((~lungs.sure).sum()),
-        },
+        "lungs": {"share": float(lungs.masks.mean()), "unsure": int((~lungs.sure).sum())},
         "regions": {
             k: {"what": REGIONS[k], "share": float(m.mean()), "rows": int(m.any(axis=(1, 2)).sum())}
             for k, m in masks.items()
@@ -136,10 +128,7 @@ def write_shortcuts(
     """Write shortcuts.json and shortcuts.csv (one row per radiograph) into a folder."""
     folder = Path(folder)
     write_json(folder / JSON, result)
-    with (folder / CSV).open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
-        writer = csv.DictWriter(stream, table[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(table)
+    write_lines(folder / CSV, list(table[0]), (csv_line(row.values()) for row in table))
 
 
 def _scores(
@@ -152,14 +141,10 @@ def _scores(
     groups = _groups(conditions)
     replicates = max(options.bootstrap, 1)
     changed = paired_bootstrap(other, np.zeros_like(other), groups, replicates, options.seed)
-    unit = first["interval"]["unit"]
     return {
         **{k: first[k] for k in FACTS},
         "seed": options.seed,
-        "interval": {
-            "kind": f"95 % percentile bootstrap by {unit}",
-            "replicates": options.bootstrap,
-        },
+        "interval": {"kind": first["interval"]["kind"], "replicates": options.bootstrap},
         "metrics": list(scored[0]),
         "unchanged": {m: {k: c[k] for k in ("value", "low", "high")} for m, c in scored[0].items()},
         "cells": [
@@ -206,10 +191,8 @@ def _where_maps_lie(
         for region, place in places.items():
             found, keep = inside(heat, place), there & place.any(axis=(1, 2))
             kept = {k: v[keep] for k, v in found.items()}
-            seen[region] = {
-                "rows": int(keep.sum()),
-                **_against_chance(kept, groups[keep], options),
-            }
+            compared = _against_chance(kept, groups[keep], options)
+            seen[region] = {"rows": int(keep.sum()), **compared}
             if name == method:
                 figures |= {f"{k}_{region}": v for k, v in found.items()}
         of[name] = {"empty": int((~there).sum()), "regions": seen}
@@ -223,15 +206,11 @@ def _against_chance(
         return {"chance": None, "energy": None, "hit": None}
     out: dict[str, Any] = {"chance": float(found["area"].mean())}
     for figure in ("energy", "hit"):
-        compared = paired_bootstrap(
-            found[figure], found["area"], groups, max(options.bootstrap, 1), options.seed
-        )
-        out[figure] = {
-            "value": float(found[figure].mean()),
-            "over_chance": compared["difference"],
-            "low": compared["low"],
-            "high": compared["high"],
-        }
+        replicates = max(options.bootstrap, 1)
+        over = paired_bootstrap(found[figure], found["area"], groups, replicates, options.seed)
+        ends = {"low": over["low"], "high": over["high"]}
+        value = float(found[figure].mean())
+        out[figure] = {"value": value, "over_chance": over["difference"], **ends}
     return out
 
 
@@ -271,8 +250,7 @@ def contact_sheet(images: np.ndarray, columns: int = 8) -> np.ndarray:
     found, pictures = find_fields(images), []
     for image, mask, sure in zip(images, found.masks, found.sure, strict=True):
         picture = contour(image, mask.astype(np.float32), colour=(255, 220, 0))
-        picture = contour(
-            picture, find_markers(image, mask).astype(np.float32), colour=(255, 60, 60)
-        )
+        markers = find_markers(image, mask).astype(np.float32)
+        picture = contour(picture, markers, colour=(255, 60, 60))
         pictures.append(picture if sure else titled(picture, UNSURE))
     return stacked([beside(pictures[i : i + columns]) for i in range(0, len(pictures), columns)])

@@ -58,8 +58,7 @@ class MaskedRows:
 
     def column(self, name: str, positions: np.ndarray) -> np.ndarray:
         """Return one column of the records (n,)."""
-        values = np.array(self.records.column(name), object)
-        return values[positions]
+        return np.array(self.records.column(name), object)[positions]
 
 
 def read_masked_rows(
@@ -85,14 +84,8 @@ def read_masked_rows(
     records = [r for r in cache.records if r.split != "test"]
     position = {r.path: i for i, r in enumerate(cache.records)}
     files = mask_files(records, masks)
-    split = {
-        r.path: part
-        for r, part in zip(
-            records,
-            divide([r.patient for r in records], held_out_patients(options.held_out)),
-            strict=True,
-        )
-    }
+    parts = divide([r.patient for r in records], held_out_patients(options.held_out))
+    split = {r.path: part for r, part in zip(records, parts, strict=True)}
     used, unmasked, findings = _divided(records, files, split, options.selection)
     chosen = Records([r for r, _ in (*used, *unmasked)], found.records.root)
     return MaskedRows(
@@ -164,11 +157,6 @@ def _divided(records, files, split, selection) -> tuple[list, list, Findings]:
         for r in records
         if split[r.path] != HELD_OUT and r.patient not in drawn and r.sha256 not in held
     ]
-    return (
-        used,
-        unmasked,
-        Findings(
-            Finding("duplicate-of-test", "error", r.path, "A held-out radiograph. Set aside.")
-            for r in twins
-        ),
-    )
+    said = "A held-out radiograph. Set aside."
+    findings = Findings(Finding("duplicate-of-test", "error", r.path, said) for r in twins)
+    return used, unmasked, findings

@@ -141,56 +141,40 @@ def _stressed(
 ) -> dict[str, Any]:
     stress, cells = STRESSES[name], []
     for severity in stress.severities:
+
+        def changed(pictures: np.ndarray, severity: float = severity) -> np.ndarray:
+            return apply_stress(pictures, name, severity, 0, keys)
+
         moved = masks
         if stress.group == "geometry":
-            moved = np.where(
-                apply_stress((masks == IGNORE).astype(np.uint8) * 255, name, severity, 0, keys) > 0,
-                IGNORE,
-                np.where(
-                    apply_stress((masks == LUNG).astype(np.uint8) * 255, name, severity, 0, keys)
-                    > 127,
-                    LUNG,
-                    0,
-                ),
-            )
-        lungs, scores = find(apply_stress(images, name, severity, 0, keys))
-        cells.append({**_overlap_cell(lungs, moved), "refused": float((scores < threshold).mean())})
-    return {
-        "name": name,
-        "group": stress.group,
-        "unit": stress.unit,
-        "what": stress.what,
-        "severities": list(stress.severities),
-        "cells": cells,
-    }
+            ignore, lung = (changed(255 * (masks == v).astype(np.uint8)) for v in (IGNORE, LUNG))
+            moved = np.where(ignore > 0, IGNORE, np.where(lung > 127, LUNG, 0))
+        cells.append(_cell(*find(changed(images)), moved, threshold))
+    return {"name": name, **stress.about(), "cells": cells}
 
 
-def _overlap_cell(lungs: np.ndarray, masks: np.ndarray) -> dict[str, float]:
+def _cell(
+    lungs: np.ndarray, scores: np.ndarray, masks: np.ndarray, threshold: float
+) -> dict[str, float]:
     ious = overlaps(lungs, masks)
     return {
         "mean": float(ious.mean()),
         "fifth_percentile": float(np.quantile(ious, 0.05)),
+        "refused": float((scores < threshold).mean()),
     }
 
 
 def _strongest(stresses: list[dict[str, Any]]) -> dict[str, Any]:
     last = {s["name"]: s["cells"][-1]["mean"] for s in stresses}
     lowest = min(last, key=last.get)
-    return {
-        "mean": float(np.mean(list(last.values()))),
-        "lowest": {"stress": lowest, "mean": last[lowest]},
-    }
+    mean = float(np.mean(list(last.values())))
+    return {"mean": mean, "lowest": {"stress": lowest, "mean": last[lowest]}}
 
 
 def _phantoms(find: Find, threshold: float, options: TrainLungsOptions) -> dict[str, Any]:
     count = max(1, options.phantoms // 3)
     images, masks = draw_phantoms(count, OTHER_SEED, SIDE)
-    lungs, scores = find(images)
-    return {
-        "pictures": count,
-        **_overlap_cell(lungs, masks),
-        "refused": float((scores < threshold).mean()),
-    }
+    return {"pictures": count, **_cell(*find(images), masks, threshold)}
 
 
 def _refused(scores: np.ndarray, threshold: float) -> dict[str, Any]:
@@ -203,28 +187,23 @@ def _refused(scores: np.ndarray, threshold: float) -> dict[str, Any]:
 
 def _not_chests(find: Find, images: np.ndarray, threshold: float) -> list[dict[str, Any]]:
     found = []
-    for kinds, trained_on in ((TURNED, True), (UNSEEN_TURNED, False)):
-        for number, (kind, change) in enumerate(kinds.items()):
-            rng = np.random.default_rng([OTHER_SEED, number])
-            pictures = np.stack([change(image, rng) for image in images])
-            found.append(_taken(find, kind, trained_on, pictures, threshold))
-    for kinds, trained_on in ((DRAWN, True), (UNSEEN_DRAWN, False)):
-        for number, (kind, draw) in enumerate(kinds.items()):
-            rng = np.random.default_rng([OTHER_SEED + 1, number])
-            pictures = np.stack([draw(SIDE, rng) for _ in range(DRAWINGS)])
-            found.append(_taken(find, kind, trained_on, pictures, threshold))
+    for seed, trained_on, kinds, shown in (
+        (OTHER_SEED, True, TURNED, images),
+        (OTHER_SEED, False, UNSEEN_TURNED, images),
+        (OTHER_SEED + 1, True, DRAWN, [SIDE] * DRAWINGS),
+        (OTHER_SEED + 1, False, UNSEEN_DRAWN, [SIDE] * DRAWINGS),
+    ):
+        for number, (kind, make) in enumerate(kinds.items()):
+            rng = np.random.default_rng([seed, number])
+            _, scores = find(np.stack([make(one, rng) for one in shown]))
+            found.append(
+                {
+                    "kind": kind,
+                    "trained_on": trained_on,
+                    "pictures": len(scores),
+                    "median": float(np.median(scores)),
+                    "highest": float(scores.max()),
+                    "taken_for_chests": float((scores >= threshold).mean()),
+                }
+            )
     return found
-
-
-def _taken(
-    find: Find, kind: str, trained_on: bool, pictures: np.ndarray, threshold: float
-) -> dict[str, Any]:
-    _, scores = find(pictures)
-    return {
-        "kind": kind,
-        "trained_on": trained_on,
-        "pictures": len(pictures),
-        "median": float(np.median(scores)),
-        "highest": float(scores.max()),
-        "taken_for_chests": float((scores >= threshold).mean()),
-    }

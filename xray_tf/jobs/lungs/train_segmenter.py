@@ -114,7 +114,8 @@ def _write(
 
     run.say("  the threshold of the score")
     others = rows.of_split("val")
-    scores = np.concatenate([[], *(find(rows.images(part))[1] for part in _parts(others))])
+    parts = [others[i : i + 256] for i in range(0, len(others), 256)]
+    scores = np.concatenate([[], *(find(rows.images(part))[1] for part in parts)])
     known = scores if len(scores) else find(rows.images(rows.of_split("train")))[1]
     threshold = choose_threshold(known, how.refused)
     metrics, ious = measure_lungs(find, rows, threshold, scores, how, run.say)
@@ -158,10 +159,6 @@ def _write_card(
     )
     write_text(draft / "README.md", render_lung_card(card, metrics))
     seal(draft, card)
-
-
-def _parts(positions: np.ndarray, size: int = 256) -> list[np.ndarray]:
-    return [positions[i : i + size] for i in range(0, len(positions), size)]
 
 
 def _table(find, rows: MaskedRows, ious: np.ndarray, threshold: float) -> LungRows:

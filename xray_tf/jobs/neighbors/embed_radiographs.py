@@ -8,57 +8,35 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from xray_tf.artifact import new_piece, refuse_existing, write_json, write_text
+from xray_tf.artifact import new_piece, refuse_existing, write_json
 from xray_tf.data.embeddings import EMBEDDINGS, write_embeddings
-from xray_tf.data.predictions import Predictions
-from xray_tf.data.records import Record, Records, class_index
+from xray_tf.data.records import Record, Records
 from xray_tf.data.split import SPLIT, parts_of
 from xray_tf.data.tables.csv_files import csv_line, write_lines
 from xray_tf.jobs.classifier.evaluate_model import score_rows
 from xray_tf.jobs.corpus import Corpus, read_corpus, read_for
 from xray_tf.jobs.known_rows import fitted_on_notes
 from xray_tf.jobs.neighbors.fit_reference import fit_reference, stored_reference
+from xray_tf.jobs.neighbors.plots import Embedded, lay_out, write_plots
 from xray_tf.jobs.provenance import provenance
 from xray_tf.jobs.run import Options, Run, takes
 from xray_tf.models.classifier import Classifier
 from xray_tf.models.decided import predictions_of
 from xray_tf.models.load import load
-from xray_tf.models.reference import ABOUT, ARRAYS, PIECE, Neighborhood, Reference
+from xray_tf.models.reference import ABOUT, ARRAYS, PIECE, Reference
 from xray_tf.options import DataOptions, EmbedOptions, EvaluateOptions
-from xray_tf.stats.metric_rows import metrics_of
+from xray_tf.stats.metric_rows import card_metrics
 
-SHOWN = 5  # neighbours listed on the page
 COLUMNS = (
-    "path",
-    "split",
-    "unusual",
-    "rank",
-    "neighbor",
-    "distance",
-    "label",
-    "subtype",
-    "patient",
+    *("path", "split", "unusual", "rank"),
+    *("neighbor", "distance", "label", "subtype", "patient"),
 )
-
-
-@dataclass
-class _Embedded:
-    """The results for each row of `records`, before they are written."""
-
-    classifier: Classifier
-    corpus: Corpus
-    records: Records
-    embeddings: np.ndarray
-    reference: Reference
-    found: Neighborhood
-    tables: dict[str, Predictions]
-    fitted: bool
 
 
 @takes(DataOptions, EmbedOptions, EvaluateOptions)
@@ -111,12 +89,12 @@ def embed_radiographs(
     reported = _reported(records, embedded.fitted)
     rows = [r for r, kept in zip(records, reported, strict=True) if kept]
     metrics["notes"] = _notes(metrics, rows, classifier)
-    maps = _maps(records, embedded.embeddings, how, run)
+    maps = lay_out(records, embedded.embeddings, how, run)
     metrics["maps"] = maps["about"] if maps else None
     with run.folder() as draft:
         _write(draft, embedded, metrics)
         if maps:
-            _write_maps(draft, embedded, metrics, maps)
+            write_plots(draft, embedded, metrics, maps)
     if save_reference:
         run.say(f"  reference added: {add_reference(classifier, out)}/")
     return metrics
@@ -143,7 +121,7 @@ def _embed(
     records: Records,
     options: Options,
     seconds: dict[str, float],
-) -> _Embedded:
+) -> Embedded:
     """Run the network, and fit or open the reference; `seconds` receives their times."""
     run, how, card = options[Run], options[EmbedOptions], classifier.card
     with _timed(seconds, "open"):
@@ -171,7 +149,7 @@ def _embed(
     if corpus.task.class_names == card.class_names:
         probabilities = classifier.probabilities_of(points["logits"])
         tables["head"] = predictions_of(card, list(records), probabilities)
-    return _Embedded(classifier, corpus, records, embeddings, reference, found, tables, fitted)
+    return Embedded(classifier, corpus, records, embeddings, reference, found, tables, fitted)
 
 
 @contextmanager
@@ -192,7 +170,7 @@ def _forward(
         return forward(net, corpus.pixels, corpus.rows, points, batch_size, line.step)
 
 
-def _measured(embedded: _Embedded, options: EvaluateOptions) -> dict[str, Any]:
+def _measured(embedded: Embedded, options: EvaluateOptions) -> dict[str, Any]:
     """Return metrics.json without times, notes and plots."""
     reference, recipe = embedded.reference, embedded.reference.cases.recipe
     return {
@@ -209,7 +187,7 @@ def _measured(embedded: _Embedded, options: EvaluateOptions) -> dict[str, Any]:
     }
 
 
-def _scores(embedded: _Embedded, options: EvaluateOptions) -> dict[str, Any]:
+def _scores(embedded: Embedded, options: EvaluateOptions) -> dict[str, Any]:
     card, reported = embedded.classifier.card, _reported(embedded.records, embedded.fitted)
     points = {"knn": "balanced", "head": card.default_operating_point}
     out: dict[str, Any] = {"knn": None, "head": None, "difference": None}
@@ -220,9 +198,9 @@ def _scores(embedded: _Embedded, options: EvaluateOptions) -> dict[str, Any]:
     if out["knn"] and out["head"]:
         knn, head = out["knn"]["metrics"], out["head"]["metrics"]
         out["difference"] = {
-            m: round(knn[m]["value"] - head[m]["value"], 6)
-            for m, row in metrics_of("classifier").items()
-            if row.on_card and knn[m]["value"] is not None
+            m: round(cell["value"] - head[m]["value"], 6)
+            for m, cell in card_metrics(knn).items()
+            if cell["value"] is not None
         }
     return out
 
@@ -260,30 +238,7 @@ def _notes(metrics: dict[str, Any], rows: Sequence[Record], classifier: Classifi
     return notes
 
 
-def _maps(
-    records: Records, embeddings: np.ndarray, options: EmbedOptions, run: Run
-) -> dict[str, Any] | None:
-    from xray_tf.stats.projection import map_pca, map_tsne
-
-    if options.map_rows < 3 or len(records) < 3:
-        return None
-    # test rows first, then validation, then the rest, each in an order drawn from the seed, so that
-    # a plot of some rows shows a fair sample
-    drawn = np.random.default_rng(options.embed_seed).permutation(len(records))
-    rank = {"test": 0, "val": 1, "": 2, "train": 3}
-    chosen = np.sort(sorted(drawn, key=lambda i: rank[records[i].split])[: options.map_rows])
-    run.say(f"Plotting {len(chosen)} radiographs")
-    pca, explained = map_pca(embeddings[chosen])
-    tsne, about = map_tsne(embeddings[chosen], options.perplexity, seed=options.embed_seed)
-    return {
-        "rows": chosen,
-        "pca": pca,
-        "tsne": tsne,
-        "about": {"tsne": about, "pca": {"explained": [round(float(e), 4) for e in explained]}},
-    }
-
-
-def _write(draft: Path, embedded: _Embedded, metrics: dict[str, Any]) -> None:
+def _write(draft: Path, embedded: Embedded, metrics: dict[str, Any]) -> None:
     from xray_tf.pages.kit.figures import confusion_matrix, to_png_bytes
 
     write_embeddings(draft / EMBEDDINGS, embedded.embeddings, embedded.records)
@@ -301,88 +256,12 @@ def _write(draft: Path, embedded: _Embedded, metrics: dict[str, Any]) -> None:
             (draft / f"confusion_{name}.png").write_bytes(picture)
 
 
-def _write_maps(
-    draft: Path, embedded: _Embedded, metrics: dict[str, Any], maps: dict[str, Any]
-) -> None:
-    """Write the plots and the page to explore them."""
-    from xray_tf.pages.kit.figures import to_png_bytes
-    from xray_tf.pages.kit.words import SPLIT_NAMES, enumerate_text
-    from xray_tf.pages.neighbors.figures import draw_map
-    from xray_tf.pages.neighbors.page import AtlasPage
-
-    rows, knn = maps["rows"], embedded.tables["knn"]
-    decided = embedded.tables.get("head", knn)
-    whose = "the network's head" if "head" in embedded.tables else "nearest neighbours"
-    parts = Counter(embedded.records[i].split for i in rows)
-    names = {**SPLIT_NAMES, "": "new"}
-    counts = enumerate_text([f"{parts[p]:,} {name}" for p, name in names.items() if parts[p]])
-    titles = {name: map_title(name, maps["about"]) for name in ("tsne", "pca")}
-    for name, title in titles.items():
-        title = f"{title}; {counts} radiographs"
-        labels, called = knn.labels[rows], decided.predicted[rows]
-        figure = draw_map(maps[name], labels, called, knn.class_names, title, whose)
-        (draft / f"{name}.png").write_bytes(to_png_bytes(figure))
-    pixels = embedded.corpus.pixels[embedded.corpus.rows[rows]]
-    points = _points(embedded, maps)
-    page = AtlasPage(embedded.classifier.card, metrics, points, pixels, titles, whose)
-    write_text(draft / "page.html", page.render())
-
-
-def _points(embedded: _Embedded, maps: dict[str, Any]) -> list:
-    """Return what the page shows for each plotted radiograph."""
-    from xray_tf.pages.neighbors.page import Point
-
-    knn, task = embedded.tables["knn"], embedded.corpus.task
-    decided = embedded.tables.get("head", knn)
-    place = {embedded.records[i].sha256: at for at, i in enumerate(maps["rows"])}
-    points = []
-    for at, i in enumerate(maps["rows"]):
-        near = tuple(
-            (r.path, class_index(r, task), distance, place.get(r.sha256, -1))
-            for r, distance in _nearest(embedded, i)
-        )
-        points.append(
-            Point(
-                embedded.records[i],
-                tuple(maps["tsne"][at].tolist()),
-                tuple(maps["pca"][at].tolist()),
-                int(knn.labels[i]),
-                int(decided.predicted[i]),
-                tuple(decided.probabilities[i].tolist()),
-                tuple(knn.probabilities[i].tolist()),
-                float(embedded.found.unusual[i]),
-                near,
-            )
-        )
-    return points
-
-
-def _nearest(embedded: _Embedded, i: int) -> list[tuple[Record, float]]:
-    """Return the nearest SHOWN training radiographs of a row, with their distances."""
-    indices, distances = embedded.found.indices[i, :SHOWN], embedded.found.distances[i, :SHOWN]
-    rows = embedded.reference.rows
-    return [(rows[int(j)], float(d)) for j, d in zip(indices, distances, strict=True) if j >= 0]
-
-
-def map_title(name: str, about: dict[str, Any]) -> str:
-    """Describe how a plot was made, in one line."""
-    if name == "tsne":
-        used = about["tsne"]
-        return (
-            f"t-SNE after {used['components']} principal components, perplexity "
-            f"{used['perplexity']:g}, seed {used['seed']}"
-        )
-    return "Principal components, with {:.0f} % and {:.0f} % of the variance".format(
-        *(100 * e for e in about["pca"]["explained"])
-    )
-
-
-def _write_neighbors(path: Path, embedded: _Embedded) -> None:
+def _write_neighbors(path: Path, embedded: Embedded) -> None:
     """Write one row per radiograph and neighbour, the nearest SHOWN of each."""
     lines = []
     for i, row in enumerate(embedded.records):
         unusual = f"{embedded.found.unusual[i]:.1f}"
-        for rank, (r, distance) in enumerate(_nearest(embedded, i), 1):
+        for rank, (r, distance) in enumerate(embedded.nearest(i), 1):
             near = (rank, r.path, f"{distance:.6f}", r.label, r.subtype, r.patient)
             lines.append(csv_line((row.path, row.split, unusual, *near)))
     write_lines(path, COLUMNS, lines)

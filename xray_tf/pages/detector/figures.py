@@ -141,8 +141,6 @@ def example_grid(
     maps: dict[str, np.ndarray],
     scores: Scores,
     groups: dict[str, np.ndarray],
-    alpha: float = 0.5,
-    colormap: str = "jet",
 ) -> np.ndarray:
     """Draw radiographs beside their heat maps, one row a group.
 
@@ -160,7 +158,7 @@ def example_grid(
     def panel(position: int) -> np.ndarray:
         at, image = next(each)
         heat = {kind: one[at] for kind, one in maps.items()}
-        return score_panel(image, heat, float(scores.anomaly[position]), alpha, colormap)
+        return score_panel(image, heat, float(scores.anomaly[position]))
 
     rows = {title: [panel(i) for i in positions] for title, positions in groups.items()}
     return overlays.in_rows(rows, images[0])

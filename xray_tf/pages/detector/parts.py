@@ -18,7 +18,7 @@ from xray_tf.pages.detector import figures
 from xray_tf.pages.kit.curves import roc
 from xray_tf.pages.kit.render import Part
 from xray_tf.pages.kit.words import NAMES, data_facts
-from xray_tf.stats.detector.or_rule import Statistics
+from xray_tf.stats.detector.statistics import Statistics
 from xray_tf.stats.metric_rows import METRICS
 
 STATISTICS = "statistics.csv"

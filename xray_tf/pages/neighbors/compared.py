@@ -8,8 +8,9 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from xray_tf.pages.kit.figures import confusion_matrix
+from xray_tf.pages.kit.filters import capital
 from xray_tf.pages.kit.render import Part
-from xray_tf.stats.metric_rows import metrics_of
+from xray_tf.stats.metric_rows import card_metrics
 
 SIDES = {"knn": "nearest neighbours", "head": "the network's head"}
 
@@ -38,7 +39,7 @@ class ComparedPart(Part):
     @property
     def shown(self) -> list[str]:
         """The metrics to show."""
-        return [name for name, row in metrics_of("classifier").items() if row.on_card]
+        return list(card_metrics(self.first["metrics"]))
 
     @property
     def first(self) -> dict[str, Any]:
@@ -49,8 +50,6 @@ class ComparedPart(Part):
     def matrices(self) -> dict[str, Figure]:
         """The confusion matrix of each side."""
         return {
-            words: confusion_matrix(
-                side["confusion_matrix"], side["class_names"], words[0].upper() + words[1:]
-            )
+            words: confusion_matrix(side["confusion_matrix"], side["class_names"], capital(words))
             for words, side in self.sides.items()
         }
