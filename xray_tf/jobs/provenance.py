@@ -135,24 +135,16 @@ def _version(name: str) -> str:
 def _commit() -> str:
     """Return the package's git commit, with + if the tree was changed; empty outside a clone."""
     here = Path(__file__).resolve().parent
+
+    def git(*words: str | Path) -> subprocess.CompletedProcess:
+        line = ["git", "-C", here, *words]
+        return subprocess.run(line, capture_output=True, text=True, timeout=10)
+
     try:
-        inside = subprocess.run(
-            ["git", "-C", here, "ls-files", "--error-unmatch", __file__],
-            capture_output=True,
-            text=True,
-            timeout=10,
-        )
-        if inside.returncode:
+        if git("ls-files", "--error-unmatch", __file__).returncode:
             return ""
-        head = subprocess.run(
-            ["git", "-C", here, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10
-        ).stdout.strip()
-        changed = subprocess.run(
-            ["git", "-C", here, "status", "--porcelain", "-uno", "--", here],
-            capture_output=True,
-            text=True,
-            timeout=10,
-        ).stdout.strip()
+        head = git("rev-parse", "HEAD").stdout.strip()
+        changed = git("status", "--porcelain", "-uno", "--", here).stdout.strip()
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return head + ("+" if changed else "")

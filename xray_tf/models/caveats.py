@@ -59,7 +59,7 @@ def caveats_of(
         *_of_the_lungs(prediction),
         *_of_the_detector(anomaly, prediction, card),
         *_of_the_picture(card, query),
-        *(Caveat("model", note, False) for note in card.notes),
+        *(Caveat("model", note, serious=False) for note in card.notes),
     ]
     return tuple(sorted(found, key=lambda c: not c.serious))
 
@@ -71,14 +71,12 @@ def _doubts(card: Card, prediction: Prediction, point: OperatingPoint) -> Iterat
             "close call",
             "The probability is close to where the decision changes: a change of "
             f"{change:.2f} in the logit would flip it.",
-            True,
         )
     if card.split_by == "image":
         yield Caveat(
             "split by image",
             "The model was measured on radiographs of children it was trained on; its numbers are "
             "optimistic.",
-            True,
         )
 
 
@@ -88,14 +86,12 @@ def _of_the_map(heat: np.ndarray) -> Iterator[Caveat]:
             "empty map",
             "Nothing in the feature map supports the class decided, so the heat map is empty: the "
             "decision rests on the absence of evidence, or on a constant.",
-            True,
         )
     elif (share := edge_share(heat)) >= EDGE_HEAT:
         yield Caveat(
             "map on the border",
             f"{100 * share:.0f} % of the heat is in the outer tenth of the image, where there are "
             "markers and borders, but no lungs.",
-            True,
         )
 
 
@@ -105,11 +101,8 @@ def edge_share(heat: np.ndarray) -> float:
     """
     height, width = heat.shape
     top, left = round(EDGE * height), round(EDGE * width)
-    return float(
-        1
-        - heat[top : height - top, left : width - left].sum(dtype=np.float64)
-        / heat.sum(dtype=np.float64)
-    )
+    inner = heat[top : height - top, left : width - left]
+    return float(1 - inner.sum(dtype=np.float64) / heat.sum(dtype=np.float64))
 
 
 def _of_the_neighbors(near: Neighbors | None, prediction: Prediction) -> Iterator[Caveat]:
@@ -118,14 +111,13 @@ def _of_the_neighbors(near: Neighbors | None, prediction: Prediction) -> Iterato
             "not compared",
             "The artifact has no reference, so it is not known how unusual this radiograph is, or "
             "what it resembles. `xray-tf embed --add-reference` adds one.",
-            False,
+            serious=False,
         )
         return
     if not near.rows:
         yield Caveat(
             "no neighbours",
             "Every training radiograph is of this patient, so there is nothing to compare with.",
-            True,
         )
         return
     if near.unusual >= UNUSUAL:
@@ -133,21 +125,19 @@ def _of_the_neighbors(near: Neighbors | None, prediction: Prediction) -> Iterato
             "unusual",
             "It is unlike the training radiographs: its neighbours are "
             f"farther away than those of {near.unusual:.0f} % of them.",
-            True,
         )
     if differ(near.vote.predicted, prediction.predicted, near.class_names):
         yield Caveat(
             "head and neighbours disagree",
             f"The network's head says {prediction.predicted}, the nearest training radiographs say "
             f"{near.vote.predicted}.",
-            True,
         )
     elif max(near.vote.probabilities) < DIVIDED:
         yield Caveat(
             "divided neighbours",
             "The neighbours are divided: the class with the most votes has "
             f"{100 * max(near.vote.probabilities):.0f} %.",
-            False,
+            serious=False,
         )
     if near.known or near.same_patient:
         what = "This very file is" if near.known else "Radiographs with its patient key are"
@@ -155,7 +145,6 @@ def _of_the_neighbors(near: Neighbors | None, prediction: Prediction) -> Iterato
             "known",
             f"{what} among the training radiographs, so the answer says nothing about new "
             "patients. (That patient's radiographs are left out of the neighbours.)",
-            True,
         )
 
 
@@ -174,7 +163,6 @@ def _of_the_lungs(prediction: Prediction) -> Iterator[Caveat]:
             "no lungs",
             "The lung segmenter finds no two upright lungs in it. Is it an upright frontal chest "
             "radiograph? The answer means nothing if it is not.",
-            True,
         )
 
 
@@ -192,7 +180,6 @@ def _of_the_detector(
             f"In its {' and '.join(beyond)} it exceeds every normal radiograph that set the "
             "detector's thresholds; few with pneumonia do. Is it an upright frontal chest "
             "radiograph?",
-            True,
         )
     if anomaly is None or NORMAL not in card.class_names:
         return
@@ -201,7 +188,6 @@ def _of_the_detector(
         yield Caveat(
             "head and detector disagree",
             f"The network's head says {prediction.predicted}, the detector finds it {said}.",
-            True,
         )
 
 
@@ -213,24 +199,19 @@ def _of_the_picture(card: Card, query: Query) -> Iterator[Caveat]:
             "small",
             f"It has {width} x {height} pixels and was enlarged to {side} x {side}: detail that "
             "the model uses is missing.",
-            True,
         )
-    if (
-        card.preprocessing["resize"] == "crop"
-        and min(width, height) > 0
-        and (cut := 1 - min(width, height) / max(width, height)) > CUT
-    ):
+    cut = 1 - min(width, height) / max(width, height, 1)
+    if card.preprocessing["resize"] == "crop" and min(width, height) > 0 and cut > CUT:
         yield Caveat(
             "cropped",
             f"{100 * cut:.0f} % of its longer side was cut away to make it a square.",
-            False,
+            serious=False,
         )
     if looks_inverted(pixels):
         yield Caveat(
             "inverted",
             "It looks like a negative: the air beside the shoulders is brighter than the middle of "
             "the chest. The model was trained on radiographs with white bones.",
-            True,
         )
     low, high = np.percentile(pixels, [1, 99])
     if high - low < CONTRAST:
@@ -238,7 +219,6 @@ def _of_the_picture(card: Card, query: Query) -> Iterator[Caveat]:
             "flat",
             f"It has little contrast: its darkest and its brightest percent are {high - low:.0f} "
             "of 255 grey levels apart.",
-            True,
         )
     for name, share, limit in (
         ("white", float((pixels >= 252).mean()), WHITE),
@@ -248,13 +228,13 @@ def _of_the_picture(card: Card, query: Query) -> Iterator[Caveat]:
             yield Caveat(
                 f"mostly {name}" if share > 0.5 else f"much {name}",
                 f"{100 * share:.0f} % of it is plain {name}, without any detail.",
-                False,
+                serious=False,
             )
     if record.mode[:1] not in ("L", ""):
         yield Caveat(
             "colour",
             f"The file is in colour ({record.mode}); the model sees it in grey.",
-            False,
+            serious=False,
         )
 
 

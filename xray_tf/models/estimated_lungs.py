@@ -49,27 +49,17 @@ def estimated_fields(images: Sequence[np.ndarray] | np.ndarray) -> LungFields:
         ValueError: not squares of grey bytes.
     """
     images = np.asarray(images)
-    if (
-        images.ndim != 3
-        or images.dtype != np.uint8
-        or images.shape[1] != images.shape[2]
-        or images.shape[1] < 16
-    ):
+    squares = images.ndim == 3 and images.shape[1] == images.shape[2] >= 16
+    if not squares or images.dtype != np.uint8:
         raise ValueError(
             "images must be (N, S, S) uint8 in [0, 255], S at least 16. Received: "
             f"shape {images.shape}, {images.dtype}"
         )
     side = images.shape[1]
     masks, fits = np.empty(images.shape, bool), np.empty(len(images), np.float32)
-    places = np.concatenate(
-        [
-            np.empty((0, 4)),
-            *(
-                _placements(images[i : i + _CHUNK], fits[i : i + _CHUNK])
-                for i in range(0, len(images), _CHUNK)
-            ),
-        ]
-    )
+    parts = [slice(i, i + _CHUNK) for i in range(0, len(images), _CHUNK)]
+    found = [_placements(images[part], fits[part]) for part in parts]
+    places = np.concatenate([np.empty((0, 4)), *found])
     for i, (image, place) in enumerate(zip(images, places, strict=True)):
         believed = fits[i] >= LEAST_FIT
         places[i] = place * _OUTWARD if believed else _USUAL
@@ -86,12 +76,10 @@ def lung_shape() -> np.ndarray:
     """
     total = np.zeros((_SHAPE_SIDE, _SHAPE_SIDE), np.float32)
     for patient in range(_SHAPE_PHANTOMS):
-        rows, columns = np.nonzero(
-            lungs := draw_phantom("normal", 0, patient, height=128, width=128).lungs
-        )
-        part = lungs[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].astype(
-            np.float32
-        )
+        lungs = draw_phantom("normal", 0, patient, height=128, width=128).lungs
+        rows, columns = np.nonzero(lungs)
+        part = lungs[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+        part = part.astype(np.float32)
         total += cv2.resize(part, total.shape, interpolation=cv2.INTER_LINEAR)
     return total / _SHAPE_PHANTOMS
 
@@ -121,17 +109,12 @@ def _bank() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     offsets = np.stack(np.meshgrid(*steps, indexing="ij"), -1).reshape(-1, 4)
     places = np.array(_USUAL) + offsets
     rim = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(_RING * _GRID) + 1,) * 2)
-    patterns, supports = (
-        np.zeros((len(places), _GRID * _GRID), np.float32),
-        np.zeros((len(places), _GRID * _GRID), np.float32),
-    )
+    patterns, supports = np.zeros((2, len(places), _GRID * _GRID), np.float32)
     for i, place in enumerate(places):
         inside = _laid(place, _GRID)
         around = cv2.dilate(inside.astype(np.uint8), rim).astype(bool) & ~inside
-        patterns[i, inside.ravel()], patterns[i, around.ravel()] = (
-            -1 / inside.sum(),
-            1 / around.sum(),
-        )
+        patterns[i, inside.ravel()] = -1 / inside.sum()
+        patterns[i, around.ravel()] = 1 / around.sum()
         supports[i] = (inside | around).ravel() / (inside | around).sum()
     return places, patterns, supports, (_PRIOR * (offsets**2).sum(1) / 0.25).astype(np.float32)
 
@@ -141,17 +124,8 @@ def _placements(images: np.ndarray, fits: np.ndarray) -> np.ndarray:
     image into `fits` (B,).
     """
     places, patterns, supports, price = _bank()
-    small = (
-        np.stack(
-            [
-                cv2.equalizeHist(
-                    cv2.resize(one, (_GRID, _GRID), interpolation=cv2.INTER_AREA)
-                ).ravel()
-                for one in images
-            ]
-        ).astype(np.float32)
-        / 255
-    )
+    small = [cv2.resize(one, (_GRID, _GRID), interpolation=cv2.INTER_AREA) for one in images]
+    small = np.stack([cv2.equalizeHist(one).ravel() for one in small]).astype(np.float32) / 255
     gap = small @ patterns.T  # (B, T) mean of the rim minus mean of the inside
     spread = np.sqrt(np.maximum((small * small) @ supports.T - (small @ supports.T) ** 2, 1e-6))
     inside = (supports * (patterns < 0)).sum(1)
@@ -169,8 +143,7 @@ def _followed(image: np.ndarray, mask: np.ndarray) -> np.ndarray | None:
     reach = max(1, round(_REACH * side))
     brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2)
     core, outer = (
-        cv2.erode(mask.astype(np.uint8), brush).astype(bool),
-        cv2.dilate(mask.astype(np.uint8), brush).astype(bool),
+        change(mask.astype(np.uint8), brush).astype(bool) for change in (cv2.erode, cv2.dilate)
     )
     soft = cv2.GaussianBlur(image, (0, 0), 0.025 * side)
     if not core.any() or not (outer & ~mask).any():
@@ -192,7 +165,6 @@ def atlas_lungs() -> np.ndarray:
     inner = round(SIDE / (1 + 2 * MARGIN))
     shape = np.zeros((SIDE, SIDE), np.float32)
     start = (SIDE - inner) // 2
-    shape[start : start + inner, start : start + inner] = cv2.resize(
-        lung_shape(), (inner, inner), interpolation=cv2.INTER_AREA
-    )
+    small = cv2.resize(lung_shape(), (inner, inner), interpolation=cv2.INTER_AREA)
+    shape[start : start + inner, start : start + inner] = small
     return soft_edged(shape)

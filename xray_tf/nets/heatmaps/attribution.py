@@ -20,11 +20,25 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from xray_tf.nets.heatmaps.gradcam import GradCAM, grad_cam_weights, normalised
+from xray_tf.nets.heatmaps.gradcam import GradCAM, Weights, grad_cam_weights, normalised
 
 Method = Callable[..., np.ndarray]
 OCCLUSION_PATCHES = 7  # patches along the shorter side, if no patch size is given
 POWER_STEPS = 30
+
+
+def _on_features(weights: Weights) -> Method:
+    """Return the method that weights a layer's feature maps by a function of them and of their
+    gradients; see `GradCAM.weighted_map`.
+    """
+
+    def method(
+        model: Any, images: Any, class_index: Any = None, layer: str | None = None
+    ) -> np.ndarray:
+        return _explainer(model, layer).weighted_map(images, class_index, weights)
+
+    method.__name__, method.__doc__ = weights.__name__, weights.__doc__
+    return method
 
 
 def grad_cam(
@@ -36,39 +50,38 @@ def grad_cam(
     return _explainer(model, layer).weighted_map(images, class_index, grad_cam_weights)
 
 
-def grad_cam_plus_plus(
-    model: Any, images: Any, class_index: Any = None, layer: str | None = None
-) -> np.ndarray:
+@_on_features
+def grad_cam_plus_plus(features, gradients):
     """Explain by Grad-CAM++: w_k = sum_ij a_ij ReLU(dy/dA_ij) with a_ij = g^2 / (2 g^2 + g^3 sum_ab
     A_ab) (Chattopadhay et al. 2018, equation 19).
 
     As in the paper, the score is exp(logit), so that higher derivatives become powers of the
     gradient g; its factor cancels in a_ij and in the division by the maximum.
     """
-    return _explainer(model, layer).weighted_map(images, class_index, _plus_plus_weights)
+    square = gradients * gradients
+    below = 2 * square + square * gradients * ops.sum(features, (1, 2), keepdims=True)
+    share = ops.where(below == 0, 0.0, square / ops.where(below == 0, 1.0, below))
+    return ops.sum(share * ops.relu(gradients), (1, 2), keepdims=True)
 
 
-def layer_cam(
-    model: Any, images: Any, class_index: Any = None, layer: str | None = None
-) -> np.ndarray:
+@_on_features
+def layer_cam(features, gradients):
     """Explain by LayerCAM: ReLU(sum_k ReLU(dy/dA^k) * A^k), position by position (Jiang et al.
     2021, "LayerCAM", IEEE TIP 30).
     """
-    return _explainer(model, layer).weighted_map(images, class_index, _positive_gradients)
+    return ops.relu(gradients)
 
 
-def hires_cam(
-    model: Any, images: Any, class_index: Any = None, layer: str | None = None
-) -> np.ndarray:
+@_on_features
+def hires_cam(features, gradients):
     """Explain by HiResCAM: sum_k dy/dA^k * A^k, position by position (Draelos and Carin 2020, arXiv
     2011.08891); negative sums are dropped.
     """
-    return _explainer(model, layer).weighted_map(images, class_index, _gradients_as_they_are)
+    return gradients
 
 
-def eigen_cam(
-    model: Any, images: Any, class_index: Any = None, layer: str | None = None
-) -> np.ndarray:
+@_on_features
+def eigen_cam(features, gradients):
     """Show by Eigen-CAM what dominates a layer: A projected on its first right singular vector
     (Muhammad and Yeasin 2020, arXiv 2008.00299).
 
@@ -76,7 +89,20 @@ def eigen_cam(
     why a class was chosen. The decomposition leaves the sign open; the one is taken that makes the
     sum of the projections positive.
     """
-    return _explainer(model, layer).weighted_map(images, class_index, _first_singular_vector)
+    # v_1 of (positions x channels) by the power method: a few matrix products instead of a full
+    # decomposition, which would cost a hundred times the network's head
+    rows = ops.reshape(features, (ops.shape(features)[0], -1, features.shape[-1]))  # (B, P, C)
+    rows = rows / ops.maximum(ops.max(ops.abs(rows), (1, 2), keepdims=True), 1e-30)
+    # (B, P, 1)
+    left = ops.sum(rows, -1, keepdims=True) + 1e-3 * ops.max(ops.abs(rows), -1, keepdims=True)
+    for _ in range(POWER_STEPS):
+        right = ops.matmul(ops.transpose(rows, (0, 2, 1)), left)
+        left = ops.matmul(rows, right)
+        left = left / ops.maximum(ops.norm(left, axis=1, keepdims=True), 1e-30)
+    right = ops.matmul(ops.transpose(rows, (0, 2, 1)), left)  # (B, C, 1)
+    right = right / ops.maximum(ops.norm(right, axis=1, keepdims=True), 1e-30)
+    right = right * ops.where(ops.sum(ops.matmul(rows, right), 1, keepdims=True) < 0, -1.0, 1.0)
+    return ops.transpose(right, (0, 2, 1))[:, None]  # (B, 1, 1, C)
 
 
 def occlusion(
@@ -205,39 +231,6 @@ def _explainer(model: Any, layer: str | None) -> GradCAM:
             "another GradCAM for it."
         )
     return model
-
-
-def _plus_plus_weights(features, gradients):
-    square = gradients * gradients
-    below = 2 * square + square * gradients * ops.sum(features, (1, 2), keepdims=True)
-    share = ops.where(below == 0, 0.0, square / ops.where(below == 0, 1.0, below))
-    return ops.sum(share * ops.relu(gradients), (1, 2), keepdims=True)
-
-
-def _positive_gradients(features, gradients):
-    return ops.relu(gradients)
-
-
-def _gradients_as_they_are(features, gradients):
-    return gradients
-
-
-def _first_singular_vector(features, gradients):
-    """Find v_1 of (positions x channels) by the power method: a few matrix products instead of a
-    full decomposition, which would cost a hundred times the network's head.
-    """
-    rows = ops.reshape(features, (ops.shape(features)[0], -1, features.shape[-1]))  # (B, P, C)
-    rows = rows / ops.maximum(ops.max(ops.abs(rows), (1, 2), keepdims=True), 1e-30)
-    # (B, P, 1)
-    left = ops.sum(rows, -1, keepdims=True) + 1e-3 * ops.max(ops.abs(rows), -1, keepdims=True)
-    for _ in range(POWER_STEPS):
-        right = ops.matmul(ops.transpose(rows, (0, 2, 1)), left)
-        left = ops.matmul(rows, right)
-        left = left / ops.maximum(ops.norm(left, axis=1, keepdims=True), 1e-30)
-    right = ops.matmul(ops.transpose(rows, (0, 2, 1)), left)  # (B, C, 1)
-    right = right / ops.maximum(ops.norm(right, axis=1, keepdims=True), 1e-30)
-    right = right * ops.where(ops.sum(ops.matmul(rows, right), 1, keepdims=True) < 0, -1.0, 1.0)
-    return ops.transpose(right, (0, 2, 1))[:, None]  # (B, 1, 1, C)
 
 
 def _starts(length: int, side: int, step: int) -> list[int]:

@@ -34,7 +34,7 @@ class Caveat:
 
     kind: str
     text: str
-    serious: bool
+    serious: bool = True
 
 
 @dataclass(frozen=True)
