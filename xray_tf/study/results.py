@@ -4,33 +4,20 @@ their protocol, and ours.
 
 from __future__ import annotations
 
-import csv
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from xray_tf.artifact import write_json
+from xray_tf.data.tables.csv_files import csv_line, write_lines
 from xray_tf.pages.kit.words import measured_text
 from xray_tf.study.published import PUBLISHED, Published
 
 JSON, CSV = "results.json", "results.csv"
 COLUMNS = (
-    "task",
-    "reader",
-    "metric",
-    "words",
-    "report",
-    "best",
-    "by",
-    "protocol",
-    "model",
-    "value",
-    "low",
-    "high",
-    "rows",
-    "patients",
-    "kind",
+    *(field.name for field in fields(Published)),
+    *("model", "value", "low", "high", "rows", "patients", "kind"),
 )
 
 
@@ -53,40 +40,19 @@ def collect_results(folder: Path) -> list[dict[str, Any]]:
 def write_results(rows: list[dict[str, Any]], folder: Path) -> None:
     """Write results.json and results.csv."""
     write_json(folder / JSON, rows)
-    with (folder / CSV).open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({k: "" if row[k] is None else row[k] for k in COLUMNS} for row in rows)
+    lines = (csv_line("" if row[k] is None else row[k] for k in COLUMNS) for row in rows)
+    write_lines(folder / CSV, COLUMNS, lines)
 
 
 def format_results(rows: list[dict[str, Any]]) -> str:
     """Lay the table out for a terminal."""
-    head = [
-        "task",
-        "answered by",
-        "figure",
-        "report",
-        "best published",
-        "ours [95 % interval]",
-        "measured on",
-        "model",
-    ]
-    lines = [head]
+    head = ["task", "answered by", "figure", "report", "best published", "ours [95 % interval]"]
+    lines = [[*head, "measured on", "model"]]
     for row in rows:
         best = "" if row["best"] is None else f"{row['best']:g}"
-        lines.append(
-            [
-                row["task"],
-                row["reader"],
-                row["words"],
-                row["report"],
-                best,
-                ours_text(row),
-                row["kind"],
-                row["model"],
-            ]
-        )
-    width = [max(len(line[i]) for line in lines) for i in range(len(head))]
+        asked = [row[k] for k in ("task", "reader", "words", "report")]
+        lines.append([*asked, best, ours_text(row), row["kind"], row["model"]])
+    width = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(w) for cell, w in zip(line, width, strict=True)).rstrip()
         for line in lines
@@ -107,12 +73,8 @@ def _found(folder: Path, study: dict[str, Any], figure: Published):
     }.get(figure.reader, ("", "", None))
     for stage in study["stages"]:
         path = folder / stage["folder"] / file
-        if (
-            stage["kind"] != kind
-            or stage["task"] not in ("", figure.task)
-            or not finished(folder, stage["name"])
-            or not path.is_file()
-        ):
+        asked = stage["kind"] == kind and stage["task"] in ("", figure.task)
+        if not asked or not finished(folder, stage["name"]) or not path.is_file():
             continue
         metrics = json.loads(path.read_text(encoding="utf-8"))
         metrics = metrics[key] if key else metrics
@@ -120,23 +82,17 @@ def _found(folder: Path, study: dict[str, Any], figure: Published):
             cell = metrics["metrics"][figure.metric]
             yield {
                 "model": stage["model"] or stage["name"],
-                "value": cell["value"],
-                "low": cell["low"],
-                "high": cell["high"],
-                "rows": metrics["rows"],
-                "patients": metrics["patients"],
+                **{k: cell[k] for k in ("value", "low", "high")},
+                **{k: metrics[k] for k in ("rows", "patients")},
                 "kind": kind_of(study, metrics["rows"]),
             }
 
 
 def kind_of(study: dict[str, Any], rows: int) -> str:
     """Say on which rows a number was measured."""
-    data = study["data"]
-    limited = (
-        f", row-limited study ({data['used']:,} of {data['radiographs']:,})"
-        if data["limited"]
-        else ""
-    )
+    data, limited = study["data"], ""
+    if data["limited"]:
+        limited = f", row-limited study ({data['used']:,} of {data['radiographs']:,})"
     synthetic = "synthetic " if data["source"] == "phantom" else ""
     return f"{rows:,} {synthetic}test rows, {data['test_part']}{limited}"
 

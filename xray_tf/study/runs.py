@@ -11,7 +11,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
 from xray_tf.artifact import (
@@ -40,6 +39,7 @@ from xray_tf.jobs.run import Run
 from xray_tf.jobs.training import INTERRUPTED
 from xray_tf.options import DataOptions, ExplainOptions, ModelOptions
 from xray_tf.pages.kit import overlays
+from xray_tf.pages.kit.filters import jpeg
 from xray_tf.registry import TASKS
 
 if TYPE_CHECKING:
@@ -110,12 +110,11 @@ def write_manifest(records: Records, path: Path) -> None:
     """Write a CSV manifest with paths relative to its folder, where possible."""
 
     def relative(row: Record) -> str:
+        file = records.file(row).resolve()
         try:
-            return Path(
-                os.path.relpath(records.file(row).resolve(), path.parent.resolve())
-            ).as_posix()
+            return Path(os.path.relpath(file, path.parent.resolve())).as_posix()
         except ValueError:  # another drive
-            return records.file(row).resolve().as_posix()
+            return file.as_posix()
 
     rows = ((relative(r), r.label, r.subtype, r.patient, r.split) for r in records)
     write_lines(path, ("path", "label", "subtype", "patient", "split"), map(csv_line, rows))
@@ -161,13 +160,9 @@ def run_detector(study: Study) -> None:
             f"is {least:.2g} instead of {options.budget:.2g}."
         )
         options = replace(options, budget=least)
+    groups = (data_options, options, study.evaluate_options)
     _make_artifact(
-        study,
-        "detector",
-        notes,
-        lambda draft, run: fit_detector(
-            data, draft, data_options, options, study.evaluate_options, run
-        ),
+        study, "detector", notes, lambda draft, run: fit_detector(data, draft, *groups, run)
     )
 
 
@@ -216,30 +211,17 @@ def annotate(folder: Path, notes: list[str]) -> None:
 def run_embed(study: Study, recipe: Recipe) -> None:
     """Compare nearest neighbours with the head; plot confusion matrices and t-SNE."""
     data, data_options = study.source_of(recipe.train.task)
-    embed_radiographs(
-        study.out / "models" / recipe.name,
-        data,
-        study.out / "embeddings" / recipe.name,
-        data_options,
-        study.preset.embed,
-        study.evaluate_options,
-        study.run,
-    )
+    model, out = study.out / "models" / recipe.name, study.out / "embeddings" / recipe.name
+    options = data_options, study.preset.embed, study.evaluate_options
+    embed_radiographs(model, data, out, *options, study.run)
 
 
 def run_shift(study: Study, recipe: Recipe) -> None:
     """Score the test rows unchanged and under graded changes."""
     data, data_options = study.source_of(recipe.train.task)
-    evaluate_model(
-        study.out / "models" / recipe.name,
-        data,
-        study.out / "shift" / recipe.name,
-        data_options,
-        study.evaluate_options,
-        study.preset.shift,
-        study.run,
-        part="test",
-    )
+    model, out = study.out / "models" / recipe.name, study.out / "shift" / recipe.name
+    options = data_options, study.evaluate_options, study.preset.shift
+    evaluate_model(model, data, out, *options, study.run, part="test")
 
 
 def sample_of_test(study: Study, task: str, count: int) -> Records:
@@ -248,11 +230,8 @@ def sample_of_test(study: Study, task: str, count: int) -> Records:
     """
     data, data_options = study.source_of(task)
     model = next(r.model for r in study.preset.recipes if r.train.task == task)
-    corpus = divide(
-        _read(study, data, task, data_options, model),
-        data_options,
-        study.options.seed,
-    )
+    read = _read(study, data, task, data_options, model)
+    corpus = divide(read, data_options, study.options.seed)
     rows = corpus.of_split("test")
     records = [corpus.records[int(i)] for i in rows]
     drawn = draw_records(records, corpus.labels[rows], count, study.options.seed)
@@ -283,15 +262,9 @@ def run_examine(study: Study, recipe: Recipe) -> None:
     from xray_tf.jobs.heatmaps.measure_explanations import measure_explanations
 
     data, data_options = study.source_of(recipe.train.task)
-    measure_explanations(
-        study.out / "models" / recipe.name,
-        data,
-        study.out / "examinations" / recipe.name,
-        data_options,
-        study.preset.examine,
-        study.run,
-        part="test",
-    )
+    model, out = study.out / "models" / recipe.name, study.out / "examinations" / recipe.name
+    options = data_options, study.preset.examine, study.run
+    measure_explanations(model, data, out, *options, part="test")
 
 
 def write_gallery(folder: Path, sample: Records, task: str, model: Path) -> None:
@@ -320,12 +293,7 @@ def write_gallery(folder: Path, sample: Records, task: str, model: Path) -> None
             name = f"{PICTURES}/{len(cells):02d}.jpeg"
             of = predictions.class_names[explained[i]]
             picture = overlays.panel(image, maps[i], titles=("radiograph", of, "top region"))
-            encoded = cv2.imencode(
-                ".jpeg",
-                cv2.cvtColor(picture, cv2.COLOR_RGB2BGR),
-                (cv2.IMWRITE_JPEG_QUALITY, _QUALITY),
-            )[1]
-            (folder / name).write_bytes(encoded.tobytes())
+            (folder / name).write_bytes(jpeg(picture, _QUALITY))
             row = predictions[i]
             cells.append(
                 {
