@@ -46,19 +46,7 @@ class NearestCaseFinder:
         return forward(self.net, pixels, points=("embedding",))["embedding"]
 
     def nearest(self, images: Any, k: int = 5) -> tuple[NearestTable, Predictions]:
-        """Find the k nearest training radiographs of each image.
-
-        Args:
-            images: a path, folder or glob, or a list of them; or an array (H, W) or (N, H, W)
-                uint8 of grey pixels in [0, 255].
-            k: the number of neighbours to return; it does not affect the vote.
-
-        Returns:
-            (neighbours, the reference's predictions).
-
-        Raises:
-            ValueError: k is below 1, no file was found, or one cannot be read.
-        """
+        """Find the k nearest training radiographs of each image, as `Classifier.nearest` says."""
         check_count(k)
         records, pixels = self.read(images)
         found = self.reference.ask(self.embed(pixels), records, k)

@@ -47,18 +47,7 @@ class LungSegmenter(Opened):
         return float(self.card.point(POINT).threshold)
 
     def segment(self, images: Any, batch_size: int = 32) -> np.ndarray:
-        """Find the lungs of images.
-
-        Args:
-            images: (N, H, W) uint8 of grey pixels in [0, 255], or one (H, W); any size, bone white.
-            batch_size: images a forward pass.
-
-        Returns:
-            (N, H, W) float32 in [0, 1], lung from 0.5 on.
-
-        Raises:
-            ValueError: images of another type or shape.
-        """
+        """Find the lungs of images, as `segment_lungs` says."""
         images = _checked(images)
         lungs = np.empty(images.shape, np.float32)
         for i, found in enumerate(self.stream(images, batch_size)):

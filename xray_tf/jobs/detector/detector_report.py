@@ -5,7 +5,6 @@ alarms of the rule, chance, and batch statistics.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -75,7 +74,7 @@ def report_on(
         found = _numbers(tested, unusual, options, about)["metrics"]
         metrics["scores"][name] = {m: found[m] for m in ("auroc", "auprc")}
     metrics["reasons"] = {
-        label: _counted(rows.reasons[rows.verdicts == "anomalous"])
+        label: dict(sorted(Counter(rows.reasons[rows.verdicts == "anomalous"]).items()))
         for label in TASK.class_names
         if len(rows := tested.where(tested.labels == label))
     }
@@ -107,10 +106,6 @@ def _numbers(
         options.bootstrap_seed,
         **about,
     )
-
-
-def _counted(texts: Iterable[str]) -> dict[str, int]:
-    return dict(sorted(Counter(map(str, texts)).items()))
 
 
 def _one_less(cell: dict[str, Any]) -> dict[str, Any]:

@@ -43,17 +43,8 @@ class Cut:
 
 
 def cut_at(model: keras.Model, layer: str | None = None) -> Cut:
-    """Cut a functional or Sequential model at a feature map.
-
-    Args:
-        model: image (B, H, W, C) -> logits or probabilities; its last layer (or the one named
-            `logits`) determines the logits.
-        layer: the name of a layer, or `model/layer`; if None, `features` if there is one, else the
-            last feature map with more than one position.
-
-    Raises:
-        ValueError: a model without a convolution, an unknown layer (the message lists usable ones),
-            or a head without logits.
+    """Cut a functional or Sequential model at a feature map; arguments and errors are those of
+    `GradCAM`.
     """
     _check_model(model)
     paths = _feature_maps(model)

@@ -34,10 +34,8 @@ def weights_credit(card: Card) -> str:
     if model.get("detectors") == "none":
         return "Random: it contains nobody else's weights."
     chain = card.provenance.get("started_from") or []
-    weights, row = (
-        (chain[-1] if chain else model).get("weights", ""),
-        BACKBONES.get(model.get("backbone", "")),
-    )
+    weights = (chain[-1] if chain else model).get("weights", "")
+    row = BACKBONES.get(model.get("backbone", ""))
     if weights == "":
         return "Not recorded."
     if weights in (None, "none"):

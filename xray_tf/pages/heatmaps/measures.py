@@ -211,18 +211,12 @@ def faithfulness_rows(result: dict[str, Any]) -> Table:
 
 def random_rows(result: dict[str, Any]) -> Table:
     """Return the table of shuffled weights, (head, rows), one row a method and depth."""
-    rows = [
-        [
-            method,
-            depth["layer"],
-            f"{depth['share']:.0%}",
-            interval_text(depth["rank_correlation"]),
-            interval_text(depth["ssim"]),
-            f"{depth['empty']:,}",
-        ]
-        for method, one in result["randomisation"]["methods"].items()
-        for depth in one["depths"]
-    ]
+    rows = []
+    for method, one in result["randomisation"]["methods"].items():
+        for depth in one["depths"]:
+            alike = (interval_text(depth[k]) for k in ("rank_correlation", "ssim"))
+            layer = depth["layer"], f"{depth['share']:.0%}"
+            rows.append([method, *layer, *alike, f"{depth['empty']:,}"])
     head = ["method", "last layer shuffled", "layers", "rank correlation"]
     return [*head, "structural similarity", "empty maps"], rows
 

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from xray_tf.artifact import Card
 from xray_tf.pages.classifier.credits import data_credit
 from xray_tf.pages.kit.render import Part, Table
-from xray_tf.pages.kit.words import range_text, value_text
+from xray_tf.pages.kit.words import interval_text
 
 _V7 = (
     "*COVID-19 X-ray dataset*, V7 Labs, 2020, <https://github.com/v7labs/covid-19-xray-dataset>; "
@@ -54,12 +54,7 @@ class LungCard(Part):
         """IoU of all rows and of each class."""
         groups = {"all": {**self.metrics, **self.metrics["iou"]}, **self.metrics["classes"]}
         rows = [
-            [
-                name,
-                group["rows"],
-                group["patients"],
-                *(f"{value_text(group[k])} {range_text(group[k])}" for k in STATISTICS),
-            ]
+            [name, group["rows"], group["patients"], *(interval_text(group[k]) for k in STATISTICS)]
             for name, group in groups.items()
         ]
         return ["radiographs", "number", "patients", *STATISTICS.values()], rows
@@ -67,33 +62,22 @@ class LungCard(Part):
     @property
     def stressed(self) -> Table:
         """Mean IoU under each change, by severity, and the share refused under the strongest."""
-        rows = [
-            [
-                s["name"],
-                s["what"],
-                *(f"{cell['mean']:.3f}" for cell in s["cells"]),
-                f"{s['cells'][-1]['fifth_percentile']:.3f}",
-                f"{s['cells'][-1]['refused']:.1%}",
-            ]
-            for s in self.metrics["stresses"]
-        ]
+        rows = []
+        for s in self.metrics["stresses"]:
+            means, strong = (f"{cell['mean']:.3f}" for cell in s["cells"]), s["cells"][-1]
+            worst = f"{strong['fifth_percentile']:.3f}", f"{strong['refused']:.1%}"
+            rows.append([s["name"], s["what"], *means, *worst])
         head = ["change", "what", "weak", "middle", "strong", "5th percentile, strong"]
         return [*head, "refused, strong"], rows
 
     @property
     def not_chests(self) -> Table:
         """What the score says of pictures that are no chest."""
-        rows = [
-            [
-                kind["kind"],
-                "yes" if kind["trained_on"] else "no",
-                kind["pictures"],
-                f"{kind['median']:.3f}",
-                f"{kind['highest']:.3f}",
-                f"{kind['taken_for_chests']:.1%}",
-            ]
-            for kind in self.metrics["score"]["not_chests"]
-        ]
+        rows = []
+        for kind in self.metrics["score"]["not_chests"]:
+            what = kind["kind"], "yes" if kind["trained_on"] else "no", kind["pictures"]
+            scores = f"{kind['median']:.3f}", f"{kind['highest']:.3f}"
+            rows.append([*what, *scores, f"{kind['taken_for_chests']:.1%}"])
         return ["picture", "trained on", "number", "median", "highest", "taken for a chest"], rows
 
 

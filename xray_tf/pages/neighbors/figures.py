@@ -46,7 +46,8 @@ def draw_map(
     # or the last class drawn would hide the others
     order = np.random.default_rng(0).permutation(len(points))
     size = float(np.clip(9000 / max(len(points), 1), 5, 36))
-    dots, keys = {"s": size, "linewidths": 0, "rasterized": True}, _keys_of(class_names)
+    dots = {"s": size, "linewidths": 0, "rasterized": True}
+    keys = dict(zip(class_names, CLASS_COLOURS, strict=False))
     titles = {"true class": labels, f"decided by {decided_by}": decided}
     for axes, (words, values) in zip(panels, titles.items(), strict=False):
         colours = np.array([*CLASS_COLOURS[: len(class_names)], UNKNOWN])
@@ -85,10 +86,6 @@ def draw_nearest(
     missing = ["" if i is not None else "\n(no picture)" for i in (query, *images)]
     words = [t + m for t, m in zip([query_title, *titles], missing, strict=True)]
     return contact_sheet(np.stack(shown), words, columns=NEAREST_COLUMNS)
-
-
-def _keys_of(class_names: Sequence[str]) -> dict[str, str]:
-    return dict(zip(class_names, CLASS_COLOURS, strict=False))
 
 
 def _finish(axes, title: str, keys: dict[str, str], marker: str = "o") -> None:

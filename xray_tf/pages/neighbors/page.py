@@ -7,7 +7,7 @@ script by hash.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,10 +114,7 @@ def thumbnail_sheets(pixels: np.ndarray) -> list[bytes]:
     """Return JPEG sheets of SHEET x SHEET thumbnails, row by row, in the order of `pixels` (N, S,
     S) uint8.
     """
-    return [jpeg(sheet, JPEG_QUALITY) for sheet in _sheets(pixels)]
-
-
-def _sheets(pixels: np.ndarray) -> Iterator[np.ndarray]:
+    sheets = []
     for start in range(0, len(pixels), SHEET * SHEET):
         part = pixels[start : start + SHEET * SHEET]
         sheet = np.zeros((-(-len(part) // SHEET) * THUMBNAIL, SHEET * THUMBNAIL), np.uint8)
@@ -126,7 +123,8 @@ def _sheets(pixels: np.ndarray) -> Iterator[np.ndarray]:
             sheet[top : top + THUMBNAIL, left : left + THUMBNAIL] = cv2.resize(
                 np.asarray(image), (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA
             )
-        yield sheet
+        sheets.append(jpeg(sheet, JPEG_QUALITY))
+    return sheets
 
 
 def _packed(p: Point) -> list:

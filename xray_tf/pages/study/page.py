@@ -115,9 +115,9 @@ def _each_model(
         made = {s["name"]: (_title(s), make(study, s)) for s in study.stages.get(kind, [])}
         there = {name: pair for name, pair in made.items() if pair[1] is not None}
         lacking = [s for s in study.about["stages"] if s["kind"] == kind and s["name"] not in there]
-        return (
-            parts.ModelsPart(dict(there.values()), [_title(s) for s in lacking]) if there else None
-        )
+        if not there:
+            return None
+        return parts.ModelsPart(dict(there.values()), [_title(s) for s in lacking])
 
     return part
 
@@ -137,12 +137,12 @@ def _audit(study: StudyFolder) -> Part | None:
 
 
 def _detectors(study: StudyFolder) -> Part | None:
-    stages = study.stages.get("detector", [])
-    return (
-        Several([parts.DetectorPart.of(study.folder / s["folder"]) for s in stages])
-        if stages
-        else None
-    )
+    folders = [study.folder / stage["folder"] for stage in study.stages.get("detector", [])]
+    return Several([parts.DetectorPart.of(folder) for folder in folders]) if folders else None
+
+
+def _shift(folder: Path) -> Part | None:
+    return classifier.ShiftPart.of(read_json(folder / "shift.json"))
 
 
 def _faithfulness(folder: Path) -> Part | None:
@@ -172,19 +172,11 @@ PARTS: tuple[tuple[str, str, Callable[[StudyFolder], Part | None]], ...] = (
     ("metrics", "Metrics", _of_model(lambda c: classifier.MetricsPart.of(c, level=4))),
     ("decisions", "Decisions", _of_model(lambda c: classifier.DecisionsPart.of(c, listed=False))),
     ("curves", "Ranking and calibration", _of_model(classifier.CurvesPart.of)),
-    (
-        "shift",
-        "Under changes",
-        _of_folder("shift", lambda f: classifier.ShiftPart.of(read_json(f / "shift.json"))),
-    ),
+    ("shift", "Under changes", _of_folder("shift", _shift)),
     ("neighbours", "Nearest neighbours and t-SNE", _of_folder("embed", parts.NeighboursPart.of)),
     ("anomaly", "Anomalies", _detectors),
     ("explanations", "Heat maps", _of_folder("explain", parts.GalleryPart.of)),
     ("faithfulness", "How faithful the heat maps are", _of_folder("examine", _faithfulness)),
-    (
-        "shortcuts",
-        "Shortcuts",
-        _of_folder("examine", lambda f: examination_parts(f)["shortcuts"]),
-    ),
+    ("shortcuts", "Shortcuts", _of_folder("examine", lambda f: examination_parts(f)["shortcuts"])),
     ("provenance", "Provenance", _provenance),
 )

@@ -223,11 +223,8 @@ def average_drop(
         raise ValueError(f"baseline must be black, mean or blur. Received: baseline={baseline!r}")
     before, after = np.empty(len(images)), np.empty(len(images))
     for rows in _chunks(len(images), batch_size):
-        column, shown, filling = (
-            None if columns is None else columns[rows],
-            maps[rows, ..., None],
-            0,
-        )
+        column = None if columns is None else columns[rows]
+        shown, filling = maps[rows, ..., None], 0
         if baseline != "black":
             filling = np.stack([_filling(images[i], baseline) for i in rows])
         before[rows] = _scored(predict, images[rows], column)
