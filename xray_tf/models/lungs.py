@@ -17,6 +17,7 @@ from xray_tf.options import LUNGS, ModelOptions
 __all__ = ["LungSegmenter", "Lungs", "segment_lungs", "shipped_segmenter"]
 NAME = "lungs"  # of the shipped artifact, and the kind of all of them
 POINT = "two upright lungs"
+_BATCH = 64  # images a forward pass
 
 
 class Lungs(NamedTuple):
@@ -61,7 +62,7 @@ class LungSegmenter(Opened):
         for mask, chest in segment(self.model, images, batch_size):
             yield Lungs(mask, chest)
 
-    def fields(self, images: np.ndarray, batch_size: int = 64) -> LungFields:
+    def fields(self, images: np.ndarray) -> LungFields:
         """Find the lungs of square images (N, S, S) uint8 as masks.
 
         How well they were found is the mean of what the net says inside them, in [0.5, 1].
@@ -69,15 +70,15 @@ class LungSegmenter(Opened):
         images = _checked(images)
         masks, fits = np.empty(images.shape, bool), np.full(len(images), INSIDE, np.float32)
         sure = np.empty(len(images), bool)
-        for i, found in enumerate(self.stream(images, batch_size)):
+        for i, found in enumerate(self.stream(images, _BATCH)):
             masks[i], sure[i] = found.mask >= INSIDE, found.chest >= self.threshold
             if masks[i].any():
                 fits[i] = found.mask[masks[i]].mean()
         return LungFields(masks, fits, places_of(masks), sure)
 
-    def warnings(self, images: Iterable[np.ndarray], batch_size: int = 64) -> list[str]:
+    def warnings(self, images: Iterable[np.ndarray]) -> list[str]:
         """Return one text an image (H, W) uint8: empty, or that no two upright lungs are there."""
-        found = self.stream(images, batch_size)
+        found = self.stream(images, _BATCH)
         return ["" if lungs.chest >= self.threshold else NO_LUNGS for lungs in found]
 
     def __repr__(self) -> str:

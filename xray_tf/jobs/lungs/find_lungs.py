@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -32,7 +32,6 @@ def find_lungs(
     batch_size: int = 32,
     strict: bool = False,
     progress: bool = True,
-    report: Callable[[LungRow], None] = lambda row: None,
 ) -> LungRows:
     """Find the lungs of radiographs, in the order given.
 
@@ -44,7 +43,6 @@ def find_lungs(
         batch_size: radiographs a forward pass.
         strict: stop at the first file that cannot be read.
         progress: show a line.
-        report: called with each row.
 
     Returns:
         One row a file; one that cannot be read has an `error`.
@@ -73,7 +71,6 @@ def find_lungs(
                 write_mask(draft / MASKS / name, mask)
             rows.append(row)
             line.step()
-            report(row)
         found = LungRows(rows)
         found.write_csv(draft / TABLE)
     return found

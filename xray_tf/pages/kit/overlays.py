@@ -83,7 +83,6 @@ def contour(
     heatmap: np.ndarray,
     share: float = TOP_SHARE,
     colour: tuple[int, int, int] = _CONTOUR,
-    thickness: int = 1,
 ) -> np.ndarray:
     """Draw the border of a heat map's top region onto a copy of a picture.
 
@@ -92,14 +91,13 @@ def contour(
         heatmap: as in `overlay`.
         share: the share of the pixels, hottest first; pixels without heat never belong to it.
         colour: RGB.
-        thickness: pixels.
 
     Returns:
         (H, W, 3) uint8 RGB.
     """
     picture, region = _rgb(picture), top_region(_heat(picture, heatmap), share).astype(np.uint8)
     outlines, _ = cv2.findContours(region, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    return cv2.drawContours(np.ascontiguousarray(picture), outlines, -1, colour, thickness)
+    return cv2.drawContours(np.ascontiguousarray(picture), outlines, -1, colour, 1)
 
 
 def lung_outline(picture: np.ndarray, lungs: np.ndarray | None) -> np.ndarray:
@@ -146,7 +144,6 @@ def panel(
     heatmap: np.ndarray,
     alpha: float = 0.5,
     colormap: str = "jet",
-    share: float = TOP_SHARE,
     titles: Sequence[str] = ("radiograph", "heat map", "top region"),
     lungs: np.ndarray | None = None,
 ) -> np.ndarray:
@@ -155,7 +152,6 @@ def panel(
 
     Args:
         image, heatmap, alpha, colormap: as in `overlay`.
-        share: as in `contour`.
         titles: three titles; that of an empty heat map says so.
         lungs: as in `lung_outline`.
 
@@ -168,7 +164,7 @@ def panel(
     pictures = (
         plain,
         lung_outline(overlay(image, heatmap, alpha, colormap), lungs),
-        contour(lung_outline(image, lungs), heatmap, share),
+        contour(lung_outline(image, lungs), heatmap),
         color_bar(len(plain), colormap),
     )
     return beside([titled(p, t) for p, t in zip(pictures, titles, strict=True)])
