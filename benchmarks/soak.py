@@ -66,7 +66,7 @@ def forked(job: Callable[[], None]) -> int:
             job()
             status = 0
         except BaseException:  # its exit status tells
-            pass
+            status = 1
         finally:
             os._exit(status)
     return child

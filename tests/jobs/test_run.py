@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -9,6 +10,7 @@ import xray_tf
 from xray_tf.artifact import CHECKPOINT
 from xray_tf.data.records import Record, Records
 from xray_tf.jobs.run import Run, recorded, takes
+from xray_tf.locks import BusyError
 from xray_tf.options import DataOptions, EvaluateOptions, TrainOptions
 
 RECORDS = Records([Record("a.png", sha256="1")])
@@ -95,3 +97,29 @@ def test_the_workshop_goes_with_the_training_and_stays_where_something_was_learn
     with again.training(RECORDS, options_of()) as workshop:
         assert (workshop / CHECKPOINT).exists()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_training_is_refused_and_leaves_the_first_ones_plan(tmp_path):
+    first = Run(out=tmp_path / "m")
+    with first.training(RECORDS, {TrainOptions: TrainOptions(seed=0)}) as workshop:
+        plan = (workshop / "plan.json").read_bytes()
+
+        def second():
+            with Run(out=tmp_path / "m").training(RECORDS, {TrainOptions: TrainOptions(seed=1)}):
+                pass
+
+        with ThreadPoolExecutor(1) as other:
+            for attempt in (second, lambda: Run().at(tmp_path / "m")):
+                with pytest.raises(BusyError, match="is being written by process"):
+                    other.submit(attempt).result()
+        assert (workshop / "plan.json").read_bytes() == plan
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_clock_of_before_zip_archives_is_refused_before_work_begins(tmp_path, monkeypatch):
+    import time
+
+    old = time.struct_time((1970, 1, 2, 0, 0, 0, 4, 2, 0))
+    monkeypatch.setattr("xray_tf.jobs.run.time.localtime", lambda *_: old)
+    with pytest.raises(OSError, match="clock says"):
+        Run().at(tmp_path / "m")
