@@ -86,6 +86,7 @@ def explain_files(
         "card": classifier.card.to_dict()[CHECKSUM],
         "operating_point": classifier.card.point(operating_point).name,
         "options": asdict(work.options),
+        "layer": work.net.layer,  # an unknown one is refused before anything is answered
         **names_of(records),
     }
     with run.answers(plan) as draft:
