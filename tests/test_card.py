@@ -20,7 +20,7 @@ GOOD = Card(
     {"image_size": 48, "resize": "crop", "decoding": 2},
     operating_points={"steady": OperatingPoint("steady", threshold=0.5)},
     default_operating_point="steady",
-    metrics={"auroc": {"value": 0.9, "low": None, "high": 1.0}},
+    metrics={"auroc": {"value": 0.9, "low": None, "high": 1.0}, "f1": {"why": "one class"}},
 )
 NAN = float("nan")
 WRONG = {

@@ -158,7 +158,7 @@ def _sha256(value: Any, where: str) -> None:
         raise ValueError(f"{where} must be a sha256, 64 hex digits. Received: {value!r}")
 
 
-_NAME = text(200)
+_NAME, _MAYBE = text(200), either(one_of(None), number())
 _CARD: dict[str, Check] = {
     "kind": _NAME,
     "name": text(1000),
@@ -180,7 +180,8 @@ _CARD: dict[str, Check] = {
     "temperature": number(1e-6, 1e6),
     "operating_points": mapping(anything, _NAME, 1000),
     "default_operating_point": _NAME,
-    "metrics": mapping(either(mapping(either(one_of(None), number())), number(), one_of(None))),
+    # beside its value and interval a metric may say in words why it is undefined
+    "metrics": mapping(object_of(dict.fromkeys(("value", "low", "high"), _MAYBE), others=True)),
     "metrics_split": _NAME,
     "split_by": one_of("patient", "image"),
     "provenance": mapping(anything),
