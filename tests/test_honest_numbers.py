@@ -41,7 +41,11 @@ def test_every_block_is_what_the_result_files_say(path):
     assert text.count("<!--") == 2 * len(figures.BLOCK.findall(text)), "a comment is not a block's"
 
 
-@pytest.mark.parametrize("path", figures.pages(), ids=lambda p: p.name)
+# the numbers of inputs.md are those of the inputs; tests/nets/test_inputs.py writes and holds them
+TOLD = [path for path in figures.pages() if path.name != "inputs.md"]
+
+
+@pytest.mark.parametrize("path", TOLD, ids=lambda p: p.name)
 def test_no_number_is_without_its_source(path):
     assert unsourced(path.read_text(encoding="utf-8")) == []
 

@@ -178,6 +178,8 @@ def test_views_rows_and_selection():
         "predicted",
         "warning",
         "error",
+        "acquisition",
+        "subtype",
     ]
     assert t.to_frame()["predicted"].tolist() == ["pneumonia", "normal", ""]
     assert repr(t) == "Predictions(3 rows, classes ('normal', 'pneumonia'))"

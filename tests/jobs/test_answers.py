@@ -14,8 +14,10 @@ from xray_tf.jobs.classifier.predict_files import predict_files
 from xray_tf.jobs.heatmaps.explain_files import explain_files
 from xray_tf.models.load import load
 
+# whoever runs the tests in the background may have told its children to ignore Ctrl-C
 SLOW = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from xray_tf.jobs.classifier.predict_files import predict_files
 predict_files(sys.argv[1], [sys.argv[2]], sys.argv[3], batch_size=4, progress=False,
               report=lambda batch: time.sleep(0.5))

@@ -290,22 +290,23 @@ def test_a_set_is_used_again_where_it_is_the_same_and_refused_where_it_is_not(tm
         write_phantoms(folder, patients=3, seed=1, size=40)
 
 
-def test_a_set_that_another_process_finished_in_the_meantime_is_used(tmp_path):
-    def other(patients):
-        return lambda done, total: (
-            write_phantoms(tmp_path / "set", patients=patients, seed=1, size=40)
-            if done == 1
-            else None
-        )
+def test_a_set_that_another_process_writes_is_waited_for(tmp_path):
+    code = "import sys; from xray_tf.data.sources.phantom_folder import write_phantoms as write; "
+    code += "write(sys.argv[1], patients=int(sys.argv[2]), seed=1, size=40)"
+    others = []
 
-    assert (
-        write_phantoms(tmp_path / "set", patients=3, seed=1, size=40, progress=other(3))
-        == tmp_path / "set"
-    )
+    def start(done, total):
+        if done == 1:
+            for patients in "34":
+                line = [sys.executable, "-c", code, str(tmp_path / "set"), patients]
+                others.append(subprocess.Popen(line, stderr=subprocess.PIPE, text=True))
+
+    folder = write_phantoms(tmp_path / "set", patients=3, seed=1, size=40, progress=start)
+    same, different = ((job.communicate()[1], job.returncode) for job in others)
+    assert folder == tmp_path / "set" and same[1] == 0, same[0]
+    assert different[1] != 0 and "FileExistsError" in different[0]
+    assert json.loads((folder / PHANTOM_MARK).read_text())["patients"] == 3
     assert [p.name for p in tmp_path.iterdir()] == ["set"]
-    shutil.rmtree(tmp_path / "set")
-    with pytest.raises(FileExistsError, match="never overwritten"):
-        write_phantoms(tmp_path / "set", patients=3, seed=1, size=40, progress=other(4))
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path):

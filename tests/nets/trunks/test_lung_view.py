@@ -130,7 +130,9 @@ def test_any_side_does(segmenter, side, cells):
     assert built.get_layer("features").output.shape[1:] == (cells, cells, 256)
 
 
-def test_a_second_training_starts_from_all_that_the_first_learned(model, segmenter, tmp_path):
+def test_a_second_training_starts_from_all_that_the_first_learned(segmenter, tmp_path):
+    options = ModelOptions(image_size=SIDE, weights=None)
+    model = build_classifier(options, TASKS["three-class"].class_names, 0, segmenter)
     model.get_layer("attention").set_weights([np.full((1, 1, 256, 1), 0.5), np.ones(1)])
     save_model(model, tmp_path / "first.keras")
     again = ModelOptions(image_size=2 * SIDE, weights=str(tmp_path / "first.keras"))
