@@ -4,7 +4,6 @@ the lesion tells the label.
 
 import hashlib
 import json
-import shutil
 import subprocess
 import sys
 from collections import Counter
