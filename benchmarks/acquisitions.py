@@ -28,8 +28,12 @@ from pathlib import Path
 import numpy as np
 from recipe import BASE_MODEL, BASE_TRAIN, SIDE
 
+from xray_tf.data.kin import patient_groups
+from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Records
 from xray_tf.options import DataOptions, EvaluateOptions
+from xray_tf.stats.metrics import auroc, cluster_weights
+from xray_tf.stats.paired import with_interval
 
 FEWEST_NORMALS = 30  # of a group that is left out
 TRAIN_ROWS, VAL_ROWS, TEST_ROWS = 1200, 400, 300  # the most; a third of each is normal, where given
@@ -65,7 +69,6 @@ def run(given: argparse.Namespace) -> None:
 def one(given: argparse.Namespace) -> None:
     """Train one recipe without one group, score that group, write the JSON."""
     from xray_tf.data.split import write_split
-    from xray_tf.jobs.classifier.evaluate_model import evaluate_model
     from xray_tf.jobs.classifier.train_classifier import train_classifier
 
     training, net, _ = RECIPES[given.recipe]
@@ -80,18 +83,14 @@ def one(given: argparse.Namespace) -> None:
             replace(BASE_TRAIN, seed=given.seed, **training),
             EvaluateOptions(bootstrap=0),
         )
-        _, scored = evaluate_model(
-            model, given.data, None, options, EvaluateOptions(bootstrap=0), part="test"
-        )
-        validated = evaluate_model(
-            model, given.data, None, options, EvaluateOptions(bootstrap=0), part="val"
-        )[0]
+        answered = Predictions.read_csv(model.folder / "predictions.csv")
+    scored, validated = answered.of_split("test"), answered.of_split("val")
     result = {
         "recipe": given.recipe,
         "test": given.test,
         "group": given.group,
         "seed": given.seed,
-        "val_auroc": validated["metrics"]["auroc"]["value"],
+        "val_auroc": auroc(validated.probabilities[:, 1], validated.labels == 1),
         "rows": {
             "patient": list(scored.patients),
             "label": scored.labels.tolist(),
@@ -171,16 +170,17 @@ def summary(name: str, test: str, runs: list[dict]) -> dict:
     change = {}
     for word, reduce in (("mean", np.mean), ("worst", np.min)):
         difference = reduce(mine, axis=0) - reduce(theirs, axis=0)
-        change[word] = _cell(difference)
-    areas = [_auroc(r["rows"]) for r in runs if r["recipe"] == name]
+        change[word] = with_interval(difference)
+    rows = [r["rows"] for r in runs if r["recipe"] == name]
+    areas = [auroc(r["probability"], np.array(r["label"]) == 1) for r in rows]
     return {
         "recipe": name,
         "text": RECIPES[name][2],
         "test": test,
         "seeds": sorted({r["seed"] for r in runs if r["recipe"] == name}),
-        "groups": {g: _cell(mine[i]) for i, g in enumerate(groups)},
-        "mean": _cell(mine.mean(axis=0)),
-        "worst": _cell(mine.min(axis=0)),
+        "groups": {g: with_interval(mine[i]) for i, g in enumerate(groups)},
+        "mean": with_interval(mine.mean(axis=0)),
+        "worst": with_interval(mine.min(axis=0)),
         "change": change,
         "auroc": float(np.mean(areas)) if np.isfinite(areas).all() else None,
         "val_auroc": float(np.mean([r["val_auroc"] for r in runs if r["recipe"] == name])),
@@ -194,30 +194,15 @@ def _drawn(name: str, groups: list[str], runs: list[dict]) -> np.ndarray:
     out = []
     for group in groups:
         seeds = []
-        for r in runs:
-            if (r["recipe"], r["group"]) == (name, group):
-                normal = np.array(r["rows"]["label"]) == 0
-                right = np.array(r["rows"]["decided"])[normal] == 0
-                patients = np.array(r["rows"]["patient"])[normal]
-                _, of = np.unique(patients, return_inverse=True)
-                sizes, hits = np.bincount(of), np.bincount(of, right)
-                rng = np.random.default_rng(r["seed"])
-                drawn = rng.integers(0, len(sizes), (REPLICATES, len(sizes)))
-                values = hits[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
-                seeds.append(np.concatenate([[right.mean()], values]))
+        for r in (r for r in runs if (r["recipe"], r["group"]) == (name, group)):
+            normal = np.array(r["rows"]["label"]) == 0
+            right = (np.array(r["rows"]["decided"])[normal] == 0).astype(np.float64)
+            patients = patient_groups(np.array(r["rows"]["patient"])[normal], len(right))
+            drawn = cluster_weights(patients, REPLICATES, r["seed"])
+            weights = np.concatenate([np.ones((1, len(right))), *drawn])
+            seeds.append(weights @ right / weights.sum(axis=1))
         out.append(np.mean(seeds, axis=0))
     return np.array(out)
-
-
-def _cell(drawn: np.ndarray) -> dict[str, float]:
-    low, high = np.percentile(drawn[1:], [2.5, 97.5])
-    return {"value": float(drawn[0]), "low": float(low), "high": float(high)}
-
-
-def _auroc(rows: dict) -> float:
-    from xray_tf.stats.metrics import auroc
-
-    return auroc(rows["probability"], np.array(rows["label"]) == 1)
 
 
 def _line(result: dict) -> str:

@@ -27,7 +27,7 @@ from xray_tf.data.split import SPLIT, read_split
 from xray_tf.models.load import load
 from xray_tf.models.queries import read_query
 from xray_tf.nets.heatmaps.gradcam import GradCAM
-from xray_tf.stats.paired import paired_bootstrap
+from xray_tf.stats.paired import mean_interval
 
 RESULTS = Path(__file__).parent / "results" / "heat_in_lungs.json"
 BATCH, REPEATS, REPLICATES = 32, 12, 2000
@@ -80,8 +80,8 @@ def measured(name: str, data: Path, masks: Path) -> dict:
             word: {
                 "radiographs": int(of.sum()),
                 "chance": float(area[of].mean()),
-                "mass": interval(mass[of], patients[of]),
-                "hit": interval(hit[of], patients[of]),
+                "mass": mean_interval(mass[of], patients[of], REPLICATES),
+                "hit": mean_interval(hit[of], patients[of], REPLICATES),
             }
             for word, of in groups.items()
         },
@@ -100,13 +100,6 @@ def drawn_rows(classifier, masks: Path) -> list[dict]:
         and row["sha256"] in held
         and (masks / f"{Path(row['path']).stem}.png").exists()
     ]
-
-
-def interval(values: np.ndarray, patients: np.ndarray) -> dict[str, float]:
-    """Return the mean of values (N,) and its interval."""
-    values = values.astype(np.float64)
-    drawn = paired_bootstrap(values, np.zeros_like(values), patients, REPLICATES)
-    return {"value": float(values.mean()), "low": drawn["low"], "high": drawn["high"]}
 
 
 def forward_ratio(name: str, beside: str) -> dict[str, float]:

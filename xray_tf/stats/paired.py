@@ -184,3 +184,13 @@ def paired_bootstrap(
         "p": float(min(1.0, 2 * beyond)),
         "groups": len(sums),
     }
+
+
+def mean_interval(
+    values: np.ndarray, groups: Sequence | None = None, replicates: int = 2000, seed: int = 0
+) -> dict[str, float]:
+    """Return the mean of (N,) numbers as {`value`, `low`, `high`}; arguments and errors as in
+    `paired_bootstrap`.
+    """
+    found = paired_bootstrap(values, np.zeros(len(values)), groups, replicates, seed)
+    return {"value": found["difference"], "low": found["low"], "high": found["high"]}

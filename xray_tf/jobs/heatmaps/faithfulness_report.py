@@ -46,7 +46,7 @@ from xray_tf.spelling import pick_several
 from xray_tf.stats.heatmaps.faithfulness import BASELINES, average_drop, removal_figures
 from xray_tf.stats.heatmaps.localisation import control_maps
 from xray_tf.stats.heatmaps.similarity import rank_correlation, structural_similarity
-from xray_tf.stats.paired import paired_bootstrap
+from xray_tf.stats.paired import mean_interval, paired_bootstrap
 
 JSON, CSV, ARRAYS = "faithfulness.json", "faithfulness.csv", "faithfulness.npz"
 CONTROLS = ("random", "centre", "edge")
@@ -318,11 +318,8 @@ def _means(
     values: dict[str, np.ndarray], groups: Sequence[str], options: ExamineOptions
 ) -> dict[str, dict[str, float]]:
     """Return the mean of each array (N,) with its interval by patient."""
-    out = {}
-    for name, numbers in values.items():
-        found = _bootstrap(numbers, np.zeros(len(numbers)), groups, options)
-        out[name] = {"value": found["difference"], "low": found["low"], "high": found["high"]}
-    return out
+    how = groups, max(options.bootstrap, 1), options.seed
+    return {name: mean_interval(numbers, *how) for name, numbers in values.items()}
 
 
 def _bootstrap(

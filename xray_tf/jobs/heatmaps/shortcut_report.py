@@ -56,7 +56,7 @@ from xray_tf.models.decided import measured_at
 from xray_tf.models.lungs import find_fields
 from xray_tf.options import ExamineOptions
 from xray_tf.stats.heatmaps.localisation import control_maps, inside
-from xray_tf.stats.paired import Conditions, paired_bootstrap, paired_scores
+from xray_tf.stats.paired import Conditions, mean_interval, paired_bootstrap, paired_scores
 
 JSON, CSV = "shortcuts.json", "shortcuts.csv"
 FACTS = (
@@ -137,10 +137,8 @@ def _scores(
     """Return the part of the layout that comes from predictions; cell 0 is unchanged."""
     first = conditions.unchanged(0, 0, **about)
     *scored, swapped = paired_scores(conditions, options.bootstrap, options.seed)
-    other = (conditions.decided[-1] != conditions.decided[0]).astype(np.float64)
-    groups = _groups(conditions)
+    other = conditions.decided[-1] != conditions.decided[0]
     replicates = max(options.bootstrap, 1)
-    changed = paired_bootstrap(other, np.zeros_like(other), groups, replicates, options.seed)
     return {
         **{k: first[k] for k in FACTS},
         "seed": options.seed,
@@ -153,10 +151,7 @@ def _scores(
         ],
         SURROUNDINGS: {
             "what": SWAPPED,
-            "decisions": {
-                "value": float(other.mean()),
-                **{k: changed[k] for k in ("low", "high")},
-            },
+            "decisions": mean_interval(other, _groups(conditions), replicates, options.seed),
             **swapped,
         },
     }
