@@ -32,6 +32,7 @@ FLOOR = {
     "pages": 3,
     "models": 4,
     "jobs": 5,
+    "clinic": 5.5,
     "study": 6,
 }
 TOP = 7
@@ -45,7 +46,11 @@ BOUND = {
     "seaborn": {"pages"},
     "jinja2": {"pages"},
     "markupsafe": {"pages"},
-    "cv2": {"data", "pages", "models", "jobs", "study"},
+    "cv2": {"data", "pages", "models", "jobs", "study", "clinic"},
+    "pydicom": {"clinic"},  # `data` reads it on first use: it is an extra
+    "highdicom": {"clinic"},
+    "pynetdicom": {"clinic"},
+    "cryptography": {"clinic"},
 }
 COMMANDS = [name.replace("-", "_") for name in find_commands()]
 HEAVY = {
@@ -58,6 +63,9 @@ HEAVY = {
     "pandas",
     "numpy",
     "jinja2",
+    "pydicom",
+    "highdicom",
+    "pynetdicom",
 }
 MOST_ENTRIES = 14
 MOST_ARGUMENTS = 7

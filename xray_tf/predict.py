@@ -12,6 +12,7 @@ Examples:
   xray-tf predict scan.jpeg
   xray-tf predict scans/ 'more/*.dcm' --model runs/first --out runs/answers
   xray-tf predict scan.jpeg --out runs/evidence --report --detector normal-chest
+  xray-tf predict study/ --dicom-out runs/objects
 """
 
 from __future__ import annotations
@@ -51,6 +52,12 @@ def main(args: Sequence[str] | None = None) -> int:
         metavar="MODEL",
         help="with --report: an anomaly detector to ask as well, such as normal-chest",
     )
+    parser.add_argument(
+        "--dicom-out",
+        metavar="DIR",
+        help="also write a DICOM report, picture and outlines on each DICOM radiograph here, a "
+        "folder that must not exist (needs the extra clinic)",
+    )
     given = parser.parse_args(args)
     if given.report and not given.out:
         parser.error("--report needs --out, the folder in which to leave evidence.html")
@@ -78,6 +85,12 @@ def main(args: Sequence[str] | None = None) -> int:
             left = None if left is None else max(0, left - len(batch))
             doubtful += int((batch.warnings != "").sum())
 
+        if given.dicom_out:
+            from xray_tf.clinic.extra import check_extra
+            from xray_tf.writing import refuse_existing
+
+            check_extra()
+            refuse_existing(given.dicom_out)
         classifier = load(given.model)
         point = classifier.card.point(given.operating_point).name
         reader = None
@@ -107,6 +120,17 @@ def main(args: Sequence[str] | None = None) -> int:
         print(finished(rows, {DOUBTFUL: doubtful, UNREAD: failed}, where))
         if reader:
             print(f"Evidence: {write_evidence(reader, given.files, f'{given.out}/{PAGE}')}")
+        if given.dicom_out:
+            from xray_tf.clinic.write_objects import write_objects
+
+            done = write_objects(
+                classifier,
+                given.files,
+                given.dicom_out,
+                operating_point=given.operating_point,
+                strict=given.strict,
+            )
+            print(f"DICOM: {done}, in {given.dicom_out}")
         return 1 if failed == rows else 0
 
     return run(job)

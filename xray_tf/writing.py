@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import secrets
 import shutil
 import sys
 import tempfile
@@ -63,7 +64,7 @@ def new_folder(target: str | os.PathLike, patience: float = 0) -> Iterator[Path]
             refuse_existing(target)
             flush(draft)
             os.rename(draft, target)
-            _sync(target.parent)
+            sync(target.parent)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
 
@@ -97,7 +98,7 @@ def renewed_folder(folder: str | os.PathLike) -> Iterator[Path]:
             flush(draft)
             if not exchange(draft, folder):
                 _rename_twice(draft, folder, workshop / _OLD)
-            _sync(folder.parent)
+            sync(folder.parent)
         finally:
             # otherwise it was interrupted between two renames, and the only copies are in there
             if folder.exists():
@@ -219,7 +220,7 @@ def draft_of(path: str | os.PathLike) -> Iterator[Path]:
     try:
         yield Path(draft)
         os.chmod(draft, 0o666 & ~_umask())  # mkstemp's 0600 would hide it from everybody else
-        _sync(Path(draft))
+        sync(Path(draft))
         os.replace(draft, path)
     finally:
         Path(draft).unlink(missing_ok=True)
@@ -228,6 +229,32 @@ def draft_of(path: str | os.PathLike) -> Iterator[Path]:
 def write_json(path: str | os.PathLike, value: Any, **how: Any) -> None:
     """Write a value as JSON that a person can read; `how` as `json.dumps` takes it."""
     write_text(path, json.dumps(value, indent=1, allow_nan=False, **how) + "\n")
+
+
+def kept_secret(path: Path) -> bytes:
+    """Return the 32 secret bytes of a file, 64 hex digits. It is made on first use, and only its
+    owner can read it.
+
+    Raises:
+        OSError: it cannot be made or read.
+        ValueError: it has other contents.
+    """
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, draft = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        try:
+            with os.fdopen(handle, "w", encoding="ascii") as stream:
+                stream.write(secrets.token_hex(32) + "\n")
+                stream.flush()
+                os.fsync(stream.fileno())
+            with suppress(FileExistsError):  # another process was first: use its secret
+                os.link(draft, path)
+        finally:
+            os.unlink(draft)
+    secret = bytes.fromhex(path.read_text(encoding="ascii").strip())
+    if len(secret) != 32:
+        raise ValueError(f"{path} must contain 64 hex digits. Received: {2 * len(secret)}")
+    return secret
 
 
 def flush(folder: Path) -> None:
@@ -239,10 +266,11 @@ def flush(folder: Path) -> None:
         os.sync()
         return
     for path in (*paths, folder):
-        _sync(path)
+        sync(path)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have a file, or the names in a folder, on the disk."""
     if path.is_dir() and os.name == "nt":
         return  # Windows synchronises no folder
     handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)

@@ -12,6 +12,7 @@ from xray_tf.options.classifier import (
     is_pretrained,
     weights_file,
 )
+from xray_tf.options.clinic import ListenOptions
 from xray_tf.options.data import PARTS, DataOptions
 from xray_tf.options.declare import add_flags, from_flags, one_of, option, provenance
 from xray_tf.options.detector import DetectOptions, ScoreOptions
@@ -31,6 +32,7 @@ __all__ = [
     "EvaluateOptions",
     "ExamineOptions",
     "ExplainOptions",
+    "ListenOptions",
     "ModelOptions",
     "PredictOptions",
     "ReproduceOptions",

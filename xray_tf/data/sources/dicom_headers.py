@@ -14,9 +14,6 @@ import hashlib
 import hmac
 import os
 import re
-import secrets
-import tempfile
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,6 +25,7 @@ from xray_tf.data.pixels.header import DecodeError
 from xray_tf.data.pixels.reading import each
 from xray_tf.data.records import Finding, Findings, Records
 from xray_tf.data.sources.names import IMAGE_SUFFIXES, Scan
+from xray_tf.writing import kept_secret
 
 KEYED = re.compile("(dicom|manifest):[0-9a-f]{16}")  # patient keys that name nobody
 KEY_NAME = "dicom-key"
@@ -109,29 +107,13 @@ def patient_secret(directory: Path) -> bytes:
     """
     path = directory / KEY_NAME
     try:
-        if not path.exists():
-            directory.mkdir(parents=True, exist_ok=True)
-            handle, draft = tempfile.mkstemp(prefix=f".{KEY_NAME}-", dir=directory)
-            try:
-                with os.fdopen(handle, "w", encoding="ascii") as stream:
-                    stream.write(secrets.token_hex(32) + "\n")
-                with suppress(FileExistsError):  # another process was first: use its secret
-                    os.link(draft, path)
-            finally:
-                os.unlink(draft)
-        key = bytes.fromhex(path.read_text(encoding="ascii").strip())
+        return kept_secret(path)
     except (OSError, ValueError) as error:
         raise CacheError(
             f"{path} must contain 64 hex digits, the secret of the patient keys of DICOM files "
             f"({type(error).__name__}). Name a writable folder with --cache DIR, or remove the "
             "file to get a new one."
         ) from None
-    if len(key) != 32:
-        raise CacheError(
-            f"{path} must contain 64 hex digits. Received: {2 * len(key)}. Remove the file to get "
-            "a new one."
-        )
-    return key
 
 
 def _without_stale(findings: Findings, rows: list, keyed: dict[str, str]) -> list[Finding]:

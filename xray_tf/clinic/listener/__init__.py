@@ -1,0 +1,1 @@
+"""A DICOM node that takes radiographs and sends its answers on."""

@@ -1,0 +1,1 @@
+"""What is written about one DICOM radiograph: a report, a picture and outlines."""
