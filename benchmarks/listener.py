@@ -275,7 +275,7 @@ def main() -> int:
         to_dicom([f"phantom:{given.objects}"], f"{place}/dicom", progress=False)
         files = sorted(Path(place, "dicom").iterdir())
         model = ["--model", given.model]
-        result = trouble(Path(place), files, given.kills, given.seed, (1, 25), *model)
+        result = trouble(Path(place), files, given.kills, given.seed, (2, 70), *model)
     print(json.dumps(result, indent=1))
     whole = result["answered_once"] == given.objects
     whole &= result["instances"] == len(KINDS) * given.objects and not any(result["left"].values())
