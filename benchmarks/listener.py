@@ -3,8 +3,9 @@
 python benchmarks/listener.py [--objects N] [--kills K] [--model MODEL] [--write]
 
 `storescu` (Debian dcmtk) sends N synthetic radiographs over several associations to `xray-tf
-listen`, which is killed with SIGKILL K times at random moments and started again; senders that were
-cut off send again, as a PACS does. The listener sends its objects to Orthanc (Debian orthanc,
+listen`, which is killed with SIGKILL K times and started again: every other time while it receives,
+and otherwise at random moments after it answered some. Senders that were cut off send again, as a
+PACS does. The listener sends its objects to Orthanc (Debian orthanc,
 orthanc-dicomweb), which is down at the start and is restarted once half-way. At the end DICOMweb
 says what Orthanc has: every radiograph must have one report, one picture and one presentation
 state, and the queue must be empty. The exit status is 1 otherwise.
@@ -208,9 +209,16 @@ def running(place: Path, *more: str) -> Iterator[tuple[Orthanc, Listener]]:
                 process.wait()
 
 
-def trouble(
-    place: Path, files: list[Path], kills: int, seed: int, pauses: tuple[float, float], *more: str
-) -> dict[str, object]:
+def wait_for_answers(listener: Listener, count: int, longest_s: float = 300) -> None:
+    """Wait until the listener has answered `count` more radiographs, or has none left."""
+    before, end = listener.log.count("answered "), time.monotonic() + longest_s
+    while time.monotonic() < end:
+        if listener.log.count("answered ") >= before + count or not listener.left()["waiting"]:
+            return
+        time.sleep(0.1)
+
+
+def trouble(place: Path, files: list[Path], kills: int, seed: int, *more: str) -> dict[str, object]:
     """Send files, kill the listener at random moments, let Orthanc be down for a while, and return
     what came of it.
 
@@ -219,10 +227,10 @@ def trouble(
         files: DICOM files, each of a study of its own.
         kills: how often to kill.
         seed: of order and moments.
-        pauses: the shortest and the longest time between a start and a kill, seconds.
         more: options of `xray-tf listen`.
     """
     rng, started, resent = random.Random(seed), time.monotonic(), 0
+    at = Counter()
     with running(place, *more) as (orthanc, listener):
         parts = [files[i :: kills + 1] for i in range(kills + 1)]
         for i, part in enumerate(parts):
@@ -233,7 +241,12 @@ def trouble(
             if i == (kills + 1) // 2:  # the receiver was down until now
                 orthanc.start()
             if i < kills:
-                time.sleep(rng.uniform(*pauses))
+                if i % 2 == 0:
+                    wait_for_answers(listener, rng.randint(1, len(part) // 2))
+                time.sleep(rng.uniform(0, 1))
+                log = listener.log
+                at["receiving"] += sender.poll() is None
+                at["after answers"] += "answered " in log[log.rfind("Listening") :]
                 listener.kill()
                 listener.start()
             if sender.wait(600):  # cut off: all of its files again, as a PACS does
@@ -248,6 +261,7 @@ def trouble(
         return {
             "radiographs": len(files),
             "kills": kills,
+            "kills_at": dict(at),
             "associations_cut": resent,
             "answered_once": len(studies) - len(set(wrong)),
             "instances": sum(found.values()),
@@ -275,7 +289,7 @@ def main() -> int:
         to_dicom([f"phantom:{given.objects}"], f"{place}/dicom", progress=False)
         files = sorted(Path(place, "dicom").iterdir())
         model = ["--model", given.model]
-        result = trouble(Path(place), files, given.kills, given.seed, (2, 70), *model)
+        result = trouble(Path(place), files, given.kills, given.seed, *model)
     print(json.dumps(result, indent=1))
     whole = result["answered_once"] == given.objects
     whole &= result["instances"] == len(KINDS) * given.objects and not any(result["left"].values())

@@ -53,6 +53,12 @@ def main(args: Sequence[str] | None = None) -> int:
         help="with --report: an anomaly detector to ask as well, such as normal-chest",
     )
     parser.add_argument(
+        "--keep-identifiers",
+        action="store_true",
+        help="with --report: show the names of DICOM files, which may identify a patient; "
+        "otherwise a part of their SHA-256 stands for them",
+    )
+    parser.add_argument(
         "--dicom-out",
         metavar="DIR",
         help="also write a DICOM report, picture and outlines on each DICOM radiograph here, a "
@@ -61,8 +67,8 @@ def main(args: Sequence[str] | None = None) -> int:
     given = parser.parse_args(args)
     if given.report and not given.out:
         parser.error("--report needs --out, the folder in which to leave evidence.html")
-    if not given.report and (given.data or given.detector):
-        parser.error("--data and --detector need --report")
+    if not given.report and (given.data or given.detector or given.keep_identifiers):
+        parser.error("--data, --detector and --keep-identifiers need --report")
 
     def job() -> int:
         from xray_tf.jobs.classifier.predict_files import predict_files
@@ -119,7 +125,9 @@ def main(args: Sequence[str] | None = None) -> int:
         where = f"{given.out}/predictions.csv" if given.out else ""
         print(finished(rows, {DOUBTFUL: doubtful, UNREAD: failed}, where))
         if reader:
-            print(f"Evidence: {write_evidence(reader, given.files, f'{given.out}/{PAGE}')}")
+            page = f"{given.out}/{PAGE}"
+            write_evidence(reader, given.files, page, keep_identifiers=given.keep_identifiers)
+            print(f"Evidence: {page}")
         if given.dicom_out:
             from xray_tf.clinic.write_objects import write_objects
 

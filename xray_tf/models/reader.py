@@ -13,6 +13,7 @@ import numpy as np
 
 from xray_tf.artifact import refuse_existing, write_text
 from xray_tf.data.sources.files import list_files
+from xray_tf.data.sources.shareable import shareable_name
 from xray_tf.models.caveats import caveats_of
 from xray_tf.models.decided import SUBTYPE_LOGITS, predictions_of
 from xray_tf.models.lungs import lung_warnings
@@ -30,6 +31,7 @@ def write_evidence(
     files: Iterable[str | os.PathLike],
     out: str | os.PathLike,
     rows: int = PAGE_ROWS,
+    keep_identifiers: bool = False,
 ) -> Path:
     """Write one self-contained page about files, in the order given; a file that cannot be read is
     listed with the reason.
@@ -39,6 +41,7 @@ def write_evidence(
         files: files, folders or globs.
         out: the page to write.
         rows: show only this many files.
+        keep_identifiers: show the names of DICOM files; otherwise a part of their SHA-256.
 
     Raises:
         FileExistsError: `out` exists.
@@ -48,9 +51,10 @@ def write_evidence(
     found = list_files(files, reader.classifier.card.to_task())
     shown, unread = [], []
     for row in list(found)[:rows]:
-        query = read_query(found.file(row), reader.classifier.card, row.path)
+        name = shareable_name(row.path, found.file(row), keep_identifiers)
+        query = read_query(found.file(row), reader.classifier.card, name)
         if query.pixels is None:
-            unread.append((row.path, query.error))
+            unread.append((name, query.error))
         else:
             shown.append(reader.read(query))
     write_text(out, EvidencePage(shown, unread, len(found)).render())

@@ -44,6 +44,11 @@ class ExplainOptions(Checked):
     )
     page_rows: int = count(60, "the most radiographs on the page; the folder holds all")
     map_batch_size: int = count(32, "radiographs per pass", least=1)
+    keep_identifiers: bool = option(
+        False,
+        "name DICOM files in the page and the pictures by their paths, which may identify a "
+        "patient, instead of a part of their SHA-256",
+    )
 
 
 @dataclass(frozen=True)

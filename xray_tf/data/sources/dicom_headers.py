@@ -109,10 +109,11 @@ def patient_secret(directory: Path) -> bytes:
     try:
         return kept_secret(path)
     except (OSError, ValueError) as error:
+        why = str(error) if isinstance(error, ValueError) else type(error).__name__
         raise CacheError(
             f"{path} must contain 64 hex digits, the secret of the patient keys of DICOM files "
-            f"({type(error).__name__}). Name a writable folder with --cache DIR, or remove the "
-            "file to get a new one."
+            f"({why}). Name a writable folder with --cache DIR, or remove the file to get a new "
+            "one."
         ) from None
 
 

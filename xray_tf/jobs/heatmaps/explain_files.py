@@ -14,8 +14,9 @@ import numpy as np
 from xray_tf.artifact import write_text
 from xray_tf.card import CHECKSUM
 from xray_tf.data.predictions import Predictions
-from xray_tf.data.records import Records
+from xray_tf.data.records import Record, Records
 from xray_tf.data.sources.files import list_files
+from xray_tf.data.sources.shareable import shareable_name
 from xray_tf.data.tables.table import TableWriter
 from xray_tf.jobs.classifier.predict_files import refuse_unread
 from xray_tf.jobs.heatmap_file import MAPS, PICTURES, MapsFile, picture_path, write_picture
@@ -168,18 +169,21 @@ class _Explaining:
                 predictions = self.classifier.decided(batch, results, self.operating_point)
             if self.strict:
                 refuse_unread(predictions)
-            self.errors += [(p.path, p.error) for p in predictions if p.error]
+            names = [self._name(r) for r in batch]
+            self.errors += [
+                (n, p.error) for n, p in zip(names, predictions, strict=True) if p.error
+            ]
             good = np.flatnonzero(predictions.errors == "")
             images = [results[i] for i in good]
             maps = self._explain(predictions, images, good, maps)
             lungs, shares = self._in_lungs(images, maps[good])
             for k, i in enumerate(good):
                 picture = overlays.overlay(images[k], maps[i], *self._colours)
-                path = picture_path(draft, done + i + 1, batch[i].path)
+                path = picture_path(draft, done + i + 1, names[i])
                 write_picture(path, overlays.lung_outline(picture, lungs[k]))
                 if len(self.shown) < self.options.page_rows:
                     seen, explained = (images[k], maps[i], lungs[k]), self.explained[-1][i]
-                    self._show(predictions[int(i)], explained, seen, shares[k])
+                    self._show(names[i], predictions[int(i)], explained, seen, shares[k])
             done += len(batch)
             yield predictions, maps
 
@@ -225,13 +229,17 @@ class _Explaining:
         self.in_lungs.append(found)
         return lungs, shares
 
-    def _show(self, prediction, explained: int, seen: tuple, in_lungs: float) -> None:
+    def _name(self, record: Record) -> str:
+        """Return the name of a radiograph in the page and of its picture."""
+        return shareable_name(record.path, self.records.file(record), self.options.keep_identifiers)
+
+    def _show(self, name: str, prediction, explained: int, seen: tuple, in_lungs: float) -> None:
         """Keep a radiograph for the page; `seen` are its pixels, heat map and lungs."""
         names, (image, heat, lungs) = self.classifier.card.class_names, seen
         titles = ("radiograph", names[explained], "top region")
         self.shown.append(
             Shown(
-                prediction.path,
+                name,
                 prediction.predicted,
                 prediction.probabilities[names.index(prediction.predicted)],
                 names[explained],
