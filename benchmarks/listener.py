@@ -254,7 +254,7 @@ def trouble(place: Path, files: list[Path], kills: int, seed: int, *more: str) -
                 resent += 1
                 if not send(listener.port, part):
                     raise RuntimeError("the second try was not taken: " + listener.log[-2000:])
-        wait_until_done(listener, len(files), 60 + 10 * len(files))
+        wait_until_done(listener, len(files), 300 + 10 * len(files))
         status = listener.kill(signal.SIGTERM)
         found, left = arrived(orthanc), listener.left()
         studies = {study for study, _ in found}
