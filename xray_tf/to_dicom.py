@@ -1,6 +1,6 @@
 """xray-tf to-dicom FILES... --out DIR
 
-Make DICOM files of JPEG or PNG radiographs, with synthetic identifiers, to try a PACS.
+Make DICOM files of JPEG or PNG radiographs, with synthetic identifiers.
 
 FILES are files, folders or globs, or the word phantom:N, which draws N synthetic radiographs. The
 new folder --out holds 0001.dcm and so on, each a study of its own: CR, chest, AP, on the first of
