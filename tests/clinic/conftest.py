@@ -1,14 +1,9 @@
 """What the tests of the room share: DICOM radiographs as bytes, with identifiers to look for."""
 
-import importlib
 import io
 
 import numpy as np
 import pytest
-
-for name in ("pydicom", "highdicom", "pynetdicom", "cryptography"):
-    if importlib.util.find_spec(name) is None:
-        pytest.skip(f"needs {name}: pip install 'xray_tf[clinic]'", allow_module_level=True)
 
 PLANTED = {
     "PatientName": "Plantedname^Jürgen",

@@ -190,6 +190,15 @@ def test_what_the_receiver_refuses_is_given_up_and_the_others_arrive(
     assert "0xa900 to CR" in reason and "given up" in caplog.text
 
 
+def test_a_damaged_file_is_set_aside_and_the_others_arrive(filled, pacs, monkeypatch):
+    port, got = pacs(lambda got: 0)
+    first, second, _ = filled.items(SENDING)
+    filled._file(first).write_bytes(filled._file(first).read_bytes()[:-9])
+    filled._file(second).write_bytes(b"no archive")
+    run_sender(filled, port, lambda: not filled.items(SENDING), monkeypatch)
+    assert len(got) == 1 and len(list((filled.folder / DEAD / SENDING).glob("*.reason"))) == 2
+
+
 def test_waits_double_up_to_five_minutes():
     waits, times = BackOff(), []
     times = [waits.next() for _ in range(30)]

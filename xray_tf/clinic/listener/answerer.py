@@ -37,7 +37,10 @@ def answer_one(queue: Queue, item: Item, answer: Answering, stop: threading.Even
         queue.bury(item, f"not answered after {item.tries} tries, crashes among them")
         LOG.warning("given up: %s was not answered after %d tries", item.short, item.tries)
         return
-    item = queue.tried(item)
+    try:
+        item = queue.tried(item)
+    except FileNotFoundError:  # somebody took it away
+        return
     try:
         queue.answered(item, answer(queue.open(item)))
         LOG.info("answered %s", item.short)

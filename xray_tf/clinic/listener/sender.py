@@ -8,6 +8,7 @@ import io
 import random
 import threading
 import time
+import zipfile
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -104,7 +105,13 @@ class Sender:
             association.release()
 
     def _send_one(self, association: Any, item: Item) -> None:
-        for data in self.queue.objects(item).values():
+        try:
+            objects = self.queue.objects(item)
+        except (ValueError, zipfile.BadZipFile):
+            self.queue.bury(item, "the file of its objects is damaged")
+            LOG.warning("given up: %s, its file is damaged", item.short)
+            return
+        for data in objects.values():
             made = pydicom.dcmread(io.BytesIO(data))
             try:
                 status = association.send_c_store(made).get("Status")
