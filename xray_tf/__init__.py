@@ -30,6 +30,8 @@ _PUBLIC = {
     "fit_detector": "xray_tf.jobs.detector.fit_detector",
     "score_files": "xray_tf.jobs.detector.score_files",
     "load": "xray_tf.models.load",
+    "make_predict_fn": "xray_tf.engines.functions",
+    "score_archive": "xray_tf.engines.score_archive",
     "reproduce_study": "xray_tf.study.reproduce_study",
     "shipped_models": "xray_tf.shipped",
     "GradCAM": "xray_tf.nets.heatmaps.gradcam",

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import xray_tf
-from xray_tf.options import PARTS, one_of
+from xray_tf.options import PARTS, EngineOptions, from_flags, one_of
 from xray_tf.progress import printable
 from xray_tf.registry import DEFAULT_MODEL
 from xray_tf.spelling import did_you_mean, meant
@@ -193,6 +193,34 @@ def finished(rows: int, counts: dict[str, int], where: str = "") -> str:
     """
     place = f", in {where}" if where else ""
     return f"Finished: {rows} radiograph{'s' * (rows != 1)}{counted(counts)}{place}"
+
+
+def answer_archive(
+    given: argparse.Namespace, sources: Sequence[str], answers: str, decide: str | None = None
+) -> int:
+    """Run what `--engine parts` and `--engine ray` ask for, and return the exit status.
+
+    Args:
+        given: the parsed arguments, with `model`, `out`, `strict` and those of `EngineOptions`.
+        sources: radiographs, or where they are listed.
+        answers: `predictions`, `scores` or `embeddings`.
+        decide: an operating point or thresholds.
+    """
+    from xray_tf.engines.score_archive import score_archive
+
+    how = from_flags(given, EngineOptions)
+    found = score_archive(
+        given.model, sources, given.out, how, answers=answers, decide=decide, strict=given.strict
+    )
+    counts = found.counts
+    known = {
+        "anomalous": counts.anomalous,
+        DOUBTFUL: counts.doubtful,
+        UNREAD: counts.failed,
+        "from an earlier run": found.before,
+    }
+    print(finished(counts.rows, known, found.folder))
+    return 1 if counts.failed == counts.rows else 0
 
 
 def command_line(module: str, args: Sequence[str] | None) -> str:

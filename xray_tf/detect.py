@@ -16,10 +16,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xray_tf.commands import DOUBTFUL, CommandParser, add_shared, command_line, counted, run
+from xray_tf.commands import (
+    DOUBTFUL,
+    CommandParser,
+    add_shared,
+    answer_archive,
+    command_line,
+    counted,
+    run,
+)
 from xray_tf.options import (
+    LOCAL,
     DataOptions,
     DetectOptions,
+    EngineOptions,
     EvaluateOptions,
     ScoreOptions,
     add_flags,
@@ -48,6 +58,9 @@ The new folder --out holds scores.csv (raw scores, percentiles among normals, an
 at the threshold, verdict and reason), scores.html, overlays/ and maps.npz, and, where there are
 labels, metrics.json and statistics.csv.
 
+With --engine ray, or parts, it holds only scores/, Parquet files with the columns of scores.csv,
+and DATA may be addresses or manifests, as for predict.
+
 Examples:
   xray-tf detect score --model normal-chest --data scans/ --out runs/scores
   xray-tf detect score --model runs/detector --data chest_xray --split runs/detector/split.csv \\
@@ -75,8 +88,12 @@ def main(args: Sequence[str] | None = None) -> int:
         help="thresholds in place of the detector's own",
     )
     add_flags(fit, *FIT)
-    add_flags(score, *SCORE)
+    add_flags(score, *SCORE, EngineOptions)
     given = parser.parse_args(args)
+    if given.action == "score" and given.engine != LOCAL:
+        if given.split or given.part != "all":
+            parser.error(f"--engine {given.engine} scores all rows: leave out --split and --part")
+        return run(lambda: answer_archive(given, given.data, "scores", given.thresholds))
 
     def job() -> int:
         if given.action == "fit":

@@ -8,6 +8,9 @@ knn_predictions.csv and head_predictions.csv (the neighbours' vote beside the ne
 metrics.json, neighbors.csv, reference.npz and reference.json, confusion matrices, t-SNE and PCA
 plots, and page.html. --add-reference also puts the reference into the model's folder.
 
+With --engine ray, or parts, the folder holds only embeddings/, Parquet files with a vector per
+radiograph, and --data may be an address or a manifest, as for predict.
+
 With --nearest the model's reference is asked about FILES instead: nearest.csv, predictions.csv and
 nearest.html. The neighbours' pictures are then looked for in --data, which is optional.
 
@@ -20,10 +23,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xray_tf.commands import CommandParser, add_shared, command_line, run
+from xray_tf.commands import CommandParser, add_shared, answer_archive, command_line, run
 from xray_tf.options import (
+    LOCAL,
     DataOptions,
     EmbedOptions,
+    EngineOptions,
     EvaluateOptions,
     add_flags,
     from_flags,
@@ -64,10 +69,14 @@ def main(args: Sequence[str] | None = None) -> int:
         metavar="N",
         help="nearest radiographs per file, with --nearest (default: 5)",
     )
-    add_flags(parser, *GROUPS)
+    add_flags(parser, *GROUPS, EngineOptions)
     given = parser.parse_args(args)
     if not given.data and not given.nearest:
         parser.error("--data is required, unless --nearest names files")
+    if given.engine != LOCAL:
+        if given.nearest or given.add_reference:
+            parser.error(f"--engine {given.engine} only embeds: leave out --nearest and the like")
+        return run(lambda: answer_archive(given, [given.data], "embeddings"))
 
     def job() -> None:
         if given.nearest:

@@ -8,11 +8,16 @@ read becomes a row with its error. With --report it also holds evidence.html, a 
 files: heat map, nearest cases, anomaly, and what to distrust. Research software, not a medical
 device.
 
+With --engine ray a Ray cluster answers, and FILES may also be addresses (s3://, gs://, hdfs://) and
+manifests (.csv, .parquet) with a column path. --out then holds predictions/, Parquet files with the
+columns of predictions.csv; --engine parts does the same on this machine alone.
+
 Examples:
   xray-tf predict scan.jpeg
   xray-tf predict scans/ 'more/*.dcm' --model runs/first --out runs/answers
   xray-tf predict scan.jpeg --out runs/evidence --report --detector normal-chest
   xray-tf predict study/ --dicom-out runs/objects
+  xray-tf predict s3://archive/chests --out s3://archive/answers --engine ray --address auto
 """
 
 from __future__ import annotations
@@ -20,7 +25,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 
-from xray_tf.commands import DOUBTFUL, UNREAD, CommandParser, add_file_arguments, finished, run
+from xray_tf.commands import (
+    DOUBTFUL,
+    UNREAD,
+    CommandParser,
+    add_file_arguments,
+    answer_archive,
+    finished,
+    run,
+)
+from xray_tf.options import LOCAL, EngineOptions, add_flags
 from xray_tf.progress import printable
 
 SHOWN = 10
@@ -64,7 +78,14 @@ def main(args: Sequence[str] | None = None) -> int:
         help="also write a DICOM report, picture and outlines on each DICOM radiograph here, a "
         "folder that must not exist (needs the extra clinic)",
     )
+    add_flags(parser, EngineOptions)
     given = parser.parse_args(args)
+    if given.engine != LOCAL:
+        if given.report or given.dicom_out or not given.out:
+            parser.error(
+                f"--engine {given.engine} needs --out, and makes neither --report nor --dicom-out"
+            )
+        return run(lambda: answer_archive(given, given.files, "predictions", given.operating_point))
     if given.report and not given.out:
         parser.error("--report needs --out, the folder in which to leave evidence.html")
     if not given.report and (given.data or given.detector or given.keep_identifiers):

@@ -29,6 +29,7 @@ from xray_tf.untrusted import anything, mapping, read_json
 from xray_tf.writing import flush, new_folder, refuse_existing, settle, write_json
 
 PLAN = "plan.json"
+ANSWERED = (PARTIAL, ".parquet")  # ends the names of files with answers in an unfinished folder
 UNRECORDED = ("strict", "cache")  # options that do not affect the result
 
 Options = dict[type, Any]  # dataclass -> its instance
@@ -114,7 +115,7 @@ class Run:
             try:
                 yield folder
             except BaseException:
-                if any(p.stat().st_size for p in folder.iterdir() if p.suffix == PARTIAL):
+                if any(p.stat().st_size for p in folder.rglob("*") if p.suffix in ANSWERED):
                     self.say(f"{folder} keeps what was answered; the same line again goes on")
                 else:
                     shutil.rmtree(folder, ignore_errors=True)

@@ -112,7 +112,7 @@ class Detector(Opened):
         """
         if isinstance(images, np.ndarray):
             parts = [
-                self._judged(rows, squares, rule, batch_size)[0]
+                self.judged(rows, squares, rule, batch_size)[0]
                 for rows, squares in array_batches(images, self.card, batch_size)
             ]
         else:
@@ -127,7 +127,7 @@ class Detector(Opened):
         S) uint8 of the rows without an error).
         """
         for batch, results in record_batches(records, self.card, batch_size):
-            yield self._judged(batch, results, rule, batch_size)
+            yield self.judged(batch, results, rule, batch_size)
 
     @property
     def map_kinds(self) -> tuple[str, ...]:
@@ -150,9 +150,13 @@ class Detector(Opened):
         kind = pick("kind", kind or self.map_kinds[-1], self.map_kinds)
         return self.normal_chest.heat(kind, self.arrays[f"map_range.{kind}"], pixels)
 
-    def _judged(
+    def judged(
         self, records: Sequence[Record], results: Sequence, rule: OrRule | None, batch_size: int
     ) -> tuple[Scores, np.ndarray]:
+        """Score one batch of what `data.pixels.reading.stream_pixels` gives for records: pixels
+        (S, S) uint8, or a finding where a file cannot be read; return the scores, and the pixels
+        (n, S, S) uint8 of the rows without an error.
+        """
         rule, (good, pixels, errors) = rule or self.rule, readable(results, self.card)
         values = np.full((len(results), len(rule.names)), np.nan)
         warnings = np.full(len(results), "", object)

@@ -4,7 +4,6 @@ that a model sees.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,9 +13,8 @@ from typing import Any
 import numpy as np
 
 from xray_tf.artifact import Card
-from xray_tf.data.pixels.decoding import decode, read_header
 from xray_tf.data.pixels.header import MIN_SIDE, DecodeError, check_sides
-from xray_tf.data.pixels.reading import Reading, read_file, stream_pixels
+from xray_tf.data.pixels.reading import Reading, read_data, read_file, stream_pixels
 from xray_tf.data.pixels.square import see
 from xray_tf.data.records import Finding, Record, Records
 from xray_tf.data.sources.files import list_files
@@ -192,7 +190,7 @@ def read_query(image: Any, card: Card, name: str = "") -> Query:
     """
     size, resize = card.preprocessing["image_size"], card.preprocessing["resize"]
     if isinstance(image, bytes | bytearray | memoryview):
-        reading, pixels = _read_bytes(bytes(image), size, resize)
+        reading, pixels = read_data(bytes(image), size, resize)
         return _query(Record(name or "bytes"), reading, pixels, image)
     if isinstance(image, str | os.PathLike):
         found = list_files([image], card.to_task())
@@ -226,13 +224,3 @@ def _query(record: Record, reading: Reading, pixels: np.ndarray | None, source: 
         f"{reading.kind}: {reading.detail}" if pixels is None else "",
         source,
     )
-
-
-def _read_bytes(data: bytes, size: int, resize: str) -> tuple[Reading, np.ndarray | None]:
-    reading = Reading(sha256=hashlib.sha256(data).hexdigest())
-    try:
-        header = read_header(data)
-        reading = replace(reading, width=header.width, height=header.height, mode=header.mode)
-        return reading, decode(data, size, resize)
-    except DecodeError as error:
-        return replace(reading, kind=error.kind, detail=str(error)), None

@@ -111,7 +111,7 @@ def reconstruction_phase(
 
     def validate() -> dict[str, float]:
         parts = batches(pixels, watched, batch_size=64)
-        scores = [np.asarray(inner(np.asarray(x), training=False)) for x in parts]
+        scores = [ops.convert_to_numpy(inner(np.asarray(x), training=False)) for x in parts]
         return {"val_loss": float(np.concatenate(scores).mean())}
 
     steps, rate = len(train) // batch_size, options.learning_rate

@@ -55,6 +55,16 @@ def forward(
     return results
 
 
+def refuse_other_backends(what: str) -> None:
+    """Raise ValueError where Keras does not run on TensorFlow; `what` begins the sentence."""
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        raise ValueError(
+            f"{what} only TensorFlow can do. Received: KERAS_BACKEND={backend}. "
+            "Run it with KERAS_BACKEND=tensorflow; the artifact is the same."
+        )
+
+
 def _compiled(model: keras.Model, points: tuple[str, ...]) -> Run:
     known = _COMPILED.setdefault(model, {})
     if points not in known:

@@ -194,9 +194,9 @@ def _answer(
             "embedding": embedding,
         }
         if class_index is not None:
-            evidence = weighted_evidence(
-                features, tape.gradient(score, features), grad_cam_weights, tf.shape(images)[1:3]
-            )
+            size = tf.shape(images)[1], tf.shape(images)[2]
+            gradients = tape.gradient(score, features)
+            evidence = weighted_evidence(features, gradients, grad_cam_weights, size)
             most = tf.reduce_max(evidence, (1, 2), keepdims=True)
             found |= {"heatmap": tf.math.divide_no_nan(evidence, most), "explained": explained}
         return {name: values[:rows] for name, values in found.items()}

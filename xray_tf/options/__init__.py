@@ -16,19 +16,23 @@ from xray_tf.options.clinic import ListenOptions
 from xray_tf.options.data import PARTS, DataOptions
 from xray_tf.options.declare import add_flags, from_flags, one_of, option, provenance
 from xray_tf.options.detector import DetectOptions, ScoreOptions
+from xray_tf.options.engine import LOCAL, RAY, EngineOptions
 from xray_tf.options.heatmaps import ExamineOptions, ExplainOptions
 from xray_tf.options.lungs import TrainLungsOptions
 from xray_tf.options.neighbors import EmbedOptions
 from xray_tf.options.study import ReproduceOptions
 
 __all__ = [
+    "LOCAL",
     "LUNGS",
     "SUM",
     "WHOLE",
     "PARTS",
+    "RAY",
     "DataOptions",
     "DetectOptions",
     "EmbedOptions",
+    "EngineOptions",
     "EvaluateOptions",
     "ExamineOptions",
     "ExplainOptions",

@@ -80,19 +80,37 @@ def read_file(path: str | os.PathLike, size: int, resize: str) -> tuple[Reading,
     """Read one file once: its hash, its header and its pixels, (size, size) uint8, or None where it
     cannot be used.
     """
-    reading = Reading()
     try:
-        data = _read_bytes(path)
-        reading = replace(reading, sha256=hashlib.sha256(data).hexdigest())
+        data = read_bytes(path)
+    except DecodeError as error:
+        return Reading(kind=error.kind, detail=str(error)), None
+    except OSError as error:
+        return unread(error), None
+    return read_data(data, size, resize)
+
+
+def read_data(data: bytes, size: int, resize: str) -> tuple[Reading, np.ndarray | None]:
+    """Read the bytes of one file, as `read_file` does."""
+    reading = Reading(sha256=hashlib.sha256(data).hexdigest())
+    try:
         header = read_header(data)
         reading = replace(reading, width=header.width, height=header.height, mode=header.mode)
         return reading, decode(data, size, resize)
     except DecodeError as error:
         return replace(reading, kind=error.kind, detail=str(error)), None
-    except OSError as error:
-        kind = "missing" if isinstance(error, FileNotFoundError) else "unreadable"
-        detail = f"The file cannot be read: {error.strerror or error}."
-        return replace(reading, kind=kind, detail=detail), None
+
+
+def unread(error: OSError) -> Reading:
+    """Return why a file cannot be opened."""
+    kind = "missing" if isinstance(error, FileNotFoundError) else "unreadable"
+    return Reading(kind=kind, detail=f"The file cannot be read: {error.strerror or error}.")
+
+
+def check_length(count: int) -> None:
+    """Raise DecodeError where a file has more bytes than are read."""
+    if count > MAX_BYTES:
+        said = f"The file has {count:,} bytes; at most {MAX_BYTES:,} are read."
+        raise DecodeError("too-large", said)
 
 
 def each(
@@ -121,16 +139,20 @@ def each(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _read_bytes(path: str | os.PathLike) -> bytes:
+def read_bytes(path: str | os.PathLike) -> bytes:
+    """Read a regular file whole.
+
+    Raises:
+        DecodeError: it is not a regular file, or too large.
+        OSError: it cannot be opened.
+    """
     # Opened without blocking, because a pipe that bears an image's name would wait for ever.
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
         about = os.fstat(handle)
         if not stat.S_ISREG(about.st_mode):
             raise DecodeError("unreadable", "It is not a regular file.")
-        if about.st_size > MAX_BYTES:
-            said = f"The file has {about.st_size:,} bytes; at most {MAX_BYTES:,} are read."
-            raise DecodeError("too-large", said)
+        check_length(about.st_size)
         with open(handle, "rb", closefd=False) as stream:
             return stream.read()
     finally:

@@ -73,8 +73,7 @@ def find_files(
         if again:
             said = f"{again} file(s) of {item} were listed before; each is read once."
             findings.append(Finding("named-twice", "note", "", said))
-    known = task.class_words
-    rows = (_row(path, folders, known) for path, folders in found.items())
+    rows = (labelled_file(path, folders, task) for path, folders in found.items())
     return Scan(Records(rows), Findings(findings))
 
 
@@ -84,7 +83,9 @@ def scan_flat(request: Request) -> Scan:
     return find_files(path if path.is_file() else request.path(), request.task)
 
 
-def _row(path: str, folders: Iterable[str], known: dict[str, tuple[str, str]]) -> Record:
+def labelled_file(path: str, folders: Iterable[str], task: Task) -> Record:
+    """Return the record of a file from its name and the names of the folders it lies in."""
+    folders, known = list(folders), task.class_words
     words = [known[f.lower()] for f in folders if f.lower() in known]
     named = read_name(Path(path).name)
     if not words:

@@ -93,8 +93,12 @@ class AnyTable(Generic[Row]):
         """Return the table as a pandas DataFrame with the columns of the CSV form."""
         import pandas as pd
 
+        return pd.DataFrame(self.to_columns())
+
+    def to_columns(self) -> dict[str, Sequence]:
+        """Return the columns of the CSV form by name, with their values instead of texts."""
         values = chain.from_iterable(self._values(c) for c in columns_of(self.row_type))
-        return pd.DataFrame(dict(zip(self.header(self.names), values, strict=True)))
+        return dict(zip(self.header(self.names), values, strict=True))
 
     def _values(self, column: Column) -> Sequence[Sequence]:
         """Return the column's values, once for each of the names in its header."""

@@ -34,11 +34,14 @@ def export_model(model: str | os.PathLike | Classifier, *, options: Options) -> 
 
     Raises:
         FileExistsError: the artifact has one already.
-        ValueError: the answers differ by more than 1e-4 on pixels or 1e-2 on encoded bytes.
+        ValueError: the answers differ by more than 1e-4 on pixels or 1e-2 on encoded bytes, or
+            Keras runs on another backend than TensorFlow.
     """
     from xray_tf.nets.heatmaps.gradcam import GradCAM
+    from xray_tf.nets.inference import refuse_other_backends
     from xray_tf.nets.serving import check_parity, export_serving
 
+    refuse_other_backends("Exporting a SavedModel is what")
     run, classifier = options[Run], load(model, kind="classifier")
     explainer = GradCAM(classifier.model, "features")
 

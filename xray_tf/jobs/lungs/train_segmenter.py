@@ -51,8 +51,12 @@ def train_segmenter(
 
     Raises:
         FileExistsError: `out` is there, or an unfinished run of it is and `resume` is false.
-        ValueError: the data cannot be divided, or no mask fits it; the message says which.
+        ValueError: the data cannot be divided, no mask fits it, or Keras runs on another backend
+            than TensorFlow; the message says which.
     """
+    from xray_tf.nets.inference import refuse_other_backends
+
+    refuse_other_backends("Training the segmenter is what")
     run, how = options[Run].at(out), options[TrainLungsOptions]
     rows = read_masked_rows(data, masks, how, run.progress)
     _announce(rows, run)

@@ -9,14 +9,15 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
 from xray_tf.nets.heatmaps.cutting import cut_at
+from xray_tf.nets.heatmaps.gradients import gradient_of, on_arrays
 
 # a sum this small relative to its terms is float32 rounding, not evidence
 ROUNDING = 1e-6
 
-Weights = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+Weights = Callable[[Any, Any], Any]  # features, gradients -> weights, tensors of the backend
 
 
 class GradCAM:
@@ -139,7 +140,7 @@ class GradCAM:
         images (B, H, W, C) float32 and classes (B,) int.
         """
         compiled = self._compile("input_gradients", self._gradients)
-        return compiled(images, np.asarray(classes, np.int32)).numpy()
+        return compiled(images, np.asarray(classes, np.int32))
 
     def predicted(self, images: np.ndarray) -> np.ndarray:
         """Return the predicted classes (B,) int32 of images (B, H, W, C) float32: the largest
@@ -152,7 +153,7 @@ class GradCAM:
         `__call__`.
         """
         sources: Iterable = (images,)
-        if isinstance(images, tf.data.Dataset):
+        if hasattr(images, "element_spec"):  # a tf.data.Dataset
             sources = (element[0] if isinstance(element, tuple) else element for element in images)
         count = 0
         for source in sources:
@@ -165,42 +166,32 @@ class GradCAM:
         if not count:
             raise ValueError("There is no image to explain. Expected at least one.")
 
-    def _scored(self, images: np.ndarray, classes: np.ndarray) -> list[np.ndarray]:
+    def _scored(self, images: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, ...]:
         def scored(images, classes):
             return score_of(self._forward(images), classes)
 
-        found = self._compile("scores", scored)(images, np.asarray(classes, np.int32))
-        return [values.numpy() for values in found]
+        return self._compile("scores", scored)(images, np.asarray(classes, np.int32))
 
-    def _forward(self, images: tf.Tensor) -> tf.Tensor:
+    def _forward(self, images: Any) -> Any:
         return self._cut.logits(self._cut.features(images), images)
 
-    def _weighted(
-        self, images: tf.Tensor, classes: tf.Tensor, weights: Weights
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    def _weighted(self, images: Any, classes: Any, weights: Weights) -> tuple[Any, Any]:
         features = self._cut.features(images)
-        with tf.GradientTape() as tape:
-            tape.watch(features)
-            score, classes = score_of(self._cut.logits(features, images), classes)
-        gradients = tape.gradient(score, features, unconnected_gradients="zero")
-        return weighted_evidence(features, gradients, weights, tf.shape(images)[1:3]), classes
 
-    def _gradients(self, images: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            tape.watch(images)
-            score, _ = score_of(self._forward(images), classes)
-        return tape.gradient(score, images, unconnected_gradients="zero")
+        def scored(features: Any) -> tuple[Any, Any]:
+            return score_of(self._cut.logits(features, images), classes)
+
+        gradients, classes = gradient_of(scored, features)
+        size = ops.shape(images)[1:3]
+        return weighted_evidence(features, gradients, weights, size), classes
+
+    def _gradients(self, images: Any, classes: Any) -> Any:
+        return gradient_of(lambda images: score_of(self._forward(images), classes), images)[0]
 
     def _compile(self, key: Any, function: Callable) -> Callable:
         if key not in self._compiled:
-            specs = ((None, *self._input), tf.float32), ((None,), tf.int32)
-            signature = [tf.TensorSpec(*spec) for spec in specs]
-            # traced here, once: TensorFlow counts the traces of a line of code, and would warn a
-            # process that explains several models
-            traced = tf.function(function, input_signature=signature).get_concrete_function()
-            self._compiled[key] = lambda images, classes: traced(
-                tf.convert_to_tensor(images), tf.convert_to_tensor(classes)
-            )
+            shapes = ((None, *self._input), "float32"), ((None,), "int32")
+            self._compiled[key] = on_arrays(function, shapes)
         return self._compiled[key]
 
     def _collect(self, images: Any, class_index: Any, work: Callable) -> np.ndarray:
@@ -286,24 +277,26 @@ class GradCAM:
         return batch
 
 
-def grad_cam_weights(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
+def grad_cam_weights(features: Any, gradients: Any) -> Any:
     """Weight each feature map by its mean gradient (Selvaraju et al. 2017, equation 1)."""
-    return tf.reduce_mean(gradients, (1, 2), keepdims=True)
+    return ops.mean(gradients, (1, 2), keepdims=True)
 
 
 def weighted_evidence(
-    features: tf.Tensor, gradients: tf.Tensor, weights: Weights, size: tf.Tensor
-) -> tf.Tensor:
+    features: Any, gradients: Any, weights: Weights, size: tuple[Any, Any]
+) -> Any:
     """Compute ReLU(sum_k weights_k A^k), resized bilinearly: features and gradients (B, h, w, C),
-    size (2,) -> (B, H, W) float32 >= 0, not normalised.
+    size (H, W) -> (B, H, W) float32 >= 0, not normalised.
     """
-    features, gradients = tf.cast(features, tf.float32), tf.cast(gradients, tf.float32)
+    features, gradients = ops.cast(features, "float32"), ops.cast(gradients, "float32")
     terms = weights(features, gradients) * features  # (B, h, w, C)
-    evidence = tf.nn.relu(tf.reduce_sum(terms, -1, keepdims=True))  # (B, h, w, 1)
-    most = tf.reduce_max(tf.reduce_sum(tf.abs(terms), -1), (1, 2))
-    real = tf.reduce_max(evidence, (1, 2, 3)) > ROUNDING * most
-    evidence = tf.where(real[:, None, None, None], evidence, 0.0)
-    return tf.image.resize(evidence, size, "bilinear")[..., 0]
+    evidence = ops.relu(ops.sum(terms, -1, keepdims=True))  # (B, h, w, 1)
+    most = ops.max(ops.sum(ops.abs(terms), -1), (1, 2))
+    real = ops.max(evidence, (1, 2, 3)) > ROUNDING * most
+    evidence = ops.where(real[:, None, None, None], evidence, 0.0)
+    return ops.image.resize(
+        evidence, tuple(size), interpolation="bilinear", data_format="channels_last"
+    )[..., 0]
 
 
 def normalised(maps: np.ndarray) -> np.ndarray:
@@ -312,14 +305,14 @@ def normalised(maps: np.ndarray) -> np.ndarray:
     return np.divide(maps, most, out=np.zeros_like(maps), where=most > 0)
 
 
-def score_of(logits: tf.Tensor, classes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def score_of(logits: Any, classes: Any) -> tuple[Any, Any]:
     """Return the scores (B,) of the classes (B,), and the classes with every -1 replaced by the
     predicted class.
     """
-    logits = tf.cast(logits, tf.float32)
+    logits = ops.cast(logits, "float32")
     if logits.shape[-1] == 1:
         logit = logits[:, 0]
-        classes = tf.where(classes < 0, tf.cast(logit > 0, tf.int32), classes)
-        return logit * tf.cast(2 * classes - 1, tf.float32), classes
-    classes = tf.where(classes < 0, tf.argmax(logits, -1, tf.int32), classes)
-    return tf.gather(logits, classes, batch_dims=1), classes
+        classes = ops.where(classes < 0, ops.cast(logit > 0, "int32"), classes)
+        return logit * ops.cast(2 * classes - 1, "float32"), classes
+    classes = ops.where(classes < 0, ops.cast(ops.argmax(logits, -1), "int32"), classes)
+    return ops.take_along_axis(logits, classes[:, None], axis=1)[:, 0], classes

@@ -96,8 +96,16 @@ def jit_compile(net: keras.Model) -> bool | str:
 
 
 def has_gpu() -> bool:
-    if keras.backend.backend() != "tensorflow":
-        return keras.distribution.list_devices("gpu") != []
+    """Tell whether the backend of Keras computes on a GPU."""
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        return jax.default_backend() != "cpu"
+    if backend == "torch":
+        import torch
+
+        return torch.cuda.is_available()
     import tensorflow as tf
 
     return bool(tf.config.list_physical_devices("GPU"))

@@ -1,0 +1,1 @@
+"""Run an opened model over very many files, on this machine or on an engine elsewhere."""
