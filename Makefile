@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: demo test lint install models
+.PHONY: demo test test-backends test-oldest lint install models
 
 install: $(VENV)/installed
 $(VENV)/installed: setup.py setup.cfg pyproject.toml
@@ -28,6 +28,28 @@ lint: $(VENV)/installed-test
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+# What Keras must do under JAX and PyTorch (for CPUs), in an environment of its own.
+BACKENDS := .venv-backends
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+$(BACKENDS)/installed: setup.py setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(BACKENDS)
+	$(BACKENDS)/bin/python -m pip install --quiet --extra-index-url $(TORCH_INDEX) --editable '.[test,backends]'
+	touch $@
+
+test-backends: $(BACKENDS)/installed
+	KERAS_BACKEND=jax $(BACKENDS)/bin/python -m pytest tests/backends tests/test_saved_models.py
+	KERAS_BACKEND=torch $(BACKENDS)/bin/python -m pytest tests/backends tests/test_saved_models.py
+
+# The suite with the oldest neighbours that are supported; PYTHON should be 3.11.
+OLDEST := .venv-oldest
+$(OLDEST)/installed: setup.py setup.cfg pyproject.toml constraints-oldest.txt
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --constraint constraints-oldest.txt --editable '.[test]'
+	touch $@
+
+test-oldest: $(OLDEST)/installed
+	$(OLDEST)/bin/python -m pytest -n auto --dist loadfile
 
 # Train the shipped models again, from the public training part: make models DATA=path/to/chest_xray
 # MASKS=path/to/lung_masks

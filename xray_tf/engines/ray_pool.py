@@ -94,13 +94,14 @@ class _Pool:
         """Put a part back whose worker went away, and ask for another worker."""
         self.workers.remove(worker)
         self.losses[number] = self.losses.get(number, 0) + 1
-        if self.losses[number] >= MOST_LOSSES * (1 + (number == _READY) * 9):
-            what = "before its first part" if number == _READY else f"at part {number}"
+        started = number != _READY
+        if self.losses[number] >= (MOST_LOSSES if started else 10 * MOST_LOSSES):
+            what = f"at part {number}" if started else "before their first part"
             raise WorkerLostError(
-                f"{self.losses[number]} workers ended {what}: out of memory? Give each fewer cores "
-                "(--workers), look at Ray's logs, and run the same line again; it goes on."
+                f"{self.losses[number]} workers ended {what}. Did they run out of memory? Look at "
+                "Ray's logs, ask for fewer --workers, and run the same line again; it goes on."
             )
-        if number != _READY:
+        if started:
             self.left.append(number)
         LOG.info("  a worker was lost; its part is given to another one")
         self.add()

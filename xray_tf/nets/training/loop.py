@@ -214,6 +214,9 @@ class Training:
         raw = [_copy(v) for v in net.trainable_variables]
         inner = getattr(net.optimizer, "inner_optimizer", net.optimizer)  # float16 wraps it
         inner.put_averages(net.trainable_variables)
+        for variable in net.trainable_variables:
+            # under JAX both would hold one buffer, which a forward pass may give away
+            variable.assign(keras.ops.copy(variable.value))
         try:
             yield
         finally:
