@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +29,7 @@ _STOCK_OTHERS = {
 }
 # What Keras 3.15 writes of initializers, BatchNormalization and Dense, and 3.6 to 3.14 refuse as
 # unknown arguments. All are defaults, and are left out where they have these values.
+_NEWER = (3, 15)
 _NEWER_DEFAULTS = {
     "input_axes": None,
     "output_axes": None,
@@ -129,12 +134,25 @@ def load_model(path: str | os.PathLike) -> keras.Model:
     path = Path(path)
     try:
         refuse_foreign_classes(path)
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        with _readable_here(path) as file:
+            return keras.saving.load_model(file, compile=False, safe_mode=True)
     except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
         raise ArtifactError(
             f"{path} cannot be opened as a Keras model of stock layers: {error} Copy it or train "
             "it again."
         ) from error
+
+
+@contextmanager
+def _readable_here(path: Path) -> Iterator[Path]:
+    """Yield the file, or where Keras is older than some of what it may hold a copy without that."""
+    if tuple(map(int, keras.__version__.split(".")[:2])) >= _NEWER:
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="xray_tf-keras-") as folder:
+        copy = Path(shutil.copyfile(path, Path(folder, path.name)))
+        _leave_out_newer_defaults(copy)
+        yield copy
 
 
 def refuse_foreign_classes(path: str | Path) -> None:

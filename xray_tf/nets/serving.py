@@ -194,7 +194,7 @@ def _answer(
             "embedding": embedding,
         }
         if class_index is not None:
-            size = tf.shape(images)[1], tf.shape(images)[2]
+            size = tf.shape(images)[1:3]
             gradients = tape.gradient(score, features)
             evidence = weighted_evidence(features, gradients, grad_cam_weights, size)
             most = tf.reduce_max(evidence, (1, 2), keepdims=True)

@@ -12,7 +12,7 @@ import numpy as np
 from keras import ops
 
 from xray_tf.nets.heatmaps.cutting import cut_at
-from xray_tf.nets.heatmaps.gradients import gradient_of, on_arrays
+from xray_tf.nets.heatmaps.gradients import gradient_of, on_arrays, resized
 
 # a sum this small relative to its terms is float32 rounding, not evidence
 ROUNDING = 1e-6
@@ -282,9 +282,7 @@ def grad_cam_weights(features: Any, gradients: Any) -> Any:
     return ops.mean(gradients, (1, 2), keepdims=True)
 
 
-def weighted_evidence(
-    features: Any, gradients: Any, weights: Weights, size: tuple[Any, Any]
-) -> Any:
+def weighted_evidence(features: Any, gradients: Any, weights: Weights, size: Any) -> Any:
     """Compute ReLU(sum_k weights_k A^k), resized bilinearly: features and gradients (B, h, w, C),
     size (H, W) -> (B, H, W) float32 >= 0, not normalised.
     """
@@ -294,9 +292,7 @@ def weighted_evidence(
     most = ops.max(ops.sum(ops.abs(terms), -1), (1, 2))
     real = ops.max(evidence, (1, 2, 3)) > ROUNDING * most
     evidence = ops.where(real[:, None, None, None], evidence, 0.0)
-    return ops.image.resize(
-        evidence, tuple(size), interpolation="bilinear", data_format="channels_last"
-    )[..., 0]
+    return resized(evidence, size)[..., 0]
 
 
 def normalised(maps: np.ndarray) -> np.ndarray:

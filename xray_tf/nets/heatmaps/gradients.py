@@ -61,6 +61,18 @@ def _under_jax(function: Callable, values: Any) -> tuple[Any, Any]:
 _GRADIENTS = {"tensorflow": _under_tensorflow, "torch": _under_torch, "jax": _under_jax}
 
 
+def resized(maps: Any, size: Any) -> Any:
+    """Resize maps (B, h, w, 1) bilinearly to (B, H, W, 1); under TensorFlow the size (H, W) may be
+    known only when the graph runs.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.image.resize(maps, size, "bilinear")
+    how = {"interpolation": "bilinear", "data_format": "channels_last"}
+    return ops.image.resize(maps, tuple(size), **how)
+
+
 def on_arrays(function: Callable, shapes: Sequence[tuple[tuple, str]]) -> Callable:
     """Return a function of arrays that calls one of tensors, and gives its results as arrays.
 

@@ -157,8 +157,8 @@ class RandomAugment(keras.layers.Layer):
             return ops.reshape(self._draw(count, 0.0, 1.0) < s.chance, (-1, 1, 1, 1))
 
         framed = lot()
-        outside = (down < some(s.border)) | (down > 1 - some(s.border))
-        outside |= (across < some(s.border)) | (across > 1 - some(s.border))
+        rows = (down < some(s.border)) | (down > 1 - some(s.border))
+        outside = rows | (across < some(s.border)) | (across > 1 - some(s.border))
         images = ops.where(framed & outside, 0.0, images)
         tall, wide, covered = some(s.blank), some(s.blank), lot()
         top, left = some(1.0) * (1 - tall), some(1.0) * (1 - wide)
