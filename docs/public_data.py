@@ -10,7 +10,7 @@ import argparse
 import json
 from pathlib import Path
 
-from xray_tf.jobs.audit_data import audit_records
+from xray_tf.jobs.audit.audit_data import audit_records
 
 HERE = Path(__file__).parent
 

@@ -12,9 +12,10 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "scan": "xray_tf.data.sources.scan",
+    "example_radiographs": "xray_tf.data.examples",
     "split_records": "xray_tf.data.split",
     "apply_stress": "xray_tf.data.synthetic.stresses",
-    "audit_records": "xray_tf.jobs.audit_data",
+    "audit_records": "xray_tf.jobs.audit.audit_data",
     "build_cache": "xray_tf.data.pixels.cache",
     "draw_phantom": "xray_tf.data.synthetic.phantom",
     "lung_box": "xray_tf.data.chest.lung_table",

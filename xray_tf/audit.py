@@ -39,7 +39,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
     def job() -> None:
         from xray_tf.artifact import new_folder, refuse_existing
-        from xray_tf.jobs.audit_data import audit_records
+        from xray_tf.jobs.audit.audit_data import audit_records
         from xray_tf.jobs.heatmap_file import write_picture
 
         if given.out:
@@ -49,7 +49,7 @@ def main(args: Sequence[str] | None = None) -> int:
         )
         sheet = None
         if given.acquisitions:
-            from xray_tf.jobs.acquisitions import add_acquisitions
+            from xray_tf.jobs.audit.acquisitions import add_acquisitions
 
             audit, sheet = add_acquisitions(audit)
         print(audit.text(), end="")

@@ -65,12 +65,17 @@ class Card:
     subtypes: tuple[str, ...] = ()
     format_version: int = FORMAT_VERSION
 
-    def point(self, name: str | None = None) -> OperatingPoint | DetectorPoint:
-        """Return the operating point of a name; the default one where none is given.
+    def point(
+        self, name: str | OperatingPoint | DetectorPoint | None = None
+    ) -> OperatingPoint | DetectorPoint:
+        """Return the operating point of a name; the default one where none is given; a point
+        itself where one is given.
 
         Raises:
             ValueError: there is none of that name.
         """
+        if isinstance(name, OperatingPoint | DetectorPoint):
+            return name
         known = sorted(self.operating_points)
         name = meant(name or self.default_operating_point, known)
         if name not in known:

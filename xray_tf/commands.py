@@ -157,9 +157,13 @@ def add_shared(parser: argparse._ActionsContainer, *names: str, **changed: Any) 
         parser.add_argument(name, **{**how, "help": how["help"] + then})
 
 
-def add_file_arguments(parser: argparse.ArgumentParser, out_required: bool = True) -> None:
-    """Give `parser` what every command that takes single radiographs takes."""
-    add_shared(parser, "files")
+def add_file_arguments(
+    parser: argparse.ArgumentParser, out_required: bool = True, **files: Any
+) -> None:
+    """Give `parser` what every command that takes single radiographs takes; `files` replaces parts
+    of the argument FILES.
+    """
+    add_shared(parser, "files", **files)
     add_shared(parser, "--model", required=False, then=f" (default: {DEFAULT_MODEL})")
     only_printed = "" if out_required else " (default: answers are only printed)"
     add_shared(parser, "--out", required=out_required, then=only_printed)

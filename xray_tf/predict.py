@@ -13,6 +13,7 @@ manifests (.csv, .parquet) with a column path. --out then holds predictions/, Pa
 columns of predictions.csv; --engine parts does the same on this machine alone.
 
 Examples:
+  xray-tf predict --example
   xray-tf predict scan.jpeg
   xray-tf predict scans/ 'more/*.dcm' --model runs/first --out runs/answers
   xray-tf predict scan.jpeg --out runs/evidence --report --detector normal-chest
@@ -24,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice
+from pathlib import Path
 
 from xray_tf.commands import (
     DOUBTFUL,
@@ -34,6 +36,7 @@ from xray_tf.commands import (
     finished,
     run,
 )
+from xray_tf.data.examples import example_radiographs
 from xray_tf.options import LOCAL, EngineOptions, add_flags
 from xray_tf.progress import printable
 
@@ -43,13 +46,18 @@ SHOWN = 10
 def main(args: Sequence[str] | None = None) -> int:
     """Parse, predict, and print all rows, or the first ones where all are written."""
     parser = CommandParser(__doc__)
-    add_file_arguments(parser, out_required=False)
+    add_file_arguments(parser, out_required=False, nargs="*")
     parser.add_argument(
         "--batch-size",
         type=int,
         default=64,
         metavar="N",
         help="radiographs per forward pass (default: 64)",
+    )
+    parser.add_argument(
+        "--example",
+        action="store_true",
+        help="predict the twelve radiographs that travel with the package, instead of FILES",
     )
     parser.add_argument(
         "--report",
@@ -80,12 +88,15 @@ def main(args: Sequence[str] | None = None) -> int:
     )
     add_flags(parser, EngineOptions)
     given = parser.parse_args(args)
+    if given.example == bool(given.files):
+        parser.error("give FILES, or --example for the radiographs that travel with the package")
+    files = example_radiographs() if given.example else given.files
     if given.engine != LOCAL:
         if given.report or given.dicom_out or not given.out:
             parser.error(
                 f"--engine {given.engine} needs --out, and makes neither --report nor --dicom-out"
             )
-        return run(lambda: answer_archive(given, given.files, "predictions", given.operating_point))
+        return run(lambda: answer_archive(given, files, "predictions", given.operating_point))
     if given.report and not given.out:
         parser.error("--report needs --out, the folder in which to leave evidence.html")
     if not given.report and (given.data or given.detector or given.keep_identifiers):
@@ -95,12 +106,13 @@ def main(args: Sequence[str] | None = None) -> int:
         from xray_tf.jobs.classifier.predict_files import predict_files
         from xray_tf.models.load import load
 
-        left, doubtful = SHOWN if given.out else None, 0  # None: all
+        left, doubtful = SHOWN if given.out and not given.example else None, 0  # None: all
 
         def show(batch) -> None:
             nonlocal left, doubtful
             for row in islice(batch, left):
-                path = printable(row.path)
+                last = "/".join(Path(row.path).parts[-2:])  # enough of where the package lies
+                path = printable(last if given.example else row.path)
                 shown = ", ".join(
                     f"{name} {p:.3f}"
                     for name, p in zip(batch.class_names, row.probabilities, strict=True)
@@ -134,7 +146,7 @@ def main(args: Sequence[str] | None = None) -> int:
         print(f"Model: {printable(classifier.card.name)}, operating point {printable(point)}")
         rows, failed = predict_files(
             classifier,
-            given.files,
+            files,
             given.out,
             batch_size=given.batch_size,
             operating_point=given.operating_point,
@@ -147,14 +159,14 @@ def main(args: Sequence[str] | None = None) -> int:
         print(finished(rows, {DOUBTFUL: doubtful, UNREAD: failed}, where))
         if reader:
             page = f"{given.out}/{PAGE}"
-            write_evidence(reader, given.files, page, keep_identifiers=given.keep_identifiers)
+            write_evidence(reader, files, page, keep_identifiers=given.keep_identifiers)
             print(f"Evidence: {page}")
         if given.dicom_out:
             from xray_tf.clinic.write_objects import write_objects
 
             done = write_objects(
                 classifier,
-                given.files,
+                files,
                 given.dicom_out,
                 operating_point=given.operating_point,
                 strict=given.strict,

@@ -71,7 +71,7 @@ class ProgressLine:
 
     Args:
         label: what is being done.
-        total: the final count.
+        total: the final count; None where it is not known.
         enabled: False shows nothing.
         stream: stderr if None.
         line: False omits the final line.
@@ -80,7 +80,7 @@ class ProgressLine:
     def __init__(
         self,
         label: str,
-        total: int,
+        total: int | None,
         enabled: bool = True,
         stream: IO[str] | None = None,
         line: bool = True,
@@ -106,6 +106,7 @@ class ProgressLine:
             from tqdm import tqdm
 
             form = "{desc} {n_fmt}/{total_fmt} {bar} {rate_fmt}, {remaining} left"
+            form = "{desc} {n_fmt} {rate_fmt}" if self.total is None else form
             self._bar = tqdm(
                 total=self.total,
                 desc=self.label,
@@ -124,5 +125,6 @@ class ProgressLine:
             self._bar.close()
         if self.enabled and self.line and self.stream is not None:
             rate = self.count / max(time.monotonic() - self.started, 1e-9)
-            self.stream.write(f"{self.label} {self.count:,}/{self.total:,}  {rate:,.0f}/s\n")
+            total = "" if self.total is None else f"/{self.total:,}"
+            self.stream.write(f"{self.label} {self.count:,}{total}  {rate:,.0f}/s\n")
             self.stream.flush()

@@ -148,6 +148,10 @@ class Credit:
     link: str
     what: str
 
+    def plain(self) -> str:
+        """Write whose work it is as one line of text."""
+        return f"{self.title}, {self.by}, {self.where}, {self.licence}."
+
     def sentence(self) -> str:
         """Write it as one line of Markdown."""
         return (
@@ -169,7 +173,8 @@ DATA_SETS: dict[str, Credit] = {
         "The 5,216 radiographs of its training part, resized to 224 x 224 without regard to their "
         "aspect ratio: children of one to five years from "
         "Guangzhou. The 624 radiographs of its official test part are not among them. The folder "
-        "holds names and hashes of radiographs, no pixels.",
+        "holds names and hashes of radiographs, and no pixels but those of "
+        "`reference/thumbnails.npz`, where that is there.",
     ),
 }
 

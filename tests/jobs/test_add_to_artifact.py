@@ -16,8 +16,8 @@ from xray_tf.artifact import read_card
 from xray_tf.data.predictions import Predictions
 from xray_tf.jobs.add_to_artifact import add_shift_card, add_to_artifact
 from xray_tf.jobs.classifier.export_model import export_model
+from xray_tf.models.asked.queries import array_batches
 from xray_tf.models.load import load
-from xray_tf.models.queries import array_batches
 from xray_tf.options import DataOptions, ShiftOptions
 
 LITTLE = ["--stresses", "darker", "--shift-rows", "6", "--shift-bootstrap", "5"]

@@ -11,6 +11,7 @@ import pytest
 
 from xray_tf.artifact import ArtifactError
 from xray_tf.data.embeddings import read_embeddings
+from xray_tf.data.pixels.reading import read_file
 from xray_tf.data.records import Records
 from xray_tf.data.sources.by_content import find_by_sha256
 from xray_tf.jobs.neighbors import nearest_cases as page_of_nearest
@@ -18,7 +19,7 @@ from xray_tf.jobs.neighbors.embed_radiographs import add_reference, embed_radiog
 from xray_tf.jobs.neighbors.nearest_cases import nearest_cases
 from xray_tf.models.finder import NearestCaseFinder
 from xray_tf.models.load import load
-from xray_tf.models.reference import Reference
+from xray_tf.models.reference import Reference, Thumbnails
 from xray_tf.options import DataOptions, EmbedOptions, EvaluateOptions
 from xray_tf.pages.neighbors.figures import draw_nearest
 
@@ -249,3 +250,36 @@ def test_undecodable_names_survive_the_reference(remembered, tmp_path):
     rows = Records([replace(reference.rows[0], path="a\udcff é.png"), *reference.rows.rows[1:]])
     Reference(reference.cases, rows, reference.about).write(tmp_path)
     assert Reference.read(tmp_path).rows[0].path == "a\udcff é.png"
+
+
+def test_a_reference_keeps_small_pictures_where_they_are_asked_for(
+    binary, phantoms, cache, tmp_path
+):
+    model = shutil.copytree(binary.folder, tmp_path / "model")
+    how = {"cache": str(cache), "map_rows": 0, "neighbors": 3, "bootstrap": 0, "progress": False}
+    embed_radiographs(
+        model, str(phantoms), tmp_path / "out", save_reference=True, thumbnails=24, **how
+    )
+    reference = Reference.read(model / "reference")
+    classifier, row = load(model), reference.rows[5]
+    assert len(reference.pictures) == len(reference.rows)
+    assert reference.pictures[5].shape == (24, 24)
+    evidence = classifier.read(str(phantoms / row.path))
+    assert evidence.neighbors.rows and not evidence.neighbors.folder
+    for near in evidence.neighbors.rows:
+        seen = evidence.neighbors.pictures[near.sha256].astype(float)
+        pixels = read_file(phantoms / near.path, 24, "crop")[1].astype(float)
+        assert np.corrcoef(seen.ravel(), pixels.ravel())[0, 1] > 0.9
+    assert "no picture" not in evidence._repr_html_()
+    (model / "reference" / "thumbnails.npz").unlink()
+    with pytest.raises(ArtifactError):
+        Reference.read(model / "reference")
+
+
+def test_damaged_thumbnails_are_told():
+    good = Thumbnails.of([np.zeros((32, 32), np.uint8)] * 2, 16)
+    assert good[1].shape == (16, 16) and len(good) == 2
+    for starts in ([0, 3], [1, len(good.data)], [0, 99, 3, len(good.data)]):
+        with pytest.raises(ValueError, match="where each of them starts"):
+            Thumbnails(good.data, np.array(starts))
+    assert Thumbnails(np.zeros(4, np.uint8), np.array([0, 4]))[0] is None

@@ -14,9 +14,9 @@ from xray_tf.data.chest.lung_table import NO_LUNGS
 from xray_tf.data.embeddings import read_embeddings
 from xray_tf.data.scores import Scores
 from xray_tf.jobs.neighbors.embed_radiographs import embed_radiographs
+from xray_tf.models.asked.queries import read_query
 from xray_tf.models.caveats import caveats_of, differ, edge_share, looks_inverted
 from xray_tf.models.load import load
-from xray_tf.models.queries import read_query
 from xray_tf.models.reader import Reader, write_evidence
 from xray_tf.operating_point import OperatingPoint
 from xray_tf.options import DataOptions, EmbedOptions, EvaluateOptions

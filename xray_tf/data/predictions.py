@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from xray_tf.data.records import SPLITS
-from xray_tf.data.tables.columns import column
+from xray_tf.data.tables.columns import class_indices, column
 from xray_tf.data.tables.table import ColumnTable
 
 SUM_TOLERANCE = 1e-4
@@ -143,6 +143,50 @@ class Predictions(ColumnTable[Prediction]):
             raise ValueError(f"split must be one of {SPLITS}. Received: split={split!r}")
         return self.where(self.splits == split)
 
+    def relabelled(self, labels: Any = None, patients: Any = None) -> Predictions:
+        """Return the table with other labels, N class names or indices, and other patients, N
+        keys; None keeps those of the table.
+
+        Raises:
+            ValueError: their number or a class does not fit.
+        """
+        columns = self._arrays()
+        if labels is not None:
+            columns["labels"] = [v if isinstance(v, str) else int(v) for v in np.ravel(labels)]
+        if patients is not None:
+            columns["patients"] = [str(p) for p in patients]
+        return Predictions(self.names, **columns)
+
+    @classmethod
+    def of(cls, y_true: Any, y_pred: Any, class_names: Sequence[str] | None = None) -> Predictions:
+        """Make a table of bare arrays, as scikit-learn's functions take them.
+
+        Args:
+            y_true: N class names or indices.
+            y_pred: probabilities (N, K); (N,) or (N, 1) floats, those of the second of two
+                classes, decided from 0.5 on; or N decided class names or indices.
+            class_names: K names; taken from the labels if None.
+
+        Raises:
+            ValueError: the numbers of entries differ, or a class is not among the names.
+        """
+        true, asked = np.ravel(np.asarray(y_true)), np.asarray(y_pred)
+        decided_only = asked.dtype.kind != "f"
+        if asked.ndim == 2 and asked.shape[1] == 1 or decided_only:
+            asked = np.ravel(asked)
+        if class_names is None:
+            class_names = _names_in(true, asked)
+        names = tuple(map(str, class_names))
+        if decided_only:
+            picked = class_indices([_plain(v) for v in asked], names, "y_pred")
+            probabilities = np.eye(len(names))[picked]
+        else:
+            probabilities = asked if asked.ndim == 2 else np.stack([1 - asked, asked], axis=1)
+            picked = probabilities.argmax(axis=1)
+        paths = [f"row {i}" for i in range(len(probabilities))]
+        labels = [_plain(v) for v in true]
+        return cls(names, paths, probabilities, picked, labels=labels)
+
     def __repr__(self) -> str:
         return f"Predictions({len(self)} rows, classes {self.class_names})"
 
@@ -159,3 +203,23 @@ def _checked(class_names: Sequence[str]) -> tuple[str, ...]:
             f"class_names={class_names!r}"
         )
     return names
+
+
+def _plain(value: Any) -> str | int:
+    """Return a class name or index of NumPy as Python's; booleans and whole floats are indices."""
+    if isinstance(value, str):
+        return str(value)
+    if float(value) != int(value):
+        raise ValueError(f"a class must be a name or an index. Received: {value!r}")
+    return int(value)
+
+
+def _names_in(true: np.ndarray, asked: np.ndarray) -> list[str]:
+    """Return the names of the classes that labels and decisions name, sorted; of indices, as many
+    numbers as there are classes.
+    """
+    both = [*true, *(asked if asked.ndim == 1 and asked.dtype.kind != "f" else ())]
+    if any(isinstance(v, str) for v in both):
+        return sorted({str(v) for v in both})
+    least = asked.shape[1] if asked.ndim == 2 else 2
+    return [str(k) for k in range(max(least, 1 + max((int(v) for v in both), default=0)))]

@@ -33,7 +33,7 @@ class Record:
         mode: `L`, `RGB`, `RGBA`, `LA`, `P`, `CMYK`, or with a bit depth, `L16`; empty until read.
         split: `train`, `val`, `test` or empty.
         acquisition: the group of radiographs that it looks like outside the lungs, as numbered by
-            `jobs.acquisitions`, or what a manifest calls it; empty where not known.
+            `jobs.audit.acquisitions`, or what a manifest calls it; empty where not known.
     """
 
     path: str

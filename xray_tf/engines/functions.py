@@ -19,8 +19,8 @@ from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Finding, Record
 from xray_tf.data.scores import Scores
 from xray_tf.data.tables.columns import text_column
+from xray_tf.models.asked.queries import readable
 from xray_tf.models.load import load
-from xray_tf.models.queries import readable
 
 PREDICTIONS, SCORES, EMBEDDINGS = "predictions", "scores", "embeddings"
 KINDS = {PREDICTIONS: "classifier", SCORES: "detector", EMBEDDINGS: "classifier"}

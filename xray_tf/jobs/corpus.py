@@ -14,6 +14,7 @@ from xray_tf.data.pixels.cache import build_cache
 from xray_tf.data.records import Finding, Findings, Records
 from xray_tf.data.sources.scan import scan
 from xray_tf.data.split import apply_split, split_records
+from xray_tf.jobs.given_data import given_data
 from xray_tf.options import PARTS, DataOptions
 from xray_tf.registry import Task, read_task
 
@@ -67,7 +68,7 @@ class Corpus:
 
 
 def read_corpus(
-    data: str,
+    data: Any,
     task: str | Task,
     options: DataOptions,
     image_size: int,
@@ -78,7 +79,7 @@ def read_corpus(
     """Scan a source and decode it once, without splitting it.
 
     Args:
-        data: as for `--data`.
+        data: as for `--data`, or what a program holds, see `xray_tf.jobs.given_data`.
         task: the task, which determines the labels; a name is read together with the options'
             `classes`.
         options: source, patient key, cache.
@@ -88,6 +89,7 @@ def read_corpus(
     """
     source = source or options.source
     task = read_task(task, options.classes) if isinstance(task, str) else task
+    data = given_data(data, task, options.cache)
     found = scan(data, source, options.patient_key, options.cache, progress, task)
     cache = build_cache(
         found.records, image_size, resize, options.cache, progress=progress, strict=options.strict
@@ -116,7 +118,7 @@ def _grouped(records: Records, path: str | os.PathLike) -> tuple[Records, Findin
     return records, Findings(notes)
 
 
-def read_for(model: Any, data: str, options: DataOptions, progress: bool = True) -> Corpus:
+def read_for(model: Any, data: Any, options: DataOptions, progress: bool = True) -> Corpus:
     """Read a source for an opened model: its task, image size and resize mode."""
     task, prep = model.card.to_task().reading(options.classes), model.card.preprocessing
     return read_corpus(data, task, options, prep["image_size"], prep["resize"], progress)

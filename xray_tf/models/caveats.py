@@ -11,7 +11,7 @@ import numpy as np
 from xray_tf.artifact import Card
 from xray_tf.data.chest.lung_table import NO_LUNGS
 from xray_tf.data.predictions import Prediction
-from xray_tf.models.queries import Query
+from xray_tf.models.asked.queries import Query
 from xray_tf.operating_point import OperatingPoint
 from xray_tf.pages.evidence.page import Anomaly, Caveat, Neighbors
 from xray_tf.registry import NORMAL

@@ -10,12 +10,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xray_tf.data.predictions import Predictions
-from xray_tf.data.records import Record, Records
-from xray_tf.data.sources.files import list_files
-from xray_tf.models.decided import SUBTYPE_LOGITS, predictions_of
+from xray_tf.data.records import Record, Records, common_part
+from xray_tf.models.asked.pictures import columns_of_frame
+from xray_tf.models.asked.queries import (
+    batches,
+    read_query,
+    readable,
+    readable_batches,
+    record_batches,
+)
+from xray_tf.models.decided import SUBTYPE_LOGITS, chosen_point, predictions_of
 from xray_tf.models.lungs import lung_warnings
 from xray_tf.models.opened import Opened
-from xray_tf.models.queries import array_batches, read_query, readable, record_batches
+from xray_tf.operating_point import OperatingPoint
+from xray_tf.pages.heatmaps.explanations import Explanations
+from xray_tf.progress import LOG, ProgressLine, shown
 
 if TYPE_CHECKING:
     from xray_tf.models.finder import NearestCaseFinder
@@ -34,16 +43,33 @@ class Classifier(Opened):
         model: the Keras model, image (B, S, S, 1) float32 in [0, 255] -> uncalibrated probability.
     """
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes, in the order of the probabilities."""
+        return self.card.class_names
+
     def predict(
-        self, images: Any, batch_size: int = 64, operating_point: str | None = None
+        self,
+        images: Any,
+        batch_size: int = 64,
+        operating_point: str | None = None,
+        *,
+        threshold: float | None = None,
+        verbose: int = 0,
     ) -> Predictions:
         """Predict radiographs.
 
         Args:
-            images: a path, folder or glob, or a list of them; or an array (H, W) or (N, H, W)
-                uint8 of grey pixels in [0, 255] of any size.
+            images: a path, folder or glob, or a list of them, or a data frame with the column
+                `path`; an array or tensor (H, W), (H, W, 3), (N, H, W) or (N, H, W, 3) of
+                pixels in [0, 255], uint8 or other numbers, of any size; the bytes of a file, a PIL
+                image, a pydicom data set; a list of any of these; or a `tf.data.Dataset` of
+                pictures, batches or pairs (image, label).
             batch_size: radiographs per forward pass.
             operating_point: a name on the card; its default if None.
+            threshold: instead, the probability in [0, 1] of the last of two classes from which it
+                is decided.
+            verbose: 1 shows progress, 0 does not.
 
         Returns:
             One row per radiograph, in order. A file that cannot be read, or a file or array of one
@@ -51,15 +77,111 @@ class Classifier(Opened):
             the row has a `warning`.
 
         Raises:
-            ValueError: pixels have another type, range or shape, no file was found, or the
-                operating point is unknown.
+            ValueError: pixels have another range or shape, no file was found, or the operating
+                point is unknown.
         """
-        if isinstance(images, np.ndarray):
-            batches = array_batches(images, self.card, batch_size)
-            return Predictions.joined([self.decided(r, p, operating_point) for r, p in batches])
-        return Predictions.joined(
-            list(self.stream(list_files(images, self.card.to_task()), batch_size, operating_point))
+        point = chosen_point(self.card, operating_point, threshold)
+        parts = []
+        with ProgressLine("Predicting", None, bool(verbose)) as line:
+            for records, results in batches(images, self.card, batch_size):
+                parts.append(self.decided(records, results, point))
+                line.step(len(records))
+        return Predictions.joined(parts)
+
+    def predict_proba(self, images: Any, batch_size: int = 64) -> np.ndarray:
+        """Return calibrated probabilities (N, K) float64, as `predict` does; NaN where a file
+        cannot be read.
+        """
+        return self.predict(images, batch_size).probabilities
+
+    def embed(self, images: Any, batch_size: int = 64) -> np.ndarray:
+        """Return the embeddings (N, D) float32 of radiographs, given as in `predict`.
+
+        Raises:
+            ValueError: one cannot be read, or as in `predict`.
+        """
+        from xray_tf.nets.embedding import with_embedding
+        from xray_tf.nets.inference import forward
+
+        net = with_embedding(self.model)
+        return np.concatenate(
+            [
+                forward(net, pixels, points=("embedding",), batch_size=batch_size)["embedding"]
+                for _, pixels in readable_batches(images, self.card, batch_size)
+            ]
         )
+
+    def explain(self, images: Any, batch_size: int = 16) -> Explanations:
+        """Explain radiographs, given as in `predict`, by Grad-CAM of what is decided.
+
+        Raises:
+            ValueError: one cannot be read, or as in `predict`.
+        """
+        tables, seen, maps = [], [], []
+        for records, pixels in readable_batches(images, self.card, batch_size):
+            table = self.decided(records, list(pixels))
+            maps.append(self.cam(pixels[..., None].astype(np.float32), table.predicted))
+            tables.append(table)
+            seen.append(pixels)
+        return Explanations(Predictions.joined(tables), np.concatenate(seen), np.concatenate(maps))
+
+    def evaluate(
+        self,
+        images: Any,
+        labels: Any = None,
+        patients: Sequence[str] | None = None,
+        *,
+        operating_point: str | None = None,
+        threshold: float | None = None,
+        replicates: int = 2000,
+        batch_size: int = 64,
+    ) -> dict[str, Any]:
+        """Score labelled radiographs; nothing is fitted to them, and nothing is written (see
+        `xray_tf.evaluate_model` for a page).
+
+        Args:
+            images: as in `predict`. A data frame's columns `label` and `patient` are used.
+            labels: N class names or indices; None takes those of folders' names, or a data frame's.
+            patients: N keys, whose radiographs are drawn together behind the intervals.
+            replicates: of the bootstrap behind each 95 % interval; 0 leaves the intervals out.
+
+        Returns:
+            The layout of metrics.json: `metrics`, `per_class`, `confusion_matrix` and more.
+
+        Raises:
+            ValueError: no radiograph has a label of the task, or as in `predict`.
+        """
+        from xray_tf.stats.metrics import score
+
+        table = self.predict(
+            images, batch_size, operating_point=operating_point, threshold=threshold
+        )
+        labels, patients = columns_of_frame(images, labels, patients)
+        table = table.relabelled(labels, patients)
+        rows = table.where(table.scorable)
+        if not len(rows):
+            raise ValueError(
+                f"no radiograph has a label of {self.class_names}. Give labels=, or folders named "
+                "by the classes."
+            )
+        return score(
+            rows.probabilities,
+            rows.labels,
+            rows.predicted,
+            list(rows.patients),
+            self.class_names,
+            replicates,
+            split=common_part(rows.splits),
+            operating_point=chosen_point(self.card, operating_point, threshold).name,
+            split_by=self.card.split_by,
+        )
+
+    def summary(self) -> None:
+        """Print what it is, what it decides, and how well on held-out rows."""
+        from xray_tf.pages.classifier.report import summary_text
+
+        with shown():
+            LOG.info(summary_text(self.card))
 
     def nearest(self, images: Any, k: int = 5) -> tuple[NearestTable, Predictions]:
         """Find the k nearest training radiographs of each image in the artifact's `reference/`.
@@ -99,17 +221,19 @@ class Classifier(Opened):
         detector: Any = None,
         neighbors: int = 5,
         operating_point: str | None = None,
+        threshold: float | None = None,
     ) -> Evidence:
         """Gather the evidence on one radiograph: probability, heat map, nearest cases, anomaly, and
         what to distrust.
 
         Args:
-            image: a path, the bytes of a file, or an array (H, W) uint8 of grey pixels in [0, 255].
+            image: one radiograph: a path, the bytes of a file, an array or tensor (H, W) or (H, W,
+                3) of pixels in [0, 255], uint8 or other numbers, a PIL image or a pydicom data set.
             data: a folder with the training radiographs, for the neighbours' pictures; artifacts
                 contain none.
             detector: an anomaly detector: its folder, its name or an opened one; None for none.
             neighbors: the number of nearest cases, if the artifact has a `reference/`.
-            operating_point: a name on the card; its default if None.
+            operating_point, threshold: as in `predict`.
 
         Returns:
             An object that a notebook displays, and that `save` writes as a page.
@@ -122,7 +246,8 @@ class Classifier(Opened):
 
         if detector is not None:
             detector = load(detector, kind="detector")
-        how = {"neighbors": neighbors, "operating_point": operating_point}
+        point = chosen_point(self.card, operating_point, threshold)
+        how = {"neighbors": neighbors, "operating_point": point}
         reader = Reader(self, data=data, detector=detector, **how)
         query = read_query(image, self.card)
         if query.pixels is None:
@@ -164,7 +289,10 @@ class Classifier(Opened):
         return forward(self.model, pixels, points=points, batch_size=batch_size, **more)
 
     def decided(
-        self, records: Sequence[Record], results: Sequence, operating_point: str | None = None
+        self,
+        records: Sequence[Record],
+        results: Sequence,
+        operating_point: str | OperatingPoint | None = None,
     ) -> Predictions:
         """Predict one batch of what `data.cache.stream_pixels` gives for records: pixels (S, S)
         uint8, or a finding where a file cannot be read.

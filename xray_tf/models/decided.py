@@ -19,7 +19,7 @@ def predictions_of(
     card: Card,
     records: Sequence[Record],
     probabilities: np.ndarray,
-    operating_point: str | None = None,
+    operating_point: str | OperatingPoint | None = None,
     errors: Sequence[str] | None = None,
     warnings: Sequence[str] | None = None,
     subtype_logits: np.ndarray | None = None,
@@ -36,6 +36,31 @@ def predictions_of(
         )
         columns["subtypes"] = [card.subtypes[k] if d > 0 else "" for k, d in likelier]
     return decided_at(point, card.to_task(), records, probabilities, **columns)
+
+
+def chosen_point(
+    card: Card, operating_point: str | None, threshold: float | None
+) -> OperatingPoint:
+    """Return the operating point that a person asks for, by name or by a threshold of the last of
+    two classes.
+
+    Raises:
+        ValueError: both are given, the name is unknown, the threshold is no probability, or the
+            classifier has more than two classes.
+    """
+    if threshold is None:
+        return card.point(operating_point)
+    if operating_point is not None:
+        raise ValueError(
+            "give operating_point or threshold, not both. Received: "
+            f"operating_point={operating_point!r}, threshold={threshold!r}"
+        )
+    if len(card.class_names) != 2:
+        raise ValueError(
+            f"threshold decides between two classes. {card.name} has {card.class_names}; its "
+            f"operating points: {sorted(card.operating_points)}"
+        )
+    return OperatingPoint("threshold", criterion="given by the caller", threshold=float(threshold))
 
 
 def decided_at(

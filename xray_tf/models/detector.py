@@ -14,14 +14,13 @@ from xray_tf.artifact import ArtifactError, Card
 from xray_tf.data.chest.lung_atlas import LungAtlas
 from xray_tf.data.records import Record, Records
 from xray_tf.data.scores import VERDICTS, Scores
-from xray_tf.data.sources.files import list_files
 from xray_tf.data.tables.arrays import read_arrays
+from xray_tf.models.asked.queries import batches, readable, record_batches
 from xray_tf.models.estimated_lungs import atlas_lungs, estimated_fields
 from xray_tf.models.features import load_features
 from xray_tf.models.lungs import find_fields, lung_warnings
 from xray_tf.models.normal_chest import FEATURES, NormalChest
 from xray_tf.models.opened import Opened
-from xray_tf.models.queries import array_batches, readable, record_batches
 from xray_tf.spelling import pick
 from xray_tf.stats.detector.density import Density
 from xray_tf.stats.detector.or_rule import OrRule
@@ -97,8 +96,7 @@ class Detector(Opened):
         """Score radiographs.
 
         Args:
-            images: a path, folder or glob, or a list of them; or an array (H, W) or (N, H, W)
-                uint8 of grey pixels in [0, 255] of any size.
+            images: as `Classifier.predict` takes them.
             batch_size: radiographs per forward pass.
             rule: replaces the artifact's own, such as `detector.rule.with_thresholds({...})`.
 
@@ -110,14 +108,10 @@ class Detector(Opened):
         Raises:
             ValueError: pixels have another type, range or shape, or no file was found.
         """
-        if isinstance(images, np.ndarray):
-            parts = [
-                self.judged(rows, squares, rule, batch_size)[0]
-                for rows, squares in array_batches(images, self.card, batch_size)
-            ]
-        else:
-            found = list_files(images, self.card.to_task())
-            parts = [scores for scores, _ in self.stream(found, batch_size, rule)]
+        parts = [
+            self.judged(records, results, rule, batch_size)[0]
+            for records, results in batches(images, self.card, batch_size)
+        ]
         return Scores.joined(parts)
 
     def stream(

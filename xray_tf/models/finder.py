@@ -10,9 +10,10 @@ import numpy as np
 
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Record
-from xray_tf.data.sources.files import list_files
-from xray_tf.models.queries import grey_stack, read_query
+from xray_tf.models.asked.queries import readable_batches
 from xray_tf.models.reference import PIECE, NearestTable, Reference, check_count
+
+_BATCH = 64  # images decoded at a time
 
 
 class NearestCaseFinder:
@@ -56,17 +57,5 @@ class NearestCaseFinder:
         """Decode files, or take pixels; return records (with sha256, if they are files) and pixels
         (N, S, S) uint8.
         """
-        card = self.classifier.card
-        if isinstance(images, np.ndarray):
-            queries = [
-                read_query(image, card, f"image {i}") for i, image in enumerate(grey_stack(images))
-            ]
-        else:
-            found = list_files(images, card.to_task())
-            queries = [read_query(found.file(row), card, row.path) for row in found]
-        for query in queries:
-            if query.pixels is None:
-                raise ValueError(
-                    f"{query.record.path} cannot be read ({query.error}). Leave it out."
-                )
-        return [query.record for query in queries], np.stack([query.pixels for query in queries])
+        parts = list(readable_batches(images, self.classifier.card, _BATCH))
+        return [r for records, _ in parts for r in records], np.concatenate([p for _, p in parts])

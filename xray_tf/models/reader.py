@@ -14,11 +14,12 @@ import numpy as np
 from xray_tf.artifact import refuse_existing, write_text
 from xray_tf.data.sources.files import list_files
 from xray_tf.data.sources.shareable import shareable_name
+from xray_tf.models.asked.queries import Query, read_query
 from xray_tf.models.caveats import caveats_of
 from xray_tf.models.decided import SUBTYPE_LOGITS, predictions_of
 from xray_tf.models.lungs import lung_warnings
-from xray_tf.models.queries import Query, read_query
 from xray_tf.models.reference import PIECE, NearestTable, thumbnails
+from xray_tf.operating_point import OperatingPoint
 from xray_tf.pages.evidence.page import Anomaly, Evidence, EvidencePage, Neighbors
 from xray_tf.pages.kit.overlays import overlay
 
@@ -82,7 +83,7 @@ class Reader:
         data: str | os.PathLike | None = None,
         detector: Any = None,
         neighbors: int = 5,
-        operating_point: str | None = None,
+        operating_point: str | OperatingPoint | None = None,
     ):
         if neighbors < 1:
             raise ValueError(
@@ -113,7 +114,7 @@ class Reader:
             card,
             [record],
             self.classifier.probabilities_of(points["logits"]),
-            self.point.name,
+            self.point,
             warnings=lung_warnings(pixels[None]),
             subtype_logits=points.get(SUBTYPE_LOGITS),
         )
@@ -155,9 +156,11 @@ class Reader:
         )
 
     def _found(self, rows: NearestTable) -> dict[str, np.ndarray]:
-        """Return the neighbours' pictures by sha256; each file is searched for once."""
+        """Return the neighbours' pictures by sha256: those that the reference keeps, or of the
+        files in `data`, each of which is searched for once.
+        """
         if self.data is None:
-            return {}
+            return self.classifier.finder.reference.seen(rows)
         new = [r for r in rows if r.sha256 not in self._pictures]
         if new:
             self._pictures |= {r.sha256: None for r in new} | thumbnails(self.data, new)

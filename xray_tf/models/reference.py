@@ -5,16 +5,19 @@ On disk, in the sub-folder `reference/` of an artifact or among the results of `
     reference.npz   the arrays of `stats.neighbors.NearestCases` and, aligned with them, path,
                     patient, sha256, label and subtype; nothing is pickled
     reference.json  task, classes, operating point, the choice of k, and the sha256 of the model
+    thumbnails.npz  where they were asked for: small JPEG pictures of the rows, one after the other,
+                    and where each of them starts
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from xray_tf.artifact import CARD, MANIFEST, ArtifactError, Card, read_manifest
@@ -32,7 +35,9 @@ from xray_tf.untrusted import MAX_JSON, anything, fields, items, mapping, read_j
 from xray_tf.writing import write_json
 
 PIECE, ARRAYS, ABOUT = "reference", "reference.npz", "reference.json"
-THUMBNAIL = 160  # pixels
+PICTURES = "thumbnails.npz"
+THUMBNAIL = 160  # pixels, of those made from the files
+QUALITY = 70  # of JPEG
 COLUMNS = ("path", "patient", "sha256", "label", "subtype")
 _CHECK = fields(
     {
@@ -100,6 +105,39 @@ class Neighborhood:
     unusual: np.ndarray
 
 
+class Thumbnails:
+    """Small grey pictures of a reference's rows, kept as JPEG.
+
+    Args:
+        data: (B,) uint8, one JPEG after the other.
+        starts: (N + 1,) int64, where each starts, and where the last one ends.
+    """
+
+    def __init__(self, data: np.ndarray, starts: np.ndarray):
+        fits = data.dtype == np.uint8 and data.ndim == 1 and starts.ndim == 1 and len(starts)
+        if not fits or starts[0] or starts[-1] != len(data) or (np.diff(starts) < 0).any():
+            raise ValueError(f"{PICTURES} must be JPEG pictures and where each of them starts.")
+        self.data, self.starts = data, starts
+
+    @classmethod
+    def of(cls, pictures: Iterable[np.ndarray], side: int) -> Thumbnails:
+        """Make them of N pictures (S, S) uint8, `side` pixels wide."""
+        quality, files = [cv2.IMWRITE_JPEG_QUALITY, QUALITY], []
+        for picture in pictures:
+            small = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
+            files.append(cv2.imencode(".jpg", small, quality)[1].ravel())
+        starts = np.cumsum([0, *map(len, files)]).astype(np.int64)
+        return cls(np.concatenate([*files, np.zeros(0, np.uint8)]), starts)
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def __getitem__(self, index: int) -> np.ndarray | None:
+        """Return the picture (s, s) uint8 of a row; None if it is damaged."""
+        data = self.data[self.starts[index] : self.starts[index + 1]]
+        return cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if len(data) else None
+
+
 class Reference:
     """Training radiographs as embeddings, ready to be searched.
 
@@ -107,10 +145,13 @@ class Reference:
         cases: the fitted `stats.neighbors.NearestCases`.
         rows: its training radiographs, `Records` in the same order.
         about: the contents of reference.json.
+        pictures: the rows' `Thumbnails`, or None.
     """
 
-    def __init__(self, cases, rows: Records, about: dict[str, Any]):
-        self.cases, self.rows, self.about = cases, rows, about
+    def __init__(
+        self, cases, rows: Records, about: dict[str, Any], pictures: Thumbnails | None = None
+    ):
+        self.cases, self.rows, self.about, self.pictures = cases, rows, about, pictures
 
     @property
     def task(self) -> Task:
@@ -176,7 +217,7 @@ class Reference:
         return NearestTable(rows)
 
     def write(self, folder: str | os.PathLike) -> None:
-        """Write reference.npz and reference.json into a folder."""
+        """Write reference.npz, reference.json and any thumbnails into a folder."""
         folder = Path(folder)
         columns = {
             c: np.array(
@@ -187,6 +228,18 @@ class Reference:
         arrays = self.cases.to_arrays() | {f"row_{c}": v for c, v in columns.items()}
         write_arrays(folder / ARRAYS, arrays, packed=True)
         write_json(folder / ABOUT, self.about)
+        if self.pictures is not None:
+            kept = {"jpeg": self.pictures.data, "starts": self.pictures.starts}
+            write_arrays(folder / PICTURES, kept)
+
+    def seen(self, rows: Iterable[NearestCase]) -> dict[str, np.ndarray]:
+        """Return {sha256: (s, s) uint8} of the thumbnails that it has of neighbours."""
+        wanted = {r.sha256 for r in rows} - {""} if self.pictures is not None else set()
+        found = {}
+        for index, row in enumerate(self.rows if wanted else ()):
+            if row.sha256 in wanted and (picture := self.pictures[index]) is not None:
+                found[row.sha256] = picture
+        return found
 
     @classmethod
     def read(cls, folder: str | os.PathLike, card: Card | None = None) -> Reference:
@@ -207,7 +260,7 @@ class Reference:
                 "`xray-tf embed --model DIR --data DIR --out DIR --add-reference`."
             )
         try:
-            cases, rows, about = _read_files(folder)
+            cases, rows, about, pictures = _read_files(folder)
             made_with = about["model_sha256"]
         except ArtifactError:
             raise
@@ -216,20 +269,22 @@ class Reference:
                 f"{folder} cannot be read as a reference: {error} Create it again with "
                 "`xray-tf embed`."
             ) from error
-        if len(rows) != len(cases.labels_):
+        counts = {len(rows), len(cases.labels_), len(rows if pictures is None else pictures)}
+        if len(counts) > 1:
             raise ArtifactError(
-                f"{folder} is damaged: {len(rows)} rows for {len(cases.labels_)} vectors. Create "
-                "it again with `xray-tf embed`."
+                f"{folder} is damaged: it has {len(rows)} rows, {len(cases.labels_)} vectors and "
+                f"{'no' if pictures is None else len(pictures)} thumbnails. Create it again with "
+                "`xray-tf embed`."
             )
         if card is not None and made_with != card.files.get("model.keras"):
             raise ArtifactError(
                 f"{folder} was made with another model than {card.name}, so their embeddings "
                 "cannot be compared. Create it again with `xray-tf embed --add-reference`."
             )
-        return cls(cases, rows, about)
+        return cls(cases, rows, about, pictures)
 
 
-def _read_files(folder: Path) -> tuple[Any, Records, dict[str, Any]]:
+def _read_files(folder: Path) -> tuple[Any, Records, dict[str, Any], Thumbnails | None]:
     from xray_tf.stats.neighbors import NearestCases
 
     if (folder / MANIFEST).is_file() or (folder.parent / CARD).is_file():
@@ -245,7 +300,11 @@ def _read_files(folder: Path) -> tuple[Any, Records, dict[str, Any]]:
         Record(**dict(zip(COLUMNS, values, strict=True)), split="train")
         for values in zip(*columns, strict=True)
     )
-    return NearestCases.from_arrays(arrays), rows, about
+    pictures = None
+    if (folder / PICTURES).is_file():
+        kept = read_arrays(folder / PICTURES)
+        pictures = Thumbnails(kept["jpeg"], kept["starts"])
+    return NearestCases.from_arrays(arrays), rows, about, pictures
 
 
 def check_count(k: int | None) -> None:

@@ -34,4 +34,9 @@ class EmbedOptions(Checked):
         6000,
         "the most radiographs on the t-SNE and PCA plots, test rows first; 0: no plots, no page",
     )
+    thumbnails: int = count(
+        0,
+        "side in pixels of the small pictures of training radiographs that the reference keeps, "
+        "for whoever opens the model to see; 0: none",
+    )
     embed_seed: int = count(0, "seed of the cross-validation folds and of t-SNE")

@@ -28,7 +28,7 @@ from xray_tf.data.records import Record, Records, class_index
 from xray_tf.data.sample import draw_records
 from xray_tf.data.split import read_split, write_split
 from xray_tf.data.tables.csv_files import csv_line, write_lines
-from xray_tf.jobs.audit_data import audit_records
+from xray_tf.jobs.audit.audit_data import audit_records
 from xray_tf.jobs.classifier.evaluate_model import evaluate_model
 from xray_tf.jobs.classifier.train_classifier import train_classifier
 from xray_tf.jobs.corpus import Corpus, divide, read_corpus

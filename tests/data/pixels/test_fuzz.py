@@ -14,7 +14,7 @@ from image_files import others, png_suite
 
 from xray_tf.data.pixels.decoding import decode
 from xray_tf.data.pixels.header import KINDS, DecodeError
-from xray_tf.jobs.audit_data import audit_records
+from xray_tf.jobs.audit.audit_data import audit_records
 
 pydicom = pytest.importorskip("pydicom")
 HERE = Path(__file__).parent

@@ -206,7 +206,10 @@ class ColumnTable(AnyTable[Row]):
     def __len__(self) -> int:
         return len(getattr(self, columns_of(self.row_type)[0].array))
 
-    def __getitem__(self, index: int) -> Row:
+    def __getitem__(self, index: int | str) -> Row | np.ndarray:
+        """Return a row by its number, or a column by its name in the CSV form, classes as names."""
+        if isinstance(index, str):
+            return self._named(index)
         cells = {}
         for c in columns_of(self.row_type):
             value = getattr(self, c.array)[index]
@@ -216,6 +219,16 @@ class ColumnTable(AnyTable[Row]):
                 value = tuple(value.tolist()) if value.ndim else float(value)
             cells[c.name] = value
         return self.row_type(**cells)
+
+    def _named(self, name: str) -> np.ndarray:
+        for c in columns_of(self.row_type):
+            header = c.header(self.names)
+            if name in header:
+                values = self._values(c)[header.index(name)]
+                return np.array(values, object) if c.of_classes else values
+            if name == c.name:
+                return getattr(self, c.array)
+        raise KeyError(f"no column {name!r} among {self.header(self.names)}")
 
     def __iter__(self) -> Iterator[Row]:
         return (self[i] for i in range(len(self)))

@@ -26,7 +26,7 @@ from xray_tf.options import DataOptions, EvaluateOptions, ShiftOptions
 @takes(DataOptions, EvaluateOptions, ShiftOptions)
 def evaluate_model(
     model: str | os.PathLike | Classifier,
-    data: str,
+    data: Any,
     out: str | os.PathLike | None = None,
     *,
     options: Options,
@@ -37,7 +37,7 @@ def evaluate_model(
 
     Args:
         model: an artifact's folder, or an opened artifact.
-        data: as for training; a folder with only a test part is enough.
+        data: as `train_classifier` takes it; a folder with only a test part is enough.
         out: the folder for `metrics.json`, `predictions.csv`, `audit.csv` and `report.html` (and
             for `shift.json`, `shift.csv` and `shift.png`, if requested); None writes nothing.
         options: `DataOptions`, `EvaluateOptions` and `ShiftOptions` in any order, or single options

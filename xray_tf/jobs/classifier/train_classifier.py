@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,14 +27,16 @@ from xray_tf.stats.metric_rows import card_metrics
 
 
 @takes(DataOptions, ModelOptions, TrainOptions, EvaluateOptions)
-def train_classifier(data: str, out: str | os.PathLike, *, options: Options) -> Classifier:
+def train_classifier(data: Any, out: str | os.PathLike, *, options: Options) -> Classifier:
     """Train, evaluate and save a classifier.
 
     During training the checkpoint is in a hidden folder beside `out`; `out` appears when it is
     complete.
 
     Args:
-        data: a folder, CSV manifest, MedMNIST file, `phantom` or `kaggle`.
+        data: a folder, CSV manifest, MedMNIST file, `phantom` or `kaggle`; a data frame with the
+            columns path and label; (images, labels) or (images, labels, patients); or a
+            `tf.data.Dataset` of (image, label). Without patients, only `split_by="image"` works.
         out: the folder to create.
         options: `DataOptions`, `ModelOptions`, `TrainOptions`, `EvaluateOptions` and
             `xray_tf.jobs.run.Run` in any order, or single options by name, such as `epochs=5`,
@@ -64,7 +67,7 @@ def train_classifier(data: str, out: str | os.PathLike, *, options: Options) -> 
     return load(run.out)
 
 
-def _read(data: str, options: Options, run: Run) -> Corpus:
+def _read(data: Any, options: Options, run: Run) -> Corpus:
     """Read and split the radiographs, and report their numbers."""
     where, net, how = options[DataOptions], options[ModelOptions], options[TrainOptions]
     corpus = read_corpus(data, how.task, where, net.image_size, net.resize, run.progress)

@@ -26,9 +26,9 @@ from xray_tf.jobs.detector.detector_report import report_on
 from xray_tf.jobs.heatmap_file import MAPS, PICTURES, MapsFile, picture_path, write_picture
 from xray_tf.jobs.known_rows import known_notes
 from xray_tf.jobs.run import Options, Run, names_of, takes
+from xray_tf.models.asked.queries import pixels_of
 from xray_tf.models.detector import Detector
 from xray_tf.models.load import load
-from xray_tf.models.queries import pixels_of
 from xray_tf.options import DataOptions, EvaluateOptions, ScoreOptions
 from xray_tf.pages.kit import overlays
 from xray_tf.registry import Task

@@ -21,10 +21,10 @@ from xray_tf.data.tables.table import TableWriter
 from xray_tf.jobs.classifier.predict_files import refuse_unread
 from xray_tf.jobs.heatmap_file import MAPS, PICTURES, MapsFile, picture_path, write_picture
 from xray_tf.jobs.run import Options, Run, names_of, takes
+from xray_tf.models.asked.queries import pixels_of, record_batches
 from xray_tf.models.classifier import Classifier
 from xray_tf.models.load import load
 from xray_tf.models.lungs import lung_masks
-from xray_tf.models.queries import pixels_of, record_batches
 from xray_tf.options import ExplainOptions
 from xray_tf.pages.heatmaps.page import ExplanationsPage, Shown
 from xray_tf.pages.kit import overlays

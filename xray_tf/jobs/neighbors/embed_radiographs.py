@@ -29,7 +29,7 @@ from xray_tf.jobs.run import Options, Run, takes
 from xray_tf.models.classifier import Classifier
 from xray_tf.models.decided import predictions_of
 from xray_tf.models.load import load
-from xray_tf.models.reference import ABOUT, ARRAYS, PIECE, Reference
+from xray_tf.models.reference import ABOUT, ARRAYS, PICTURES, PIECE, Reference, Thumbnails
 from xray_tf.options import DataOptions, EmbedOptions, EvaluateOptions
 from xray_tf.stats.metric_rows import card_metrics
 
@@ -139,6 +139,8 @@ def _embed(
             made_with = card.files.get("model.keras", "")
             reference = fit_reference(embeddings, records, corpus.task, made_with, how, origin)
         chosen = " (k chosen by cross-validation over training patients)"
+        if how.thumbnails:
+            reference.pictures = _thumbnails(corpus, reference.rows, how.thumbnails)
         known = chosen if reference.about["cross_validation"] else ""
         run.say(f"  {reference.cases.recipe.describe()}{known}")
     else:
@@ -150,6 +152,12 @@ def _embed(
         probabilities = classifier.probabilities_of(points["logits"])
         tables["head"] = predictions_of(card, list(records), probabilities)
     return Embedded(classifier, corpus, records, embeddings, reference, found, tables, fitted)
+
+
+def _thumbnails(corpus: Corpus, rows: Records, side: int) -> Thumbnails:
+    """Make small pictures of a reference's rows."""
+    place = dict(zip(corpus.records.column("path"), corpus.rows, strict=True))
+    return Thumbnails.of((corpus.pixels[place[path]] for path in rows.column("path")), side)
 
 
 @contextmanager
@@ -278,6 +286,7 @@ def add_reference(model: str | os.PathLike | Classifier, results: str | os.PathL
     classifier = load(model, kind="classifier")
     Reference.read(results, classifier.card)
     with new_piece(classifier.folder, PIECE) as draft:
-        for name in (ARRAYS, ABOUT):
-            shutil.copyfile(Path(results) / name, draft / name)
+        for name in (ARRAYS, ABOUT, PICTURES):
+            if name != PICTURES or (Path(results) / name).is_file():
+                shutil.copyfile(Path(results) / name, draft / name)
     return classifier.folder / PIECE

@@ -67,6 +67,7 @@ def _page(
 ) -> str:
     pictured = [r for r in table if r.rank <= PICTURED]
     files = {} if data is None else find_by_sha256(data, {(r.sha256, r.path) for r in pictured})
+    kept = finder.reference.seen(pictured) if data is None else {}
     rows = finder.reference.rows
     files_known, patients_known = set(rows.column("sha256")), set(rows.column("patient")) - {""}
     queries = []
@@ -74,25 +75,27 @@ def _page(
     for record, row in zip(records, predictions, strict=True):
         known = record.sha256 in files_known, record.patient in patients_known
         near = table.of(record.path)
-        queries.append(Query(row, list(near), _figure(record.path, near, files), *known))
+        queries.append(Query(row, list(near), _figure(record.path, near, files, kept), *known))
     return NearestPage(
         finder.classifier.card,
         finder.reference.class_names,
         finder.reference.cases.recipe.describe(),
         queries,
         "" if data is None else os.fspath(data),
-        len({r.sha256 for r in pictured} - set(files)),
+        len({r.sha256 for r in pictured} - set(files) - set(kept)),
     ).render()
 
 
-def _figure(path: str, near: NearestTable, files: dict[str, Path]) -> Any:
+def _figure(path: str, near: NearestTable, files: dict[str, Path], kept: dict[str, Any]) -> Any:
     """Draw a radiograph next to its nearest ones."""
     shown = [r for r in near if r.rank <= PICTURED]
     titles = [
         f"{r.rank}. {r.subtype or r.label}, {r.distance:.3f}\n{r.patient or 'patient not known'}"
         for r in shown
     ]
-    pictures = [_picture(files.get(r.sha256)) for r in shown]
+    pictures = [
+        kept[r.sha256] if r.sha256 in kept else _picture(files.get(r.sha256)) for r in shown
+    ]
     asked = f"asked about\n{Path(path).stem[:26]}"
     return draw_nearest(_picture(path), asked, pictures, titles)
 

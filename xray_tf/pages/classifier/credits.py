@@ -10,14 +10,23 @@ from markupsafe import Markup
 
 from xray_tf.artifact import Card
 from xray_tf.pages.kit.words import options_of
-from xray_tf.registry import BACKBONES, DATA_SETS
+from xray_tf.registry import BACKBONES, DATA_SETS, Credit
+
+
+def pictures_credit(card: Card) -> str:
+    """State whose radiographs a model was trained on, as text; empty where that is not known."""
+    known = _known(card)
+    return known.plain() if known else stated_attribution(card)
+
+
+def _known(card: Card) -> Credit | None:
+    data = card.provenance.get("data", {})
+    return DATA_SETS.get(str(data.get("source_fingerprint") or data.get("fingerprint", "")))
 
 
 def data_credit(card: Card) -> str:
     """State in Markdown whose radiographs a model was trained on, as far as the card knows."""
-    data = card.provenance.get("data", {})
-    known = DATA_SETS.get(str(data.get("source_fingerprint") or data.get("fingerprint", "")))
-    if known:
+    if known := _known(card):
         return Markup(known.sentence())
     if stated_attribution(card):
         return "As stated by the person who trained it; not verified."

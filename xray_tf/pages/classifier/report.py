@@ -74,13 +74,24 @@ def render_report(folder: str | os.PathLike, card: Card | None = None) -> str:
 
 def render_summary(card: Card) -> str:
     """Return a small HTML table about a model, for a notebook."""
+    return Summary(card, _summary(card)).render()
+
+
+def summary_text(card: Card) -> str:
+    """Return the same as lines of text."""
+    rows = _summary(card)
+    width = max(len(name) for name, _ in rows)
+    lines = [f"  {name:{width}}  {value}" for name, value in rows]
+    return "\n".join([f"{card.name} ({card.kind})", *lines])
+
+
+def _summary(card: Card) -> list[tuple[str, str]]:
     prep = card.preprocessing
     shown = [f"{k.replace('_', ' ')} {prep[k]}" for k in ("image_size", "resize") if k in prep]
     where = SPLIT_NAMES.get(card.metrics_split, card.metrics_split)
-    rows = [
+    return [
         ("task", f"{card.task}: {', '.join(card.class_names)}"),
         ("input", ", ".join(shown)),
         ("operating point", f"{card.default_operating_point}: {rule_text(card)}"),
         *((f"{NAMES.get(k, k)}, {where} rows", interval_text(v)) for k, v in card.metrics.items()),
     ]
-    return Summary(card, rows).render()

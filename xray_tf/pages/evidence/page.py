@@ -20,6 +20,7 @@ from markupsafe import Markup
 
 from xray_tf.artifact import Card, refuse_existing, write_text
 from xray_tf.data.predictions import Prediction
+from xray_tf.pages.classifier.credits import pictures_credit
 from xray_tf.pages.kit.overlays import contour, heat_colours
 from xray_tf.pages.kit.render import Page, Part, asset
 
@@ -171,6 +172,11 @@ class Article(Part):
     def outlined(self) -> np.ndarray:
         """The radiograph (S, S, 3) uint8 RGB with the hottest region outlined."""
         return contour(self.evidence.pixels, self.evidence.heatmap)
+
+    @property
+    def credit(self) -> str:
+        """Whose radiographs the neighbours are; empty where that is not known."""
+        return pictures_credit(self.evidence.card)
 
     @property
     def place(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
@@ -13,14 +15,21 @@ from xray_tf.stats.curves import curve_bands, curves, reliability
 _MARK = {"markersize": 9, "markeredgecolor": "white", "markeredgewidth": 1.6, "zorder": 5}
 
 
-def roc(predictions: Predictions, replicates: int = 200, seed: int = 0) -> Figure:
+def roc(
+    predictions: Predictions | Any, y_pred: Any = None, replicates: int = 200, seed: int = 0
+) -> Figure:
     """Draw the ROC curve of the last of two classes, or of each of more against the rest.
 
     Bands are pointwise 95 % intervals bootstrapped by patient; circles mark the decisions in the
     table.
+
+    Args:
+        predictions: a table; or N true classes, with `y_pred` their probabilities, as
+            `Predictions.of` takes them.
+        replicates, seed: of the bootstrap.
     """
     figure = canvas(4.9, 4.8)
-    axes, rows = figure.subplots(), scorable(predictions)
+    axes, rows = figure.subplots(), scorable(predictions, y_pred)
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=DASHED)
     for k, positive, called, band in _classes(rows, replicates, seed):
         points, style = curves(rows.probabilities, rows.labels, k), {"color": CLASS_COLOURS[k]}
@@ -37,15 +46,17 @@ def roc(predictions: Predictions, replicates: int = 200, seed: int = 0) -> Figur
     return figure
 
 
-def precision_recall(predictions: Predictions, replicates: int = 200, seed: int = 0) -> Figure:
+def precision_recall(
+    predictions: Predictions | Any, y_pred: Any = None, replicates: int = 200, seed: int = 0
+) -> Figure:
     """Draw the precision-recall curve of the last of two classes, or of each of more against the
     rest.
 
-    Bands and circles are as in `roc`; dashed lines show the share of the class, which guessing
-    would reach.
+    Arguments, bands and circles are as in `roc`; dashed lines show the share of the class, which
+    guessing would reach.
     """
     figure = canvas(4.9, 4.8)
-    axes, rows = figure.subplots(), scorable(predictions)
+    axes, rows = figure.subplots(), scorable(predictions, y_pred)
     for k, positive, called, band in _classes(rows, replicates, seed):
         points, style = curves(rows.probabilities, rows.labels, k), {"color": CLASS_COLOURS[k]}
         recall, precision = points["true_positive_rate"], points["precision"]
@@ -64,14 +75,14 @@ def precision_recall(predictions: Predictions, replicates: int = 200, seed: int 
     return figure
 
 
-def calibration(predictions: Predictions, bins: int = 10) -> Figure:
+def calibration(predictions: Predictions | Any, y_pred: Any = None, bins: int = 10) -> Figure:
     """Draw the reliability diagram: predicted against observed frequency, with how many radiographs
     are in each bin.
 
     Bars are Wilson's 95 % intervals. Of two classes the probability of the last one is drawn; of
-    more, that of the top class against how often it is right.
+    more, that of the top class against how often it is right. Arguments are as in `roc`.
     """
-    rows = scorable(predictions)
+    rows = scorable(predictions, y_pred)
     p = rows.probabilities
     if len(rows.class_names) == 2:
         name, colour = rows.class_names[1], CLASS_COLOURS[1]
@@ -100,12 +111,14 @@ def calibration(predictions: Predictions, bins: int = 10) -> Figure:
     return figure
 
 
-def scorable(predictions: Predictions) -> Predictions:
-    """Return the labelled, readable rows.
+def scorable(predictions: Predictions | Any, y_pred: Any = None) -> Predictions:
+    """Return the labelled, readable rows of a table, or of true classes and `y_pred`.
 
     Raises:
         ValueError: there is none.
     """
+    if y_pred is not None:
+        predictions = Predictions.of(predictions, y_pred)
     rows = predictions.where(predictions.scorable)
     if not len(rows):
         raise ValueError("there is no labelled, readable row to plot. Expected at least one.")

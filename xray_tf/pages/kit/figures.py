@@ -46,18 +46,26 @@ _COLUMNS = {
 }
 
 
-def confusion_matrix(matrix, class_names: Sequence[str], title: str = "Confusion matrix") -> Figure:
+def confusion_matrix(
+    matrix, class_names: Sequence[str] | None = None, title: str = "Confusion matrix"
+) -> Figure:
     """Draw counts with the share of each true class, which also gives the shade.
 
     Args:
         matrix: (K, K) counts, rows the true class, columns the decided one; or a `Predictions`,
-            whose scorable rows are counted.
-        class_names: K names; for a table, its own.
+            whose scorable rows are counted; or N true classes, with what was decided or the
+            probabilities in the second place, as `Predictions.of` takes them.
+        class_names: K names; those of the table if None.
     """
-    count = len(class_names)
+    if not isinstance(matrix, Predictions) and np.ndim(matrix) == 1:
+        matrix, class_names = Predictions.of(matrix, class_names), None
     if isinstance(matrix, Predictions):
         rows = matrix.where(matrix.scorable)
-        matrix = confusion(rows.labels, rows.predicted, count)
+        class_names = class_names or rows.class_names
+        matrix = confusion(rows.labels, rows.predicted, len(class_names))
+    if class_names is None:
+        raise ValueError("class_names must name the classes of a matrix of counts. Received: None")
+    count = len(class_names)
     matrix = np.asarray(matrix)
     if matrix.shape != (count, count):
         raise ValueError(

@@ -17,7 +17,7 @@ from xray_tf.data.duplicates import (
     near_pairs,
 )
 from xray_tf.data.synthetic.phantom import draw_phantom
-from xray_tf.jobs.audit_data import audit_records
+from xray_tf.jobs.audit.audit_data import audit_records
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 needs_shared = pytest.mark.skipif(

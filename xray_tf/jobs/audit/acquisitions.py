@@ -14,7 +14,7 @@ import numpy as np
 from xray_tf.data.chest.regions import outside_of_chest
 from xray_tf.data.pixels.reading import stream_pixels
 from xray_tf.data.records import Finding, Findings, Record
-from xray_tf.jobs.audit_data import Audit
+from xray_tf.jobs.audit.audit_data import Audit
 from xray_tf.models.lungs import find_fields
 from xray_tf.pages.kit.overlays import in_rows
 from xray_tf.progress import ProgressLine

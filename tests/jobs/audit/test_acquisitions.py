@@ -8,8 +8,8 @@ from sklearn.metrics import adjusted_rand_score
 from xray_tf.audit import main
 from xray_tf.data.records import Records
 from xray_tf.data.synthetic.phantom import draw_phantom
-from xray_tf.jobs.acquisitions import add_acquisitions
-from xray_tf.jobs.audit_data import audit_records
+from xray_tf.jobs.audit.acquisitions import add_acquisitions
+from xray_tf.jobs.audit.audit_data import audit_records
 
 SIDE, EACH = 96, 44
 

@@ -1,0 +1,1 @@
+"""Report what is wrong with a data set, and group its radiographs by how they were taken."""

@@ -1,0 +1,1 @@
+"""What a person asks about: paths, arrays and whatever else a program holds."""
