@@ -27,6 +27,7 @@ FLOOR = {
     "artifact": 1,
     "shipped": 1.2,
     "data": 1.5,
+    "plain": 1.8,
     "nets": 2,
     "stats": 2,
     "pages": 3,
@@ -35,6 +36,7 @@ FLOOR = {
     "clinic": 5.5,
     "engines": 5.5,
     "study": 6,
+    "server": 6,
 }
 TOP = 7
 MEET = 4  # `nets` and `stats` are imported side by side from this floor up
@@ -55,6 +57,10 @@ BOUND = {
     "ray": {"engines"},
     "pyarrow": {"engines"},
     "fsspec": {"engines"},
+    "fastapi": {"server"},
+    "starlette": {"server"},
+    "uvicorn": {"server"},
+    "pydantic": {"server"},
 }
 COMMANDS = [name.replace("-", "_") for name in find_commands()]
 HEAVY = {

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from xray_tf.artifact import ArtifactError
 from xray_tf.data.chest.lung_fields import LungFields, places_of
+from xray_tf.data.chest.lung_masks import fit_to, resize_lungs
 from xray_tf.data.chest.lung_table import INSIDE, NO_LUNGS
 from xray_tf.models.opened import Opened
 from xray_tf.options import LUNGS, ModelOptions
@@ -57,10 +59,21 @@ class LungSegmenter(Opened):
 
     def stream(self, images: Iterable[np.ndarray], batch_size: int = 32) -> Iterator[Lungs]:
         """Yield the lungs of images (H, W) uint8, each of any size, in memory for one batch."""
-        from xray_tf.nets.lungs import segment
+        images = iter(images)
+        while part := list(islice(images, batch_size)):
+            yield from map(Lungs._make, self._found(part))
 
-        for mask, chest in segment(self.model, images, batch_size):
-            yield Lungs(mask, chest)
+    def _found(self, images: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, float]]:
+        plain = self.plain if self.is_few(len(images)) else None
+        if plain is None:
+            from xray_tf.nets.lungs import segment
+
+            yield from segment(self.model, images, len(images))
+            return
+        fitted = np.stack([fit_to(image, plain.side) for image in images])
+        found = plain.forward(fitted, ("lungs", "chest"))
+        for image, lungs, chest in zip(images, found["lungs"], found["chest"], strict=True):
+            yield resize_lungs(lungs[..., 0], image.shape), float(chest[0])
 
     def fields(self, images: np.ndarray) -> LungFields:
         """Find the lungs of square images (N, S, S) uint8 as masks.
@@ -127,8 +140,16 @@ def lung_masks(images: np.ndarray) -> np.ndarray | None:
     """Return the lungs (N, S, S) bool of square images (N, S, S) uint8, found by the shipped
     segmenter; None where it did not come along.
     """
+    fields = lung_fields(images)
+    return None if fields is None else fields.masks
+
+
+def lung_fields(images: np.ndarray) -> LungFields | None:
+    """Return the lungs of square images (N, S, S) uint8, found by the shipped segmenter; None where
+    it did not come along.
+    """
     segmenter = _segmenter_if_here()
-    return None if segmenter is None else segmenter.fields(images).masks
+    return None if segmenter is None else segmenter.fields(images)
 
 
 def lung_warnings(images: Iterable[np.ndarray]) -> list[str]:

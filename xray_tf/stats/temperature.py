@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_expit, log_softmax, softmax
 
 from xray_tf.stats.checks import class_indices
@@ -32,6 +31,8 @@ def fit_temperature(logits, labels) -> float:
     Raises:
         ValueError: shapes do not fit, a logit is not finite, or only one class is present.
     """
+    from scipy.optimize import minimize_scalar  # slow to import, and not needed to predict
+
     logits = _checked_logits(logits)
     labels = class_indices(labels, "labels", len(logits), max(2, logits.shape[1]))
     if len(np.unique(labels)) < 2:
