@@ -3,10 +3,11 @@
 Predict radiographs: calibrated probabilities and a decision for each.
 
 FILES are radiographs, labelled or not: files, folders or globs. The answers are printed in the
-order given. The new folder --out holds predictions.csv, one row per file; a file that cannot be
-read becomes a row with its error. With --report it also holds evidence.html, a page on the first 60
-files: heat map, nearest cases, anomaly, and what to distrust. Research software, not a medical
-device.
+order given, with a word of warning where one is due: no lungs, unusual, close call, known, or
+disagreement (of the network and the nearest training cases). The new folder --out holds
+predictions.csv, one row per file; a file that cannot be read becomes a row with its error. With
+--report it also holds evidence.html, a page on the first 60 files: heat map, nearest cases,
+anomaly, and what to distrust. Research software, not a medical device.
 
 With --engine ray a Ray cluster answers, and FILES may also be addresses (s3://, gs://, hdfs://) and
 manifests (.csv, .parquet) with a column path. --out then holds predictions/, Parquet files with the
@@ -23,6 +24,7 @@ Examples:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -41,6 +43,7 @@ from xray_tf.options import LOCAL, EngineOptions, add_flags
 from xray_tf.progress import printable
 
 SHOWN = 10
+OTHERWISE = "with a warning"
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -103,13 +106,19 @@ def main(args: Sequence[str] | None = None) -> int:
         parser.error("--data, --detector and --keep-identifiers need --report")
 
     def job() -> int:
+        from xray_tf.data.chest.lung_table import NO_LUNGS
         from xray_tf.jobs.classifier.predict_files import predict_files
+        from xray_tf.models.decided import words_of
         from xray_tf.models.load import load
+        from xray_tf.writing import refuse_target
 
-        left, doubtful = SHOWN if given.out and not given.example else None, 0  # None: all
+        if given.out:
+            refuse_target(given.out)
+        left = SHOWN if given.out and not given.example else None  # None: all
+        doubtful = Counter()
 
         def show(batch) -> None:
-            nonlocal left, doubtful
+            nonlocal left
             for row in islice(batch, left):
                 last = "/".join(Path(row.path).parts[-2:])  # enough of where the package lies
                 path = printable(last if given.example else row.path)
@@ -118,11 +127,13 @@ def main(args: Sequence[str] | None = None) -> int:
                     for name, p in zip(batch.class_names, row.probabilities, strict=True)
                 )
                 likelier = f", likelier {row.subtype}" if row.subtype else ""
-                doubt = f"; warning: {row.warning}" if row.warning else ""
+                doubt = f"; warning: {words_of(row.warning)}" if row.warning else ""
                 said = f"{row.predicted}{likelier} ({shown}){doubt}"
                 print(f"  {path}: {printable(row.error) or said}")
             left = None if left is None else max(0, left - len(batch))
-            doubtful += int((batch.warnings != "").sum())
+            lungless = sum(NO_LUNGS in text for text in batch.warnings)
+            doubtful[DOUBTFUL] += lungless
+            doubtful[OTHERWISE] += int((batch.warnings != "").sum()) - lungless
 
         if given.dicom_out:
             from xray_tf.clinic.extra import check_extra
@@ -156,7 +167,7 @@ def main(args: Sequence[str] | None = None) -> int:
         if given.out and rows > SHOWN:
             print(f"  ... and {rows - SHOWN} more")
         where = f"{given.out}/predictions.csv" if given.out else ""
-        print(finished(rows, {DOUBTFUL: doubtful, UNREAD: failed}, where))
+        print(finished(rows, {**doubtful, UNREAD: failed}, where))
         if reader:
             page = f"{given.out}/{PAGE}"
             write_evidence(reader, files, page, keep_identifiers=given.keep_identifiers)

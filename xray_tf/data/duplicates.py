@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
+import cv2
 import numpy as np
 
 from xray_tf.data.kin import join, members
@@ -16,6 +17,9 @@ THUMBNAIL = 64
 # 0.98.
 NEAR_CORRELATION = 0.985
 SCREEN = 0.975
+# Of low frequencies alone. On the same radiographs distinct ones reach 0.989; a copy at another
+# size or JPEG quality has 0.9999, with a gamma of 1.3 0.993, turned by a degree 0.994.
+SAME_LOOK = 0.992
 
 
 def exact_groups(rows: Iterable[Record]) -> list[list[Record]]:
@@ -109,6 +113,38 @@ def low_frequencies(thumbnails: np.ndarray) -> np.ndarray:
     low /= np.array([np.sqrt(2) if k < 12 or k % 12 == 0 else 1 for k in range(1, 144)], np.float32)
     norm = np.linalg.norm(low, axis=1, keepdims=True)
     return np.divide(low, norm, out=np.zeros_like(low), where=norm > 0)
+
+
+def looks_of(pixels: Iterable[np.ndarray]) -> np.ndarray:
+    """Return a perceptual hash of each picture: its low frequencies in 8 bits.
+
+    Args:
+        pixels: N pictures (S, S) uint8 in [0, 255].
+
+    Returns:
+        (N, 143) int8; see `look_alikes`.
+    """
+    side = (THUMBNAIL, THUMBNAIL)
+    small = [cv2.resize(np.asarray(p), side, interpolation=cv2.INTER_AREA) for p in pixels]
+    low = low_frequencies(np.array(small, np.uint8).reshape(-1, *side))
+    peak = np.abs(low).max(axis=1, keepdims=True)
+    return np.round(np.divide(127 * low, peak, out=np.zeros_like(low), where=peak > 0)).astype(
+        np.int8
+    )
+
+
+def look_alikes(asked: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Return which of the known pictures each of those asked about is a copy of, by `looks_of`:
+    (M,) int64, -1 for none.
+    """
+    if not len(known) or not len(asked):
+        return np.full(len(asked), -1, np.int64)
+    a, b = (
+        x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+        for x in (asked.astype(np.float32), known.astype(np.float32))
+    )
+    alike = a @ b.T
+    return np.where(alike.max(axis=1) >= SAME_LOOK, alike.argmax(axis=1), -1).astype(np.int64)
 
 
 def correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:

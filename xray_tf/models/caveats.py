@@ -12,13 +12,12 @@ from xray_tf.artifact import Card
 from xray_tf.data.chest.lung_table import NO_LUNGS
 from xray_tf.data.predictions import Prediction
 from xray_tf.models.asked.queries import Query
+from xray_tf.models.decided import CLOSE, differ
 from xray_tf.operating_point import OperatingPoint
 from xray_tf.pages.evidence.page import Anomaly, Caveat, Neighbors
 from xray_tf.registry import NORMAL
 
 UNUSUAL = 95  # percentile of the neighbour distance among the training radiographs
-# change of the logit that would flip the decision: a typical difference between two trainings
-CLOSE = 0.5
 DIVIDED = 0.75  # the neighbours are called divided if their largest vote is smaller
 # Limits of the image. None of 1,304 public radiographs (every fourth) exceeds the first three;
 # 0.2 % are called inverted, and so are all of their negatives.
@@ -37,7 +36,7 @@ def caveats_of(
     query: Query,
     prediction: Prediction,
     point: OperatingPoint,
-    heat: np.ndarray,
+    heat: np.ndarray | None,
     near: Neighbors | None,
     anomaly: Anomaly | None,
 ) -> tuple[Caveat, ...]:
@@ -48,13 +47,13 @@ def caveats_of(
         query: the radiograph.
         prediction: the prediction of the head.
         point: the operating point of the decision.
-        heat: (S, S) float32 in [0, 1], the heat map of the class decided.
+        heat: (S, S) float32 in [0, 1], the heat map of the class decided; None if there is none.
         near: the nearest training radiographs; None if the artifact has no reference.
         anomaly: the detector's verdict; None if there is no detector.
     """
     found = [
         *_doubts(card, prediction, point),
-        *_of_the_map(heat),
+        *(_of_the_map(heat) if heat is not None else ()),
         *_of_the_neighbors(near, prediction),
         *_of_the_lungs(prediction),
         *_of_the_detector(anomaly, prediction, card),
@@ -139,6 +138,12 @@ def _of_the_neighbors(near: Neighbors | None, prediction: Prediction) -> Iterato
             f"{100 * max(near.vote.probabilities):.0f} %.",
             serious=False,
         )
+    if near.copy and not near.known:
+        yield Caveat(
+            "copy",
+            f"It looks like the training radiograph {near.copy}, in other bytes, so the answer "
+            "says nothing about new patients.",
+        )
     if near.known or near.same_patient:
         what = "This very file is" if near.known else "Radiographs with its patient key are"
         yield Caveat(
@@ -148,17 +153,8 @@ def _of_the_neighbors(near: Neighbors | None, prediction: Prediction) -> Iterato
         )
 
 
-def differ(one: str, other: str, names: tuple[str, ...]) -> bool:
-    """Tell whether two decisions contradict each other; if one has fewer classes, only normal
-    against not normal counts.
-    """
-    if one in names and other in names:
-        return one != other
-    return (one == NORMAL) != (other == NORMAL)
-
-
 def _of_the_lungs(prediction: Prediction) -> Iterator[Caveat]:
-    if prediction.warning == NO_LUNGS:
+    if NO_LUNGS in prediction.warning:
         yield Caveat(
             "no lungs",
             "The lung segmenter finds no two upright lungs in it. Is it an upright frontal chest "

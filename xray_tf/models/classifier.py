@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +20,12 @@ from xray_tf.models.asked.queries import (
     readable_batches,
     record_batches,
 )
-from xray_tf.models.decided import SUBTYPE_LOGITS, chosen_point, predictions_of
+from xray_tf.models.decided import SUBTYPE_LOGITS, chosen_point, predictions_of, warnings_of
 from xray_tf.models.lungs import lung_warnings
 from xray_tf.models.opened import Opened
+from xray_tf.models.reference import PIECE
 from xray_tf.operating_point import OperatingPoint
-from xray_tf.pages.heatmaps.explanations import Explanations
+from xray_tf.plain.layers import Unsupported
 from xray_tf.progress import LOG, ProgressLine, shown
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from xray_tf.models.reference import NearestTable
     from xray_tf.nets.heatmaps.gradcam import GradCAM
     from xray_tf.pages.evidence.page import Evidence
+    from xray_tf.pages.heatmaps.explanations import Explanations
 
 
 class Classifier(Opened):
@@ -73,8 +76,10 @@ class Classifier(Opened):
 
         Returns:
             One row per radiograph, in order. A file that cannot be read, or a file or array of one
-            grey level or too few, gives a row with `error`. Where no two upright lungs are found,
-            the row has a `warning`.
+            grey level or too few, gives a row with `error`. A row has a `warning` where no two
+            upright lungs are found, where the probability is near the threshold, and where the
+            artifact's reference knows the radiograph, finds it unlike all it knows, or decides
+            otherwise.
 
         Raises:
             ValueError: pixels have another range or shape, no file was found, or the operating
@@ -84,7 +89,8 @@ class Classifier(Opened):
         parts = []
         with ProgressLine("Predicting", None, bool(verbose)) as line:
             for records, results in batches(images, self.card, batch_size):
-                parts.append(self.decided(records, results, point))
+                few = self.is_few(len(records))
+                parts.append(self.decided(records, results, point, few))
                 line.step(len(records))
         return Predictions.joined(parts)
 
@@ -117,6 +123,8 @@ class Classifier(Opened):
         Raises:
             ValueError: one cannot be read, or as in `predict`.
         """
+        from xray_tf.pages.heatmaps.explanations import Explanations
+
         tables, seen, maps = [], [], []
         for records, pixels in readable_batches(images, self.card, batch_size):
             table = self.decided(records, list(pixels))
@@ -255,13 +263,23 @@ class Classifier(Opened):
         return reader.read(query)
 
     def stream(
-        self, records: Records, batch_size: int = 64, operating_point: str | None = None
+        self,
+        records: Records,
+        batch_size: int = 64,
+        operating_point: str | None = None,
+        total: int | None = None,
     ) -> Iterator[Predictions]:
         """Predict files batch by batch, in order and in constant memory; a file that cannot be read
-        becomes a row with `error`.
+        becomes a row with `error`. `total` counts those of the whole job, where some are done.
         """
+        few = self.is_few(total or len(records))
         for batch, results in record_batches(records, self.card, batch_size):
-            yield self.decided(batch, results, operating_point)
+            yield self.decided(batch, results, operating_point, few)
+
+    @property
+    def remembers(self) -> bool:
+        """Whether the artifact has a reference of its training radiographs."""
+        return (self.folder / PIECE).is_dir()
 
     @property
     def decision_points(self) -> tuple[str, ...]:
@@ -279,20 +297,26 @@ class Classifier(Opened):
         pixels: np.ndarray,
         points: tuple[str, ...] = ("logits",),
         batch_size: int = 64,
+        few: bool = False,
         **more,
     ) -> dict[str, np.ndarray]:
         """Run the network on pixels (N, S, S) uint8, and return the named points, each (N, D)
-        float32.
+        float32; a `few` are computed in NumPy, if it knows all layers.
         """
+        if few and not more and (plain := self.plain):
+            with suppress(Unsupported):
+                return plain.forward(pixels, points)
         from xray_tf.nets.inference import forward
 
-        return forward(self.model, pixels, points=points, batch_size=batch_size, **more)
+        net = self.finder.net if "embedding" in points and self.remembers else self.model
+        return forward(net, pixels, points=points, batch_size=batch_size, **more)
 
     def decided(
         self,
         records: Sequence[Record],
         results: Sequence,
         operating_point: str | OperatingPoint | None = None,
+        few: bool = False,
     ) -> Predictions:
         """Predict one batch of what `data.cache.stream_pixels` gives for records: pixels (S, S)
         uint8, or a finding where a file cannot be read.
@@ -304,14 +328,38 @@ class Classifier(Opened):
         if self.card.subtypes:
             subtype_logits = np.zeros((len(records), 1 + len(self.card.subtypes)))
         if len(pixels):
-            points = self.forward(pixels, self.decision_points, batch_size=len(pixels))
+            wanted = (*self.decision_points, *(("embedding",) if self.remembers else ()))
+            points = self.forward(pixels, wanted, len(pixels), few)
             probabilities[good] = self.probabilities_of(points["logits"])
             if subtype_logits is not None:
                 subtype_logits[good] = points[SUBTYPE_LOGITS]
-            warnings[good] = lung_warnings(pixels)
+            warnings[good] = self._warnings(
+                [r for r, ok in zip(records, good, strict=True) if ok],
+                pixels,
+                probabilities[good],
+                points.get("embedding"),
+                operating_point,
+            )
         return predictions_of(
             self.card, records, probabilities, operating_point, errors, warnings, subtype_logits
         )
+
+    def _warnings(
+        self,
+        records: Sequence[Record],
+        pixels: np.ndarray,
+        probabilities: np.ndarray,
+        embeddings: np.ndarray | None,
+        operating_point: str | OperatingPoint | None,
+    ) -> list[str]:
+        lungs, point = lung_warnings(pixels), self.card.point(operating_point)
+        table = predictions_of(self.card, records, probabilities, point, warnings=lungs)
+        if embeddings is None:
+            return warnings_of(table, point)
+        reference = self.finder.reference
+        near = reference.ask(embeddings, records)
+        votes = reference.predictions(near, records)
+        return warnings_of(table, point, near.unusual, votes, reference.copies(pixels) >= 0)
 
     def __repr__(self) -> str:
         return (

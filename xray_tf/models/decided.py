@@ -1,4 +1,6 @@
-"""Decide calibrated probabilities at an operating point and join them with their records."""
+"""Decide calibrated probabilities at an operating point, join them with their records, and say
+which of the answers are doubtful.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +9,30 @@ from collections.abc import Sequence
 import numpy as np
 
 from xray_tf.artifact import Card
+from xray_tf.data.chest.lung_table import NO_LUNGS
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Record, class_index, common_part
 from xray_tf.operating_point import OperatingPoint
-from xray_tf.registry import Task
+from xray_tf.registry import NORMAL, Task
 
 SUBTYPE_LOGITS = "subtype_logits"  # the layer, see `nets.classifier.sum_of_sick`
+# change of the logit that would flip the decision: a typical difference between two trainings
+CLOSE = 0.5
+FARTHEST = 100  # percentile of the neighbour distance among the training radiographs
+BEYOND, NEAR, KNOWN, DIFFER = (
+    "unlike any training radiograph",
+    "near the threshold",
+    "copy of a training radiograph",
+    "head and neighbours disagree",
+)
+# what a warning is called where there is room for a word
+WORDS = {
+    NO_LUNGS: "no lungs",
+    BEYOND: "unusual",
+    NEAR: "close call",
+    KNOWN: "known",
+    DIFFER: "disagreement",
+}
 
 
 def predictions_of(
@@ -79,6 +99,51 @@ def decided_at(
         labels=[class_index(r, task) for r in records],
         **more,
     )
+
+
+def warnings_of(
+    table: Predictions,
+    point: OperatingPoint,
+    unusual: np.ndarray | None = None,
+    votes: Predictions | None = None,
+    known: np.ndarray | None = None,
+) -> list[str]:
+    """Return what speaks against each answer, several separated by `; `: the table's own warnings,
+    and what is known without a heat map or a detector.
+
+    Args:
+        table: N answers that were read.
+        point: what decided them.
+        unusual: (N,) percentiles in [0, 100] of their neighbours' distances; None if not known.
+        votes: what their neighbours decide; None if there are none.
+        known: (N,) bool, they are copies of training radiographs; None if not known.
+    """
+    found = []
+    for i, row in enumerate(table):
+        told = {
+            row.warning: bool(row.warning),
+            BEYOND: unusual is not None and unusual[i] >= FARTHEST,
+            NEAR: point.margin(row.probabilities) < CLOSE,
+            KNOWN: known is not None and known[i],
+            DIFFER: votes is not None
+            and differ(votes[i].predicted, row.predicted, votes.class_names),
+        }
+        found.append("; ".join(text for text, holds in told.items() if holds))
+    return found
+
+
+def words_of(warning: str) -> str:
+    """Return the words for the warnings in one cell, separated by commas."""
+    return ", ".join(WORDS.get(text, text) for text in warning.split("; "))
+
+
+def differ(one: str, other: str, names: tuple[str, ...]) -> bool:
+    """Tell whether two decisions contradict each other; if one has fewer classes, only normal
+    against not normal counts.
+    """
+    if one in names and other in names:
+        return one != other
+    return (one == NORMAL) != (other == NORMAL)
 
 
 def measured_at(card: Card, point: OperatingPoint, records: Sequence[Record]) -> dict[str, str]:

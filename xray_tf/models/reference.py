@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 
 from xray_tf.artifact import CARD, MANIFEST, ArtifactError, Card, read_manifest
+from xray_tf.data.duplicates import look_alikes, looks_of
 from xray_tf.data.kin import kin_groups
 from xray_tf.data.pixels.reading import read_file
 from xray_tf.data.predictions import Predictions
@@ -38,6 +39,7 @@ PIECE, ARRAYS, ABOUT = "reference", "reference.npz", "reference.json"
 PICTURES = "thumbnails.npz"
 THUMBNAIL = 160  # pixels, of those made from the files
 QUALITY = 70  # of JPEG
+LOOKS, LOOK = "row_look", 143  # the array of perceptual hashes, and their width
 COLUMNS = ("path", "patient", "sha256", "label", "subtype")
 _CHECK = fields(
     {
@@ -142,6 +144,8 @@ class Reference:
     """Training radiographs as embeddings, ready to be searched.
 
     Attributes:
+        looks: (N, 143) int8, perceptual hashes of its radiographs (`data.duplicates.looks_of`); (0,
+            143) in older references.
         cases: the fitted `stats.neighbors.NearestCases`.
         rows: its training radiographs, `Records` in the same order.
         about: the contents of reference.json.
@@ -149,9 +153,21 @@ class Reference:
     """
 
     def __init__(
-        self, cases, rows: Records, about: dict[str, Any], pictures: Thumbnails | None = None
+        self,
+        cases,
+        rows: Records,
+        about: dict[str, Any],
+        pictures: Thumbnails | None = None,
+        looks: np.ndarray | None = None,
     ):
         self.cases, self.rows, self.about, self.pictures = cases, rows, about, pictures
+        self.looks = np.zeros((0, LOOK), np.int8) if looks is None else looks
+
+    def copies(self, pixels: np.ndarray) -> np.ndarray:
+        """Return which training radiograph each of the pixels (M, S, S) uint8, as the model sees
+        them, is a copy of, in whatever bytes: (M,) int64, -1 for none.
+        """
+        return look_alikes(looks_of(pixels), self.looks)
 
     @property
     def task(self) -> Task:
@@ -226,6 +242,7 @@ class Reference:
             for c in COLUMNS
         }
         arrays = self.cases.to_arrays() | {f"row_{c}": v for c, v in columns.items()}
+        arrays |= {LOOKS: self.looks} if len(self.looks) else {}
         write_arrays(folder / ARRAYS, arrays, packed=True)
         write_json(folder / ABOUT, self.about)
         if self.pictures is not None:
@@ -260,7 +277,7 @@ class Reference:
                 "`xray-tf embed --model DIR --data DIR --out DIR --add-reference`."
             )
         try:
-            cases, rows, about, pictures = _read_files(folder)
+            cases, rows, about, pictures, looks = _read_files(folder)
             made_with = about["model_sha256"]
         except ArtifactError:
             raise
@@ -281,10 +298,12 @@ class Reference:
                 f"{folder} was made with another model than {card.name}, so their embeddings "
                 "cannot be compared. Create it again with `xray-tf embed --add-reference`."
             )
-        return cls(cases, rows, about, pictures)
+        return cls(cases, rows, about, pictures, looks)
 
 
-def _read_files(folder: Path) -> tuple[Any, Records, dict[str, Any], Thumbnails | None]:
+def _read_files(
+    folder: Path,
+) -> tuple[Any, Records, dict[str, Any], Thumbnails | None, np.ndarray | None]:
     from xray_tf.stats.neighbors import NearestCases
 
     if (folder / MANIFEST).is_file() or (folder.parent / CARD).is_file():
@@ -304,7 +323,10 @@ def _read_files(folder: Path) -> tuple[Any, Records, dict[str, Any], Thumbnails 
     if (folder / PICTURES).is_file():
         kept = read_arrays(folder / PICTURES)
         pictures = Thumbnails(kept["jpeg"], kept["starts"])
-    return NearestCases.from_arrays(arrays), rows, about, pictures
+    looks = arrays.pop(LOOKS, None)
+    if looks is not None and (looks.shape != (len(rows), LOOK) or looks.dtype != np.int8):
+        raise ValueError(f"{LOOKS} must be ({len(rows)}, {LOOK}) int8. Received: {looks.shape}.")
+    return NearestCases.from_arrays(arrays), rows, about, pictures, looks
 
 
 def check_count(k: int | None) -> None:

@@ -11,10 +11,9 @@ from __future__ import annotations
 import copy
 import json
 from dataclasses import asdict, dataclass
+from functools import cached_property
 
 import numpy as np
-from sklearn.decomposition import PCA
-from sklearn.neighbors import NearestNeighbors
 
 from xray_tf.stats.checks import class_indices, finite_rows, whole
 
@@ -26,6 +25,7 @@ NO_KIN = -1
 TYPICAL_ROWS = 5000  # training rows whose own distances say what is usual
 # queries searched at a time: what is in memory beside the answers does not grow with their number
 _CHUNK = 4096
+FEW = 16  # queries that are compared directly, without scikit-learn, which takes long to import
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,6 @@ class NearestCases:
         self.kin_ = _kin(kin, len(embeddings))
         self._learn_space(embeddings)
         self.vectors_ = self._to_space(embeddings).astype(self.storage)
-        self._index()
         own = self.distances_to_own(embeddings) if typical else np.empty(0, np.float32)
         self.typical_ = np.sort(own)
         return self
@@ -259,7 +258,6 @@ class NearestCases:
                 f"{self.vectors_.dtype}, labels {self.labels_.shape}, kin {self.kin_.shape}; "
                 f"expected {expected} columns of {self.storage}. Make the reference again."
             )
-        self._index()
         return self
 
     def _learn_space(self, embeddings: np.ndarray) -> None:
@@ -273,6 +271,8 @@ class NearestCases:
             spread = embeddings.std(axis=0, dtype=np.float64)
             self.scale_ = np.where(spread > 0, spread, 1).astype(np.float32)
         if components:
+            from sklearn.decomposition import PCA
+
             count = min(components, *embeddings.shape)
             solver = "covariance_eigh" if len(embeddings) >= embeddings.shape[1] else "full"
             centred = self._standardised(embeddings)
@@ -298,11 +298,26 @@ class NearestCases:
             x = x / length
         return np.ascontiguousarray(x, np.float32)
 
-    def _index(self) -> None:
-        # Of unit vectors the Euclidean distance d orders as the cosine distance d * d / 2 does, and
-        # its search runs in constant memory.
-        self.search_ = NearestNeighbors(metric="euclidean", algorithm="brute")
-        self.search_.fit(self.vectors_.astype(np.float32, copy=False))
+    @cached_property
+    def search_(self):
+        """scikit-learn's search of the training rows.
+
+        Of unit vectors the Euclidean distance d orders as the cosine distance d * d / 2 does, and
+        its search runs in constant memory.
+        """
+        from sklearn.neighbors import NearestNeighbors
+
+        search = NearestNeighbors(metric="euclidean", algorithm="brute")
+        return search.fit(self.vectors_.astype(np.float32, copy=False))
+
+    def _nearest(self, queries: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return Euclidean distances and rows of the nearest, nearest first."""
+        if len(queries) > FEW:
+            return self.search_.kneighbors(queries, count)
+        rows = self.vectors_.astype(np.float64)
+        distances = np.stack([np.linalg.norm(rows - query, axis=1) for query in queries])
+        order = np.argsort(distances, axis=1, kind="stable")[:, :count]
+        return np.take_along_axis(distances, order, axis=1), order
 
     def _search_all(
         self, embeddings: np.ndarray, k: int, kin: np.ndarray, rows_kin: np.ndarray
@@ -321,7 +336,7 @@ class NearestCases:
         rows = len(self.labels_)
         sizes = dict(zip(*np.unique(rows_kin, return_counts=True), strict=True))
         passed_over = max((sizes.get(g, 0) for g in set(kin.tolist()) - {NO_KIN}), default=0)
-        distances, indices = self.search_.kneighbors(queries, min(k + passed_over, rows))
+        distances, indices = self._nearest(queries, min(k + passed_over, rows))
         if self.recipe.metric == "cosine":
             distances = distances**2 / 2
         if passed_over:

@@ -67,7 +67,7 @@ def predict_files(
         left = records.with_rows(records.rows[writer.rows :])
         for batch in chain(
             [writer.before] if writer.rows else [],
-            classifier.stream(left, how.batch_size, how.operating_point),
+            classifier.stream(left, how.batch_size, how.operating_point, len(records)),
         ):
             if how.strict:
                 refuse_unread(batch)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from xray_tf.artifact import new_piece, refuse_existing, write_json
+from xray_tf.data.duplicates import looks_of
 from xray_tf.data.embeddings import EMBEDDINGS, write_embeddings
 from xray_tf.data.records import Record, Records
 from xray_tf.data.split import SPLIT, parts_of
@@ -137,7 +138,10 @@ def _embed(
         with _timed(seconds, "choose_and_fit"):
             origin = provenance(run.command_line, records, options[DataOptions], how)
             made_with = card.files.get("model.keras", "")
-            reference = fit_reference(embeddings, records, corpus.task, made_with, how, origin)
+            looks = looks_of(corpus.pixels[row] for row in corpus.rows)
+            reference = fit_reference(
+                embeddings, records, corpus.task, made_with, how, origin, looks
+            )
         chosen = " (k chosen by cross-validation over training patients)"
         if how.thumbnails:
             reference.pictures = _thumbnails(corpus, reference.rows, how.thumbnails)

@@ -83,6 +83,7 @@ def fit_reference(
     model_sha256: str,
     options: EmbedOptions = EmbedOptions(),
     origin: dict[str, Any] | None = None,
+    looks: np.ndarray | None = None,
 ) -> Reference:
     """Fit the neighbours' classifier and choose k on the training rows, and fit its operating point
     on the validation rows.
@@ -94,6 +95,7 @@ def fit_reference(
         model_sha256: sha256 of the model that computed the embeddings.
         options: see `EmbedOptions`.
         origin: provenance, recorded unchanged.
+        looks: (N, 143) int8, see `data.duplicates.looks_of`; None leaves them out.
 
     Raises:
         ValueError: a class has fewer than two training patients or no validation row, or there are
@@ -125,4 +127,5 @@ def fit_reference(
         "model_sha256": model_sha256,
         "provenance": origin or {},
     }
-    return Reference(cases, records.with_rows(records[i] for i in train), about)
+    rows = records.with_rows(records[i] for i in train)
+    return Reference(cases, rows, about, looks=None if looks is None else looks[train])
