@@ -7,13 +7,14 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from xray_tf import writing
 from xray_tf.artifact import Card, new_piece, read_card, seal
 from xray_tf.locks import BusyError, locked, refuse_busy
-from xray_tf.writing import new_folder, renewed_folder, write_text
+from xray_tf.writing import new_folder, refuse_target, renewed_folder, write_text
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="needs fork and signals")
 ADDS = """
@@ -197,3 +198,13 @@ def test_a_link_is_never_followed_into_an_artifact(folder, tmp_path):
     (folder / "weights.bin").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ValueError, match="symbolic link"):
         read_card(folder)
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_read(tmp_path):
+    refuse_target(tmp_path / "new" / "deep")
+    assert not any(tmp_path.iterdir())
+    (tmp_path / "file").write_text("x")
+    for place in (tmp_path / "file" / "below", "/proc/nope", "/proc/nope/deeper"):
+        if Path("/proc/self").exists() or "proc" not in str(place):
+            with pytest.raises(OSError, match="cannot be created"):
+                refuse_target(place)

@@ -38,12 +38,13 @@ def main(args: Sequence[str] | None = None) -> int:
     given = parser.parse_args(args)
 
     def job() -> None:
-        from xray_tf.artifact import new_folder, refuse_existing
+        from xray_tf.artifact import new_folder
         from xray_tf.jobs.audit.audit_data import audit_records
         from xray_tf.jobs.heatmap_file import write_picture
+        from xray_tf.writing import refuse_target
 
         if given.out:
-            refuse_existing(given.out)
+            refuse_target(given.out)
         audit = audit_records(
             given.data, given.source, given.patient_key, given.cache, classes=given.classes
         )

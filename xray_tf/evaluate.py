@@ -49,11 +49,11 @@ def main(args: Sequence[str] | None = None) -> int:
             )
             print(f"Finished: the shift card, README.md and report.html of {given.model}")
             return
-        from xray_tf.artifact import refuse_existing
         from xray_tf.jobs.classifier.evaluate_model import evaluate_model
         from xray_tf.pages.kit.words import interval_text
+        from xray_tf.writing import refuse_target
 
-        refuse_existing(given.out)
+        refuse_target(given.out)
         metrics, _ = evaluate_model(
             given.model,
             given.data,

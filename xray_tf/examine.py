@@ -46,10 +46,10 @@ def main(args: Sequence[str] | None = None) -> int:
             )
             print(f"Finished: the examination, README.md and report.html of {given.model}")
             return
-        from xray_tf.artifact import refuse_existing
         from xray_tf.jobs.heatmaps.measure_explanations import PAGE, measure_explanations
+        from xray_tf.writing import refuse_target
 
-        refuse_existing(given.out)
+        refuse_target(given.out)
         measure_explanations(
             given.model,
             given.data,

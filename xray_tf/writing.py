@@ -184,6 +184,23 @@ def refuse_existing(target: str | os.PathLike) -> None:
         )
 
 
+def refuse_target(target: str | os.PathLike) -> None:
+    """Raise OSError unless a new folder or file can be created at `target`: it does not exist, and
+    the nearest folder above it that does can be written. Called before anything is read.
+    """
+    refuse_existing(target)
+    target = Path(os.path.abspath(target))
+    above = next(p for p in target.parents if os.path.lexists(p))
+    try:
+        os.rmdir(tempfile.mkdtemp(prefix=".xray_tf-", dir=above))
+    except OSError as error:
+        # what the system says of a folder that nobody can write to (/proc) is "no such file"
+        raise type(error)(
+            f"{target} cannot be created: {above} cannot be written "
+            f"({error.strerror or error}). Name another place."
+        ) from error
+
+
 def refuse_links(folder: str | os.PathLike) -> None:
     """Raise ValueError if anything in a folder is a symbolic link."""
     for place, folders, files in os.walk(folder):

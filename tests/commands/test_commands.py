@@ -264,3 +264,20 @@ def test_a_run_killed_with_sigkill_resumes_bit_for_bit(phantoms, cache, tmp_path
         strict=True,
     ):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("command", "args"),
+    [
+        (train, ["--data", "no such data", "--out", "x", "--backbone", "resnet5O"]),
+        (train, ["--data", "no such data", "--out", "/dev/null/x"]),
+        (predict, ["no such file", "--out", "/dev/null/x"]),
+        (evaluate, ["--model", "no such", "--data", "no such data", "--out", "/dev/null/x"]),
+        (audit, ["--data", "no such data", "--out", "/dev/null/x"]),
+    ],
+)
+def test_a_bad_option_is_told_before_anything_is_read(command, args, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert command.main(args) == 2
+    said = capsys.readouterr().err
+    assert ("backbone" in said or "cannot be created" in said) and "no such" not in said

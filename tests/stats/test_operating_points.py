@@ -7,7 +7,13 @@ import json
 import numpy as np
 import pytest
 
-from xray_tf.stats.operating_points import PLATEAU, fit_operating_points, fit_steady_point
+from xray_tf.operating_point import OperatingPoint
+from xray_tf.stats.operating_points import (
+    PLATEAU,
+    fit_operating_points,
+    fit_steady_point,
+    no_less_sensitive,
+)
 from xray_tf.stats.temperature import calibrated_probabilities, fit_temperature
 
 BINARY = ("normal", "pneumonia")
@@ -243,3 +249,19 @@ def test_three_classes_have_a_steady_point_too_and_foreign_rows_are_refused():
         fit_steady_point(probabilities, labels, ["val"] * 29 + ["test"], THREE)
     with pytest.raises(ValueError, match=r"\(C, N, K\)"):
         fit_steady_point(probabilities[0], labels, ["val"] * 30, THREE)
+
+
+def test_sensitivity_95_is_never_less_sensitive_than_the_default_point():
+    rng = np.random.default_rng(5)
+    y = np.repeat([0, 1], 200)
+    p = np.clip(0.5 + 0.35 * (2 * y - 1) + rng.normal(0, 0.1, 400), 0, 1)
+    points = fit_operating_points(np.stack([1 - p, p], 1), y, ["val"] * 400, BINARY)
+    assert points["balanced"].sensitivity > 0.97  # so 0.95 alone would lie above it
+    assert points["sensitivity_95"].threshold <= points["balanced"].threshold
+    assert points["sensitivity_95"].sensitivity >= points["balanced"].sensitivity
+    default = OperatingPoint("steady", threshold=0.2)
+    lower = no_less_sensitive(points["sensitivity_95"], default, np.stack([1 - p, p], 1), y)
+    assert lower.threshold == 0.2 and "steady" in lower.criterion
+    assert lower.sensitivity == (p[y == 1] >= 0.2).mean()
+    assert lower.specificity == (p[y == 0] < 0.2).mean()
+    assert no_less_sensitive(default, points["balanced"], None, None) is default

@@ -26,7 +26,7 @@ from xray_tf.options import provenance as options_by_name
 from xray_tf.progress import LOG, ProgressLine, shown
 from xray_tf.spelling import did_you_mean
 from xray_tf.untrusted import anything, mapping, read_json
-from xray_tf.writing import flush, new_folder, refuse_existing, settle, write_json
+from xray_tf.writing import flush, new_folder, refuse_existing, refuse_target, settle, write_json
 
 PLAN = "plan.json"
 ANSWERED = (PARTIAL, ".parquet")  # ends the names of files with answers in an unfinished folder
@@ -58,12 +58,13 @@ class Run:
 
         Raises:
             FileExistsError: it exists, or has an unfinished training and `resume` is false.
+            OSError: it cannot be created.
             BusyError: another process is writing it.
         """
         if out is None:
             return self
         run = replace(self, out=Path(out))
-        refuse_existing(run.out)
+        refuse_target(run.out)
         refuse_busy(run.out)
         if time.localtime().tm_year < 1980:  # no zip archive, and so no model, can be dated before
             raise OSError(f"the machine's clock says {time.ctime()}. Set it, and run again.")

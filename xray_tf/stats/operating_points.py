@@ -12,7 +12,7 @@ from xray_tf.operating_point import TINY, OperatingPoint
 from xray_tf.stats.checks import class_indices
 from xray_tf.stats.metrics import macro_recall
 
-SENSITIVITY_TARGET = 0.95
+SENSITIVITY_TARGET, SENSITIVE = 0.95, "sensitivity_95"
 # of Youden's J, half a point of balanced accuracy: what the steady point gives away of the highest
 # mean to lie nearer to one half
 PLATEAU = 0.01
@@ -50,14 +50,18 @@ def fit_operating_points(
         # the first, lowest, of equally wide ones
         widest = optimal[np.argmax((cuts.high - cuts.low)[optimal])]
         sensitive = np.flatnonzero(cuts.sensitivity >= SENSITIVITY_TARGET - 1e-12)[-1]
+        sensitive = min(sensitive, widest)  # who asks for sensitivity never gets less of it
         best = (
             f"highest sensitivity + specificity - 1 (Youden's J) for {class_names[1]}, middle "
             "of the widest optimal interval"
         )
-        enough = f"highest threshold with sensitivity >= {SENSITIVITY_TARGET} for {class_names[1]}"
+        enough = (
+            f"highest threshold with sensitivity >= {SENSITIVITY_TARGET} for {class_names[1]} that "
+            "is not above that of balanced"
+        )
         points = (
             replace(cuts.point(widest, best), name="balanced"),
-            replace(cuts.point(sensitive, enough), name="sensitivity_95"),
+            replace(cuts.point(sensitive, enough), name=SENSITIVE),
         )
     else:
         criterion = "the class of the highest calibrated probability"
@@ -126,6 +130,29 @@ def fit_steady_point(
         "and under graded changes",
         conditions=conditions,
         rows=rows,
+    )
+
+
+def no_less_sensitive(
+    point: OperatingPoint, default: OperatingPoint, probabilities, labels
+) -> OperatingPoint:
+    """Return a point of two classes whose threshold is not above the default's.
+
+    Args:
+        point: the one to lower where it is above.
+        default: a point with a threshold.
+        probabilities: (N, 2) calibrated, of the rows on which `point` was fitted.
+        labels: (N,) int class indices.
+    """
+    if point.threshold <= default.threshold:
+        return point
+    called, sick = np.asarray(probabilities)[:, 1] >= default.threshold, np.asarray(labels) == 1
+    return replace(
+        point,
+        criterion=f"{point.criterion}, nor above that of {default.name}",
+        threshold=default.threshold,
+        sensitivity=float(called[sick].mean()),
+        specificity=float((~called[~sick]).mean()),
     )
 
 

@@ -68,6 +68,10 @@ def reproduce_study(
             anything runs.
     """
     run, how, data_options = (options[k] for k in (Run, ReproduceOptions, DataOptions))
+    if how.backbone:
+        from xray_tf.nets.trunks.backbones import describe
+
+        describe(how.backbone)  # an unknown one is told before anything is read
     out = Path(out)
     if not (out / STUDY).is_file():
         refuse_existing(out)

@@ -41,7 +41,12 @@ def fit_decisions(
         The card with `temperature`, `operating_points` and `default_operating_point`, and the
         predictions.
     """
-    from xray_tf.stats.operating_points import fit_operating_points, fit_steady_point
+    from xray_tf.stats.operating_points import (
+        SENSITIVE,
+        fit_operating_points,
+        fit_steady_point,
+        no_less_sensitive,
+    )
     from xray_tf.stats.temperature import calibrated_probabilities, fit_temperature
 
     run = run or Run(progress=False)
@@ -67,6 +72,10 @@ def fit_decisions(
             changed, corpus.labels[rows], ["val"] * len(rows), card.class_names
         )
         points[point.name], default = point, point.name
+        if SENSITIVE in points:
+            points[SENSITIVE] = no_less_sensitive(
+                points[SENSITIVE], point, probabilities[val], labels
+            )
     card = replace(
         card, temperature=temperature, operating_points=points, default_operating_point=default
     )

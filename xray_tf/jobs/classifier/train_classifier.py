@@ -50,8 +50,10 @@ def train_classifier(data: Any, out: str | os.PathLike, *, options: Options) -> 
         ValueError: the data cannot be split, or an option does not fit; the message says which.
     """
     from xray_tf.nets.inference import forward
+    from xray_tf.nets.trunks.backbones import describe
 
     run, how = options[Run].at(out), options[TrainOptions]
+    describe(options[ModelOptions].backbone)  # an unknown one is told before anything is read
     corpus = _read(data, options, run)
     doubts = _refuse_unfit(corpus, options)
     with run.training(corpus.records, options) as workshop:

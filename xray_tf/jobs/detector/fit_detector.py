@@ -64,10 +64,13 @@ def fit_detector(data: str, out: str | os.PathLike, *, options: Options) -> Dete
         ValueError: the data has pneumonia without `report_on_pneumonia`, or too few normals, or an
             option does not fit; the message says which.
     """
+    from xray_tf.nets.trunks.backbones import describe
+
     run, how, numbers = options[Run].at(out), options[DetectOptions], options[EvaluateOptions]
     batch_size = numbers.forward_batch_size
     names = (*NAMES, FEATURES) if detectors_of(how.detectors) else NAMES
-    locator_of(how.locate)  # reveals a bad value before the training
+    locator_of(how.locate)  # these two reveal a bad value before anything is read
+    describe(how.backbone)
     by_hand = read_thresholds(how.thresholds, names) if how.thresholds else None
     corpus, source = read_normals(data, options[DataOptions], how, run.progress)
     parts = parts_of(corpus, how)
