@@ -45,6 +45,7 @@ from xray_tf.pages.neighbors.figures import draw_nearest
 from xray_tf.pages.neighbors.nearest import NearestPage, Query
 from xray_tf.pages.neighbors.page import AtlasPage
 from xray_tf.pages.study.page import StudyPage, render_study
+from xray_tf.pages.viewer.page import ApiPage, ExportPage, ViewerPage
 
 # HTML, an attribute that ends, an entity, Markdown, a template; no slash, so it can name a file.
 EVIL = "<img src=x onerror=\"alert('1')\"><script>&amp; *b* _i_ [a](b) {{ 7 * 7 }} | # x"
@@ -195,6 +196,12 @@ PAGES = {
     ExplanationsPage: explanations_page,
     ExaminationPage: examination_page,
     StudyPage: study_page,
+    ExportPage: lambda folder: ExportPage(replace(evidence.CARD, name=EVIL)).render(),
+}
+# pages of a running server, which may ask it for more
+SERVED = {
+    ViewerPage: lambda folder: ViewerPage(replace(evidence.CARD, name=EVIL), EVIL, EVIL).render(),
+    ApiPage: lambda folder: ApiPage(haunted(API)).render(),
 }
 FRAGMENTS = {
     Cell: lambda folder: one_evidence()._repr_html_(),
@@ -210,7 +217,16 @@ TEXTS = {
     AuditText: audit_text,
 }
 # the scripts that each page may hold: its own, and data
-SCRIPTS = {AtlasPage: 2, EvidencePage: 1}
+SCRIPTS = {AtlasPage: 2, EvidencePage: 1, ExportPage: 1, ViewerPage: 1}
+
+
+API = {
+    "info": {"description": "probability"},
+    "paths": {"/api/read": {"post": {"summary": "logits", "responses": {}}}},
+    "components": {
+        "schemas": {"Answer": {"properties": {"decision": {"type": "viral", "description": ""}}}}
+    },
+}
 
 
 class Checked(html.parser.HTMLParser):
@@ -245,13 +261,13 @@ class Checked(html.parser.HTMLParser):
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory):
     """Give kind -> text, each rendered once and without painting."""
-    makers = {**PAGES, **FRAGMENTS, **TEXTS}
+    makers = {**PAGES, **SERVED, **FRAGMENTS, **TEXTS}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("xray_tf.pages.kit.canvas.to_png_bytes", lambda figure, dpi=150: b"png")
         yield cache(lambda kind: makers[kind](tmp_path_factory.mktemp("page") / "made"))
 
 
-@pytest.mark.parametrize("kind", [*PAGES, *FRAGMENTS], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", [*PAGES, *SERVED, *FRAGMENTS], ids=lambda kind: kind.__name__)
 def test_text_stays_text(kind, rendered):
     page = rendered(kind)
     checked = Checked(page)
@@ -271,6 +287,15 @@ def test_a_page_is_one_file_that_loads_nothing(kind, rendered):
     assert not re.search(r'<[^>]*\s(?:src|href)="(?!data:|#)', page)
     assert page.count("<h1>") == 1 and "not a medical device" in page
     assert re.search(r"<title>\s*\S.*</title>", page)
+
+
+@pytest.mark.parametrize("kind", SERVED, ids=lambda kind: kind.__name__)
+def test_a_served_page_asks_its_own_server_and_no_other(kind, rendered):
+    page = rendered(kind)
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)[1]
+    assert policy.startswith("default-src 'none'") and "http" not in policy
+    assert not re.search(r'<[^>]*\s(?:src|href)="(?!data:|#|/)', page)
+    assert page.count("<h1>") == 1 and "not a medical device" in page
 
 
 @pytest.mark.parametrize("kind", TEXTS, ids=lambda kind: kind.__name__)
@@ -330,4 +355,4 @@ def read_markdown(text):
 def test_every_page_is_in_this_contract():
     for module in pkgutil.walk_packages(pages.__path__, "xray_tf.pages."):
         importlib.import_module(module.name)
-    assert set(Page.__subclasses__()) == set(PAGES)
+    assert set(Page.__subclasses__()) == {*PAGES, *SERVED}

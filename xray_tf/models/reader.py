@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from xray_tf.artifact import refuse_existing, write_text
+from xray_tf.data.chest.lung_table import NO_LUNGS
 from xray_tf.data.sources.files import list_files
 from xray_tf.data.sources.shareable import shareable_name
 from xray_tf.models.asked.queries import Query, read_query
 from xray_tf.models.caveats import caveats_of
 from xray_tf.models.decided import SUBTYPE_LOGITS, predictions_of
-from xray_tf.models.lungs import lung_warnings
-from xray_tf.models.reference import PIECE, NearestTable, thumbnails
+from xray_tf.models.lungs import lung_fields
+from xray_tf.models.reference import NearestTable, thumbnails
 from xray_tf.operating_point import OperatingPoint
 from xray_tf.pages.evidence.page import Anomaly, Evidence, EvidencePage, Neighbors
 from xray_tf.pages.kit.overlays import overlay
@@ -100,28 +101,33 @@ class Reader:
         self.data, self.neighbors, self._pictures = data, neighbors, {}
         self.detector = detector
 
-    def read(self, query: Query) -> Evidence:
-        """Gather the evidence on a readable radiograph."""
+    def read(self, query: Query, explain: bool = True) -> Evidence:
+        """Gather the evidence on a readable radiograph; without `explain` neither a heat map nor a
+        detector's verdict, which take most of the time.
+        """
         from xray_tf.nets.inference import forward
 
         card, record, pixels = self.classifier.card, query.record, query.pixels
-        remembers = (self.classifier.folder / PIECE).is_dir()
+        remembers = self.classifier.remembers
         net = self.classifier.finder.net if remembers else self.classifier.model
         wanted = self.classifier.decision_points
         wanted = (*wanted, "embedding") if remembers else wanted
         points = forward(net, pixels[None], points=wanted)
+        lungs = lung_fields(pixels[None])
         table = predictions_of(
             card,
             [record],
             self.classifier.probabilities_of(points["logits"]),
             self.point,
-            warnings=lung_warnings(pixels[None]),
+            warnings=[NO_LUNGS if lungs and not lungs.sure[0] else ""],
             subtype_logits=points.get(SUBTYPE_LOGITS),
         )
-        heat = self.classifier.cam(pixels[None, :, :, None].astype(np.float32), table.predicted)[0]
-        prediction = table[0]
+        heat, prediction = None, table[0]
+        if explain:
+            image = pixels[None, :, :, None].astype(np.float32)
+            heat = self.classifier.cam(image, table.predicted)[0]
         near = self._near(points["embedding"], query) if remembers else None
-        anomaly = None if self.detector is None else self._anomaly(query)
+        anomaly = self._anomaly(query) if self.detector and explain else None
         return Evidence(
             name=record.path,
             card=card,
@@ -130,6 +136,8 @@ class Reader:
             called_from=self.point.called_from(prediction.probabilities),
             pixels=pixels,
             heatmap=heat,
+            lungs=lungs and lungs.masks[0],
+            embedding=points["embedding"][0] if remembers else None,
             neighbors=near,
             anomaly=anomaly,
             size=(record.width, record.height),
@@ -143,6 +151,7 @@ class Reader:
         found = reference.ask(embedding, [query.record], self.neighbors)
         rows = reference.table(found, [query.record])
         sha256, patient = query.record.sha256, query.record.patient
+        copy = int(reference.copies(query.pixels[None])[0])
         return Neighbors(
             rows=tuple(rows),
             vote=reference.predictions(found, [query.record])[0],
@@ -152,6 +161,7 @@ class Reader:
             pictures=self._found(rows),
             folder=self.data is not None,
             known=bool(sha256) and sha256 in reference.rows.column("sha256"),
+            copy=reference.rows[copy].path if copy >= 0 else "",
             same_patient=bool(patient) and patient in reference.rows.column("patient"),
         )
 

@@ -132,6 +132,17 @@ def decode(data: bytes, size: int, resize: str) -> np.ndarray:
     return see(grey_of(data, header, size), size, resize)
 
 
+def whole_picture(data: bytes) -> np.ndarray:
+    """Decode the bytes of a file to all its pixels, upright and grey, (H, W) uint8 in [0, 255].
+
+    Raises:
+        DecodeError, ImportError: as in `decode`.
+    """
+    header = read_header(data)
+    check_header(header)
+    return grey_of(data, header, max(header.width, header.height))
+
+
 def grey_of(data: bytes, header: Header, size: int) -> np.ndarray:
     """Decode a file whose header was checked to upright grey pixels, (H, W) uint8 in [0, 255], a
     JPEG at half scale where the rule says so for a square of `size` pixels.

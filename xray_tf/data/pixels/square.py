@@ -49,6 +49,29 @@ def resize_pixels(image: np.ndarray, size: int, resize: str) -> np.ndarray:
     return square
 
 
+def unsquare(square: np.ndarray, width: int, height: int, resize: str) -> np.ndarray:
+    """Return what a square shows in the frame of the whole picture, so that it can be stretched
+    over it: without the border that `pad` added, and with zeros where `crop` cut.
+
+    Args:
+        square: (S, S) of any type, such as a heat map.
+        width, height: of the picture, pixels.
+        resize: how the square was made, one of `RESIZE_MODES`.
+    """
+    side = len(square)
+    if resize == "pad":
+        top, left, high, wide = _inside(height, width, side)
+        return square[top : top + high, left : left + wide]
+    if resize == "squash":
+        return square
+    scale = side / min(width, height)
+    high, wide = max(side, round(height * scale)), max(side, round(width * scale))
+    whole = np.zeros((high, wide), square.dtype)
+    top, left = (high - side) // 2, (wide - side) // 2
+    whole[top : top + side, left : left + side] = square
+    return whole
+
+
 def see(image: np.ndarray, size: int, resize: str) -> np.ndarray:
     """Make an array of grey pixels the square that a network sees, as `resize_pixels` does, and
     refuse one that shows nothing.

@@ -17,7 +17,7 @@ from xray_tf.data.pixels.header import DecodeError, check_sides
 from xray_tf.data.pixels.reading import Reading, read_data, read_file, stream_pixels
 from xray_tf.data.pixels.square import see
 from xray_tf.data.records import Finding, Record, Records
-from xray_tf.data.sources.files import list_files
+from xray_tf.data.sources.files import labelled_file, list_files
 from xray_tf.models.asked.pictures import as_array, as_stack, grey, paths_in, several, single
 
 
@@ -196,7 +196,7 @@ def read_query(image: Any, card: Card, name: str = "") -> Query:
     image = single(image)
     if isinstance(image, bytes):
         reading, pixels = read_data(image, size, resize)
-        return _query(Record(name or "bytes"), reading, pixels, image)
+        return _query(labelled_file(name or "bytes", (), card.to_task()), reading, pixels, image)
     if isinstance(image, str):
         found = list_files([image], card.to_task())
         if len(found) != 1:

@@ -53,6 +53,7 @@ class Neighbors:
         folder: whether a folder was named in which to look for them.
         known, same_patient: the same file, or radiographs with the same patient key, are among the
             training radiographs.
+        copy: the path of a training radiograph that looks the same; empty for none.
     """
 
     rows: tuple[Any, ...]
@@ -64,6 +65,7 @@ class Neighbors:
     folder: bool = False
     known: bool = False
     same_patient: bool = False
+    copy: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,12 +102,15 @@ class Evidence:
         called_from: for each class, the probability from which it is decided, if the others keep
             their proportions.
         pixels: (S, S) uint8 in [0, 255], what the model saw.
-        heatmap: (S, S) float32 in [0, 1] for the class decided; all zero without evidence.
+        heatmap: (S, S) float32 in [0, 1] for the class decided; all zero without evidence, None
+            where none was asked for.
         neighbors: the nearest training radiographs; None if the artifact has no reference.
         anomaly: the detector's verdict; None if there is no detector.
         caveats: reasons not to trust the answer, the serious ones first.
         size: (width, height) of the file in pixels; (0, 0) if unknown.
         mode, sha256: those of the file.
+        lungs: (S, S) bool, where the lungs are; None where nothing is there to find them.
+        embedding: (D,) float32, what the neighbours were found by; None if there is no reference.
     """
 
     name: str
@@ -114,13 +119,15 @@ class Evidence:
     operating_point: str
     called_from: tuple[float, ...]
     pixels: np.ndarray = field(repr=False)
-    heatmap: np.ndarray = field(repr=False)
+    heatmap: np.ndarray | None = field(repr=False)
     neighbors: Neighbors | None = None
     anomaly: Anomaly | None = None
     caveats: tuple[Caveat, ...] = ()
     size: tuple[int, int] = (0, 0)
     mode: str = ""
     sha256: str = ""
+    lungs: np.ndarray | None = field(default=None, repr=False)
+    embedding: np.ndarray | None = field(default=None, repr=False)
 
     @property
     def probability(self) -> float:

@@ -119,6 +119,19 @@ def lung_outline(picture: np.ndarray, lungs: np.ndarray | None) -> np.ndarray:
     return cv2.drawContours(np.ascontiguousarray(picture), outlines, -1, _LUNGS, 1)
 
 
+def outlines(mask: np.ndarray) -> list[list[tuple[float, float]]]:
+    """Return the borders of a mask (H, W) bool as closed lines, each a list of (x, y) in shares of
+    width and height.
+    """
+    # the centre of pixel k lies at k + 0.5
+    found, _ = cv2.findContours(
+        np.asarray(mask, np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
+    )
+    size = np.array(mask.shape[::-1], np.float64)
+    lines = [((line[:, 0] + 0.5) / size).round(4).tolist() for line in found if len(line) > 2]
+    return [[tuple(point) for point in line] for line in lines]
+
+
 def top_region(heatmap: np.ndarray, share: float = TOP_SHARE) -> np.ndarray:
     """Return the hottest pixels (H, W) bool of a heat map: those at or above its (1 - share)
     quantile, and above 0.
