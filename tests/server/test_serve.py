@@ -160,6 +160,7 @@ def test_what_is_refused_is_refused_with_the_reason(served):
         (422, "empty", form(b"")),
         (413, "too-large", form(wide)),
         (413, "too-large", form(bytes(LIMITS.size + 1))),
+        (413, "too-large", form(bytes(3 * LIMITS.size))),
         (422, "constant", form(png(np.full((64, 64), 7, np.uint8)))),
         (400, "bad-request", form(SCAN, field="picture")),
         (400, "bad-request", form(SCAN, times=2)),

@@ -21,6 +21,7 @@ MEMBERS = 500  # radiographs in a ZIP
 LONGEST_NAME = 300
 SECONDS = 60.0  # for a body to arrive
 HEADERS = 1 << 16  # bytes that multipart adds
+DROPPED = 1 << 30  # of a body that is too large, before the connection is closed
 _DAMAGED = (
     *(zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError),
     *(EOFError, OSError, ValueError),
@@ -100,7 +101,7 @@ async def take_upload(request: Request, limits: Limits) -> Upload:
             f"{kind or 'no content type'}.",
         )
     declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limits.size + HEADERS:
+    if declared.isdigit() and int(declared) > max(DROPPED, limits.size + HEADERS):
         raise limits.too_large()
     try:
         async with asyncio.timeout(SECONDS):
@@ -126,12 +127,18 @@ async def take_upload(request: Request, limits: Limits) -> Upload:
 
 
 async def _bounded(request: Request, limits: Limits) -> AsyncIterator[bytes]:
-    taken = 0
+    """Yield the body as far as it is allowed. The rest is read and dropped, because many clients
+    read no answer before they have sent everything.
+    """
+    taken, allowed = 0, limits.size + HEADERS
     async for chunk in request.stream():
         taken += len(chunk)
-        if taken > limits.size + HEADERS:
-            raise limits.too_large()
-        yield chunk
+        if taken <= allowed:
+            yield chunk
+        elif taken > DROPPED:
+            break
+    if taken > allowed:
+        raise limits.too_large()
 
 
 def clean_name(name: str) -> str:
