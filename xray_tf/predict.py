@@ -137,10 +137,9 @@ def main(args: Sequence[str] | None = None) -> int:
 
         if given.dicom_out:
             from xray_tf.clinic.extra import check_extra
-            from xray_tf.writing import refuse_existing
 
             check_extra()
-            refuse_existing(given.dicom_out)
+            refuse_target(given.dicom_out)
         classifier = load(given.model)
         point = classifier.card.point(given.operating_point).name
         reader = None

@@ -26,7 +26,7 @@ def randomised(model):
     return model
 
 
-def compared(model, folder, points, atol=1e-5):
+def check(model, folder, points, atol=1e-5):
     """Save a model, and hold its points in NumPy against Keras."""
     save_model(model, folder / "model.keras")
     outputs = [model.get_layer(p).output for p in points]
@@ -70,7 +70,7 @@ def test_every_layer_computes_what_keras_computes(tmp_path):
     model = randomised(keras.Model(image, L.Softmax(name="probability")(logits)))
     kinds = {type(layer).__name__ for layer in model.layers} - {"InputLayer"}
     assert kinds == set(LAYERS)
-    compared(model, tmp_path, ("embedding", "logits", "probability"))
+    check(model, tmp_path, ("embedding", "logits", "probability"))
 
 
 @pytest.mark.parametrize("region", ["whole", "lungs"])
@@ -78,7 +78,7 @@ def test_a_classifier_answers_as_in_keras(region, tmp_path):
     options = ModelOptions(image_size=64, weights=None, region=region)
     lungs = shipped_segmenter().model if region == "lungs" else None
     model = build_classifier(options, ("a", "b", "c"), lungs=lungs)
-    compared(sum_of_sick(model), tmp_path, ("embedding", "subtype_logits", "logits"), 1e-4)
+    check(sum_of_sick(model), tmp_path, ("embedding", "subtype_logits", "logits"), 1e-4)
 
 
 def test_the_segmenter_answers_as_in_keras():
