@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 import numpy as np
 from pydantic import BaseModel, Field
 
 from xray_tf.data.pixels.decoding import whole_picture
+from xray_tf.data.pixels.dicom_tags import is_dicom
 from xray_tf.data.pixels.square import unsquare
+from xray_tf.data.sources.shareable import DIGITS
 from xray_tf.pages.evidence.page import Anomaly, Article, Evidence, Neighbors, place_text
 from xray_tf.pages.kit.filters import data_uri, png
 from xray_tf.pages.kit.overlays import outlines
@@ -170,8 +173,9 @@ def answer_of(evidence: Evidence, data: bytes, parts: Collection[str]) -> Answer
         answer.embedding = e.embedding.tolist()
     if "picture" in parts:
         answer.picture = data_uri(png(whole_picture(data)))
-    if "html" in parts:
-        answer.html = Article(e, 2, f"r{e.sha256[:12]}").render()
+    if "html" in parts:  # what is exported, and so passed on
+        name = f"dicom-{e.sha256[:DIGITS]}" if is_dicom(data) else e.name
+        answer.html = Article(replace(e, name=name), 2, f"r{e.sha256[:12]}").render()
     return answer
 
 
