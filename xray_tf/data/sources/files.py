@@ -77,11 +77,6 @@ def find_files(
     return Scan(Records(rows), Findings(findings))
 
 
-def named_record(name: str) -> Record:
-    """Make the record of a radiograph of which only the file's name is known."""
-    return _row(name, (), {})
-
-
 def scan_flat(request: Request) -> Scan:
     """List a file, or the files of a folder."""
     path = Path(request.data).expanduser()
