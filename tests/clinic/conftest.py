@@ -62,7 +62,11 @@ def dicom(chest):
         for name, value in named.items():
             if value is not None:
                 setattr(made, name, value)
-        made.add_new("PixelData", "OB", np.ascontiguousarray(image).tobytes())
+        made.add_new(
+            "PixelData",
+            "OB" if image.itemsize == 1 else "OW",
+            np.ascontiguousarray(image).tobytes(),
+        )
         made.file_meta = pydicom.dataset.FileMetaDataset()
         made.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
         made.preamble = b"\0" * 128

@@ -17,6 +17,7 @@ from xray_tf.clinic.extra import quiet_libraries
 from xray_tf.clinic.objects.answer import ask
 from xray_tf.clinic.objects.bundle import objects_of
 from xray_tf.clinic.objects.identity import RESEARCH, uid_of
+from xray_tf.clinic.objects.outlines import outlines_of
 from xray_tf.clinic.objects.picture import HIDDEN, draw
 from xray_tf.clinic.objects.place import Place, outlines, spread
 from xray_tf.clinic.objects.source import Refused, read_source
@@ -157,6 +158,59 @@ def test_every_object_is_valid(tags, binary, dicom, tmp_path):
         errors = [line for line in done.stderr.splitlines() if line.startswith("Error")]
         assert not errors, (name, errors)
     assert str(sets["SR"].PatientName) == str(tags.get("PatientName", "Plantedname^Jürgen"))
+
+
+def table(entries, bits):
+    """Return a look-up table of 12-bit values."""
+    made = pydicom.Dataset()
+    made.add_new("LUTDescriptor", "US", [len(entries), 0, bits])
+    made.add_new("LUTData", "OW", np.asarray(entries, "<u2").tobytes())
+    return made
+
+
+DEEP = {"BitsAllocated": 16, "BitsStored": 12, "HighBit": 11}
+RAMP = np.arange(4096)
+
+
+@pytest.mark.skipif(not shutil.which("dciodvfy"), reason="needs dciodvfy (Debian dicom3tools)")
+@pytest.mark.parametrize(
+    ("tags", "found"),
+    [
+        ({"WindowCenter": [2000, 1000], "WindowWidth": [4000, 500]}, (2000, 4000)),
+        ({"RescaleSlope": "1", "WindowCenter": "0", "WindowWidth": "0"}, None),
+        ({"VOILUTSequence": [table(RAMP, 12)], "WindowCenter": 9, "WindowWidth": 9}, 65535),
+        ({"VOILUTSequence": [table(RAMP, 16)]}, 65535),
+        ({"ModalityLUTSequence": [table(RAMP, 12)]}, "no outlines"),
+        ({"ModalityLUTSequence": [table(RAMP * 16 + 15, 16)]}, None),
+    ],
+    ids=["windows", "no width", "12-bit table", "declared as 16", "odd modality", "modality"],
+)
+def test_outlines_of_deep_radiographs_show_what_the_model_saw(
+    tags, found, answer, dicom, chest, tmp_path
+):
+    for sequence in ("ModalityLUTSequence",):
+        for item in tags.get(sequence, ()):
+            item.ModalityLUTType = "US"
+    with quiet_libraries():
+        source = read_source(dicom(image=chest.astype(np.uint16) * 16, **DEEP, **tags))
+        made = outlines_of(replace(answer, source=source), "1.2.3", "1.2.3.4", 1)
+    if found == "no outlines":
+        assert made is None
+        return
+    greys = made.get("SoftcopyVOILUTSequence", [pydicom.Dataset()])[0]
+    if found is None:
+        assert "SoftcopyVOILUTSequence" not in made
+        assert "RescaleIntercept" in made or "ModalityLUTSequence" in made
+    elif found == 65535:
+        item = greys.VOILUTSequence[0]
+        assert np.frombuffer(item.LUTData, "<u2").max() == found and item.LUTDescriptor[2] == 16
+        assert "WindowCenter" not in greys
+    else:
+        assert (greys.WindowCenter, greys.WindowWidth) == found
+    pydicom.dcmwrite(tmp_path / "pr", made, enforce_file_format=True)
+    done = subprocess.run(["dciodvfy", tmp_path / "pr"], capture_output=True, text=True)
+    wrong = [line for line in done.stderr.splitlines() if line.startswith("Error")]
+    assert all("Laterality" in line for line in wrong), wrong  # `objects_of` adds the body part
 
 
 def test_outlines_keep_the_radiographs_grey_values(binary, dicom):

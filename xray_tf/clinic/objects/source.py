@@ -11,6 +11,7 @@ from typing import Any
 
 import pydicom
 from pydicom.dataset import Dataset
+from pydicom.filewriter import correct_ambiguous_vr
 
 from xray_tf.data.pixels.dicom_tags import is_dicom, read_tags
 from xray_tf.data.pixels.header import DecodeError
@@ -164,7 +165,7 @@ def _clean(tags: Any) -> Dataset:
     for name in IMAGE:
         if name in tags and tags[name].value not in (None, ""):
             header[name] = tags[name]
-    return header
+    return correct_ambiguous_vr(header, True)
 
 
 def _moment(tags: Any) -> tuple[str, str]:
