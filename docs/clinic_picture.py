@@ -3,7 +3,8 @@
 python docs/clinic_picture.py
 
 It needs Orthanc with its DICOMweb plugin and Chromium (Debian orthanc, orthanc-dicomweb, chromium).
-The radiograph is a phantom with a bacterial pneumonia, and its identifiers are synthetic.
+The radiograph is the first bacterial pneumonia of the examples, whatever the answer is, and
+its identifiers are synthetic.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from listener import Orthanc  # noqa: E402
 
 from xray_tf.clinic.to_dicom import to_dicom  # noqa: E402
 from xray_tf.clinic.write_objects import write_objects  # noqa: E402
+from xray_tf.data.examples import example_radiographs  # noqa: E402
 
 WINDOW = (1290, 760)  # of the browser, pixels
 WIDE = 980  # pixels of the picture
@@ -55,8 +57,8 @@ def main() -> None:
     """Fill an Orthanc, take the picture of its page, and set the added picture below it."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        to_dicom(["phantom:2"], place / "dicom", progress=False)  # the second is bacterial
-        (source,) = (place / "dicom").glob("0002.dcm")
+        to_dicom(example_radiographs("bacterial")[:1], place / "dicom", progress=False)
+        (source,) = (place / "dicom").iterdir()
         write_objects(None, [source], place / "objects", progress=False)
         orthanc = Orthanc(place / "orthanc")
         try:

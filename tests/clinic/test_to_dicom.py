@@ -22,6 +22,8 @@ def test_phantoms_and_files_keep_their_pixels_and_get_made_up_identifiers(tmp_pa
     assert "2 radiographs, 1 could not be read" in capsys.readouterr().out
     assert to_dicom.main([str(tmp_path / "in"), "--out", str(tmp_path / "again")]) == 0
     assert to_dicom.main(["phantom:2", "--out", str(tmp_path / "p")]) == 0
+    assert to_dicom.main(["--example", "--out", str(tmp_path / "e")]) == 0
+    assert len(list((tmp_path / "e").iterdir())) == 12
     files = sorted(tmp_path.glob("[ap]/*.dcm"))
     assert len(files) == 4
     sets = [pydicom.dcmread(f) for f in files]
