@@ -49,8 +49,8 @@ def recipes(options) -> dict:
     from xray_tf.data.embeddings import read_embeddings
     from xray_tf.data.kin import kin_groups
     from xray_tf.registry import TASKS
-    from xray_tf.stats.neighbor_choice import choose, compare_recipes
-    from xray_tf.stats.neighbors import METRICS, WEIGHTS, Recipe
+    from xray_tf.stats.neighbors.cases import METRICS, WEIGHTS, Recipe
+    from xray_tf.stats.neighbors.choice import choose, compare_recipes
 
     embeddings, records = read_embeddings(options.embeddings)
     train = [i for i, r in enumerate(records) if r.split == "train"]
@@ -135,7 +135,7 @@ def decided_by_rules(
     from xray_tf.data.kin import kin_groups
     from xray_tf.registry import TASKS
     from xray_tf.stats.metrics import epoch_scores
-    from xray_tf.stats.neighbors import NearestCases, Recipe
+    from xray_tf.stats.neighbors.cases import NearestCases, Recipe
     from xray_tf.stats.operating_points import fit_operating_points
 
     labels = np.array(records.class_indices(TASKS[task]))
@@ -273,7 +273,7 @@ def passes(options) -> dict:
 
 def search(options) -> dict:
     """Search 25,000 to 100,000 vectors; return seconds and memory of each."""
-    from xray_tf.stats.neighbors import NearestCases, Recipe
+    from xray_tf.stats.neighbors.cases import NearestCases, Recipe
 
     rng, out = np.random.default_rng(0), []
     vectors = rng.standard_normal((100_000, 1280), np.float32)

@@ -2,7 +2,7 @@
 how unusual a new radiograph is.
 
 On disk, in the sub-folder `reference/` of an artifact or among the results of `embed`:
-    reference.npz   the arrays of `stats.neighbors.NearestCases` and, aligned with them, path,
+    reference.npz   the arrays of `stats.neighbors.cases.NearestCases` and, aligned with them, path,
                     patient, sha256, label and subtype; nothing is pickled
     reference.json  task, classes, operating point, the choice of k, and the sha256 of the model
     thumbnails.npz  where they were asked for: small JPEG pictures of the rows, one after the other,
@@ -146,7 +146,7 @@ class Reference:
     Attributes:
         looks: (N, 143) int8, perceptual hashes of its radiographs (`data.duplicates.looks_of`); (0,
             143) in older references.
-        cases: the fitted `stats.neighbors.NearestCases`.
+        cases: the fitted `stats.neighbors.cases.NearestCases`.
         rows: its training radiographs, `Records` in the same order.
         about: the contents of reference.json.
         pictures: the rows' `Thumbnails`, or None.
@@ -304,7 +304,7 @@ class Reference:
 def _read_files(
     folder: Path,
 ) -> tuple[Any, Records, dict[str, Any], Thumbnails | None, np.ndarray | None]:
-    from xray_tf.stats.neighbors import NearestCases
+    from xray_tf.stats.neighbors.cases import NearestCases
 
     if (folder / MANIFEST).is_file() or (folder.parent / CARD).is_file():
         read_manifest(folder)

@@ -101,8 +101,8 @@ def fit_reference(
         ValueError: a class has fewer than two training patients or no validation row, or there are
             not more training rows than neighbours.
     """
-    from xray_tf.stats.neighbor_choice import NEIGHBOR_COUNTS, choose, compact, compare_recipes
-    from xray_tf.stats.neighbors import NearestCases, Recipe
+    from xray_tf.stats.neighbors.cases import NearestCases, Recipe
+    from xray_tf.stats.neighbors.choice import NEIGHBOR_COUNTS, choose, compact, compare_recipes
     from xray_tf.stats.operating_points import fit_operating_points
 
     labels, train, val = _rows_to_fit(records, task, options)

@@ -47,7 +47,7 @@ def lay_out(
     """Lay radiographs out on two planes: `rows` (n,), `pca` and `tsne` (n, 2) float32, and `about`,
     how that was done; None if no plot is wanted, or there are fewer than three.
     """
-    from xray_tf.stats.projection import map_pca, map_tsne
+    from xray_tf.stats.neighbors.projection import map_pca, map_tsne
 
     if options.map_rows < 3 or len(records) < 3:
         return None

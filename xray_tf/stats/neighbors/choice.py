@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
 from xray_tf.stats.metrics import epoch_scores, macro_recall
-from xray_tf.stats.neighbors import NearestCases, Recipe
+from xray_tf.stats.neighbors.cases import NearestCases, Recipe
 
 NEIGHBOR_COUNTS = (1, 3, 5, 7, 9, 11, 15, 21, 31, 45, 65, 95)
 

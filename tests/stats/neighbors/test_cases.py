@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
-from xray_tf.stats.neighbor_choice import choose, compact, compare_recipes
-from xray_tf.stats.neighbors import METRICS, WEIGHTS, NearestCases, Recipe
+from xray_tf.stats.neighbors.cases import METRICS, WEIGHTS, NearestCases, Recipe
+from xray_tf.stats.neighbors.choice import choose, compact, compare_recipes
 
 PLAIN = {"space": "raw", "components": 0}
 
@@ -88,7 +88,7 @@ def test_chunks_do_not_change_the_answer(monkeypatch):
     x, y = made_up(100)
     cases = NearestCases(Recipe(5)).fit(x, y, 3)
     whole = cases.kneighbors(x)
-    monkeypatch.setattr("xray_tf.stats.neighbors._CHUNK", 7)
+    monkeypatch.setattr("xray_tf.stats.neighbors.cases._CHUNK", 7)
     parts = cases.kneighbors(x)
     np.testing.assert_array_equal(parts[1], whole[1])
     np.testing.assert_allclose(parts[0], whole[0], atol=1e-6)

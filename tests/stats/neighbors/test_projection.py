@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from xray_tf.stats.projection import map_pca, map_tsne
+from xray_tf.stats.neighbors.projection import map_pca, map_tsne
 
 
 def blobs(n=60, seed=0):
@@ -42,7 +42,7 @@ def test_tsne_is_the_same_for_the_same_seed_and_keeps_clusters_apart():
 
 
 def test_many_rows_go_by_the_tree_and_still_keep_clusters_apart(monkeypatch):
-    monkeypatch.setattr("xray_tf.stats.projection.EXACT", 10)
+    monkeypatch.setattr("xray_tf.stats.neighbors.projection.EXACT", 10)
     x, y = blobs(40)
     # on a busy machine the threads of so few rows mostly wait for each other
     with threadpool_limits(1):
