@@ -24,6 +24,7 @@ _PUBLIC = {
     "train_classifier": "xray_tf.jobs.classifier.train_classifier",
     "evaluate_model": "xray_tf.jobs.classifier.evaluate_model",
     "measure_explanations": "xray_tf.jobs.heatmaps.measure_explanations",
+    "accept_model": "xray_tf.jobs.classifier.acceptance.accept_model",
     "export_model": "xray_tf.jobs.classifier.export_model",
     "embed_radiographs": "xray_tf.jobs.neighbors.embed_radiographs",
     "nearest_cases": "xray_tf.jobs.neighbors.nearest_cases",

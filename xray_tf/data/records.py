@@ -5,7 +5,7 @@ the door.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -95,16 +95,26 @@ class Findings(Table[Finding]):
 
 
 class Records(Table[Record]):
-    """Radiographs and the folder their paths are relative to."""
+    """Radiographs and the folder their paths are relative to.
+
+    Attributes:
+        traits: path -> {column: value} of what a manifest says beside the columns of `Record`, such
+            as site or view; kept in memory, never written.
+    """
 
     row_type = Record
 
     def __init__(
-        self, rows: Iterable[Record], root: str | os.PathLike = ".", split_by: str = "patient"
+        self,
+        rows: Iterable[Record],
+        root: str | os.PathLike = ".",
+        split_by: str = "patient",
+        traits: Mapping[str, dict[str, str]] | None = None,
     ):
         super().__init__(rows)
         self.root = Path(root)
         self.split_by = split_by
+        self.traits = traits or {}
 
     def file(self, row: Record) -> Path:
         """Return where the row's file lies."""
@@ -116,7 +126,7 @@ class Records(Table[Record]):
 
     def with_rows(self, rows: Iterable[Record]) -> Records:
         """Return a table with the same root and other rows."""
-        return Records(rows, self.root, self.split_by)
+        return Records(rows, self.root, self.split_by, self.traits)
 
     def with_split(self, splits: Iterable[str]) -> Records:
         """Return the same rows with their `split` column set, in order."""

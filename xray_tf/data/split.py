@@ -98,7 +98,7 @@ def split_records(
         groups_of(kept, split_by, copies), split_by, 0.0 if given else test, validation, seed
     )
     split = ["test" if given and r.split == "test" else parts[r.path] for r in rows]
-    result = Records(rows, records.root, split_by).with_split(split)
+    result = Records(rows, records.root, split_by, records.traits).with_split(split)
     wanted = ["train", *(["val"] if validation else []), *(["test"] if test and not given else [])]
     findings += _tell_copies(kept, copies)
     return result, Findings(findings + _check_parts(result, wanted, split_by))
@@ -341,7 +341,7 @@ def apply_split(records: Records, path: str | os.PathLike) -> tuple[Records, Fin
         if differs := _differences(row, line):
             text = f"Its {', '.join(differs)} is not what {path.name} says; the data's is kept."
             findings.append(Finding("split-differs", "warning", row.path, text))
-    rows = Records([r for r, _ in pairs], records.root, split_by)
+    rows = Records([r for r, _ in pairs], records.root, split_by, records.traits)
     return rows.with_split(line["split"] for _, line in pairs), Findings(findings)
 
 

@@ -94,7 +94,8 @@ def read_corpus(
     cache = build_cache(
         found.records, image_size, resize, options.cache, progress=progress, strict=options.strict
     )
-    records = Records(cache.records.rows, found.records.root, options.split_by)
+    about = found.records
+    records = Records(cache.records.rows, about.root, options.split_by, about.traits)
     notes = Findings([])
     if options.groups:
         records, notes = _grouped(records, options.groups)

@@ -162,3 +162,27 @@ def sum_of_sick(model: keras.Model) -> keras.Model:
     x = layers.Subtract(name="logits", dtype="float32")([sick, one(0)])
     x = layers.Activation("sigmoid", name="probability", dtype="float32")(x)
     return keras.Model(model.input, x, name="classifier")
+
+
+def add_to_logits(model: keras.Model, amounts: np.ndarray) -> None:
+    """Add to the logits of a classifier, in its biases: everything that opens the model has them.
+
+    Args:
+        model: changed in place.
+        amounts: (L,) float, one a logit.
+
+    Raises:
+        ValueError: the logits do not come from a Dense layer.
+    """
+    amounts = np.asarray(amounts, np.float32)
+    layer, known = model.get_layer("logits"), {each.name for each in model.layers}
+    if not layer.weights and "subtype_logits" in known:  # made by `sum_of_sick`
+        layer = model.get_layer("subtype_logits")
+        amounts = np.repeat(np.append(0, amounts), (1, layer.units - 1)).astype(np.float32)
+    if not isinstance(layer, keras.layers.Dense) or not layer.use_bias:
+        raise ValueError(
+            "only the logits of a Dense layer with a bias can be moved. Received: "
+            f"{type(layer).__name__} {layer.name!r}"
+        )
+    kernel, bias = layer.get_weights()
+    layer.set_weights([kernel, bias + amounts])

@@ -1,5 +1,6 @@
 """Every option of every command, with its default, its help and its range; one file per subject."""
 
+from xray_tf.options.acceptance import AcceptOptions
 from xray_tf.options.classifier import (
     LUNGS,
     SUM,
@@ -29,6 +30,7 @@ __all__ = [
     "WHOLE",
     "PARTS",
     "RAY",
+    "AcceptOptions",
     "DataOptions",
     "DetectOptions",
     "EmbedOptions",

@@ -156,6 +156,43 @@ def no_less_sensitive(
     )
 
 
+def fit_site_points(
+    probabilities, labels, splits: Sequence[str], class_names: Sequence[str]
+) -> dict[str, OperatingPoint]:
+    """Fit operating points on the few rows of a site to which probabilities were just calibrated.
+
+    `balanced` is where the density of a class equals that of the others: calibrated probabilities
+    are there the shares of the classes. It uses every row, while the maximum of Youden's J on rows
+    hangs on a few of them: with 30 to 250 rows it lost 1.5 to 4 times as much J on new ones
+    (`benchmarks/acceptance.py`). The other points are those of `fit_operating_points`, which says
+    what is taken, returned and raised.
+    """
+    probabilities, labels, class_names = _checked_validation_rows(
+        probabilities, labels, splits, class_names
+    )
+    points = fit_operating_points(probabilities, labels, splits, class_names)
+    shares = np.bincount(labels, minlength=len(class_names)) / len(labels)
+    if len(class_names) == 2:
+        cuts, threshold = _Cuts(probabilities[:, 1], labels == 1), float(shares[1])
+        i = int(np.searchsorted(cuts.high[:-1], threshold))
+        reached = cuts.point(i, "")
+        point = replace(
+            reached,
+            threshold=threshold,
+            criterion=f"the share of {class_names[1]} among the rows: above it a calibrated "
+            f"probability says {class_names[1]} more often than these rows do",
+        )
+    else:
+        offsets = -np.log(shares)
+        point = OperatingPoint(
+            criterion="highest ratio of the calibrated probability to the class's share of the "
+            "rows, which evens out the recalls",
+            offsets=tuple(np.round(offsets - offsets.mean(), 6).tolist()),
+        )
+        point = _with_recalls(point, probabilities, labels, class_names)
+    return {**points, "balanced": replace(point, name="balanced")}
+
+
 class _Cuts:
     """Every threshold worth having on (N,) scores, as the intervals between neighbouring distinct
     ones: the i-th calls positive what is above `low[i]`.

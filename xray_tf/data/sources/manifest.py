@@ -11,6 +11,9 @@ from xray_tf.data.records import Finding, Findings, Record, Records
 from xray_tf.data.sources.dicom_headers import KEYED, keyed_hash, patient_secret
 from xray_tf.data.sources.names import SPLIT_FOLDERS, Request, Scan, SourceError
 from xray_tf.data.tables.csv_files import refuse_torn, told
+from xray_tf.data.traits import may_identify
+
+KNOWN = ("path", "label", "subtype", "patient", "split", "acquisition")
 
 
 def scan_csv(request: Request) -> Scan:
@@ -33,7 +36,8 @@ def scan_csv(request: Request) -> Scan:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     with refuse_torn(path):
         lines = [(reader.line_num, values) for values in reader]
-    columns = [c.strip().lower() for c in (lines[0][1] if lines else ())]
+    spelt = [c.strip() for c in (lines[0][1] if lines else ())]
+    columns = [c.lower() for c in spelt]
     if repeated := sorted({c for c in columns if c and columns.count(c) > 1}):
         raise SourceError(f"{path} names the column {repeated[0]!r} more than once.")
     missing = [c for c in ("path", "label") if c not in columns]
@@ -42,12 +46,10 @@ def scan_csv(request: Request) -> Scan:
             f"{path} must have the columns path and label, and may have subtype, "
             f"patient, split, acquisition. Received the header: {head.strip()!r}"
         )
-    findings = [
-        Finding("unused-column", "note", "", f"The manifest's column {c!r} is not used.")
-        for c in columns
-        if c not in ("path", "label", "subtype", "patient", "split", "acquisition")
-    ]
-    rows, numbers, unknown = [], {}, []
+    more = [c for c in spelt if c and c.lower() not in KNOWN]
+    findings = [Finding("unused-column", "note", "", _fate(c)) for c in more]
+    kept = [c.lower() for c in more if not may_identify(c)]
+    rows, numbers, unknown, traits = [], {}, [], {}
     for number, values in lines[1:]:
         if not any(v.strip() for v in values):
             continue
@@ -68,6 +70,7 @@ def scan_csv(request: Request) -> Scan:
         if not row.patient and named.get("patient"):
             unknown.append(repr(named["patient"]))
         rows.append(row)
+        traits[row.path] = {c: named[c] for c in kept}
     if not rows:
         raise SourceError(f"{path} has a header and no rows. Expected one row per radiograph.")
     if unknown:
@@ -82,7 +85,18 @@ def scan_csv(request: Request) -> Scan:
             "with --split-by image."
         )
         findings.append(Finding("no-patient-key", "warning", "", said))
-    return Scan(Records(_keyed(rows, request.directory), path.parent), Findings(findings))
+    records = Records(_keyed(rows, request.directory), path.parent, traits=traits if kept else None)
+    return Scan(records, Findings(findings))
+
+
+def _fate(column: str) -> str:
+    """Say what becomes of a column that is none of `KNOWN`."""
+    if may_identify(column):
+        return f"The manifest's column {column!r} is not used: by its name it may identify people."
+    return (
+        f"The manifest's column {column!r} is not used, except by `xray-tf accept`, which groups "
+        "its figures by it."
+    )
 
 
 def _keyed(rows: list[Record], directory: Path) -> list[Record]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from xray_tf.data.chest.regions import outside_of_chest
 from xray_tf.data.pixels.reading import stream_pixels
-from xray_tf.data.records import Finding, Findings, Record
+from xray_tf.data.records import Finding, Findings, Record, Records
 from xray_tf.jobs.audit.audit_data import Audit
 from xray_tf.models.lungs import find_fields
 from xray_tf.pages.kit.overlays import in_rows
@@ -71,6 +71,13 @@ def add_acquisitions(
     grouped = [replace(r, acquisition=str(g)) for r, g in zip(records, found.groups, strict=True)]
     ranked, told = Findings(findings).worst_first(), {**audit.summary, "acquisitions": summary}
     return Audit(records.with_rows(grouped), ranked, told), _sheet(found, small, counts, names)
+
+
+def acquisition_groups(records: Records, seed: int = 0, progress: bool = True) -> AcquisitionGroups:
+    """Return the groups of radiographs that look alike outside the lungs, as `add_acquisitions`
+    finds them.
+    """
+    return find_groups(_look_outside(records, progress)[0], seed)
 
 
 def _look_outside(records: Sequence[Record], progress: bool) -> tuple[np.ndarray, np.ndarray]:

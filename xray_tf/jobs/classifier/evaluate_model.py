@@ -68,7 +68,7 @@ def evaluate_model(
     corpus = choose_part(read_for(classifier, data, where, run.progress), where.split, part)
     fate = corpus.nameless("predicted, not scored")
     corpus = replace(corpus, findings=corpus.findings + fate)
-    _tell_set_aside(corpus, run)
+    tell_set_aside(corpus, run)
     points = _points(classifier, corpus, numbers, run)
     predictions = predictions_of(
         card,
@@ -78,7 +78,7 @@ def evaluate_model(
         subtype_logits=points.get(SUBTYPE_LOGITS),
     )
     metrics = score_predictions(predictions, card, numbers, operating_point)
-    metrics["notes"] = [*known_notes(corpus.records, classifier), *_notes(metrics)]
+    metrics["notes"] = [*known_notes(corpus.records, classifier), *sample_notes(metrics)]
     for note in metrics["notes"]:
         run.say(f"  Note: {note}")
     if said := worst_acquisition(metrics):
@@ -161,7 +161,8 @@ def _by_acquisition(
     return out
 
 
-def _tell_set_aside(corpus: Corpus, run: Run) -> None:
+def tell_set_aside(corpus: Corpus, run: Run) -> None:
+    """Say how many radiographs are not scored, and why."""
     told = [f.kind for f in corpus.findings if f.severity == "error" or f.kind == "no-class"]
     for kind, count in Counter(told).items():
         fate = "not scored" if kind == "no-class" else "set aside"
@@ -181,7 +182,8 @@ def _points(
         )
 
 
-def _notes(metrics: dict[str, Any]) -> list[str]:
+def sample_notes(metrics: dict[str, Any]) -> list[str]:
+    """Say what the scored rows lack: classes, or patient keys."""
     notes = []
     missing = [name for name, count in metrics["class_counts"].items() if not count]
     if missing:

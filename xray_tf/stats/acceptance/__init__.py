@@ -1,0 +1,1 @@
+"""What a small labelled sample says about a classifier at a site, and how to adapt it there."""
