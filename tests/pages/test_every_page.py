@@ -14,7 +14,7 @@ from functools import cache
 import markdown_it
 import numpy as np
 import pytest
-from inputs import atlas, audit, detector, evidence, examination, shift
+from inputs import acceptance, atlas, audit, detector, evidence, examination, shift
 from inputs.classifier import make_folder
 from inputs.study import make_study
 
@@ -22,6 +22,7 @@ from xray_tf import pages
 from xray_tf.data.predictions import Prediction, Predictions
 from xray_tf.data.records import Finding, Findings
 from xray_tf.operating_point import OperatingPoint
+from xray_tf.pages.acceptance.page import AcceptancePage, render_acceptance
 from xray_tf.pages.audit import AuditText, describe
 from xray_tf.pages.classifier.model_card import ModelCard, render_model_card
 from xray_tf.pages.classifier.report import Report, render_report, render_summary
@@ -184,7 +185,13 @@ def audit_text(folder):
     return describe(audit.make_summary(EVIL, EVIL, EVIL, EVIL), Findings(findings))
 
 
+def acceptance_page(folder):
+    findings = Findings([Finding(EVIL, "error", EVIL, EVIL)])
+    return render_acceptance(*acceptance.make(EVIL, EVIL, EVIL), findings)
+
+
 PAGES = {
+    AcceptancePage: acceptance_page,
     Report: report,
     DetectorReport: detector_report,
     ScoresPage: scores_page,

@@ -19,13 +19,20 @@ from xray_tf.data.kin import known_patient
 MOST_GROUPS = 12
 NOT_GIVEN = "not given"
 # of children and of adults; the upper end of a band belongs to it
-AGE_BANDS = ((1, "0 to 1"), (5, "2 to 5"), (12, "6 to 12"), (17, "13 to 17"), (39, "18 to 39"))
-AGE_BANDS = (*AGE_BANDS, (64, "40 to 64"), (np.inf, "65 and older"))
+AGE_BANDS = (
+    (1, "0 to 1 years"),
+    (5, "2 to 5 years"),
+    (12, "6 to 12 years"),
+    (17, "13 to 17 years"),
+    (39, "18 to 39 years"),
+    (64, "40 to 64 years"),
+    (np.inf, "65 years and older"),
+)
 _IDENTIFYING = frozenset(
     "id ids uid mrn pid nhs ssn accession birth birthday birthdate dob date datetime time address "
     "street phone email mail insurance postcode zip comment comments report text note notes file "
     "filename surname firstname lastname patientid patientname patients name names physician "
-    "doctor studyid studydate imageid".split()
+    "doctor studyid studydate studyno imageid number nr no".split()
 )
 # whose name a column may hold
 _THINGS = frozenset(
@@ -90,7 +97,7 @@ def _years(text: str) -> float | None:
 def _age_band(age: float | None) -> str:
     if age is None:
         return NOT_GIVEN
-    return f"{next(name for end, name in AGE_BANDS if int(age) <= end)} years"
+    return next(name for end, name in AGE_BANDS if int(age) <= end)
 
 
 def _numbers(texts: Sequence[str]) -> np.ndarray | None:

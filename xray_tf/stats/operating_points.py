@@ -179,8 +179,8 @@ def fit_site_points(
         point = replace(
             reached,
             threshold=threshold,
-            criterion=f"the share of {class_names[1]} among the rows: above it a calibrated "
-            f"probability says {class_names[1]} more often than these rows do",
+            criterion=f"the share of {class_names[1]} among the rows, where calibrated "
+            "probabilities have the highest sensitivity + specificity",
         )
     else:
         offsets = -np.log(shares)

@@ -13,9 +13,15 @@ from xray_tf.artifact import write_text
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Findings
 from xray_tf.pages.acceptance import figures, words
-from xray_tf.pages.kit.figures import calibration, confusion_matrix
+from xray_tf.pages.kit.figures import (
+    calibration,
+    confusion_matrix,
+    probability_histograms,
+    roc,
+)
 from xray_tf.pages.kit.parts import FindingsPart, ProvenancePart, without_command
 from xray_tf.pages.kit.render import Page, Part, Section, sections
+from xray_tf.pages.kit.words import matrix_text
 
 PAGE = "report.html"
 
@@ -141,7 +147,7 @@ def render_acceptance(
     made = [("Provenance", (["what", "value"], rows))]
     shown = (
         ("limits", "Against your limits", _of(LimitsPart, told["verdict"])),
-        ("point", "At the frozen operating point", _shares(told)),
+        ("point", "At the frozen operating point", _shares(told, predictions)),
         ("groups", "Group by group", _of(GroupsPart, told["groups"])),
         ("calibration", "Do probabilities mean what they say?", _calibration(told, predictions)),
         ("distance", "How far are these radiographs from what it knows?", _familiarity(told)),
@@ -164,19 +170,23 @@ def _of(kind: type[AcceptancePart], said: Any) -> AcceptancePart | None:
     return None if said is None else kind(said)
 
 
-def _shares(told: dict[str, Any]) -> SharesPart | None:
+def _shares(told: dict[str, Any], predictions: Predictions) -> SharesPart | None:
     metrics = told["metrics"]
     if metrics is None:
         return None
     matrix = confusion_matrix(metrics["confusion_matrix"], metrics["class_names"])
-    return SharesPart(told, ((matrix, "Confusion matrix."),))
+    said = "Confusion matrix. " + matrix_text(metrics["confusion_matrix"], metrics["class_names"])
+    curve = (roc(predictions), "ROC curve with its band, the decisions marked.")
+    return SharesPart(told, ((matrix, said), curve))
 
 
 def _calibration(told: dict[str, Any], predictions: Predictions) -> CalibrationPart | None:
     if told["calibration"] is None:
         return None
     alt = "Reliability diagram: predicted against observed frequency, with bin counts."
-    return CalibrationPart(told["calibration"], ((calibration(predictions, bins=5), alt),))
+    spread = "Histogram of the calibrated probabilities, coloured by true class."
+    drawn = (calibration(predictions, bins=5), alt), (probability_histograms(predictions), spread)
+    return CalibrationPart(told["calibration"], drawn)
 
 
 def _familiarity(told: dict[str, Any]) -> FamiliarityPart:

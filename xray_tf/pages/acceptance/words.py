@@ -38,6 +38,15 @@ def verdict_text(verdict: dict[str, Any] | None) -> str:
     """Say what the verdict is, and how likely it is wrong."""
     if verdict is None:
         return "No verdict: no limits were stated. --require states them."
+    seen = (
+        f" It counts for nothing: the model was made with {verdict['seen']:,} of these radiographs."
+        if verdict.get("seen")
+        else ""
+    )
+    return _verdict_alone(verdict) + seen
+
+
+def _verdict_alone(verdict: dict[str, Any]) -> str:
     limits = enumerate_text([limit_text(row) for row in verdict["limits"]])
     accepted, rejected = (chance_text(verdict[k]) for k in ("if_accepted", "if_rejected"))
     if verdict["verdict"] == "accepted":
@@ -60,7 +69,7 @@ def calibration_text(calibration: dict[str, Any]) -> str:
     """Say how the probabilities lie, as far as the intervals tell."""
     said = []
     for name, cell in calibration["in_the_large"].items():
-        if cell["low"] > 0 or cell["high"] < 0:
+        if cell["low"] is not None and not cell["low"] <= 0 <= cell["high"]:
             side = "low" if cell["value"] > 0 else "high"
             said.append(f"of {name} too {side} by {abs(cell['value']):.3f} on average")
     slope = calibration["slope"]

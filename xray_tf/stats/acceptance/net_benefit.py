@@ -1,8 +1,8 @@
 """Net benefit and decision curves: what a probability is worth to whoever acts from a threshold on.
 
-Acting at a probability t says that one treated patient who is sick is worth t / (1 - t) treated
-ones who are not; net benefit is in units of true positives a patient (Vickers & Elkin 2006,
-Decision curve analysis).
+Acting from a probability t on says that acting on one patient who is not sick costs t / (1 - t) of
+what acting on one who is sick gains; net benefit is in units of that gain, per patient (Vickers &
+Elkin 2006, Decision curve analysis).
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@
 
     model            name, operating_point, rule, class_names, split_by, sha256 of model.keras
     rows, labelled   radiographs read, and those whose class is known
-    verdict          see `stats.acceptance.verdict.judge`; null without limits
+    seen             radiographs that the model was trained on, or its decisions were fitted on
+    verdict          see `stats.acceptance.verdict.judge`, and `seen`; null without limits
     metrics          the layout of metrics.json; null, as all that follows, where none is labelled
     shares           see `sample.shares_of` and `stats.acceptance.shares.Share.to_dict`
     groups           see `groups.group_figures`
@@ -29,6 +30,7 @@ import numpy as np
 
 from xray_tf.artifact import write_json
 from xray_tf.data.records import Findings
+from xray_tf.data.split import SPLIT, known_to
 from xray_tf.jobs.acquisitions import acquisition_groups
 from xray_tf.jobs.classifier.acceptance.adapted import write_adapted
 from xray_tf.jobs.classifier.acceptance.calibration import decision_curve, measure_calibration
@@ -62,6 +64,14 @@ from xray_tf.stats.acceptance.shares import Share
 from xray_tf.stats.acceptance.verdict import Limit, judge, read_limits
 
 JSON, PREDICTIONS, FINDINGS = "acceptance.json", "predictions.csv", "audit.csv"
+_NEED_LABELS = (
+    "metrics",
+    "shares",
+    "groups",
+    "sample_size",
+    "calibration",
+    "decision_curve",
+)
 FEW = 50  # labelled patients; fewer are said to be few
 
 
@@ -179,6 +189,15 @@ def _judged(sample: Sample, limits: tuple[Limit, ...], options: Options) -> dict
     """Return all that is measured of the model itself."""
     how, numbers, run = options[AcceptOptions], options[EvaluateOptions], options[Run]
     card, records = sample.classifier.card, sample.corpus.records
+    labelled, seen = len(sample.labelled), _seen(sample)
+    if not labelled and (limits or how.recalibrate):
+        raise ValueError(
+            f"Limits and recalibration need labelled radiographs. Received {len(records)} without "
+            f"a class; expected classes {card.class_names}, from folder names, file names or a "
+            "manifest."
+        )
+    rows = sample.known
+    shares = shares_of(rows) if labelled else {}
     told: dict[str, Any] = {
         "model": {
             "name": card.name,
@@ -189,23 +208,15 @@ def _judged(sample: Sample, limits: tuple[Limit, ...], options: Options) -> dict
             "sha256": card.files.get("model.keras", ""),
         },
         "rows": len(records),
-        "labelled": len(sample.labelled),
+        "labelled": labelled,
+        "seen": seen,
+        "verdict": {**judge(shares, limits), "seen": seen} if limits else None,
         "familiarity": measure_familiarity(sample, how.accept_seed, run),
         "notes": known_notes(records, sample.classifier),
     }
-    absent = "verdict metrics shares groups sample_size calibration decision_curve".split()
-    if not len(sample.labelled):
-        if limits or how.recalibrate:
-            raise ValueError(
-                f"Limits and recalibration need labelled radiographs. Received {len(records)} "
-                f"without a class; expected classes {card.class_names}, from folder names, file "
-                "names or a manifest."
-            )
-        return {**told, **dict.fromkeys(absent)}
-    rows = sample.known
-    shares = shares_of(rows)
+    if not labelled:
+        return {**told, **dict.fromkeys(_NEED_LABELS)}
     metrics = score_predictions(rows, card, numbers, sample.point.name)
-    told["verdict"] = judge(shares, limits) if limits else None
     told["metrics"] = metrics
     told["shares"] = {name: share.to_dict() for name, share in shares.items()}
     told["groups"] = group_figures(sample, _looks(sample, options))
@@ -215,6 +226,12 @@ def _judged(sample: Sample, limits: tuple[Limit, ...], options: Options) -> dict
     target = read_prevalence(how.prevalence, card.class_names)
     told["decision_curve"] = decision_curve(sample, _sick_share(target, sample))
     return told
+
+
+def _seen(sample: Sample) -> int:
+    """Count the radiographs that the model was trained on, or its decisions were fitted on."""
+    path = sample.classifier.folder / SPLIT
+    return int(known_to(sample.corpus.records, path, "train", "val")[0].sum())
 
 
 def _looks(sample: Sample, options: Options) -> list[str] | None:

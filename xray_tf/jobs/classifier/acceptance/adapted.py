@@ -91,17 +91,18 @@ def _all_rows(classifier: Classifier, rows: Records | None) -> Records:
     training now, so that a test on it is called optimistic.
     """
     lines = read_split(classifier.folder / SPLIT)
-    split_by = lines[0]["split_by"]
-    mine = list(rows or ())
-    known, paths = {r.sha256 for r in mine if r.sha256}, {r.path for r in mine}
-    before = [
-        Record(**{c: v for c, v in line.items() if c not in ("split", "split_by")}, split="train")
-        for line in lines
-        if line["split"] != "test" and line["sha256"] not in known and line["path"] not in paths
-    ]
+    split_by = lines[0].pop("split_by")
+    old = [Record(**{c: v for c, v in line.items() if c != "split_by"}) for line in lines]
     if rows is None:
-        return Records([Record(**{c: line[c] for c in line if c != "split_by"}) for line in lines])
-    return Records([*before, *mine], split_by=split_by)
+        return Records(old, split_by=split_by)
+    known, paths = {r.sha256 for r in rows if r.sha256}, {r.path for r in rows}
+    before = [
+        # another file may have that name here; files are told apart by their bytes
+        replace(r, split="train", path=f"before/{r.path}" if r.path in paths else r.path)
+        for r in old
+        if r.split != "test" and r.sha256 not in known
+    ]
+    return Records([*before, *rows], split_by=rows.split_by)
 
 
 def _copy_reference(old: Path, folder: Path) -> None:

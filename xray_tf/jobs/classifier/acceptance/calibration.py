@@ -34,7 +34,8 @@ def measure_calibration(sample: Sample, replicates: int, seed: int) -> dict[str,
     large = {}
     for k in range(1, 2) if len(names) == 2 else range(len(names)):
         is_so, said = (rows.labels == k).astype(np.float64), rows.probabilities[:, k]
-        cell = mean_interval(is_so - said, groups, replicates or 1, seed)
+        cell = mean_interval(is_so - said, groups, max(1, replicates), seed)
+        cell = cell if replicates else {**cell, "low": None, "high": None}
         means = {"observed": float(is_so.mean()), "mean_probability": float(said.mean())}
         large[names[k]] = {**cell, **means}
     slope = None

@@ -100,55 +100,56 @@ def adapt_prevalence(
         (name -> `threshold` or `offsets` [before, after]), `ppv`, `npv` expected here, None for
         more than two classes}, the change).
     """
-    card = sample.classifier.card
-    names, rows = card.class_names, sample.predictions
+    card, rows = sample.classifier.card, sample.predictions
+    names = card.class_names
     before, misfit = fitted_prevalence(sample.classifier)
-    cells = [{} for _ in names]
-    if isinstance(target, str):
-        groups = patient_groups(rows.patients, len(rows))
-        drawn = cluster_weights(groups, min(replicates, _MOST_DRAWS), seed)
-        draws = [estimate_prevalence(rows.probabilities, before, w) for w in drawn]
-        target = estimate_prevalence(rows.probabilities, before)[0]
-        if draws:
-            low, high = interval(np.concatenate(draws))
-            cells = [{"low": float(a), "high": float(b)} for a, b in zip(low, high, strict=True)]
-        method = EM
+    estimated = isinstance(target, str)
+    if estimated:
+        target, cells = _estimated(rows, before, min(replicates, _MOST_DRAWS), seed)
     else:
-        method = "given"
-    target = np.clip(target, 1e-4, 1 - 1e-4)
-    target = target / target.sum()
+        cells = [{} for _ in names]
+    here = [{"value": float(x), **cell} for x, cell in zip(target, cells, strict=True)]
     logs = shift_logits(before, target)
     shift = np.array([logs[1] - logs[0]]) if len(names) == 2 else logs - logs.mean()
     after = adapt(rows.probabilities, before, target)
     points = {name: _moved(p, logs) for name, p in card.operating_points.items()}
-    counts = np.bincount(rows.labels[rows.scorable], minlength=len(names))
-    here = [{"value": float(x), **cell} for x, cell in zip(target, cells, strict=True)]
+    observed = np.bincount(rows.labels[rows.scorable], minlength=len(names)) / max(
+        1, rows.scorable.sum()
+    )
     told = {
         "name": PRIOR_SHIFTED,
-        "method": method,
+        "method": EM if estimated else "given",
         "assumptions": list(ASSUMPTIONS),
-        "warnings": _warnings(misfit, sample.classifier, counts, here, method),
+        "warnings": _warnings(misfit, card.name, dict(zip(names, observed, strict=True)), here),
         "fitted": dict(zip(names, before.tolist(), strict=True)),
         "here": dict(zip(names, here, strict=True)),
-        "observed": dict(zip(names, (counts / counts.sum()).tolist(), strict=True))
-        if counts.sum()
-        else None,
+        "observed": dict(zip(names, observed.tolist(), strict=True)) if observed.any() else None,
         "shift": shift.tolist(),
-        "mean_probability": [float(rows.probabilities[:, -1].mean()), float(after[:, -1].mean())],
-        "points": {
-            name: [_rule(p), _rule(points[name])] for name, p in card.operating_points.items()
-        },
+        "mean_probability": [float(p[:, -1].mean()) for p in (rows.probabilities, after)],
+        "points": {n: [_rule(p), _rule(points[n])] for n, p in card.operating_points.items()},
         **_predictive_values(sample, float(target[-1])),
     }
-    card = replace(
-        card,
-        operating_points=points,
-        metrics={},
-        notes=(*_notes(sample, told), *(f"Assumed: {text}" for text in ASSUMPTIONS)),
-    )
-    about = {"kind": PRIOR_SHIFTED, "method": method, "shift": told["shift"]}
+    about = {"kind": PRIOR_SHIFTED, "method": told["method"], "shift": told["shift"]}
     about["prevalence"] = {name: cell["value"] for name, cell in told["here"].items()}
+    card = replace(card, operating_points=points, metrics={}, notes=_notes(sample, told))
     return told, Adaptation(PRIOR_SHIFTED, shift * sample.temperature, card, about)
+
+
+def _estimated(
+    rows: Predictions, before: np.ndarray, replicates: int, seed: int
+) -> tuple[np.ndarray, list[dict[str, float]]]:
+    """Return the most likely prevalence (K,), and the interval of each, if there are replicates.
+
+    A class that seems to be absent keeps one in ten thousand: a model must be able to say it.
+    """
+    found = np.clip(estimate_prevalence(rows.probabilities, before)[0], 1e-4, 1 - 1e-4)
+    groups = patient_groups(rows.patients, len(rows))
+    drawn = cluster_weights(groups, replicates, seed)
+    draws = [estimate_prevalence(rows.probabilities, before, weights) for weights in drawn]
+    if not draws:
+        return found / found.sum(), [{} for _ in before]
+    ends = interval(np.concatenate(draws)).T.tolist()
+    return found / found.sum(), [{"low": low, "high": high} for low, high in ends]
 
 
 def _moved(point: OperatingPoint, logs: np.ndarray) -> OperatingPoint:
@@ -167,28 +168,24 @@ def _rule(point: OperatingPoint) -> float | list[float]:
 
 
 def _warnings(
-    misfit: float,
-    classifier: Classifier,
-    counts: np.ndarray,
-    here: list[dict[str, float]],
-    method: str,
+    misfit: float, name: str, observed: dict[str, float], here: list[dict[str, float]]
 ) -> list[str]:
     found = []
     if misfit > _MISFIT:
         found.append(
-            f"On the rows it was calibrated on, the mean probability of {classifier.card.name} "
-            f"differs from the share of a class by {misfit:.3f}: the second assumption is doubtful."
+            f"On the rows it was calibrated on, the mean probability of {name} differs from the "
+            f"share of a class by {misfit:.3f}: the second assumption is doubtful."
         )
-    if method == EM and counts.sum():
-        for name, count, cell in zip(classifier.card.class_names, counts, here, strict=True):
-            share = count / counts.sum()
-            if "low" in cell and not cell["low"] <= share <= cell["high"]:
-                found.append(
-                    f"The labelled rows have {share:.3f} of {name}, outside the estimate's "
-                    "interval: here the classes look different too, or the labelled rows are not "
-                    "those that were estimated from."
-                )
-                break
+    outside = [
+        f"{share:.3f} of {k}"
+        for (k, share), cell in zip(observed.items(), here, strict=True)
+        if "low" in cell and not cell["low"] <= share <= cell["high"]
+    ]
+    if outside and any(observed.values()):
+        found.append(
+            f"The labelled rows have {' and '.join(outside)}, outside the estimate's interval: the "
+            "classes look different here too, and the estimate is not to be trusted."
+        )
     return found
 
 
@@ -216,7 +213,8 @@ def _notes(sample: Sample, told: dict[str, Any]) -> tuple[str, ...]:
             "(Saerens et al. 2002)"
         )
     shares = ", ".join(f"{n} {c['value']:.3f}" for n, c in told["here"].items())
-    return (
+    first = (
         f"Adapted from {old}, whose network, decisions and split it has: its probabilities are "
-        f"for the prevalence {shares}, {way}. Nothing was measured with it.",
+        f"for the prevalence {shares}, {way}. Nothing was measured with it."
     )
+    return (first, *(f"Assumed: {text}" for text in ASSUMPTIONS))
