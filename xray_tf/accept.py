@@ -1,12 +1,13 @@
 """xray-tf accept --model MODEL --data DATA --out DIR [options]
 
-Judge a classifier at your site on 50 to 500 labelled radiographs, and adapt it to the site.
+Judge a classifier on labelled radiographs of your site, and adapt it there.
 
-Nothing is fitted unless asked for. The new folder --out holds report.html and acceptance.json: how
-the frozen operating point does here, with intervals by patient, overall and by every column of the
-manifest (site, scanner, view, sex, age, ...); whether probabilities mean here what they say; how
-far the radiographs are from what the model knows (no labels needed); how many would be enough; and,
-with --require, a verdict with the chance that it is wrong.
+50 to 500 radiographs are enough, and nothing is fitted unless asked for. The new folder --out holds
+report.html and acceptance.json: how the frozen operating point does here, with intervals by
+patient, overall and by every column of the manifest (site, scanner, view, sex, age, ...); whether
+probabilities mean here what they say; how far the radiographs are from what the model knows (no
+labels needed); how many would be enough; and, with --require, a verdict with the chance that it is
+wrong.
 
 --compare MODEL asks another model about the same radiographs. --recalibrate and --prevalence write
 new models into --out; the old one is never changed. Only the prevalence can be estimated without

@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -197,6 +198,9 @@ def test_a_model_beside_itself_differs_by_nothing(accepted):
 def test_more_classes_are_judged_by_their_recalls(three_class, site, cache, tmp_path, monkeypatch):
     part = "xray_tf.jobs.classifier.acceptance.recalibrate.FEWEST_PATIENTS"
     monkeypatch.setattr(part, 4)
+    looks = "xray_tf.jobs.classifier.acceptance.accept_model.acquisition_groups"
+    found = lambda records, *_: SimpleNamespace(groups=np.arange(len(records)) % 2)  # noqa: E731
+    monkeypatch.setattr(looks, found)
     shares = "normal=0.8,bacterial=0.1,viral=0.1"
     told = accept_model(
         three_class,
@@ -206,8 +210,10 @@ def test_more_classes_are_judged_by_their_recalls(three_class, site, cache, tmp_
         recalibrate=True,
         prevalence=shares,
         cache=str(cache),
-        **QUICK,
+        **{**QUICK, "acquisitions": True},
     )
+    columns = {c["column"]: c["groups"] for c in told["groups"]["columns"]}
+    assert {g["group"] for g in columns["acquisition"]} == {"group 0", "group 1"}
     assert set(told["sample_size"]) == {
         "margin",
         *(f"recall/{n}" for n in told["prior_shift"]["here"]),
