@@ -163,7 +163,7 @@ def fit_site_points(
 
     `balanced` is where the density of a class equals that of the others: calibrated probabilities
     are there the shares of the classes. It uses every row, while the maximum of Youden's J on rows
-    hangs on a few of them: with 30 to 250 rows it lost 1.5 to 4 times as much J on new ones
+    hangs on a few of them: with 30 to 250 rows it lost 1.2 to 5 times as much J on new ones
     (`benchmarks/acceptance.py`). The other points are those of `fit_operating_points`, which says
     what is taken, returned and raised.
     """

@@ -10,13 +10,17 @@ import numpy as np
 import pytest
 
 from xray_tf import accept
-from xray_tf.artifact import read_card
+from xray_tf.artifact import read_card, read_manifest, sha256_of
 from xray_tf.data.predictions import Predictions
+from xray_tf.data.records import Record, Records
 from xray_tf.data.sources.phantom_folder import write_phantoms
 from xray_tf.data.sources.scan import scan
 from xray_tf.jobs.classifier.acceptance.accept_model import accept_model
+from xray_tf.jobs.classifier.acceptance.adapted import _copy_reference
+from xray_tf.jobs.classifier.acceptance.familiarity import measure_familiarity
 from xray_tf.jobs.classifier.acceptance.prevalence import read_prevalence
 from xray_tf.jobs.classifier.evaluate_model import evaluate_model
+from xray_tf.jobs.run import Run
 from xray_tf.models.load import load
 from xray_tf.stats.acceptance.prior_shift import adapt
 
@@ -251,20 +255,36 @@ def test_without_labels_distance_and_prevalence_are_still_told(
     assert "need labelled" in capsys.readouterr().err and not (tmp_path / "no").exists()
 
 
-def test_the_distance_is_that_of_the_reference(binary, phantoms, site, cache, tmp_path):
-    from xray_tf.jobs.neighbors.embed_radiographs import add_reference
-
-    model = tmp_path / "model"
-    shutil.copytree(binary.folder, model)
-    add_reference(model, str(phantoms), cache=str(cache), progress=False)
-    told = accept_model(
-        model, str(site), tmp_path / "out", prevalence="0.5", cache=str(cache), **QUICK
+def test_the_distance_is_that_of_the_reference():
+    unusual = np.array([2.0, 40.0, 96.0, 99.0])
+    reference = SimpleNamespace(ask=lambda vectors, records: SimpleNamespace(unusual=unusual))
+    pixels = np.full((4, 16, 16), 90, np.uint8)
+    pixels[0, :8] = 250
+    records = Records([Record(f"{i}.png", patient=f"p{i // 2}") for i in range(4)])
+    sample = SimpleNamespace(
+        classifier=SimpleNamespace(finder=SimpleNamespace(reference=reference)),
+        corpus=SimpleNamespace(records=records, rows=np.arange(4), pixels=pixels),
+        embeddings=np.zeros((4, 2)),
     )
-    said = told["familiarity"]
-    assert said["farther"]["value"] == pytest.approx(np.mean(said["percentiles"]) / 100, abs=1e-3)
-    assert said["unusual"]["hits"] == sum(p >= 95 for p in said["percentiles"])
-    table, _ = load(tmp_path / "out" / "prior-shifted").nearest(str(phantoms / "train"), k=1)
-    assert len(table), "the adapted model keeps its reference"
+    said = measure_familiarity(sample, 0, Run(progress=False))
+    assert (said["unusual"]["hits"], said["unusual"]["patients"], said["flat"]["hits"]) == (2, 2, 3)
+    assert said["farther"]["value"] == pytest.approx(unusual.mean() / 100)
+    assert said["percentiles"] == unusual.tolist() and not said["reason"]
+
+
+def test_an_adapted_model_keeps_the_reference_of_its_training_radiographs(tmp_path):
+    old, new = tmp_path / "old" / "reference", tmp_path / "new"
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+    (new / "model.keras").write_bytes(b"other biases")
+    (old / "reference.npz").write_bytes(b"embeddings")
+    (old / "reference.json").write_text(json.dumps({"model_sha256": "that of the old", "k": 5}))
+    files = {name: sha256_of(old / name) for name in ("reference.json", "reference.npz")}
+    (old / "manifest.json").write_text(json.dumps({"files": files}))
+    _copy_reference(old, new)
+    read_manifest(new / "reference")
+    about = json.loads((new / "reference" / "reference.json").read_text())
+    assert about == {"model_sha256": sha256_of(new / "model.keras"), "k": 5}
 
 
 @pytest.mark.parametrize(

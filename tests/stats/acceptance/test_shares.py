@@ -112,6 +112,11 @@ def test_several_limits_are_accepted_only_if_all_are_met():
     assert bad["verdict"] == "rejected" and bad["chance_wrong"] < 0.01
     assert open_["verdict"] == "undecided" and open_["chance_wrong"] is None
     assert [row["met"] for row in bad["limits"]] == [True, False]
+    rng, told = np.random.default_rng(0), []
+    for a, b in zip(rng.binomial(100, 0.9, 300), rng.binomial(100, 0.85, 300), strict=True):
+        told.append(verdict(int(a), int(b))["verdict"])
+    # just at both limits; 0.09 is 5 % and three standard errors of 300 draws
+    assert told.count("rejected") / 300 < 0.09 and told.count("accepted") / 300 < 0.03
 
 
 @pytest.mark.parametrize("text", ["sensitivity", "sensitivity>=9", "a>=0.5,a>=0.6", ">=0.5", ","])

@@ -57,7 +57,9 @@ def judge(shares: Mapping[str, Share], limits: Sequence[Limit]) -> dict[str, Any
 
     `accepted`: the chances that the shares lie below their limits add up to 5 % at most, so the
     chance that any of them does is no larger, however they depend on each other. `rejected`: one
-    of them lies below its limit with a chance of 95 % or more. `undecided` otherwise.
+    of them lies below its limit so surely that the chance that it does not, times the number of
+    limits, is 5 % at most; times their number, since the worst of several is looked at.
+    `undecided` otherwise.
 
     Args:
         shares: name -> share.
@@ -90,7 +92,8 @@ def judge(shares: Mapping[str, Share], limits: Sequence[Limit]) -> dict[str, Any
             }
         )
     below = [row["chance_below"] for row in rows]
-    if_accepted, if_rejected = min(1.0, sum(below)), 1 - max(below)
+    if_accepted = min(1.0, sum(below))
+    if_rejected = min(1.0, len(below) * (1 - max(below)))
     verdict, wrong = UNDECIDED, None
     if if_accepted <= SURE:
         verdict, wrong = ACCEPTED, if_accepted
