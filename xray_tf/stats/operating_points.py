@@ -190,7 +190,12 @@ def fit_site_points(
             offsets=tuple(np.round(offsets - offsets.mean(), 6).tolist()),
         )
         point = _with_recalls(point, probabilities, labels, class_names)
-    return {**points, "balanced": replace(point, name="balanced")}
+    points["balanced"] = replace(point, name="balanced")
+    if SENSITIVE in points:
+        points[SENSITIVE] = no_less_sensitive(
+            points[SENSITIVE], points["balanced"], probabilities, labels
+        )
+    return points
 
 
 class _Cuts:

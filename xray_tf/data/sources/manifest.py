@@ -10,8 +10,8 @@ from pathlib import Path
 from xray_tf.data.records import Finding, Findings, Record, Records
 from xray_tf.data.sources.dicom_headers import KEYED, keyed_hash, patient_secret
 from xray_tf.data.sources.names import SPLIT_FOLDERS, Request, Scan, SourceError
+from xray_tf.data.sources.traits import may_identify
 from xray_tf.data.tables.csv_files import refuse_torn, told
-from xray_tf.data.traits import may_identify
 
 KNOWN = ("path", "label", "subtype", "patient", "split", "acquisition")
 

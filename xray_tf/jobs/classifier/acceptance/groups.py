@@ -10,7 +10,7 @@ from typing import Any
 
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Records
-from xray_tf.data.traits import group_by
+from xray_tf.data.sources.traits import group_by
 from xray_tf.jobs.classifier.acceptance.sample import Sample, recalls, shares_of
 
 ACQUISITION = "acquisition"

@@ -3,7 +3,7 @@
 import pytest
 
 from xray_tf.data.sources.scan import scan
-from xray_tf.data.traits import MOST_GROUPS, group_by, may_identify
+from xray_tf.data.sources.traits import MOST_GROUPS, group_by, may_identify
 
 
 @pytest.mark.parametrize(
