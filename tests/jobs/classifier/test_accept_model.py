@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from xray_tf import accept
-from xray_tf.artifact import read_card, read_manifest, sha256_of
+from xray_tf.artifact import read_card, read_manifest, seal, sha256_of
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Record, Records
 from xray_tf.data.sources.phantom_folder import write_phantoms
@@ -18,10 +18,11 @@ from xray_tf.data.sources.scan import scan
 from xray_tf.jobs.classifier.acceptance.accept_model import accept_model
 from xray_tf.jobs.classifier.acceptance.adapted import _copy_reference
 from xray_tf.jobs.classifier.acceptance.familiarity import measure_familiarity
-from xray_tf.jobs.classifier.acceptance.prevalence import read_prevalence
+from xray_tf.jobs.classifier.acceptance.prevalence import fitted_prevalence, read_prevalence
 from xray_tf.jobs.classifier.evaluate_model import evaluate_model
 from xray_tf.jobs.run import Run
 from xray_tf.models.load import load
+from xray_tf.pages.acceptance.words import summary_lines
 from xray_tf.stats.acceptance.prior_shift import adapt
 
 QUICK = {"bootstrap": 40, "acquisitions": False, "progress": False}
@@ -234,25 +235,22 @@ def test_more_classes_are_judged_by_their_recalls(three_class, site, cache, tmp_
     assert after.probabilities[:, 0].mean() != pytest.approx(before.probabilities[:, 0].mean())
 
 
-def test_without_labels_distance_and_prevalence_are_still_told(
-    binary, site, cache, tmp_path, capsys
-):
+def test_without_labels_distance_and_prevalence_are_still_told(binary, site, cache, tmp_path):
     folder = tmp_path / "bare"
     folder.mkdir()
     for i, path in enumerate(sorted(site.parent.glob("train/*/*.png"))[::4]):
         shutil.copy(path, folder / f"{i}.png")
-    line = ["--model", str(binary.folder), "--data", str(folder), "--source", "flat"]
-    line += ["--cache", str(cache), "--bootstrap", "40", "--out"]
-    assert accept.main([*line, str(tmp_path / "out"), "--prevalence", "em"]) == 0
-    told = json.loads((tmp_path / "out" / "acceptance.json").read_text())
+    how = {**QUICK, "source": "flat", "cache": str(cache)}
+    told = accept_model(binary, str(folder), tmp_path / "out", prevalence="em", **how)
     assert told["labelled"] == 0 and told["metrics"] is None and told["verdict"] is None
-    assert told["familiarity"]["rows"] == told["rows"] > 20
-    assert (
-        told["prior_shift"]["observed"] is None and "low" in told["prior_shift"]["here"]["normal"]
-    )
-    assert "No verdict" in capsys.readouterr().out
-    assert accept.main([*line, str(tmp_path / "no"), "--require", "sensitivity>=0.9"]) == 2
-    assert "need labelled" in capsys.readouterr().err and not (tmp_path / "no").exists()
+    assert told["familiarity"]["rows"] == told["rows"] > 15
+    assert told["prior_shift"]["observed"] is None
+    assert "low" in told["prior_shift"]["here"]["normal"]
+    assert summary_lines(told)[0].startswith("No verdict")
+    assert "No verdict" in (tmp_path / "out" / "report.html").read_text()
+    with pytest.raises(ValueError, match="need labelled"):
+        accept_model(binary, str(folder), tmp_path / "no", require="sensitivity>=0.9", **how)
+    assert not (tmp_path / "no").exists()
 
 
 def test_the_distance_is_that_of_the_reference():
@@ -316,12 +314,10 @@ def test_prevalences_are_read():
             read_prevalence(text, names)
 
 
-def test_a_model_that_does_not_say_its_rows_is_not_adapted(binary, site, cache, tmp_path):
-    from xray_tf.artifact import seal
-
+def test_a_model_that_does_not_say_its_rows_is_not_adapted(binary, tmp_path):
     model = tmp_path / "model"
     shutil.copytree(binary.folder, model)
     (model / "predictions.csv").unlink()
     seal(model, replace(binary.card, files={}))
     with pytest.raises(ValueError, match="no predictions of its validation rows"):
-        accept_model(model, str(site), tmp_path / "o", prevalence="em", cache=str(cache), **QUICK)
+        fitted_prevalence(load(model))
