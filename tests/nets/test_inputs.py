@@ -26,6 +26,7 @@ from image_files import SIDE, arrays, jpegs, others, pngs, saved, smooth  # noqa
 from xray_tf.artifact import Card  # noqa: E402
 from xray_tf.data.pixels.decoding import DECODING_RULE, decode, read_header  # noqa: E402
 from xray_tf.data.pixels.header import DecodeError  # noqa: E402
+from xray_tf.models.asked.pictures import as_stack, grey  # noqa: E402
 from xray_tf.models.classifier import Classifier  # noqa: E402
 from xray_tf.nets.serving import export_serving  # noqa: E402
 from xray_tf.operating_point import OperatingPoint  # noqa: E402
@@ -122,10 +123,16 @@ def python_array(classifier, images):
     try:
         answer = classifier.predict(images)
     except ValueError as error:
-        return None, str(error).split("uint8. ", 1)[-1]
+        return None, str(error)[str(error).index("Received:") :]
     if answer.errors[0]:
         return None, "`{}`:{}".format(*answer.errors[0].split(":", 1))
     return answer.probabilities[:, 1], f"{len(answer)} row{'s' if len(answer) > 1 else ''}"
+
+
+def plain_grey(images):
+    """Whether an array is what the graph takes; Python makes others grey."""
+    colour = images.ndim == 3 and images.shape[2] == 3
+    return images.dtype == np.uint8 and images.ndim < 4 and not colour
 
 
 def compared(classifier, served):
@@ -152,8 +159,10 @@ def compared(classifier, served):
             add(section, name, here, there, said)
     for name, images in arrays().items():
         here, said = python_array(classifier, images)
-        given = images[None] if images.ndim == 2 else images
-        add("Arrays", name, here, served_answer(served.pixels, tf.constant(given)), said)
+        given, more = images[None] if images.ndim == 2 else images, ""
+        if here is not None and not plain_grey(images):
+            given, more = np.stack([grey(image) for image in as_stack(images)]), " as grey uint8"
+        add("Arrays", name, here, served_answer(served.pixels, tf.constant(given)), said, more)
     return rows, differing
 
 

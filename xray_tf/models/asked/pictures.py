@@ -125,7 +125,7 @@ def as_array(image: Any) -> np.ndarray | None:
     if isinstance(image, list | tuple) or not hasattr(image, "__array__"):
         return None
     array = np.asarray(image)
-    return array if array.dtype.kind in "uif" else None
+    return array if array.dtype.kind in "buif" else None
 
 
 def as_stack(images: np.ndarray) -> np.ndarray:
