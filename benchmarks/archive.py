@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -97,7 +96,9 @@ def one(links: str, out: str, whole: bool) -> None:
             self.card, records, np.full((len(records), 2), 0.5), point
         )
     score_archive(MODEL, [links], out, progress=False)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    # not ru_maxrss, which a process takes over from the one that started it
+    status = Path("/proc/self/status").read_text()
+    print(int(status.partition("VmHWM:")[2].split()[0]) / 1024)
 
 
 def cost_of(
