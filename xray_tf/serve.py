@@ -1,6 +1,6 @@
 """xray-tf serve [--port PORT] [--model MODEL] [options]
 
-Read radiographs on a local page: drop JPEG, PNG or DICOM files, or a ZIP, in a browser.
+Read radiographs on a local page: drop pictures, DICOM files or a ZIP in a browser.
 
 The page shows each radiograph at its own resolution under a heat map and an outline of the lungs,
 with the decision, what to distrust, the nearest training cases and a detector's verdict. Under it
