@@ -69,4 +69,4 @@ models: $(VENV)/installed
 		--weights $(MADE)/three-class-first/model.keras --fine-tune-epochs $(EPOCHS) --fine-tune-learning-rate 3e-4
 	$(BIN)/xray-tf train --data $(DATA) --out $(MADE)/pneumonia-binary --resize squash --weights $(MADE)/pneumonia-three-class/model.keras \
 		--split $(MADE)/pneumonia-three-class/split.csv --method sum
-	$(BIN)/xray-tf detect fit --data $(DATA) --out $(MADE)/normal-chest --resize squash --report-on-pneumonia --locate patch_gaussian
+	$(BIN)/xray-tf detect fit --data $(DATA) --out $(MADE)/normal-chest --resize squash --report-on-pneumonia

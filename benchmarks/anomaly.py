@@ -1,20 +1,18 @@
-"""Choose detectors that learn from normals alone, without sick radiographs, then report once on
-sick ones.
+"""Choose, without sick radiographs, what a detector of abnormal lungs is made of, and measure what
+its budget survives.
 
-python benchmarks/anomaly.py choose     normals, lesions pasted into normals, and phantoms: the data
-                                        on which the choice is based
-python benchmarks/anomaly.py report     patient-wise test rows with real pneumonia: run once, after
-                                        the choice is committed
-python benchmarks/anomaly.py weights    how the committee and the autoencoder's two scores share the
-                                        budget: fit normals alone
+python benchmarks/anomaly.py choose    scores, committees and the rule on normals and on lesions
+                                       pasted into normals: what the choice is based on
+python benchmarks/anomaly.py groups    false alarms on acquisition groups that are left out of fit
+                                       and calibration, and how many normals of a group calibrate
+python benchmarks/anomaly.py outside   how far scores move when all outside the lungs is replaced
+python benchmarks/anomaly.py where     heat maps against the lesions, inside the lungs
 
-All take --data DIR (the public data, ../shared/data/chest_xray), the first two also --cache DIR for
-features, and each writes its part of benchmarks/results/anomaly.json. Rows are split by patient
-(seed 0). Detectors are fitted on training normals; `choose` scores validation normals and lesions
-pasted into them, `report` the test rows. `choose` reads no row with pneumonia. `report` refuses to
-run if xray_tf/ or this script differ from the last commit, whose hash it records. `weights` uses
-the training normals alone, split once more by patient: detectors are fitted on one part, calibrated
-on another under every weight, and tested on lesions pasted into a third.
+All take --data DIR (the public data, ../shared/data/chest_xray) and --cache DIR for features;
+`groups` also --records FILE, the records.csv of `xray-tf audit --acquisitions`. Each writes a part
+of benchmarks/results/anomaly.json. Rows are split by patient as those of normal-chest (seed 0):
+detectors are fitted on training normals; validation normals calibrate and get the lesions. No row
+with pneumonia is read; those are scored once, by the fit of normal-chest.
 """
 
 from __future__ import annotations
@@ -22,8 +20,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import subprocess
-import tempfile
 import time
 from pathlib import Path
 
@@ -32,410 +28,324 @@ import numpy as np
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "anomaly.json"
 SIZE, RESIZE = 224, "squash"  # the 224 copies of the public data are squashed already
-# radiographs that get every kind of lesion; normal phantoms, a third held out; sick ones
-LESION_ROWS, PHANTOMS, SICK_PHANTOMS = 50, 90, 30
+LESION_ROWS, OUTSIDE_ROWS, FEWEST_OF_GROUP = 50, 60, 60
 BUDGET = 0.05
-# of the two scores beside the committee; nested divisions
-WEIGHTS, WEIGHT_SEEDS, WEIGHT_EPOCHS = (1.0, 0.5, 0.25, 0.125, 0.0625, 0.03125), (0, 1, 2), 30
-# they take long to fit, and there are two more fits for each acquisition
-WITHOUT_SHIFT = ("patch_memory", "kde")
 COMMITTEES = (
-    ("lungs", "lung_maps"),
-    ("lungs", "lungs_nearest", "lung_maps"),
-    ("lungs", "lung_maps", "patch_gaussian"),
-    ("lungs", "lung_maps", "mahalanobis"),
-    ("lungs", "lung_maps", "nearest"),
-    ("lungs", "mahalanobis"),
-    ("mahalanobis", "patch_gaussian"),
+    ("lungs", "lungs_nearest"),
+    ("lungs", "zones"),
+    ("lungs", "lungs_nearest", "zones"),
 )
+WEIGHTS = (1.0, 0.5, 0.25, 0.125, 0.0625)  # of the pair's scores beside the committee
+CALIBRATIONS, DRAWS = (19, 39, 79), 200
 
 
-def corpus_of(data: str):
-    """Return the corpus divided by patient."""
-    from xray_tf.jobs.corpus import divide, read_corpus
-    from xray_tf.options import DataOptions
+class Data:
+    """The corpus divided by patient, and features of named sets of rows, kept in a folder."""
 
-    options = DataOptions()
-    return divide(read_corpus(data, "binary", options, SIZE, RESIZE), options, seed=0)
-
-
-class Features:
-    """Features of named sets of radiographs, kept in a folder."""
-
-    def __init__(self, cache: Path):
+    def __init__(self, data: str, cache: Path):
+        from xray_tf.jobs.corpus import divide, read_corpus
+        from xray_tf.models.features import LungReader
         from xray_tf.models.lungs import find_fields
-        from xray_tf.nets.feature_maps import FeatureExtractor
+        from xray_tf.nets.feature_maps import build_feature_model
+        from xray_tf.options import DataOptions
 
-        self.cache, self.extractor = cache, FeatureExtractor(find_lungs=find_fields)
+        options = DataOptions()
+        corpus = read_corpus(data, "binary", options, SIZE, RESIZE)
+        self.corpus = divide(corpus, options, seed=0)
+        self.cache, self.reader = cache, LungReader(build_feature_model(), find_fields)
         cache.mkdir(parents=True, exist_ok=True)
 
-    def of(self, name: str, pixels, rows=None) -> dict[str, np.ndarray]:
-        """Return the features of rows, from the folder where they are there."""
+    def normals(self, part: str) -> list[int]:
+        return [i for i in self.corpus.of_split(part) if self.corpus.labels[i] == 0]
+
+    def patients(self, rows) -> np.ndarray:
+        return np.array([self.corpus.records[i].patient for i in rows])
+
+    def features(self, name: str, pixels, rows=None) -> dict[str, np.ndarray]:
+        """Return the features of rows of a pixel array, from the folder where they are there."""
         path = self.cache / f"{name}.npz"
         if not path.is_file():
             started = time.perf_counter()
-            np.savez(path, **self.extractor.extract(pixels, rows))
+            np.savez(path, **self.reader.read(pixels, rows))
             print(f"  features of {name}: {time.perf_counter() - started:.0f} s", flush=True)
         with np.load(path) as arrays:
             return dict(arrays)
+
+    def of_part(self, part: str) -> dict[str, np.ndarray]:
+        rows = self.corpus.rows[self.normals(part)]
+        return self.features(f"normals_{part}", self.corpus.pixels, rows)
+
+    def lesions(self):
+        """Return a grid of lesions in validation normals."""
+        from lesions import LesionGrid
+
+        from xray_tf.models.lungs import find_fields
+
+        normals = self.normals("val")
+        drawn = sorted(np.random.default_rng(0).permutation(len(normals))[:LESION_ROWS])
+        rows = self.corpus.rows[[normals[i] for i in drawn]]
+        keys = [self.corpus.records[normals[i]].sha256 for i in drawn]
+        lungs = find_fields(self.corpus.pixels[rows]).masks
+        return LesionGrid(self.corpus.pixels, rows, keys, lungs)
 
 
 def take(features: dict[str, np.ndarray], keep) -> dict[str, np.ndarray]:
     return {name: values[keep] for name, values in features.items()}
 
 
+def joined(*features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {k: np.concatenate([f[k] for f in features]) for k in features[0]}
+
+
 def auroc(normal: np.ndarray, sick: np.ndarray) -> float:
-    """Return the chance that a sick row scores lower than a normal one, ties half."""
+    """Return the chance that a sick row is the more unusual one, ties half."""
     from sklearn.metrics import roc_auc_score
 
-    return float(
-        roc_auc_score(np.r_[np.zeros(len(normal)), np.ones(len(sick))], -np.r_[normal, sick])
-    )
+    truth = np.r_[np.zeros(len(normal)), np.ones(len(sick))]
+    return float(roc_auc_score(truth, np.r_[normal, sick]))
 
 
-def calibrated(members: dict[str, np.ndarray], names, own: dict[str, np.ndarray]) -> np.ndarray:
-    """Return the committee's score from its members' raw scores, on the scale of their cross-fitted
-    training scores `own`.
+def fitted(features: dict, patients: np.ndarray, names=None):
+    """Return a `NormalChest` without pixels, fitted on normals' features: autoencoder, density and
+    committee as `detect fit` fits them.
     """
-    from xray_tf.stats.detector.vectors import Combination
+    import tempfile
 
-    return (
-        Combination()
-        .fit(np.stack([own[n] for n in names], 1))
-        .score_samples(np.stack([members[n] for n in names], 1))
+    from xray_tf.models.normal_chest import NormalChest
+    from xray_tf.nets.autoencoder import (
+        build_autoencoder,
+        codes_and_errors,
+        reconstruction_phase,
     )
+    from xray_tf.nets.training.loop import Optimisation, Training
+    from xray_tf.options import DetectOptions
+    from xray_tf.stats.detector.committee import CHOSEN, Committee
+    from xray_tf.stats.detector.density import Density
+
+    options, zones = DetectOptions(), features["zones"]
+    keys = np.unique(patients)
+    drawn = np.random.default_rng(0).permutation(len(keys))[: round(options.watched * len(keys))]
+    watch = np.isin(patients, keys[drawn])
+    learn, watch = np.flatnonzero(~watch), np.flatnonzero(watch)
+    model = build_autoencoder(zones[learn], options)
+    phase = reconstruction_phase(model, zones, learn, watch, options)
+    with tempfile.TemporaryDirectory() as folder:
+        Training(model, Optimisation(keep="best"), Path(folder), progress=False).run([phase])
+    density = Density(options.components, folds=options.folds, seed=options.seed)
+    density.fit(codes_and_errors(model, zones)[0], patients)
+    committee = Committee(names or CHOSEN).fit(features, patients, folds=options.folds)
+    return NormalChest(None, model, density, committee, None)
 
 
-def fitted_scores(train: dict, patients, names, *others: dict) -> tuple[dict, list[dict]]:
-    """Return cross-fitted scores of the training rows, and the scores of other rows by a detector
-    fitted on all of them, by detector.
-    """
-    from xray_tf.stats.detector.committee import DETECTORS, cross_fit_scores
+def choose(given, data: Data) -> dict:
+    """Score every detector, committee and weight on what may be looked at."""
+    from xray_tf.models.normal_chest import NAMES
+    from xray_tf.stats.detector.committee import DETECTORS, Committee
+    from xray_tf.stats.detector.or_rule import calibrate, turned
 
-    own, scored = {}, [{} for _ in others]
-    for name in names:
-        row = DETECTORS[name]
-        own[name] = cross_fit_scores(row.build, train[row.eats], patients, folds=3)
-        detector = row.build().fit(train[row.eats], patients)
-        for out, features in zip(scored, others, strict=True):
-            out[name] = detector.score_samples(features[row.eats])
-        print(f"  {name}", flush=True)
-    return own, scored
+    train, val = data.of_part("train"), data.of_part("val")
+    grid = data.lesions()
+    pasted = data.features("lesions", grid)
+    kinds = np.array([grid.about(i)[1] for i in range(len(grid))])
+    severities = np.array([grid.about(i)[2] for i in range(len(grid))])
+    patients = {p: data.patients(data.normals(p)) for p in ("train", "val")}
 
-
-def choose(options) -> dict:
-    """Score every detector and committee on what may be looked at; return the table."""
-    from lesions import LESIONS, SEVERITIES, LesionGrid
-
-    from xray_tf.models.lungs import find_fields
-    from xray_tf.stats.detector.committee import DETECTORS
-
-    corpus, features = corpus_of(options.data), Features(options.cache)
-    records = list(corpus.records)
-    parts = {p: [i for i in corpus.of_split(p) if corpus.labels[i] == 0] for p in ("train", "val")}
-    patients = {p: np.array([records[i].patient for i in rows]) for p, rows in parts.items()}
-    normal = {
-        p: features.of(f"normals_{p}", corpus.pixels, corpus.rows[rows])
-        for p, rows in parts.items()
-    }
-    drawn = sorted(np.random.default_rng(0).permutation(len(parts["val"]))[:LESION_ROWS])
-    rows = [parts["val"][i] for i in drawn]
-    lungs = find_fields(corpus.pixels[corpus.rows[rows]]).masks
-    grid = LesionGrid(corpus.pixels, corpus.rows[rows], [records[i].sha256 for i in rows], lungs)
-    lesions = features.of("lesions", grid)
-    about = [grid.about(i) for i in range(len(grid))]
-    kinds, severities = np.array([a[1] for a in about]), np.array([a[2] for a in about])
-    own, (held, pasted) = fitted_scores(
-        normal["train"], patients["train"], DETECTORS, normal["val"], lesions
-    )
-    shifts = shift_scores(normal, patients)
-    seen, (well, sick) = phantom_scores(features)
-    table = {}
-    for names in [(n,) for n in DETECTORS] + list(COMMITTEES):
-        a, b, c = (calibrated(s, names, own) for s in (held, pasted, own))
-        by_kind = {k: auroc(a, b[kinds == k]) for k in LESIONS}
-        row = {
+    def row(held: np.ndarray, sick: np.ndarray) -> dict:
+        by_kind = {str(k): auroc(held, sick[kinds == k]) for k in np.unique(kinds)}
+        by_severity = {str(s): auroc(held, sick[severities == s]) for s in np.unique(severities)}
+        return {
             "lesions": float(np.mean(list(by_kind.values()))),
             "by_kind": by_kind,
-            "by_severity": {str(s): auroc(a, b[severities == s]) for s in SEVERITIES},
-            "phantoms": auroc(calibrated(well, names, seen), calibrated(sick, names, seen)),
-            "false_alarms_validation": float((a < np.quantile(c, BUDGET)).mean()),
+            "by_severity": by_severity,
         }
-        if not set(names) & set(WITHOUT_SHIFT):
-            row |= {
-                f"false_alarms_fit_{f}": float(
-                    (calibrated(o, names, w) < np.quantile(calibrated(w, names, w), BUDGET)).mean()
-                )
-                for f, (w, o) in shifts.items()
-            }
-        table["+".join(names)] = rounded(row)
+
+    table = {}
+    for names in [(n,) for n in DETECTORS] + list(COMMITTEES):
+        committee = Committee(names).fit(train, patients["train"])
+        table["+".join(names)] = row(
+            -committee.score_samples(val), -committee.score_samples(pasted)
+        )
+        print("+".join(names), table["+".join(names)]["lesions"], flush=True)
+    chest = fitted(train, patients["train"])
+    held, sick = chest.scores_of(val), chest.scores_of(pasted)
+    for k, name in enumerate(NAMES):
+        table[name] = row(*(turned(v[:, : len(NAMES)], NAMES)[:, k] for v in (held, sick)))
+    pair = calibrate(NAMES, held[:, :2], list(patients["val"]), BUDGET)
+    table["the pair"] = row(*(pair.judge(v[:, :2]).anomaly for v in (held, sick)))
+    weights = {}
+    for weight in WEIGHTS:
+        shares = dict.fromkeys(NAMES, weight)
+        rule = calibrate(chest.names, held, list(patients["val"]), BUDGET, weights=shares)
+        judged = rule.judge(sick)
+        weights[str(weight)] = {
+            "sensitivity": mean_by(kinds, judged.anomalous),
+            "auroc": row(rule.judge(held).anomaly, judged.anomaly)["lesions"],
+        }
     return {
         "split": "by patient, seed 0",
-        "fit_normals": len(parts["train"]),
-        "validation_normals": len(parts["val"]),
+        "fit_normals": len(train["zones"]),
+        "validation_normals": len(val["zones"]),
         "lesions": len(grid),
-        "severities": list(SEVERITIES),
         "table": table,
+        "weights": weights,
         "columns": {
-            "lesions": "mean over kinds of lesion of the AUROC of lesions pasted into "
-            "validation normals against validation normals",
-            "phantoms": "AUROC of sick against held-out normal phantoms, detectors "
-            "fitted on normal phantoms",
-            "false_alarms_validation": "share of validation normals below the 5 % "
-            "quantile of cross-fitted training normals",
-            "false_alarms_fit_X": "fitted and calibrated (cross-fitted, 5 %) on one "
-            "acquisition of normals, false alarms on the other",
+            "lesions": "mean over kinds of lesion of the AUROC of lesions pasted into validation "
+            "normals against validation normals",
+            "weights": "of reconstruction error and log density beside the committee; sensitivity "
+            "to pasted lesions at the 5 % budget, mean over kinds",
         },
     }
 
 
-def shift_scores(normal: dict, patients: dict) -> dict:
-    """Fit on each of the two acquisitions; return {family: (its own cross-fitted scores, the
-    other's scores)}, each by detector.
+def mean_by(kinds: np.ndarray, values: np.ndarray) -> float:
+    return float(np.mean([values[kinds == k].mean() for k in np.unique(kinds)]))
+
+
+def groups(given, data: Data) -> dict:
+    """Leave each acquisition group out; say what the budget becomes there, and after calibrating
+    on some of its normals.
     """
-    from xray_tf.stats.detector.committee import DETECTORS
-
-    both = {k: np.concatenate([normal["train"][k], normal["val"][k]]) for k in normal["train"]}
-    keys = np.concatenate([patients["train"], patients["val"]])
-    second = np.array([k.startswith("NORMAL2-") for k in keys])
-    names, out = [n for n in DETECTORS if n not in WITHOUT_SHIFT], {}
-    for family, here in (("IM", ~second), ("NORMAL2-IM", second)):
-        own, (other,) = fitted_scores(take(both, here), keys[here], names, take(both, ~here))
-        out[family] = own, other
-    return out
-
-
-def phantom_scores(features: Features) -> tuple[dict, list[dict]]:
-    """Fit on normal phantoms; return cross-fitted scores, and the scores of held-out normal and of
-    sick phantoms.
-    """
-    from xray_tf.data.synthetic.phantom import draw_phantom
-    from xray_tf.stats.detector.committee import DETECTORS
-
-    kinds = ["normal"] * PHANTOMS + ["bacterial", "viral"] * (SICK_PHANTOMS // 2)
-    have = (features.cache / "phantoms.npz").is_file()
-    images = (
-        None
-        if have
-        else np.stack(
-            [draw_phantom(k, 11, i, height=SIZE, width=SIZE).image for i, k in enumerate(kinds)]
-        )
-    )
-    found = features.of("phantoms", images)
-    fit = PHANTOMS * 2 // 3
-    parts = [take(found, s) for s in (slice(fit), slice(fit, PHANTOMS), slice(PHANTOMS, None))]
-    return fitted_scores(parts[0], [str(i) for i in range(fit)], DETECTORS, *parts[1:])
-
-
-def weights(options) -> dict:
-    """Measure every weight of reconstruction and density beside the committee, on lesions pasted
-    into normals of the fit part.
-    """
-    corpus = corpus_of(options.data)
-    normals = [corpus.records[i] for i in corpus.of_split("train") if corpus.labels[i] == 0]
-    turns = []
-    with tempfile.TemporaryDirectory() as folder:
-        manifest = Path(folder) / "normals.csv"
-        with manifest.open("w", newline="", encoding="utf-8") as stream:
-            csv.writer(stream).writerows(
-                [
-                    ("path", "label", "patient"),
-                    *((corpus.records.file(r).resolve(), "normal", r.patient) for r in normals),
-                ]
-            )
-        for seed in WEIGHT_SEEDS:
-            turns.append(nested(str(manifest), Path(folder) / f"detector-{seed}", seed))
-    table = {
-        str(w): {k: float(np.mean([t[str(w)][k] for t in turns])) for k in turns[0][str(w)]}
-        for w in WEIGHTS
-    }
-    for w in WEIGHTS:
-        table[str(w)]["sensitivity_each_seed"] = [t[str(w)]["sensitivity"] for t in turns]
-    best = max(WEIGHTS, key=lambda w: (table[str(w)]["sensitivity"], w))
-    return {
-        "normals": len(normals),
-        "seeds": list(WEIGHT_SEEDS),
-        "epochs": WEIGHT_EPOCHS,
-        "budget": BUDGET,
-        "chosen": best,
-        "rule": "highest sensitivity to pasted lesions (mean over kinds, then seeds); of "
-        "equals the larger weight",
-        "table": rounded(table),
-    }
-
-
-def nested(manifest: str, folder: Path, seed: int) -> dict[str, dict[str, float]]:
-    """Fit one detector on a part of the normals of a manifest; return what each weight reaches on
-    its other parts.
-    """
-    from lesions import LESIONS, LesionGrid
-
-    from xray_tf.jobs.detector.fit_detector import fit_detector
-    from xray_tf.jobs.detector.normals import parts_of, read_normals
-    from xray_tf.models.lungs import find_fields
     from xray_tf.models.normal_chest import NAMES
-    from xray_tf.options import DataOptions, DetectOptions
-    from xray_tf.stats.detector.or_rule import calibrate
+    from xray_tf.stats.detector.or_rule import BESIDE_FEATURES, calibrate
 
-    data, how = (
-        DataOptions(validation=0.3, test=0.2),
-        DetectOptions(resize=RESIZE, seed=seed, epochs=WEIGHT_EPOCHS, locate="none"),
-    )
-    chest = fit_detector(manifest, folder, data, how).normal_chest
-    corpus, _ = read_normals(manifest, data, how, progress=False)
-    parts = parts_of(corpus, how)
-    rows = corpus.rows[parts.test]
-    grid = LesionGrid(
-        corpus.pixels,
-        rows[: 2 * LESION_ROWS],
-        [corpus.records[i].sha256 for i in parts.test[: 2 * LESION_ROWS]],
-        find_fields(corpus.pixels[rows[: 2 * LESION_ROWS]]).masks,
-        seed=seed,
-    )
-    kinds = np.array([grid.about(i)[1] for i in range(len(grid))])
-    held, healthy = (
-        chest.scores(corpus.pixels, corpus.rows[part]) for part in (parts.calibrate, parts.test)
-    )
-    pasted = chest.scores(grid)
-    out = {}
-    for weight in WEIGHTS:
-        rule = calibrate(
-            chest.names,
-            held,
-            [corpus.records[i].patient for i in parts.calibrate],
-            BUDGET,
-            seed,
-            weights=dict.fromkeys(NAMES, weight),
-        )
-        well, sick = rule.judge(healthy), rule.judge(pasted)
-        out[str(weight)] = {
-            "sensitivity": float(np.mean([sick.anomalous[kinds == k].mean() for k in LESIONS])),
-            "auroc": float(
-                np.mean([auroc(-well.anomaly, -sick.anomaly[kinds == k]) for k in LESIONS])
-            ),
-            "false_alarms": float(well.anomalous.mean()),
-            "calibration_patients": len(rule.normals),
+    with given.records.open(encoding="utf-8") as stream:
+        acquisition = {r["path"]: r["acquisition"] for r in csv.DictReader(stream)}
+    rows = data.normals("train") + data.normals("val")
+    features, patients = joined(data.of_part("train"), data.of_part("val")), data.patients(rows)
+    group = np.array([acquisition[data.corpus.records[i].path] for i in rows])
+    family = np.where([p.startswith("NORMAL2") for p in patients], "NORMAL2-IM", "IM")
+    held = np.arange(len(rows)) >= len(data.normals("train"))
+    table = {}
+    leave = [(g, group == g) for g in np.unique(group) if (group == g).sum() >= FEWEST_OF_GROUP]
+    for name, out in leave + [(f, family == f) for f in np.unique(family)]:
+        fit, cal = ~out & ~held, ~out & held
+        chest = fitted(take(features, fit), patients[fit])
+        weights = dict.fromkeys(NAMES, BESIDE_FEATURES)
+        values = chest.scores_of(take(features, cal))
+        rule = calibrate(chest.names, values, list(patients[cal]), BUDGET, weights=weights)
+        there = chest.scores_of(take(features, out))
+        flagged = rule.judge(there).anomalous
+        one = {"normals": int(out.sum()), "false_alarms": float(flagged.mean())}
+        one["calibrated_there"] = {
+            str(n): moved(rule, there, patients[out], n)
+            for n in CALIBRATIONS
+            if len(np.unique(patients[out])) >= n + 40
         }
-    print(seed, rounded(out), flush=True)
-    return out
+        table[str(name)] = one
+        print(name, one, flush=True)
+    return {"budget": BUDGET, "draws": DRAWS, "table": table}
 
 
-def report(options) -> dict:
-    """Score the test rows, pneumonia included, by what the last commit chose."""
-    from xray_tf.stats.detector.committee import CHOSEN, DETECTORS
-    from xray_tf.stats.metrics import score
+def moved(rule, values: np.ndarray, patients: np.ndarray, count: int) -> dict[str, float]:
+    """Return the false alarms on a group's other patients when `count` of its patients calibrate:
+    mean, and the range of nine draws in ten.
+    """
+    keys, alarms = np.unique(patients), []
+    for draw in range(DRAWS):
+        chosen = np.isin(patients, np.random.default_rng(draw).permutation(keys)[:count])
+        new = rule.moved(values[chosen], list(patients[chosen]), BUDGET)
+        alarms.append(new.judge(values[~chosen]).anomalous.mean())
+    low, high = np.percentile(alarms, [5, 95])
+    return {"mean": float(np.mean(alarms)), "low": float(low), "high": float(high)}
 
-    commit = committed()
-    before = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.is_file() else {}
-    if "report" in before:
-        raise SystemExit(
-            f"{RESULT} holds a report already, of commit "
-            f"{before['report']['commit']}. It is made once; remove it by hand if the choice is "
-            "new."
+
+def outside(given, data: Data) -> dict:
+    """Replace all outside the lungs and their rim, and read the shipped detector's percentiles."""
+    from xray_tf.data.chest.regions import SURROUNDINGS, MaskedGrid
+    from xray_tf.models.load import load
+
+    detector = load(given.model, kind="detector")
+    rows = data.normals("test")[:OUTSIDE_ROWS]
+    pixels, places = data.corpus.pixels, data.corpus.rows[rows]
+    masks = detector.normal_chest.reader.find_lungs(pixels[places]).masks
+    keys = [data.corpus.records[i].sha256 for i in rows]
+    cells = [("outside", "mean"), ("outside", "smooth"), ("outside", "noise"), SURROUNDINGS]
+    grid = MaskedGrid(pixels, places, masks, keys, cells)
+
+    def percentiles(images: np.ndarray, lungs=None) -> np.ndarray:
+        chest = detector.normal_chest
+        if lungs is not None:  # where the lungs are is known, so only what is seen there counts
+            from dataclasses import replace
+
+            from xray_tf.data.chest.lung_fields import LungFields, places_of
+
+            found = LungFields(lungs, lungs.mean((1, 2)), places_of(lungs), lungs.any((1, 2)))
+            chest = replace(chest, reader=replace(chest.reader, find_lungs=lambda _: found))
+        return detector.rule.judge(chest.scores(images)).percentiles
+
+    before, table = percentiles(pixels[places]), {}
+    for c, cell in enumerate(cells):
+        images = np.stack([grid.image(c, i) for i in range(len(rows))])
+        name = cell if isinstance(cell, str) else f"outside, {cell[1]}"
+        table[name] = {}
+        for what, lungs in (("lungs known", masks), ("lungs found again", None)):
+            change = np.abs(percentiles(images, lungs) - before)
+            table[name][what] = {
+                n: {"median": float(np.median(v)), "mean": float(v.mean())}
+                for n, v in zip(detector.rule.names, change.T, strict=True)
+            }
+        print(name, table[name], flush=True)
+    return {"rows": len(rows), "model": detector.card.name, "table": table}
+
+
+def where(given, data: Data) -> dict:
+    """Measure the heat map of pasted lesions inside the lungs, against position alone."""
+    from anomaly_maps import interval, pixel_auroc
+
+    from xray_tf.models.load import load
+
+    detector, grid = load(given.model, kind="detector"), data.lesions()
+    found = {"heat map": [], "nearness to the centre of the lung": [], "brightness": []}
+    hits, chance, rows = [], [], []
+    for i in range(len(grid)):
+        lesion, (row, _, _) = grid.lesion(i), grid.about(i)
+        lungs = grid.lungs[row]
+        inside = lesion.mask[lungs]
+        if not 0 < inside.sum() < inside.size:
+            continue
+        heat = detector.maps(lesion.image[None])[0]
+        y, x = np.nonzero(lungs)
+        left = x < np.median(x)
+        middle = -np.where(
+            left,
+            np.hypot(x - x[left].mean(), y - y[left].mean()),
+            np.hypot(x - x[~left].mean(), y - y[~left].mean()),
         )
-    corpus, features = corpus_of(options.data), Features(options.cache)
-    records = list(corpus.records)
-    parts = {
-        p: [i for i in corpus.of_split(p) if p == "test" or corpus.labels[i] == 0]
-        for p in ("train", "val", "test")
-    }
-    found = {
-        p: features.of("test" if p == "test" else f"normals_{p}", corpus.pixels, corpus.rows[rows])
-        for p, rows in parts.items()
-    }
-    patients = {p: np.array([records[i].patient for i in rows]) for p, rows in parts.items()}
-    own, (held, tested) = fitted_scores(
-        found["train"], patients["train"], DETECTORS, found["val"], found["test"]
-    )
-    labels, table = corpus.labels[parts["test"]], {}
-    for names in dict.fromkeys([CHOSEN, *((n,) for n in DETECTORS), *COMMITTEES]):
-        a, b = calibrated(held, names, own), calibrated(tested, names, own)
-        _, first = np.unique(patients["val"], return_index=True)  # one radiograph a patient
-        # conformal: at most 5 % of new patients' normals, on average
-        threshold = np.sort(a[first])[int(BUDGET * (len(first) + 1)) - 1]
-        # metrics take probabilities; only their order counts here
-        odd = np.argsort(np.argsort(-b)) / len(b)
-        made = score(
-            np.stack([1 - odd, odd], 1),
-            labels,
-            (b < threshold).astype(int),
-            patients["test"].tolist(),
-            ("normal", "pneumonia"),
-        )
-        m = made["metrics"]
-        table["+".join(names)] = {
-            "auroc": m["auroc"],
-            "auprc": m["auprc"],
-            "sensitivity_at_budget": m["sensitivity"],
-            "false_alarm_rate": {
-                "value": 1 - m["specificity"]["value"],
-                "low": 1 - m["specificity"]["high"],
-                "high": 1 - m["specificity"]["low"],
-            },
-        }
-        chance = made["chance"]
-    return {
-        "commit": commit,
-        "chosen": list(CHOSEN),
-        "not_used_in_any_choice": True,
-        "test_rows": len(labels),
-        "pneumonia_rows": int(labels.sum()),
-        "patients": len(set(patients["test"])),
-        "chance": {**chance, "auroc": 0.5, "auprc": float(labels.mean())},
-        "interval": "95 % percentile bootstrap by patient",
-        "table": {k: rounded(v) for k, v in table.items()},
-    }
-
-
-def committed() -> str:
-    """Return the last commit's hash; stop where the detectors or this script differ from it."""
-
-    def git(*words: str) -> str:
-        return subprocess.run(
-            ["git", *words], capture_output=True, text=True, check=True, cwd=HERE.parent
-        ).stdout.strip()
-
-    ours = [
-        "benchmarks/anomaly.py",
-        "xray_tf/stats/detector",
-        "xray_tf/nets/feature_maps.py",
-        "xray_tf/data/chest/lung_numbers.py",
-        "xray_tf/nets/lungs.py",
-    ]
-    if changed := git("status", "--porcelain", "--", *ours):
-        raise SystemExit(f"the choice is not committed yet:\n{changed}\nCommit it, then report.")
-    return git("rev-parse", "HEAD")
+        shown = (heat[lungs], middle, lesion.image[lungs])
+        for values, name in zip(shown, found, strict=True):
+            found[name].append(pixel_auroc(values, inside))
+        hits.append(bool(lesion.mask[np.unravel_index(heat.argmax(), heat.shape)]))
+        chance.append(inside.mean())
+        rows.append(row)
+    rows = np.array(rows)
+    table = {name: interval(np.array(v), rows) for name, v in found.items()}
+    table["highest point in the lesion"] = interval(np.array(hits, float), rows)
+    table["of a random point of the lungs"] = interval(np.array(chance), rows)
+    return {"lesions": len(rows), "model": detector.card.name, "table": table}
 
 
 def rounded(value):
     if isinstance(value, dict):
-        return {k: rounded(v) for k, v in value.items() if k != "replicates"}
+        return {k: rounded(v) for k, v in value.items()}
     return round(value, 4) if isinstance(value, float) else value
 
 
 def main(args: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("part", choices=("choose", "report", "weights"))
+    parts = {"choose": choose, "groups": groups, "outside": outside, "where": where}
+    parser.add_argument("part", choices=parts)
     parser.add_argument(
         "--data", default=str(HERE.parent.parent / "shared" / "data" / "chest_xray")
     )
-    parser.add_argument("--cache", type=Path, help="where `choose` and `report` keep features")
-    options = parser.parse_args(args)
-    if options.cache is None and options.part != "weights":
-        parser.error(f"{options.part} needs --cache DIR")
-    found = {"choose": choose, "report": report, "weights": weights}[options.part](options)
+    parser.add_argument("--cache", type=Path, required=True, help="where features are kept")
+    parser.add_argument("--records", type=Path, help="records.csv of the audit, for `groups`")
+    parser.add_argument("--model", default="normal-chest", help="for `outside` and `where`")
+    given = parser.parse_args(args)
+    found = rounded(parts[given.part](given, Data(given.data, given.cache)))
     RESULT.parent.mkdir(exist_ok=True)
     before = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.is_file() else {}
-    RESULT.write_text(json.dumps(before | {options.part: found}, indent=1) + "\n", encoding="utf-8")
-    for name, row in found["table"].items():
-        print(
-            f"{name:44s}",
-            {
-                k: v if not isinstance(v, dict) else v.get("value", "")
-                for k, v in row.items()
-                if k != "by_kind"
-            },
-        )
+    RESULT.write_text(json.dumps(before | {given.part: found}, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -96,9 +97,7 @@ def one(links: str, out: str, whole: bool) -> None:
             self.card, records, np.full((len(records), 2), 0.5), point
         )
     score_archive(MODEL, [links], out, progress=False)
-    # not ru_maxrss, which a process takes over from the one that started it
-    status = Path("/proc/self/status").read_text()
-    print(int(status.partition("VmHWM:")[2].split()[0]) / 1024)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
 def cost_of(

@@ -93,14 +93,14 @@ class FarFromTheMean:
 
 
 def test_one_row_makes_a_detector(monkeypatch):
-    row = DetectorRow(FarFromTheMean, {}, "pooled", "distance from the mean")
+    row = DetectorRow(FarFromTheMean, {}, "zones", "distance from the mean")
     monkeypatch.setitem(DETECTORS, "far", row)
-    assert detectors_of("far,nearest") == ("far", "nearest") and not row.maps
-    normals = {"pooled": np.random.default_rng(0).normal(size=(40, 6))}
+    assert detectors_of("far,zones") == ("far", "zones")
+    normals = {"zones": np.random.default_rng(0).normal(size=(40, 6))}
     patients = [f"p{i // 2}" for i in range(40)]
-    committee = Committee(("far", "nearest")).fit(normals, patients)
+    committee = Committee(("far", "zones")).fit(normals, patients)
     again = Committee.from_arrays(committee.to_arrays())
-    odd = {"pooled": normals["pooled"][:5] + 9}
+    odd = {"zones": normals["zones"][:5] + 9}
     assert committee.score_samples(odd).max() < committee.score_samples(normals).min()
     np.testing.assert_array_equal(again.score_samples(odd), committee.score_samples(odd))
 

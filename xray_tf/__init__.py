@@ -31,6 +31,7 @@ _PUBLIC = {
     "add_reference": "xray_tf.jobs.neighbors.embed_radiographs",
     "fit_detector": "xray_tf.jobs.detector.fit_detector",
     "score_files": "xray_tf.jobs.detector.score_files",
+    "calibrate_detector": "xray_tf.jobs.detector.calibrate_detector",
     "load": "xray_tf.models.load",
     "make_predict_fn": "xray_tf.engines.functions",
     "score_archive": "xray_tf.engines.score_archive",

@@ -8,8 +8,8 @@ from xray_tf import detect
 from xray_tf.jobs.detector import fit_detector as job
 
 SMALL = (
-    "--validation 0.45 --test 0.2 --report-on-pneumonia --image-size 32 --reduce 1 --latent "
-    "4 --components 2 --folds 2 --budget 0.8 "
+    "--validation 0.45 --test 0.2 --report-on-pneumonia --image-size 32 --latent 4 "
+    "--components 2 --folds 2 --budget 0.8 "
     "--detectors none --bootstrap 20"
 ).split()
 

@@ -1,32 +1,23 @@
-"""Frozen features: what comes out is the trunk's own, row by row, whatever the batch, and reopens
-from a file.
+"""Features of lungs: what comes out is the trunk's own over lung alone, row by row, whatever the
+batch, and reopens from a file.
 """
 
+import cv2
 import keras
 import numpy as np
 import pytest
 
-from xray_tf.data.chest.lung_fields import LungFields, places_of, usual_lungs
-from xray_tf.data.chest.lung_numbers import NAMES, lung_numbers
+from xray_tf.data.chest.registered_lungs import register_lungs
 from xray_tf.data.synthetic.phantom import draw_phantom
-from xray_tf.nets.feature_maps import FEATURES, FeatureExtractor, build_feature_model
+from xray_tf.nets.feature_maps import LUNG_SHARE, build_feature_model, zone_features
 
-SIZE = 64
-
-
-def find_lungs(images):
-    """Stands in for a segmenter: usual lungs, shifted by how bright the image is."""
-    masks = np.stack([np.roll(usual_lungs(len(i)), int(i.mean()) % 5, 0) for i in images])
-    return LungFields(masks, masks.mean((1, 2)), places_of(masks), np.ones(len(masks), bool))
-
-
-def extractor_of(model, **how):
-    return FeatureExtractor(model, find_lungs=find_lungs, **how)
+SIZE = 96
 
 
 @pytest.fixture(scope="module")
-def pixels():
-    return np.stack([draw_phantom("normal", 0, p, height=SIZE, width=SIZE).image for p in range(5)])
+def found():
+    drawn = [draw_phantom("normal", 0, p, height=SIZE, width=SIZE) for p in range(5)]
+    return register_lungs(np.stack([p.image for p in drawn]), np.stack([p.lungs for p in drawn]))
 
 
 @pytest.fixture(scope="module")
@@ -34,115 +25,57 @@ def model():
     return build_feature_model(weights=None, image_size=SIZE, seed=1)
 
 
-def test_features_are_the_moments_and_the_averaged_maps_of_the_trunks_stages(model, pixels):
-    found = extractor_of(model).extract(pixels)
-    stages = (
-        "stage2_block2_add",
-        "stage3_block2_add",
-        "stage4_block3_add",
-        "stage5_block3_add",
-        "stage6_block4_add",
-        "stage7_block1_project_bn",
-        "features",
-    )
-    maps = keras.Model(model.input, [model.get_layer(s).output for s in stages]).predict_on_batch(
-        pixels[..., None].astype(np.float32)
-    )
-    expected = np.concatenate(
-        [m.mean(axis=(1, 2)) for m in maps] + [m.std(axis=(1, 2)) for m in maps], axis=1
-    )
-    np.testing.assert_allclose(found["pooled"], expected, rtol=1e-2, atol=2e-3)
-    fine = maps[1].reshape(5, 4, 2, 4, 2, -1).mean(axis=(2, 4))
-    grid = np.concatenate([fine, maps[2], maps[3]], axis=-1)
-    assert found["patches"].dtype == np.float16
-    np.testing.assert_allclose(found["patches"], grid, rtol=2e-3, atol=1e-3)
-    np.testing.assert_array_equal(found["lungs"], lung_numbers(pixels, find_lungs(pixels)))
-    masks = find_lungs(pixels).masks
-    left = [
-        np.average(
-            grid[i, :, :2].reshape(8, -1),
-            axis=0,
-            weights=masks[i].reshape(4, 16, 4, 16).mean(axis=(1, 3))[:, :2].ravel() + 1e-6,
-        )
-        for i in range(5)
-    ]
-    np.testing.assert_allclose(found["lung_maps"][:, : grid.shape[-1]], left, rtol=1e-3, atol=1e-4)
+def test_zones_are_means_of_the_trunks_maps_over_their_lung(model, found):
+    stages = ("stage2_block2_add", "stage3_block2_add", "stage5_block3_add")
+    fine, middle, coarse = keras.Model(
+        model.input, [model.get_layer(s).output for s in stages]
+    ).predict_on_batch(found.images[..., None].astype(np.float32))
+
+    def pooled(values):
+        return values.reshape(5, 12, 2, 12, 2, -1).mean(axis=(2, 4))
+
+    coarse = coarse.repeat(2, axis=1).repeat(2, axis=2)
+    maps = np.concatenate([middle, pooled(fine), pooled(fine**2), coarse], axis=-1)
+    got = zone_features(model, found.images, found.shares(12)).reshape(5, 3, 4, -1)
+    assert got.shape[-1] == maps.shape[-1]
+    for row, column in ((0, 1), (1, 2), (2, 0)):
+        here = np.s_[4 * row : 4 * row + 4, 3 * column : 3 * column + 3]
+        for i in range(5):
+            share = cv2.resize(
+                found.lungs[i].astype(np.float32), (12, 12), interpolation=cv2.INTER_AREA
+            )
+            lung = share[here] > LUNG_SHARE
+            expected = maps[i][here][lung].mean(axis=0) if lung.any() else 0
+            np.testing.assert_allclose(got[i, row, column], expected, rtol=1e-3, atol=1e-3)
 
 
-def test_a_row_has_the_same_features_in_any_batch_and_order(model, pixels):
-    whole = extractor_of(model).extract(pixels)
-    parts = extractor_of(model, batch_size=2).extract(pixels, [4, 0])
-    assert tuple(sorted(whole)) == tuple(sorted(FEATURES))
-    for name in FEATURES:
-        np.testing.assert_allclose(parts[name], whole[name][[4, 0]], rtol=1e-3, atol=1e-3)
-    assert set(extractor_of(model).extract(pixels, features=("lungs",))) == {"lungs"}
+def test_a_row_has_the_same_features_in_any_batch_and_order(model, found):
+    whole = zone_features(model, found.images, found.shares(12))
+    parts = zone_features(model, found.images[[4, 0, 2]], found.shares(12)[[4, 0, 2]], batch_size=2)
+    np.testing.assert_allclose(parts, whole[[4, 0, 2]], rtol=1e-3, atol=1e-3)
+    assert zone_features(model, found.images[:0], found.shares(12)[:0]).shape == (0, whole.shape[1])
 
 
-def test_a_brighter_exposure_is_no_departure(model, pixels):
-    """Standardised inside the graph: grey levels all raised alike leave what comes out as it
-    was.
-    """
-    dark = pixels // 2
-    one, other = (
-        extractor_of(model).extract(p, features=("pooled", "lungs"))
-        for p in (dark, dark + np.uint8(60))
-    )
-    for name in one:
-        np.testing.assert_allclose(other[name], one[name], rtol=1e-2, atol=1e-2)
-
-
-def test_the_model_reopens_from_a_file_with_stock_layers_only(model, pixels, tmp_path):
+def test_the_model_reopens_from_a_file_with_stock_layers_only(model, found, tmp_path):
     model.save(tmp_path / "features.keras")
     again = keras.saving.load_model(tmp_path / "features.keras", compile=False, safe_mode=True)
     assert all(type(layer).__module__.startswith("keras.src") for layer in again.layers)
-    for name, values in extractor_of(again).extract(pixels).items():
-        np.testing.assert_array_equal(values, extractor_of(model).extract(pixels)[name])
-
-
-def test_opacity_in_one_lung_moves_that_lungs_numbers():
-    healthy = draw_phantom("normal", 2, 1, height=128, width=128)
-    image = healthy.image.copy()
-    columns = np.arange(128)[None, :]
-    image[healthy.lungs & (columns < 64)] += 25  # no pixel of these lungs is above 230
-    found = LungFields(
-        np.stack([healthy.lungs] * 2), np.ones(2), places_of(healthy.lungs[None]), np.ones(2, bool)
+    np.testing.assert_array_equal(
+        zone_features(again, found.images, found.shares(12)),
+        zone_features(model, found.images, found.shares(12)),
     )
-    a, b = lung_numbers(np.stack([healthy.image, image]), found)
-    change = dict(zip(NAMES, b - a, strict=True))
-    for zone in ("upper", "middle", "lower"):
-        assert change[f"left_{zone}_grey"] > 0.15 > change[f"right_{zone}_grey"]
-
-
-def test_a_constant_image_has_finite_numbers():
-    image = np.full((1, 64, 64), 7, np.uint8)
-    assert np.isfinite(lung_numbers(image, find_lungs(image))).all()
-
-
-def test_numbers_of_lungs_that_were_not_found_are_finite():
-    nothing = LungFields(
-        np.zeros((1, 64, 64), bool), np.zeros(1), places_of(np.zeros((1, 64, 64))), np.zeros(1)
-    )
-    assert np.isfinite(lung_numbers(np.eye(64, dtype=np.uint8)[None], nothing)).all()
 
 
 @pytest.mark.parametrize(
     ("run", "message"),
     [
-        (lambda m, p: build_feature_model(weights=None, image_size=100), "multiple of 32"),
+        (lambda m, f: build_feature_model(weights=None, image_size=100), "multiple of 32"),
         (
-            lambda m, p: FeatureExtractor(
-                keras.Sequential([keras.Input((8,)), keras.layers.Dense(1)])
-            ),
-            "has the points",
+            lambda m, f: zone_features(m, f.images[:, :32, :32], f.shares(12)),
+            r"images must be \(N, 96, 96\)",
         ),
-        (lambda m, p: FeatureExtractor(m).extract(p[:, :32, :32]), r"pixels must be \(N, 64, 64\)"),
-        (
-            lambda m, p: FeatureExtractor(m).extract(p, features=("smell",)),
-            "features must be some of",
-        ),
-        (lambda m, p: FeatureExtractor(m).extract(p, features=("lungs",)), "what finds them"),
     ],
 )
-def test_what_does_not_fit_is_refused_with_the_reason(run, message, model, pixels):
+def test_what_does_not_fit_is_refused_with_the_reason(run, message, model, found):
     with pytest.raises(ValueError, match=message):
-        run(model, pixels)
+        run(model, found)

@@ -24,10 +24,6 @@ DIVIDED = 0.75  # the neighbours are called divided if their largest vote is sma
 CONTRAST = 90  # grey levels from the 1st to the 99th percentile
 WHITE, BLACK = 0.07, 0.35  # shares of the image that are plain white or black
 CUT = 0.25  # share of the longer side cut away by a square crop
-# Scores of the whole image. 3 of 201 held-out normal radiographs and 15 of 582 with pneumonia
-# exceed all 229 calibration normals of normal-chest. So do noise and a screenshot, and of ten
-# radiographs eight that are turned by 90 degrees, five upside down, and all ten negatives.
-WHOLE = ("reconstruction_error", "log_density")
 EDGE, EDGE_HEAT = 0.10, 0.50  # the outer tenth on all sides is 36 % of the image
 
 
@@ -165,18 +161,6 @@ def _of_the_lungs(prediction: Prediction) -> Iterator[Caveat]:
 def _of_the_detector(
     anomaly: Anomaly | None, prediction: Prediction, card: Card
 ) -> Iterator[Caveat]:
-    beyond = [
-        name.replace("_", " ")
-        for name, _, percentile in (anomaly.scores if anomaly else ())
-        if name in WHOLE and percentile >= 100
-    ]
-    if beyond:
-        yield Caveat(
-            "unlike any chest",
-            f"In its {' and '.join(beyond)} it exceeds every normal radiograph that set the "
-            "detector's thresholds; few with pneumonia do. Is it an upright frontal chest "
-            "radiograph?",
-        )
     if anomaly is None or NORMAL not in card.class_names:
         return
     if anomaly.flagged == (prediction.predicted == NORMAL):

@@ -16,18 +16,17 @@ from xray_tf.data.records import Record, Records
 from xray_tf.data.scores import VERDICTS, Scores
 from xray_tf.data.tables.arrays import read_arrays
 from xray_tf.models.asked.queries import batches, readable, record_batches
-from xray_tf.models.estimated_lungs import atlas_lungs, estimated_fields
-from xray_tf.models.features import load_features
+from xray_tf.models.features import LungReader
 from xray_tf.models.lungs import find_fields, lung_warnings
 from xray_tf.models.normal_chest import FEATURES, NormalChest
 from xray_tf.models.opened import Opened
-from xray_tf.spelling import pick
+from xray_tf.stats.detector.committee import Committee
 from xray_tf.stats.detector.density import Density
 from xray_tf.stats.detector.or_rule import OrRule
 
 REFERENCE = "reference.npz"
 BUDGET, BY_HAND = "budget", "by_hand"  # names of operating points
-FEATURE_MODEL, LOCATOR, ATLAS = "features.keras", "locator", "atlas"
+FEATURE_MODEL, ATLAS, DENSITY, MAP_RANGE = "features.keras", "atlas", "density", "map_range"
 
 
 class Detector(Opened):
@@ -36,14 +35,14 @@ class Detector(Opened):
     Attributes:
         folder: the artifact's folder.
         card: its description; see `xray_tf.artifact.Card`.
-        model: the autoencoder, image (B, S, S, 1) float32 in [0, 255] -> embedding, reconstruction,
-            reconstruction_error.
+        model: the autoencoder, features of the lungs' zones (B, D) float32 -> embedding,
+            reconstruction, reconstruction_error.
         rule: thresholds and calibration normals; see `xray_tf.stats.detector.or_rule.OrRule`.
     """
 
     @cached_property
     def encoder(self):
-        """The encoder alone, a Keras model image (B, S, S, 1) -> code (B, D)."""
+        """The encoder alone, a Keras model zones (B, D) -> code (B, K)."""
         from xray_tf.nets.autoencoder import encoder_of
 
         return encoder_of(self.model)
@@ -66,26 +65,20 @@ class Detector(Opened):
     @cached_property
     def normal_chest(self) -> NormalChest:
         """The object that turns pixels into raw scores and heat maps."""
-        atlas, find, features = _under(ATLAS, self.arrays), find_fields, None
-        if "lungs" not in atlas:  # fitted before there was a segmenter, to lungs as estimated
-            find = estimated_fields
-            atlas |= {"lungs": atlas_lungs()} if atlas else {}
-        if (self.folder / FEATURE_MODEL).is_file():
-            from xray_tf.nets.keras_file import load_model
+        from xray_tf.nets.keras_file import load_model
 
-            features = load_features(
-                load_model(self.folder / FEATURE_MODEL),
-                _under(FEATURES, self.arrays),
-                _under(LOCATOR, self.arrays),
-                find,
+        if not (self.folder / FEATURE_MODEL).is_file() or MAP_RANGE not in self.arrays:
+            raise ArtifactError(
+                f"{self.folder} was fitted to whole radiographs, before lungs were registered. Fit "
+                "the detector again."
             )
+        committee = _under(FEATURES, self.arrays)
         return NormalChest(
+            LungReader(load_model(self.folder / FEATURE_MODEL), find_fields),
             self.model,
-            Density.from_arrays(_under("density", self.arrays)),
-            self.arrays["mean_map"],
-            self.arrays["deviation_map"],
-            features,
-            LungAtlas.from_arrays(atlas, find) if atlas else None,
+            Density.from_arrays(_under(DENSITY, self.arrays)),
+            Committee.from_arrays(committee) if committee else None,
+            LungAtlas.from_arrays(_under(ATLAS, self.arrays)),
         )
 
     @cached_property
@@ -123,26 +116,21 @@ class Detector(Opened):
         for batch, results in record_batches(records, self.card, batch_size):
             yield self.judged(batch, results, rule, batch_size)
 
-    @property
-    def map_kinds(self) -> tuple[str, ...]:
-        """The kinds of heat map that `maps` can compute; the last is the default."""
-        return self.normal_chest.map_kinds
-
-    def maps(self, pixels: np.ndarray, kind: str | None = None) -> np.ndarray:
+    def maps(self, pixels: np.ndarray) -> np.ndarray:
         """Return heat maps (N, S, S) float32 in [0, 1] of pixels (N, S, S) uint8 as the model sees
-        them.
+        them: how much brighter the lungs are than normal lungs in the same place.
 
-        `reconstruction`: how far the smoothed difference of image and reconstruction is from that
-        of normals at the same pixel. `features`: how unusual the features of each patch are.
-        `lungs`: how much brighter the lungs are than normal lungs in the same place. 0 is
-        the median pixel of the calibration normals, and 1 the value that one of their pixels in a
-        thousand exceeds, so colours are comparable between radiographs.
-
-        Args:
-            kind: one of `map_kinds`; the last one if None.
+        0 is the median pixel of the calibration normals, and 1 the value that one of their pixels
+        in a thousand exceeds, so colours are comparable between radiographs.
         """
-        kind = pick("kind", kind or self.map_kinds[-1], self.map_kinds)
-        return self.normal_chest.heat(kind, self.arrays[f"map_range.{kind}"], pixels)
+        return self.normal_chest.heat(self.arrays[MAP_RANGE], pixels)
+
+    def registered(self, pixels: np.ndarray) -> np.ndarray:
+        """Return all that the detector looks at of pixels (N, S, S) uint8: their registered lungs
+        (N, S, S) uint8, see `data.chest.registered_lungs`.
+        """
+        found = self.normal_chest.reader.registered(pixels)
+        return np.concatenate([part.images for part in found])
 
     def judged(
         self, records: Sequence[Record], results: Sequence, rule: OrRule | None, batch_size: int

@@ -16,7 +16,7 @@ from xray_tf.options.classifier import (
 from xray_tf.options.clinic import ListenOptions
 from xray_tf.options.data import PARTS, DataOptions
 from xray_tf.options.declare import add_flags, from_flags, one_of, option, provenance
-from xray_tf.options.detector import DetectOptions, ScoreOptions
+from xray_tf.options.detector import CalibrateOptions, DetectOptions, ScoreOptions
 from xray_tf.options.engine import LOCAL, RAY, EngineOptions
 from xray_tf.options.heatmaps import ExamineOptions, ExplainOptions
 from xray_tf.options.lungs import TrainLungsOptions
@@ -31,6 +31,7 @@ __all__ = [
     "PARTS",
     "RAY",
     "AcceptOptions",
+    "CalibrateOptions",
     "DataOptions",
     "DetectOptions",
     "EmbedOptions",

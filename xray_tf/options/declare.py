@@ -74,7 +74,9 @@ class Checked:
             elif names and isinstance(value, str):
                 object.__setattr__(self, item.name, meant(value, names))
             least, below = item.metadata["least"], item.metadata["below"]
-            if least is not None and not (value >= least and (below is None or value < below)):
+            if value is None or least is None:
+                continue
+            if not (value >= least and (below is None or value < below)):
                 bound = "" if below is None else f" and below {below}"
                 raise ValueError(
                     f"{item.name} must be at least {least}{bound}. Received: {item.name}={value!r}"

@@ -22,7 +22,7 @@ class DetectOptions(Checked):
     )
     image_size: int = option(
         224,
-        "side of the square that is scored, in pixels; a multiple of 16 times --reduce",
+        "side of the square that is scored, in pixels; a multiple of 32",
         metavar="PIXELS",
         least=32,
     )
@@ -31,19 +31,10 @@ class DetectOptions(Checked):
         "how a radiograph becomes a square; crop hides its aspect ratio",
         ("crop", "pad", "squash"),
     )
-    reduce: int = option(
-        2, "factor by which the square is reduced for the autoencoder", metavar="FACTOR", least=1
-    )
-    latent: int = count(128, "length of the autoencoder's code", least=2)
-    loss: str = option(
-        "mse",
-        "what the autoencoder minimises; its score is the mean squared error in any case",
-        ("mse", "mae"),
-    )
-    epochs: int = count(60, "epochs of the autoencoder", least=1)
+    latent: int = count(32, "length of the autoencoder's code", least=2)
+    epochs: int = count(16, "epochs of the autoencoder", least=1)
     batch_size: int = count(32, "radiographs per step", least=1)
-    learning_rate: float = rate(2e-3, "peak learning rate")
-    augment: str = option("light", "strength of augmentation", ("none", "light", "strong"))
+    learning_rate: float = rate(1e-3, "peak learning rate")
     watched: float = share(
         0.1,
         "share of the normals, by patient, held out to monitor the autoencoder's training",
@@ -58,19 +49,13 @@ class DetectOptions(Checked):
     )
     detectors: str = option(
         "default",
-        "detectors on frozen features: a list of names; default: the committee chosen on synthetic "
-        "lesions; none: autoencoder and density alone",
+        "detectors beside autoencoder and density: a list of names; default: the committee chosen "
+        "on synthetic lesions; none: autoencoder and density alone",
         metavar="NAME,...",
-    )
-    locate: str = option(
-        "patch_memory",
-        "the patch detector that draws the heat map `features`, without a part in the scores; "
-        "none: no such heat map",
-        metavar="NAME",
     )
     backbone: str = option(
         "efficientnet_lite0",
-        "the frozen backbone of these features",
+        "the frozen backbone of the lungs' features",
         metavar="NAME",
         known=tuple(BACKBONES),
     )
@@ -98,6 +83,20 @@ class DetectOptions(Checked):
     seed: int = count(
         0, "seed of the split, weights, order, folds and the radiograph that represents its patient"
     )
+
+
+@dataclass(frozen=True)
+class CalibrateOptions(Checked):
+    """Thresholds for another site, from its own normals."""
+
+    budget: float | None = option(
+        None,
+        "share of normal patients that may be called anomalous; the detector's own if not given",
+        metavar="SHARE",
+        least=0.0001,
+        below=0.9,
+    )
+    seed: int = count(0, "seed of the radiograph that represents its patient")
 
 
 @dataclass(frozen=True)

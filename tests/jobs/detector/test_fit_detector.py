@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 import xray_tf
-from xray_tf.artifact import ArtifactError, read_card
+from xray_tf.artifact import ArtifactError, read_card, seal
+from xray_tf.data.chest.lung_fields import LungFields, places_of
 from xray_tf.data.scores import Scores
+from xray_tf.data.synthetic.phantom import draw_phantom
 from xray_tf.jobs.detector import fit_detector as job
 from xray_tf.jobs.detector.fit_detector import fit_detector
 from xray_tf.jobs.detector.score_files import score_files
@@ -38,15 +40,13 @@ FILES = {
 OPTIONS = DetectOptions(
     report_on_pneumonia=True,
     image_size=32,
-    reduce=1,
     latent=4,
     epochs=2,
     batch_size=4,
     components=2,
     folds=2,
     budget=0.85,
-    detectors="mahalanobis",
-    locate="patch_gaussian",
+    detectors="zones",
     backbone="resnet18",
     weights="none",
     examples=True,
@@ -174,18 +174,37 @@ def test_metrics_are_of_the_test_rows_and_chance_stands_beside_them(detector):
 
 def test_maps_have_the_size_of_the_image_and_one_scale(detector):
     pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32), np.uint8)
-    assert detector.map_kinds == ("reconstruction", "features", "lungs")
-    for kind in detector.map_kinds:
-        maps = detector.maps(pixels, kind)
-        assert (
-            maps.shape == (3, 32, 32)
-            and maps.dtype == np.float32
-            and 0 <= maps.min()
-            and maps.max() <= 1
-        )
-    np.testing.assert_array_equal(detector.maps(pixels), maps)
-    with pytest.raises(ValueError, match="kind must be one of"):
-        detector.maps(pixels, "heat")
+    maps = detector.maps(pixels)
+    assert maps.shape == (3, 32, 32) and maps.dtype == np.float32
+    assert 0 <= maps.min() and maps.max() <= 1
+    np.testing.assert_array_equal(detector.maps(pixels[1:]), maps[1:])
+    assert detector.registered(pixels).shape == (3, 32, 32)
+
+
+def test_nothing_outside_the_lungs_reaches_a_score(detector):
+    """Blanked or swapped, everything outside the lungs leaves scores as they were."""
+    drawn = [draw_phantom("normal", 8, i, height=32, width=32) for i in range(6)]
+    pixels = np.stack([p.image for p in drawn])
+    lungs = np.stack([p.lungs for p in drawn])
+    found = LungFields(lungs, np.ones(6), places_of(lungs), np.ones(6, bool))
+    chest = detector.normal_chest
+    chest = replace(chest, reader=replace(chest.reader, find_lungs=lambda images: found))
+    before, heat = chest.scores(pixels), chest.unusual(pixels)
+    for outside in (np.zeros_like(pixels), np.full_like(pixels, 200), pixels[::-1]):
+        changed = np.where(lungs, pixels, outside)
+        np.testing.assert_array_equal(chest.scores(changed), before)
+        np.testing.assert_array_equal(chest.unusual(changed), heat)
+
+
+def test_a_detector_of_whole_radiographs_says_that_it_has_to_be_fitted_again(detector, tmp_path):
+    old = tmp_path / "old"
+    shutil.copytree(detector.folder, old)
+    with np.load(old / "reference.npz") as arrays:
+        kept = {name: values for name, values in arrays.items() if name != "map_range"}
+    np.savez(old / "reference.npz", **kept)
+    seal(old, replace(detector.card, files={}))
+    with pytest.raises(ArtifactError, match="before lungs were registered. Fit the detector again"):
+        load(old).maps(np.zeros((1, 32, 32), np.uint8))
 
 
 def test_a_score_folder_has_a_row_a_file_maps_and_a_page(detector, phantoms, tmp_path):
@@ -262,9 +281,7 @@ def test_a_folder_of_normals_is_enough_and_one_without_labels_only_when_said_so(
         progress=False,
     )
     assert not list(made.folder.glob("*.png")), "an artifact carries no radiograph unless asked to"
-    assert made.map_kinds == ("reconstruction", "lungs") and {
-        r["label"] for r in split_of(made.folder)
-    } == {"normal"}
+    assert {r["label"] for r in split_of(made.folder)} == {"normal"}
     metrics = json.loads((made.folder / "metrics.json").read_text())
     assert (
         metrics["metrics"]["auroc"]["value"] is None
@@ -342,14 +359,13 @@ def test_a_run_that_died_after_training_goes_on_without_training_again(
             "too few to promise a false-alarm share of 0.1.*29 patients are needed",
         ),
         ({"folds": 40}, {}, "40 folds need fit normals of at least 80 patients"),
-        ({"image_size": 40}, {}, "multiple of 16"),
+        ({"image_size": 40}, {}, "multiple of 32"),
         ({"thresholds": "0.3"}, {}, "name=value"),
         (
-            {"detectors": "nearest,psychic"},
+            {"detectors": "zones,psychic"},
             {},
-            "detectors must be default, none, or some of .*nearest",
+            "detectors must be default, none, or some of .*lungs_nearest",
         ),
-        ({"locate": "nearest"}, {}, "locate must be one of patch_gaussian, patch_memory, none"),
         ({}, {"validation": 0.0}, "0 calibration normals"),
     ],
 )

@@ -8,12 +8,6 @@ import numpy as np
 import pytest
 
 from xray_tf.stats.detector.committee import DETECTORS, Committee, cross_fit_scores
-from xray_tf.stats.detector.patches import (
-    PatchGaussian,
-    PatchMemory,
-    channel_space,
-    farthest_first,
-)
 from xray_tf.stats.detector.vectors import Combination, Mahalanobis, NearestNormals
 
 PATIENTS = [f"p{i // 2}" for i in range(60)]
@@ -21,17 +15,10 @@ PATIENTS = [f"p{i // 2}" for i in range(60)]
 
 @pytest.fixture(scope="module")
 def features():
-    """Sixty normals: correlated vectors, and patches whose mean depends on the place."""
+    """Sixty normals: correlated vectors."""
     rng = np.random.default_rng(0)
-    pooled = rng.normal(size=(60, 12)) @ rng.normal(size=(12, 12)) + 3
-    patches = rng.normal(size=(60, 4, 5, 8)) + rng.normal(size=(1, 4, 5, 8)) * 2
-    vectors = pooled.astype(np.float32)
-    return {
-        "pooled": vectors,
-        "lungs": vectors,
-        "lung_maps": vectors,
-        "patches": patches.astype(np.float16),
-    }
+    vectors = (rng.normal(size=(60, 12)) @ rng.normal(size=(12, 12)) + 3).astype(np.float32)
+    return {"lungs": vectors, "zones": vectors}
 
 
 @pytest.mark.parametrize("name", DETECTORS)
@@ -51,22 +38,19 @@ def test_every_detector_scores_the_far_lower_and_comes_back_bit_for_bit_from_an_
         again = row.kind.from_arrays(dict(arrays))
     np.testing.assert_array_equal(again.score_samples(far), detector.score_samples(far))
     np.testing.assert_array_equal(again.score_samples(x), scores)
-    if row.maps:
-        np.testing.assert_array_equal(again.score_map(far), detector.score_map(far))
-        assert detector.score_map(far).shape == far.shape[:3]
 
 
 def test_mahalanobis_is_the_closed_form_with_the_shrunk_covariance_of_scikit_learn(features):
     from sklearn.covariance import LedoitWolf
 
-    x = features["pooled"].astype(np.float64)
+    x = features["zones"].astype(np.float64)
     z = (x - x.mean(axis=0)) / x.std(axis=0)
     precision = LedoitWolf(assume_centered=True).fit(z).precision_
     expected = -np.sqrt(np.einsum("ni,ij,nj->n", z, precision, z))
     # 11 of 12 directions of their own; the rest's mean variance is then that of the one left, and
     # nothing is approximated but by float16
     np.testing.assert_allclose(
-        Mahalanobis(11).fit(features["pooled"]).score_samples(features["pooled"]),
+        Mahalanobis(11).fit(features["zones"]).score_samples(features["zones"]),
         expected,
         rtol=5e-3,
     )
@@ -96,61 +80,6 @@ def test_nearest_normals_is_the_mean_distance_found_by_hand():
         detector.score_samples(np.array([[3.0], [10.0]], np.float32)),
         [-1.0 / spread, -4.0 / spread],
         rtol=2e-3,
-    )
-
-
-def test_patch_gaussian_is_the_mahalanobis_distance_at_each_position(features):
-    x = features["patches"].astype(np.float64)
-    z = (x - x.mean(axis=(0, 1, 2))) / x.std(axis=(0, 1, 2))
-    expected = np.empty(x.shape[:3])
-    for row in range(4):
-        for column in range(5):
-            d = z[:, row, column] - z[:, row, column].mean(axis=0)
-            covariance = d.T @ d / len(d)
-            covariance += 0.1 * np.trace(covariance) / 8 * np.eye(8)
-            expected[:, row, column] = -np.sqrt(
-                np.einsum("ni,ij,nj->n", d, np.linalg.inv(covariance), d)
-            )
-    found = PatchGaussian(components=8).fit(features["patches"]).score_map(features["patches"])
-    np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-2)
-
-
-def test_patch_memory_is_the_distance_to_the_nearest_of_all_patches_when_the_bank_holds_all(
-    features,
-):
-    x = features["patches"]
-    detector = PatchMemory(patches=10_000, components=8).fit(x)
-    assert len(detector.bank_) == 60 * 4 * 5
-    # each finds itself, but for float16
-    np.testing.assert_allclose(detector.score_map(x), 0, atol=0.05)
-    z = detector._described(x[:1] + np.float16(1)).reshape(20, -1)
-    slow = [-min(np.linalg.norm(p - b) for b in detector.bank_.astype(np.float32)) for p in z]
-    np.testing.assert_allclose(
-        detector.score_map(x[:1] + np.float16(1)).ravel(), slow, rtol=1e-3, atol=1e-3
-    )
-
-
-def test_the_coreset_takes_the_farthest_point_each_time():
-    points = np.array([[0.0], [1.0], [10.0], [11.0], [5.0]], np.float32)
-    chosen = farthest_first(points, 3, np.random.default_rng(0))
-    gaps = np.abs(points - points[chosen].T).min(axis=1)
-    best = min(
-        np.abs(points - points[[a, b, c]].T).min(axis=1).max()
-        for a in range(5)
-        for b in range(a)
-        for c in range(b)
-    )
-    # the greedy choice is within twice the best (Gonzalez 1985)
-    assert len(set(chosen.tolist())) == 3 and gaps.max() <= 2 * best
-
-
-def test_channels_that_never_vary_say_nothing():
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(10, 3, 3, 4)).astype(np.float16)
-    x[..., 2] = 7
-    _, directions = channel_space(x, 4)
-    assert (
-        directions.shape == (3, 4) and not directions[:, 2].any() and np.isfinite(directions).all()
     )
 
 
@@ -194,29 +123,23 @@ def test_a_committee_comes_back_whole_and_follows_its_members(features):
     [
         (lambda f: Mahalanobis(0), "components must be a whole number from 1 on"),
         (lambda f: NearestNormals(k=True), "k must be a whole number"),
-        (lambda f: PatchGaussian(components=0), "components must be a whole number"),
-        (lambda f: PatchMemory(pool=0), "pool must be a whole number"),
         (lambda f: Committee(("psychic",)), "names must be some of"),
-        (lambda f: NearestNormals().fit(f["pooled"][:5]), "N at least 6. Received: shape (5, 12)"),
-        (lambda f: Mahalanobis().fit(f["patches"]), "x must be (N, D) finite numbers"),
+        (lambda f: NearestNormals().fit(f["zones"][:5]), "N at least 6. Received: shape (5, 12)"),
+        (lambda f: Mahalanobis().fit(f["zones"][:, None]), "x must be (N, D) finite numbers"),
         (
             lambda f: Mahalanobis().fit(np.ones((9, 4), np.float32)),
             "none of the 4 dimensions varies",
         ),
         (
-            lambda f: PatchGaussian().fit(np.ones((9, 2, 2, 4), np.float32)),
-            "none of the 4 channels varies",
-        ),
-        (
-            lambda f: Mahalanobis().fit(f["pooled"] * np.float32("inf")),
+            lambda f: Mahalanobis().fit(f["zones"] * np.float32("inf")),
             "must be finite. Received: 60 of 60",
         ),
         (
-            lambda f: Mahalanobis().fit(f["pooled"]).score_samples(f["pooled"][:, :3]),
+            lambda f: Mahalanobis().fit(f["zones"]).score_samples(f["zones"][:, :3]),
             "Received: shape (60, 3)",
         ),
         (
-            lambda f: Mahalanobis.from_arrays(NearestNormals().fit(f["pooled"]).to_arrays()),
+            lambda f: Mahalanobis.from_arrays(NearestNormals().fit(f["zones"]).to_arrays()),
             "arrays are of another detector. Expected Mahalanobis",
         ),
         (lambda f: Mahalanobis.from_arrays({}), "not those of Mahalanobis.to_arrays"),
@@ -225,7 +148,7 @@ def test_a_committee_comes_back_whole_and_follows_its_members(features):
             lambda f: Combination().fit(np.ones((9, 2))),
             "columns [0, 1] score half of the normals or more alike",
         ),
-        (lambda f: cross_fit_scores(Mahalanobis, f["pooled"], ["a"] * 60), "two patients or more"),
+        (lambda f: cross_fit_scores(Mahalanobis, f["zones"], ["a"] * 60), "two patients or more"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_the_reason(make, message, features):

@@ -1,9 +1,7 @@
-"""Describe the lungs of a radiograph by a few dozen numbers: brightness, texture at several scales,
-zone by zone, and how well the lungs could be found.
+"""Describe registered lungs by a few dozen numbers: brightness and texture, zone by zone.
 
 The numbers are defined, not learned. They follow what a radiologist looks at: opacity, left against
-right, upper against lower zones, markings. A lung that has turned white is also found less well, or
-in another place, and some of the numbers measure that.
+right, upper against lower zones, markings.
 """
 
 from __future__ import annotations
@@ -11,91 +9,70 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from xray_tf.data.chest.lung_fields import LungFields
+from xray_tf.data.chest.registered_lungs import GREY, PER_DEVIATION
 
-ZONES = ("upper", "middle", "lower")  # thirds of each lung's height range
-# standard deviations of the Gaussians whose differences are the bands of detail, in pixels of an
-# image of side 224
+ROWS, COLUMNS = 3, 4  # zones: thirds of the height, each lung's outer and inner half
+# standard deviations of the Gaussians whose differences are the bands of detail, in pixels of a
+# frame of side 224
 SCALES = (1.0, 2.0, 4.0, 8.0, 16.0)
+QUANTILES = (0.02, 0.10, 0.25, 0.50, 0.75, 0.90, 0.98)
 _REFERENCE_SIDE = 224
-_FLOOR = (
-    1e-3  # added to a band's deviation before taking its logarithm, in standardised grey levels
-)
-_FEWEST = 10  # pixels; a smaller zone gets the numbers of the whole lungs
-
-_OF_A_ZONE = ("grey", *(f"detail_{i}" for i in range(len(SCALES))), "coarse")
+_RIM = 2  # pixels of such a frame along the lungs' edge that are not described
+_FLOOR = 1e-2  # added to a band's deviation before taking its logarithm, in standardised grey
+_FEWEST = 20  # pixels of such a frame; a zone with less lung is described whole
+_SKEWED = 2  # the band whose skewness is taken: markings are narrow and bright
+_OF_A_ZONE = ("grey", *(f"detail_{i}" for i in range(len(SCALES))), "skewness")
 NAMES = (
-    "fit",
-    "area",
-    *(
-        f"{side}_{zone}_{what}"
-        for side in ("left", "right")
-        for zone in ZONES
-        for what in _OF_A_ZONE
-    ),
-    "middle_grey",
-    "grey",
-    "grey_10",
-    "grey_90",
+    *(f"zone_{r}{c}_{what}" for r in range(ROWS) for c in range(COLUMNS) for what in _OF_A_ZONE),
+    *(f"grey_{q:.0%}" for q in QUANTILES),
+    "third_moment",
 )
 
 
-def lung_numbers(images: np.ndarray, found: LungFields) -> np.ndarray:
-    """Describe the lungs of radiographs.
+def lung_numbers(images: np.ndarray, lungs: np.ndarray) -> np.ndarray:
+    """Describe lungs in their common frame (`registered_lungs`).
 
-    Grey levels are standardised over each image. `fit` and `area` (a share of the image) measure
-    how well the lungs were found. For each zone, `grey` is the mean, `detail_i` the logarithm of
-    the deviation in the i-th band (fine to coarse), and `coarse` the deviation of what remains.
-    `middle_grey` is the mean between the lungs; `grey`, `grey_10` and `grey_90` are mean and
-    percentiles of both lungs. Left and right are those of the image.
+    In each zone, `grey` is the mean of the standardised grey, `detail_i` the logarithm of the
+    deviation in the i-th band (fine to coarse), and `skewness` that of band 2. `grey_q` are
+    quantiles of both lungs, and `third_moment` is that of their grey.
 
     Args:
-        images: (N, S, S) uint8 in [0, 255], bone white, S at least 16.
-        found: their lungs.
+        images: (N, S, S) uint8.
+        lungs: (N, S, S) bool.
 
     Returns:
         (N, len(NAMES)) float32, finite.
-
-    Raises:
-        ValueError: not square grey bytes.
     """
-    images = np.asarray(images)
-    rows = [
-        _numbers(image, mask, float(fit))
-        for image, mask, fit in zip(images, found.masks, found.fits, strict=True)
-    ]
+    rows = [_numbers(i, m) for i, m in zip(images, lungs, strict=True)]
     return np.array(rows, np.float32).reshape(len(images), len(NAMES))
 
 
-def _numbers(image: np.ndarray, mask: np.ndarray, fit: float) -> list[float]:
-    side, grey = len(image), image.astype(np.float32)
-    grey = (grey - grey.mean()) / max(float(grey.std()), 1.0)
-    layers = [grey, *(cv2.GaussianBlur(grey, (0, 0), s * side / _REFERENCE_SIDE) for s in SCALES)]
-    if not mask.any():
-        mask = np.ones_like(mask)
-    rows, columns = np.nonzero(mask)
-    # (bands + 2, pixels)
-    values = np.stack(
-        [layers[0], *(a - b for a, b in zip(layers, layers[1:], strict=False)), layers[-1]]
-    )[:, rows, columns]
-    middle, edges = np.median(columns), np.quantile(rows, np.linspace(0, 1, len(ZONES) + 1))
-    out = [fit, float(mask.mean())]
-    for right in (False, True):
-        for top, bottom in zip(edges, edges[1:], strict=False):
-            zone = ((columns > middle) == right) & (rows >= top) & (rows <= bottom)
-            out += _zone(values[:, zone] if zone.sum() >= _FEWEST else values)
-    half = max(1, round(0.06 * side))
-    between = grey[
-        int(edges[0]) : int(edges[-1]) + 1, max(0, int(middle) - half) : int(middle) + half
-    ]
-    return [
-        *out,
-        float(between.mean()),
-        float(values[0].mean()),
-        *np.percentile(values[0], (10, 90)).tolist(),
-    ]
+def _numbers(image: np.ndarray, lungs: np.ndarray) -> list[float]:
+    side, unit = len(image), len(image) / _REFERENCE_SIDE
+    grey = (image.astype(np.float32) - GREY) / PER_DEVIATION
+    weight = lungs.astype(np.float32)
+    layers = [grey]
+    for scale in SCALES:  # inside only: what is not lung weighs nothing
+        total, share = (cv2.GaussianBlur(a, (0, 0), scale * unit) for a in (grey * weight, weight))
+        layers.append(total / (share + np.float32(1e-3)))
+    bands = np.stack([grey, *(a - b for a, b in zip(layers, layers[1:], strict=False))])
+    brush = np.ones((2 * max(1, round(_RIM * unit)) + 1,) * 2, np.uint8)
+    inner = cv2.erode(weight, brush) > 0
+    out: list[float] = []
+    tops, lefts = (np.linspace(0, side, n + 1).astype(int) for n in (ROWS, COLUMNS))
+    for top, bottom in zip(tops, tops[1:], strict=False):
+        for left, right in zip(lefts, lefts[1:], strict=False):
+            here = inner[top:bottom, left:right]
+            if here.sum() < _FEWEST * unit**2:
+                here = np.ones_like(here)
+            out += _zone(bands[:, top:bottom, left:right][:, here])
+    values = grey[inner] if inner.any() else grey.ravel()
+    third = float(((values - values.mean()) ** 3).mean())
+    return [*out, *np.quantile(values, QUANTILES).tolist(), third]
 
 
-def _zone(values: np.ndarray) -> list[float]:
-    spread = values[1:].std(axis=1)
-    return [float(values[0].mean()), *np.log(spread[:-1] + _FLOOR).tolist(), float(spread[-1])]
+def _zone(bands: np.ndarray) -> list[float]:
+    """Describe one zone from its grey and bands (1 + len(SCALES), pixels)."""
+    spread, markings = bands[1:].std(axis=1), bands[1 + _SKEWED]
+    skewness = ((markings - markings.mean()) ** 3).mean() / (spread[_SKEWED] ** 3 + 1e-3)
+    return [float(bands[0].mean()), *np.log(spread + _FLOOR).tolist(), float(skewness)]

@@ -15,14 +15,14 @@ from xray_tf.data.scores import VERDICTS, Scores
 from xray_tf.data.split import SPLIT, write_split
 from xray_tf.jobs.corpus import Corpus
 from xray_tf.jobs.detector.detector_report import report_on
-from xray_tf.jobs.detector.learn_normals import arrays_of, learn_normals
+from xray_tf.jobs.detector.learn_normals import arrays_of, learn_normals, read_lungs
 from xray_tf.jobs.detector.normals import Parts, parts_of, read_normals
 from xray_tf.jobs.heatmap_file import write_picture
 from xray_tf.jobs.provenance import preprocessing, provenance
 from xray_tf.jobs.run import Options, Run, recorded, takes
 from xray_tf.jobs.training import Trained, train, write_history
 from xray_tf.models.detector import BUDGET, BY_HAND, FEATURE_MODEL, REFERENCE, Detector, scores_of
-from xray_tf.models.features import detectors_of, locator_of
+from xray_tf.models.features import ZONES, detectors_of
 from xray_tf.models.load import load
 from xray_tf.models.normal_chest import FEATURES, NAMES, NormalChest
 from xray_tf.operating_point import DetectorPoint
@@ -69,34 +69,32 @@ def fit_detector(data: str, out: str | os.PathLike, *, options: Options) -> Dete
     run, how, numbers = options[Run].at(out), options[DetectOptions], options[EvaluateOptions]
     batch_size = numbers.forward_batch_size
     names = (*NAMES, FEATURES) if detectors_of(how.detectors) else NAMES
-    locator_of(how.locate)  # these two reveal a bad value before anything is read
-    describe(how.backbone)
+    describe(how.backbone)  # reveals a bad value before anything is read
     by_hand = read_thresholds(how.thresholds, names) if how.thresholds else None
     corpus, source = read_normals(data, options[DataOptions], how, run.progress)
     parts = parts_of(corpus, how)
     _announce(corpus, parts, run)
     _refuse_too_few(corpus, parts, how, len(names) if by_hand is None else 0)
     with run.training(corpus.records, options) as workshop:
-        trained = train(run, workshop, partial(_autoencoder, corpus, parts, how, run))
-        learnt, codes = learn_normals(trained.model, corpus, parts.fit, how, batch_size, run)
-        rule = _calibrated(learnt, corpus, parts.calibrate, how, batch_size, by_hand)
+        reader, lungs = read_lungs(corpus, how, batch_size, run)
+        trained = train(run, workshop, partial(_autoencoder, lungs[ZONES], parts, how, run))
+        learnt, codes = learn_normals(trained.model, reader, lungs, corpus, parts.fit, how, run)
+        values = learnt.scores_of(lungs)
+        rule = _calibrated(learnt.names, values, corpus, parts.calibrate, how, by_hand)
         run.say(_calibration_text(rule))
         origin = provenance(run.command_line, corpus.records, *recorded(options))
         origin["data"]["source_fingerprint"] = source
         card = _card(run.out.name, corpus, how, _point(rule, learnt, parts), trained, origin)
         scored = np.concatenate([parts.calibrate, parts.test])
-        with run.line("Scoring", len(scored)) as line:
-            values = learnt.scores(corpus.pixels, corpus.rows[scored], batch_size, line.step)
-        scores = scores_of(rule, [corpus.records[i] for i in scored], values)
-        shown = corpus.rows[parts.calibrate[:MAP_ROWS]]
-        ranges = {kind: learnt.map_range(kind, corpus.pixels, shown) for kind in learnt.map_kinds}
+        scores = scores_of(rule, [corpus.records[i] for i in scored], values[scored])
+        map_range = learnt.map_range(corpus.pixels, corpus.rows[parts.calibrate[:MAP_ROWS]])
         paths = np.array([corpus.records[i].path for i in parts.fit], str)
         with run.folder() as draft:
             np.savez_compressed(
-                draft / REFERENCE, **arrays_of(learnt, rule, ranges), codes=codes, paths=paths
+                draft / REFERENCE, **arrays_of(learnt, rule, map_range), codes=codes, paths=paths
             )
             if how.examples:
-                _write_examples(draft, learnt, ranges, corpus, scored, scores)
+                _write_examples(draft, learnt, map_range, corpus, scored, scores)
             _write(draft, learnt, trained, corpus, scores)
             _write_pages(draft, card, scores, numbers)
     run.say(f"Finished: {run.out}/ has the detector, its scores and report.html")
@@ -132,38 +130,31 @@ def _refuse_too_few(corpus: Corpus, parts: Parts, options: DetectOptions, scores
         refuse_too_few(patients["calibrate"], scores, options.budget)
 
 
-def _autoencoder(corpus: Corpus, parts: Parts, options: DetectOptions, run: Run) -> tuple:
+def _autoencoder(zones: np.ndarray, parts: Parts, options: DetectOptions, run: Run) -> tuple:
     """Return an autoencoder, its training phase, and its optimiser settings."""
     from xray_tf.nets.autoencoder import build_autoencoder, reconstruction_phase
     from xray_tf.nets.training.loop import Optimisation
 
-    model = build_autoencoder(options)
+    model = build_autoencoder(zones[parts.learn], options)
     run.say(
         f"Built an autoencoder ({model.count_params() / 1e6:.1f} million parameters, code of "
         f"{options.latent})"
     )
-    learn, watch = corpus.rows[parts.learn], corpus.rows[parts.watch]
-    phase = reconstruction_phase(model, corpus.pixels, learn, watch, options)
-    return model, [phase], Optimisation(weight_decay=1e-4, keep="best")
+    phase = reconstruction_phase(model, zones, parts.learn, parts.watch, options)
+    return model, [phase], Optimisation(keep="best")
 
 
 def _calibrated(
-    learnt: NormalChest,
+    names: tuple[str, ...],
+    values: np.ndarray,
     corpus: Corpus,
     rows: np.ndarray,
     options: DetectOptions,
-    batch_size: int,
     by_hand: dict[str, float] | None,
 ) -> OrRule:
-    return calibrate(
-        learnt.names,
-        learnt.scores(corpus.pixels, corpus.rows[rows], batch_size),
-        [corpus.records[i].patient for i in rows],
-        options.budget,
-        options.seed,
-        by_hand,
-        dict.fromkeys(NAMES, BESIDE_FEATURES) if FEATURES in learnt.names else None,
-    )
+    patients = [corpus.records[i].patient for i in rows]
+    weights = dict.fromkeys(NAMES, BESIDE_FEATURES) if FEATURES in names else None
+    return calibrate(names, values[rows], patients, options.budget, options.seed, by_hand, weights)
 
 
 def _calibration_text(rule: OrRule) -> str:
@@ -190,7 +181,7 @@ def _point(rule: OrRule, learnt: NormalChest, parts: Parts) -> DetectorPoint:
             "variance": learnt.density.variance_,
             "bandwidth": learnt.density.bandwidth_,
         },
-        detectors=learnt.features.committee.names if learnt.features else (),
+        detectors=learnt.committee.names if learnt.committee else (),
         radiographs={k: len(getattr(parts, k)) for k in ("fit", "calibrate", "test")},
     )
 
@@ -223,8 +214,7 @@ def _write(
     from xray_tf.nets.keras_file import save_model
 
     save_model(learnt.model, draft / "model.keras")
-    if learnt.features:
-        save_model(learnt.features.model, draft / FEATURE_MODEL)
+    save_model(learnt.reader.trunk, draft / FEATURE_MODEL)
     write_split(corpus.records, draft / SPLIT)
     write_history(trained.history, draft / "history.csv")
     corpus.findings.write_csv(draft / "audit.csv")
@@ -255,7 +245,7 @@ def _write_pages(draft: Path, card: Card, scores: Scores, options: EvaluateOptio
 def _write_examples(
     draft: Path,
     learnt: NormalChest,
-    ranges: dict[str, np.ndarray],
+    map_range: np.ndarray,
     corpus: Corpus,
     positions: np.ndarray,
     scores: Scores,
@@ -272,5 +262,7 @@ def _write_examples(
     table = scores.where(tested)
     groups = choose_examples(table, EXAMPLE_COLUMNS)
     rows = corpus.rows[positions[tested[np.concatenate(list(groups.values()))]]]
-    maps = {kind: learnt.heat(kind, bounds, corpus.pixels, rows) for kind, bounds in ranges.items()}
-    write_picture(draft / EXAMPLES, example_grid(corpus.pixels[rows], maps, table, groups))
+    found = learnt.reader.registered(corpus.pixels, rows)
+    registered = np.concatenate([part.images for part in found])
+    maps, images = learnt.heat(map_range, corpus.pixels, rows), corpus.pixels[rows]
+    write_picture(draft / EXAMPLES, example_grid(images, registered, maps, table, groups))

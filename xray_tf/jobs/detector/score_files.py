@@ -78,7 +78,7 @@ def score_files(
     rule = detector.rule
     if thresholds:
         rule = rule.with_thresholds(read_thresholds(thresholds, rule.names))
-    records, found = _records(data, where, detector.card.to_task().reading(where.classes))
+    records, found = records_of(data, where, detector.card.to_task().reading(where.classes))
     records, notes = rows_of_part(records, where.split, part)
     if not len(records):
         raise ValueError(f"{data} contains no radiograph. Expected one or more.")
@@ -103,7 +103,7 @@ def score_files(
     return scores, metrics
 
 
-def _records(data: Any, options: DataOptions, task: Task) -> tuple[Records, Findings]:
+def records_of(data: Any, options: DataOptions, task: Task) -> tuple[Records, Findings]:
     """List what to score: a data set if `data` is one, else files."""
     if not isinstance(data, str | os.PathLike):
         return find_files(data, task)
@@ -191,10 +191,16 @@ def _shown(detector: Detector, records: Records, scores: Scores, options: ScoreO
     if not len(rows):
         return []
     images = pixels_of(records, rows, detector.card)
-    maps = {kind: detector.maps(images, kind) for kind in detector.map_kinds}
+    maps, registered = detector.maps(images), detector.registered(images)
     shown = []
     for at, (i, image) in enumerate(zip(rows, images, strict=True)):
-        mine, anomaly = {kind: each[at] for kind, each in maps.items()}, float(scores.anomaly[i])
-        panel = score_panel(image, mine, anomaly, options.alpha, options.colormap)
+        panel = score_panel(
+            image,
+            registered[at],
+            maps[at],
+            float(scores.anomaly[i]),
+            options.alpha,
+            options.colormap,
+        )
         shown.append(Shown(int(i), panel))
     return shown

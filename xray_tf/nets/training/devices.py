@@ -109,22 +109,3 @@ def has_gpu() -> bool:
     import tensorflow as tf
 
     return bool(tf.config.list_physical_devices("GPU"))
-
-
-def random_state() -> list[np.ndarray]:
-    """Return the state of chance that no variable of a net holds: under PyTorch Keras draws
-    dropout from the process's own generator.
-    """
-    if keras.backend.backend() != "torch":
-        return []
-    import torch
-
-    return [torch.get_rng_state().numpy()]
-
-
-def restore_random_state(state: list[np.ndarray]) -> None:
-    """Go on with what `random_state` returned."""
-    if state and keras.backend.backend() == "torch":
-        import torch
-
-        torch.set_rng_state(torch.from_numpy(np.array(state[0])))

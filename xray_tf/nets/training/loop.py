@@ -23,7 +23,7 @@ import keras
 import numpy as np
 
 from xray_tf.nets.training.checkpoint import read_checkpoint, refuse_damaged, write_checkpoint
-from xray_tf.nets.training.devices import jit_compile, random_state, restore_random_state
+from xray_tf.nets.training.devices import jit_compile
 from xray_tf.nets.training.objective import StagewiseAdamW, mean_of_output
 from xray_tf.progress import ProgressLine
 
@@ -137,7 +137,6 @@ class Training:
         self.kept: dict | None = None
         self.interrupted = False
         self._saved: list[np.ndarray] | None = None
-        self._chance: list[np.ndarray] = []
         self._place = (0, 0)  # phase, epochs done in it
         # of this phase: validation loss, and epochs since it was reached
         self._lowest, self._wait = math.inf, 0
@@ -178,11 +177,9 @@ class Training:
         net = phase.net
         label = f"{phase.name} epoch {epoch + 1}/{phase.epochs}"
         with ProgressLine(label, phase.steps, self.progress, line=False) as line:
-            callbacks = [*_counting(line), *_with_chance(self._chance)]
             fitted = net.fit(
-                phase.feed(epoch), verbose=0, epochs=1, shuffle=False, callbacks=callbacks
+                phase.feed(epoch), verbose=0, epochs=1, shuffle=False, callbacks=_counting(line)
             )
-        self._chance = []
         loss = fitted.history["loss"][-1]
         rate = float(net.optimizer.learning_rate)
         seconds = time.perf_counter() - start
@@ -240,15 +237,14 @@ class Training:
             "history": self.history,
         }
         state = [_copy(v) for v in self._variables(net)]
-        lists = {"kept": self._kept_weights, "state": state, "chance": random_state()}
-        write_checkpoint(self.folder, note, **lists)
+        write_checkpoint(self.folder, note, kept=self._kept_weights, state=state)
 
     def _read_checkpoint(self) -> None:
         with refuse_damaged(self.folder):
-            found = read_checkpoint(self.folder, "kept", "state", "chance")
+            found = read_checkpoint(self.folder, "kept", "state")
             if found is None:
                 return  # killed before the first epoch ended: start again
-            note, self._kept_weights, self._saved, self._chance = found
+            note, self._kept_weights, self._saved = found
             self._place = tuple(note["place"])
             self._lowest, self._wait = note["lowest"], note["wait"]
             self.kept, self.history = note["kept"], note["history"]
@@ -299,13 +295,6 @@ def _counting(line: ProgressLine) -> list[keras.callbacks.Callback]:
     if not line.drawn:
         return []
     return [keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: line.step())]
-
-
-def _with_chance(state: list[np.ndarray]) -> list[keras.callbacks.Callback]:
-    """Return what restores a random state, if there is one, after Keras has tried the net out."""
-    if not state:
-        return []
-    return [keras.callbacks.LambdaCallback(on_train_begin=lambda logs: restore_random_state(state))]
 
 
 def _copy(variable) -> np.ndarray:

@@ -23,7 +23,7 @@ GROUP_COLOURS = {
     "not labelled": "#8a949c",
 }
 WORDS = {
-    "reconstruction_error": "mean squared, intensities in [0, 1]",
+    "reconstruction_error": "mean squared, of standardised features",
     "log_density": "natural logarithm; higher = more normal",
 }
 CHOICE = (
@@ -138,27 +138,26 @@ def choose_examples(scores: Scores, count: int) -> dict[str, np.ndarray]:
 
 def example_grid(
     images: Sequence[np.ndarray],
-    maps: dict[str, np.ndarray],
+    registered: Sequence[np.ndarray],
+    maps: Sequence[np.ndarray],
     scores: Scores,
     groups: dict[str, np.ndarray],
 ) -> np.ndarray:
-    """Draw radiographs beside their heat maps, one row a group.
+    """Draw radiographs beside their lungs and heat maps, one row a group.
 
     Args:
-        images: radiographs (S, S) uint8, aligned with the groups' positions laid end to end.
-        maps: kind -> heat maps (S, S) in [0, 1], aligned alike.
+        images, registered, maps: radiographs and registered lungs (S, S) uint8, and heat maps
+            (S, S) in [0, 1], aligned with the groups' positions laid end to end.
         scores: the table the positions are of.
         groups: {title: positions}.
 
     Returns:
         (H, W, 3) uint8 RGB on white.
     """
-    each = enumerate(images)
+    each = zip(images, registered, maps, strict=True)
 
     def panel(position: int) -> np.ndarray:
-        at, image = next(each)
-        heat = {kind: one[at] for kind, one in maps.items()}
-        return score_panel(image, heat, float(scores.anomaly[position]))
+        return score_panel(*next(each), float(scores.anomaly[position]))
 
     rows = {title: [panel(i) for i in positions] for title, positions in groups.items()}
     return overlays.in_rows(rows, images[0])
@@ -166,18 +165,21 @@ def example_grid(
 
 def score_panel(
     image: np.ndarray,
-    maps: dict[str, np.ndarray],
+    registered: np.ndarray,
+    heat: np.ndarray,
     anomaly: float,
     alpha: float = 0.5,
     colormap: str = "jet",
 ) -> np.ndarray:
-    """Set a radiograph and its overlays side by side, the anomaly score above: (24 + S, 8 k + (k +
-    1) S, 3) uint8 RGB for k kinds of heat map (S, S) in [0, 1].
+    """Set a radiograph, what the detector sees of it, and its overlay side by side, the anomaly
+    score above: (24 + S, 16 + 3 S, 3) uint8 RGB of pictures (S, S).
     """
-    plain = overlays.overlay(image, np.zeros(image.shape[:2], np.float32))
-    pictures = {f"anomaly score {anomaly:.2f}": plain}
-    for kind, heat in maps.items():
-        pictures[kind] = overlays.overlay(image, heat, alpha, colormap)
+    nothing = np.zeros(image.shape[:2], np.float32)
+    pictures = {
+        f"anomaly score {anomaly:.2f}": overlays.overlay(image, nothing),
+        "registered lungs": overlays.overlay(registered, nothing),
+        "brighter than normal": overlays.overlay(image, heat, alpha, colormap),
+    }
     return overlays.beside([overlays.titled(p, title) for title, p in pictures.items()])
 
 

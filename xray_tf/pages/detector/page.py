@@ -92,10 +92,10 @@ def write_detector_report(folder: str | os.PathLike, card: Card) -> Path:
     thresholds = card.point().thresholds
     history, findings = read_rows(folder / "history.csv"), Findings.read_csv(folder / "audit.csv")
     shown = (
+        ("examples", "Radiographs", parts.ExamplesPart.of(folder / EXAMPLES)),
         ("rule", "The rule", parts.RulePart(card.point())),
         ("measured", "What was measured", measured),
         ("statistics", "Scores of batches", parts.StatisticsPart.of(folder, scores, thresholds)),
-        ("examples", "Where", parts.ExamplesPart.of(folder / EXAMPLES)),
         ("training", "Data and training", parts.TrainingPart.of(card, history)),
         ("findings", "Findings", FindingsPart.of(findings)),
         ("provenance", "Provenance", ProvenancePart.of(card)),

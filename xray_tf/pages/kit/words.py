@@ -23,12 +23,18 @@ WITHOUT_TEST = (
 )
 NAMES = {name: row.label for name, row in METRICS.items()}
 SCORE_MEANINGS = {
-    "reconstruction_error": "how badly an autoencoder that has seen only normal chests "
-    "reconstructs the radiograph",
-    "log_density": "how common its code in the autoencoder is among normals",
-    "features": "how close the numbers that describe its lungs, and a frozen network's features of "
-    "them, are to those of normals",
+    "reconstruction_error": "how badly an autoencoder that has seen only normal lungs "
+    "reconstructs a frozen network's features of their zones",
+    "log_density": "how common their code in the autoencoder is among normals",
+    "features": "how close the numbers that describe the lungs, and the features of their zones, "
+    "are to those of normals",
 }
+REASONS = {
+    "reconstruction": "the zones of its lungs do not go together as they do in normal lungs",
+    "density": "lungs like these are rare among normals",
+    "features": "brightness and markings of its lungs are far from those of normals",
+}
+REASONS["both"] = f"{REASONS['reconstruction']}, and {REASONS['density']}"
 FEWEST_OF_GROUP = 10  # radiographs of a class in an acquisition group that a sentence names
 SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
 
@@ -77,6 +83,16 @@ def meanings_text(scores: Sequence[str]) -> str:
     """Explain a detector's scores, as far as they are known."""
     known = (n for n in scores if n in SCORE_MEANINGS)
     return "; ".join(f"{n.replace('_', ' ')}: {SCORE_MEANINGS[n]}" for n in known).capitalize()
+
+
+def reason_text(reason: str) -> str:
+    """Say in words why a detector calls a radiograph anomalous, such as `features+density`."""
+    return ", and ".join(REASONS.get(n, n.replace("_", " ")) for n in reason.split("+") if n)
+
+
+def verdict_text(verdict: str, reason: str) -> str:
+    """Say a detector's verdict with its reason."""
+    return f"{verdict}: {reason_text(reason)}" if reason else verdict
 
 
 def data_facts(card: Card) -> list[str]:

@@ -111,6 +111,48 @@ class OrRule:
         """Return the rule with thresholds set by hand; it promises no false-alarm rate."""
         return OrRule(self.names, _by_hand(thresholds, self.names), self.normals)
 
+    def moved(
+        self,
+        scores: np.ndarray,
+        patients: Sequence[str] | None,
+        budget: float | None = None,
+        seed: int = 0,
+    ) -> OrRule:
+        """Return the rule for another site: all thresholds moved by one number, so that its
+        false-alarm budget holds among normals from there (split conformal prediction; Vovk et al.
+        2005, Lei et al. 2018, section 2.1).
+
+        The largest of (o_k - threshold_k) / interquartile range of the normals' o_k is one score,
+        which nothing is fitted to; its ceil((n + 1) (1 - budget))-th lowest value of the n new
+        normals is the number of interquartile ranges by which each threshold moves. If these and a
+        new normal patient are exchangeable, P(the new one is flagged) <= budget.
+
+        Args:
+            scores: (N, K) of normals that nothing was fitted to.
+            patients, seed: as in `calibrate`.
+            budget: the false-alarm share; the rule's own if None, else 0.05.
+
+        Raises:
+            ValueError: too few patients for the budget.
+        """
+        budget = self.budget or 0.05 if budget is None else budget
+        scores = raw_scores(scores, self.names)
+        normals = scores[one_per_patient(patients, len(scores), seed)]
+        rank = math.ceil((len(normals) + 1) * (1 - budget) - 1e-9)
+        if rank > len(normals):
+            raise ValueError(
+                f"{len(normals)} normals, one a patient, are too few to promise a false-alarm "
+                f"share of {budget:.3g}. {math.ceil(1 / budget - 1e-9) - 1} patients are needed; "
+                "give more normals, or a larger --budget."
+            )
+        spread(normals, self.names)  # refuses copies
+        unusual, bounds = (turned(a, self.names) for a in (normals, self.thresholds[None]))
+        width = spread(self.normals, self.names)
+        step = np.sort(((unusual - bounds) / width).max(axis=1))[rank - 1]
+        # the normal that sets the step stays within it whatever was rounded
+        new = bounds[0] + (step + 1e-9) * width
+        return OrRule(self.names, turned(new[None], self.names)[0], normals, float(budget))
+
     def false_alarms(self) -> dict[str, float]:
         """Return the share of calibration normals beyond each threshold, and beyond any."""
         out = turned(self.normals, self.names) > turned(self.thresholds[None], self.names)
