@@ -132,9 +132,9 @@ def test_reading_explaining_and_embedding_leave_their_files(trained, phantoms, c
 
 def test_a_detector_is_fitted_and_scores(phantoms, cache, tmp_path):
     how = {
-        **{"report_on_pneumonia": True, "image_size": 32, "reduce": 1, "latent": 4, "epochs": 2},
+        **{"report_on_pneumonia": True, "image_size": 32, "latent": 4, "epochs": 2},
         **{"batch_size": 4, "components": 2, "folds": 2, "budget": 0.85, "backbone": "resnet18"},
-        **{"weights": "none", "detectors": "mahalanobis", "bootstrap": 20, "progress": False},
+        **{"weights": "none", "detectors": "zones", "bootstrap": 20, "progress": False},
     }
     detector = xray_tf.fit_detector(
         str(phantoms), tmp_path / "d", cache=str(cache), validation=0.3, test=0.3, **how
