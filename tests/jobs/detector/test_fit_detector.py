@@ -387,10 +387,9 @@ def test_what_cannot_be_fitted_is_refused_and_leaves_nothing(
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (np.zeros((4, 4, 4, 1), np.uint8), "convert them to one"),
-        (np.zeros((8, 8, 3), np.uint8), "convert them to one"),
-        (np.zeros((4, 4)), r"\(H, W\) or \(N, H, W\) uint8"),
-        (np.zeros((0, 4, 4), np.uint8), "uint8"),
+        (np.zeros((4, 4, 4, 4, 1), np.uint8), "one or more radiographs"),
+        (np.zeros((4, 4)), "round them to uint8"),
+        (np.zeros((0, 4, 4), np.uint8), "one or more radiographs"),
     ],
 )
 def test_pixels_of_another_form_are_refused(detector, image, message):
