@@ -12,7 +12,7 @@ import numpy as np
 from keras import ops
 
 from xray_tf.nets.heatmaps.cutting import cut_at
-from xray_tf.nets.heatmaps.gradients import gradient_of, on_arrays, resized
+from xray_tf.nets.heatmaps.gradients import gradient_of, largest, on_arrays, resized, taken
 
 # a sum this small relative to its terms is float32 rounding, not evidence
 ROUNDING = 1e-6
@@ -310,5 +310,5 @@ def score_of(logits: Any, classes: Any) -> tuple[Any, Any]:
         logit = logits[:, 0]
         classes = ops.where(classes < 0, ops.cast(logit > 0, "int32"), classes)
         return logit * ops.cast(2 * classes - 1, "float32"), classes
-    classes = ops.where(classes < 0, ops.cast(ops.argmax(logits, -1), "int32"), classes)
-    return ops.take_along_axis(logits, classes[:, None], axis=1)[:, 0], classes
+    classes = ops.where(classes < 0, largest(logits), classes)
+    return taken(logits, classes), classes

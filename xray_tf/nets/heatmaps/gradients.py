@@ -73,6 +73,24 @@ def resized(maps: Any, size: Any) -> Any:
     return ops.image.resize(maps, tuple(size), **how)
 
 
+def largest(logits: Any) -> Any:
+    """Return the place (B,) int32 of the largest of each row of (B, K)."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf  # fewer nodes in an exported graph than Keras's
+
+        return tf.argmax(logits, -1, tf.int32)
+    return ops.cast(ops.argmax(logits, -1), "int32")
+
+
+def taken(logits: Any, classes: Any) -> Any:
+    """Return the entry (B,) of each row of (B, K) at classes (B,)."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.gather(logits, classes, batch_dims=1)
+    return ops.take_along_axis(logits, classes[:, None], axis=1)[:, 0]
+
+
 def on_arrays(function: Callable, shapes: Sequence[tuple[tuple, str]]) -> Callable:
     """Return a function of arrays that calls one of tensors, and gives its results as arrays.
 
