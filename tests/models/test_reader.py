@@ -21,6 +21,7 @@ from xray_tf.models.reader import Reader, write_evidence
 from xray_tf.operating_point import OperatingPoint
 from xray_tf.options import DataOptions, EmbedOptions, EvaluateOptions
 from xray_tf.pages.evidence.page import Anomaly
+from xray_tf.registry import TASKS
 
 
 @pytest.fixture(scope="module")
@@ -237,6 +238,7 @@ def drawn(seed=3):
 def told(image, heat=None, probability=0.99, anomaly=None, resize="squash", warning="", **card):
     """Return the kinds of caveats about an image, all else being fine."""
     card = SimpleNamespace(
+        to_task=lambda: TASKS["binary"],
         preprocessing={"image_size": 64, "resize": resize},
         class_names=("normal", "pneumonia"),
         split_by="patient",
