@@ -99,7 +99,7 @@ class TrainOptions(Checked):
         "lungs, where the network sees lungs",
     )
     emptied: float = share(
-        0.15,
+        0.2,
         "share of the radiographs of a step whose lungs are filled with grey and speak for no "
         "class, where the network sees lungs",
     )

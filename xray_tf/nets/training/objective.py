@@ -99,7 +99,7 @@ def loss_net(
         around = OtherSurroundings(
             options.swapped, options.emptied, options.seed + 2, name="surroundings", dtype="float32"
         )
-        x, y = around(x, derive(model, "window")(x), y)
+        x, y = around(x, *derive(model, "window", "lungs")(x), y)
     x = RandomAugment(options.augment, options.seed, name="augment", dtype="float32")(x)
     loss = Objective(class_weights, options.label_smoothing, name="objective")(logits(x), y)
     return keras.Model([image, target], loss)

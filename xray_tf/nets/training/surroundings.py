@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 NOISE = 30.0  # grey levels: the largest deviation of what fills emptied lungs
+USUAL = 0.5  # of the emptied lungs are filled with the mean of the radiograph, others with any grey
 
 
 class OtherSurroundings(keras.layers.Layer):
@@ -15,8 +16,9 @@ class OtherSurroundings(keras.layers.Layer):
     the lungs of others with grey.
 
     Takes images (B, S, S, 1) float32 in [0, 255], windows (B, S, S, 1) in [0, 1] that are 1 on the
-    lungs, and targets (B, T); gives images and targets. Emptied lungs count as no evidence: their
-    target is the same for every class. The identity when not training.
+    lungs and what the classifier sees around them, lungs (B, h, w, 1) in [0, 1], and targets
+    (B, T); gives images and targets. Emptied lungs count as no evidence: their target is the same
+    for every class. The identity when not training.
 
     Args:
         swapped: chance that an image gets the surroundings of its neighbour in the batch.
@@ -29,7 +31,7 @@ class OtherSurroundings(keras.layers.Layer):
         self.swapped, self.emptied, self.seed = swapped, emptied, seed
         self.random = keras.random.SeedGenerator(seed)
 
-    def call(self, images, windows, targets, training=False):
+    def call(self, images, windows, lungs, targets, training=False):
         if not training:
             return images, targets
         count = ops.shape(images)[0]
@@ -38,10 +40,13 @@ class OtherSurroundings(keras.layers.Layer):
         swap = self._lot(count, self.swapped)
         images = images + swap * (1 - windows) * (others - images)
         empty = self._lot(count, self.emptied)
-        fill = keras.random.uniform((count, 1, 1, 1), 0.0, 255.0, seed=self.random)
+        inside = ops.image.resize(lungs, ops.shape(images)[1:3])
+        level = keras.random.uniform((count, 1, 1, 1), 0.0, 255.0, seed=self.random)
+        usual = ops.mean(images, axis=(1, 2, 3), keepdims=True)
+        fill = level + self._lot(count, USUAL) * (usual - level)
         spread = keras.random.uniform((count, 1, 1, 1), 0.0, NOISE, seed=self.random)
         fill = fill + spread * keras.random.normal(ops.shape(images), seed=self.random)
-        images = images + empty * windows * (ops.clip(fill, 0.0, 255.0) - images)
+        images = images + empty * inside * (ops.clip(fill, 0.0, 255.0) - images)
         gone = ops.reshape(empty, (-1, 1))
         even = 1.0 / max(2, targets.shape[-1])
         return images, targets + gone * (even - targets)
@@ -50,7 +55,7 @@ class OtherSurroundings(keras.layers.Layer):
         drawn = keras.random.uniform((count, 1, 1, 1), seed=self.random)
         return ops.cast(drawn < chance, "float32")
 
-    def compute_output_shape(self, images_shape, windows_shape, targets_shape):
+    def compute_output_shape(self, images_shape, windows_shape, lungs_shape, targets_shape):
         return images_shape, targets_shape
 
     def get_config(self):

@@ -21,7 +21,7 @@ LEARNED = ("fine_conv", "deep_conv", "attention", "logits")  # after the trunk
 SCALE, OFFSET = 45.0, 128.0  # deviation and mean, in grey levels, of what the trunk sees
 MERGED_WIDTH = 256
 # in cells of the coarse map: what is seen beyond the lungs, and how softly it ends
-RIM, SOFTNESS = 3, 3
+RIM, SOFTNESS = 9, 5
 
 
 def find_lungs(image: keras.KerasTensor) -> keras.KerasTensor:
