@@ -75,7 +75,8 @@ CALIBRATE_TEXT = """xray-tf detect calibrate --model MODEL --normals DIR --out D
 Move a detector's thresholds so that its false-alarm budget holds among normals of another site.
 
 --normals holds radiographs from there that are known to be normal and that nothing was fitted to;
-a budget of 5 % needs 19 patients, and from about 80 on the false alarms that follow vary little.
+a budget of 5 % needs 19 patients; the more there are, the less the false alarms that follow vary.
+benchmarks/README.md has a table.
 The new folder --out holds a detector that has learned the same normal lungs.
 
 Examples:
