@@ -54,19 +54,19 @@ Examples:
   xray-tf detect fit --data normals/ --all-normal --out runs/detector
   xray-tf detect fit --data chest_xray --out runs/detector --report-on-pneumonia --budget 0.1
 """
-SCORE_TEXT = """xray-tf detect score --model MODEL --data DATA... --out DIR [options]
+SCORE_TEXT = """xray-tf detect score FILES... --model MODEL --out DIR [options]
 
-Score radiographs, labelled or not, with a detector.
+Score radiographs with a detector: FILES, or a labelled data set as --data.
 
 The new folder --out holds scores.csv (raw scores, percentiles among normals, anomaly_score with 0.5
 at the threshold, verdict and reason), scores.html, overlays/ and maps.npz, and, where there are
 labels, metrics.json and statistics.csv.
 
 With --engine ray, or parts, it holds only scores/, Parquet files with the columns of scores.csv,
-and DATA may be addresses or manifests, as for predict.
+and FILES may be addresses or manifests, as for predict.
 
 Examples:
-  xray-tf detect score --model normal-chest --data scans/ --out runs/scores
+  xray-tf detect score scans/ --model normal-chest --out runs/scores
   xray-tf detect score --model runs/detector --data chest_xray --split runs/detector/split.csv \\
       --part test --out runs/test
 """
@@ -81,7 +81,7 @@ The new folder --out holds a detector that has learned the same normal lungs.
 
 Examples:
   xray-tf detect calibrate --model normal-chest --normals our_normals/ --out runs/ours
-  xray-tf detect score --model runs/ours --data scans/ --out runs/scores
+  xray-tf detect score scans/ --model runs/ours --out runs/scores
 """
 SHOWN = 10
 FIT = (DataOptions, DetectOptions, EvaluateOptions)
@@ -97,8 +97,8 @@ def main(args: Sequence[str] | None = None) -> int:
     add_shared(fit, "--data", "--out", "--resume", "--tensorboard")
     score = actions.add_parser("score", help="score radiographs", text=SCORE_TEXT)
     add_shared(score, "--model")
-    several = "radiographs: as for fit, or files, folders and globs"
-    add_shared(score, "--data", nargs="+", help=several)
+    add_shared(score, "files", nargs="*")
+    add_shared(score, "--data", required=False, help="a labelled data set instead of FILES")
     add_shared(score, "--out", "--part")
     score.add_argument(
         "--thresholds",
@@ -115,10 +115,14 @@ def main(args: Sequence[str] | None = None) -> int:
     add_flags(score, *SCORE, EngineOptions)
     add_flags(calibrate, *CALIBRATE)
     given = parser.parse_args(args)
+    if given.action == "score" and bool(given.files) == bool(given.data):
+        score.error("give FILES, or a labelled data set as --data")
     if given.action == "score" and given.engine != LOCAL:
-        if given.split or given.part != "all":
-            parser.error(f"--engine {given.engine} scores all rows: leave out --split and --part")
-        return run(lambda: answer_archive(given, given.data, "scores", given.thresholds))
+        if given.data or given.split or given.part != "all":
+            parser.error(
+                f"--engine {given.engine} scores FILES: leave out --data, --split and --part"
+            )
+        return run(lambda: answer_archive(given, given.files, "scores", given.thresholds))
 
     def job() -> int:
         if given.action == "fit":
@@ -146,7 +150,7 @@ def main(args: Sequence[str] | None = None) -> int:
             return 0
         from xray_tf.jobs.detector.score_files import score_files
 
-        data = given.data[0] if len(given.data) == 1 else given.data
+        data = given.data or (given.files[0] if len(given.files) == 1 else given.files)
         scores, metrics = score_files(
             given.model,
             data,

@@ -139,3 +139,10 @@ def test_what_the_user_can_mend_is_one_line_and_status_2(
     assert detect.main([places.get(a, a) for a in args] + ["--cache", str(cache)]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("error: ") and message in error and not (tmp_path / "OUT").exists()
+
+
+@pytest.mark.parametrize("given", [[], ["a.jpeg", "--data", "folder"]])
+def test_score_takes_files_or_a_labelled_data_set(given, capsys):
+    with pytest.raises(SystemExit) as ended:
+        detect.main(["score", *given, "--model", "m", "--out", "o"])
+    assert ended.value.code == 2 and "give FILES, or" in capsys.readouterr().err
