@@ -51,6 +51,7 @@ def train_classifier(data: Any, out: str | os.PathLike, *, options: Options) -> 
     """
     from xray_tf.nets.inference import forward
     from xray_tf.nets.trunks.backbones import describe
+    from xray_tf.pages.kit.words import metrics_text
 
     run, how = options[Run].at(out), options[TrainOptions]
     describe(options[ModelOptions].backbone)  # an unknown one is told before anything is read
@@ -64,7 +65,8 @@ def train_classifier(data: Any, out: str | os.PathLike, *, options: Options) -> 
         )
         with run.folder() as draft:
             _write(draft, trained, corpus, predictions)
-            _write_pages(draft, card, predictions, options[EvaluateOptions])
+            metrics = _write_pages(draft, card, predictions, options[EvaluateOptions])
+    run.say(f"  {metrics_text(metrics)}")
     run.say(f"Finished: {run.out}/ has the model, its predictions and report.html")
     return load(run.out)
 
@@ -188,8 +190,10 @@ def _write(draft: Path, trained: Trained, corpus: Corpus, predictions: Predictio
 
 def _write_pages(
     draft: Path, card: Card, predictions: Predictions, options: EvaluateOptions
-) -> None:
-    """Score the test rows (or validation rows if there are none), and write card and pages."""
+) -> dict[str, Any]:
+    """Score the test rows (or validation rows if there are none), write card and pages, and return
+    the scores.
+    """
     from xray_tf.pages.classifier.model_card import render_model_card
     from xray_tf.pages.classifier.report import write_report
     from xray_tf.pages.kit.words import WITHOUT_TEST
@@ -207,3 +211,4 @@ def _write_pages(
     write_text(draft / "README.md", render_model_card(card, metrics))
     write_report(draft)
     seal(draft, card)
+    return metrics

@@ -162,6 +162,13 @@ def headline(metrics: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     return [(metric_name(n, classes), metrics["metrics"][n]) for n in names_of(len(classes))]
 
 
+def metrics_text(metrics: dict[str, Any]) -> str:
+    """Say the metrics of a classifier that matter most in one line, and on which rows."""
+    where = SPLIT_NAMES.get(metrics["split"], metrics["split"])
+    shown = ", ".join(f"{name} {interval_text(cell)}" for name, cell in headline(metrics))
+    return f"On {metrics['rows']:,} {where} rows: {shown}"
+
+
 def matrix_text(matrix: Sequence[Sequence[int]], class_names: Sequence[str]) -> str:
     """Write a confusion matrix, with the true class in rows, as a sentence for screen readers."""
     rows = (
