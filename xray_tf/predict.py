@@ -153,6 +153,12 @@ def main(args: Sequence[str] | None = None) -> int:
                 detector=detector,
                 operating_point=given.operating_point,
             )
+
+        def write_page(folder: Path) -> None:
+            page = folder / PAGE
+            page.unlink(missing_ok=True)  # of a run that was stopped after it
+            write_evidence(reader, files, page, keep_identifiers=given.keep_identifiers)
+
         print(f"Model: {printable(classifier.card.name)}, operating point {printable(point)}")
         rows, failed = predict_files(
             classifier,
@@ -162,15 +168,14 @@ def main(args: Sequence[str] | None = None) -> int:
             operating_point=given.operating_point,
             strict=given.strict,
             report=show,
+            finish=write_page if reader else lambda folder: None,
         )
-        if given.out and rows > SHOWN:
+        if left is not None and rows > SHOWN:
             print(f"  ... and {rows - SHOWN} more")
         where = f"{given.out}/predictions.csv" if given.out else ""
         print(finished(rows, {**doubtful, UNREAD: failed}, where))
         if reader:
-            page = f"{given.out}/{PAGE}"
-            write_evidence(reader, files, page, keep_identifiers=given.keep_identifiers)
-            print(f"Evidence: {page}")
+            print(f"Evidence: {given.out}/{PAGE}")
         if given.dicom_out:
             from xray_tf.clinic.write_objects import write_objects
 

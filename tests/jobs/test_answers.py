@@ -9,6 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from xray_tf.data.predictions import Predictions
 from xray_tf.data.sources.files import find_files
 from xray_tf.jobs.classifier.predict_files import predict_files
 from xray_tf.jobs.heatmaps.explain_files import explain_files
@@ -148,3 +149,23 @@ def test_detect_score_goes_on_after_ctrl_c_and_ends_the_same(files, tmp_path, mo
     maps = [np.load(tmp_path / name / "maps.npz")["maps"] for name in ("a", "whole")]
     np.testing.assert_allclose(maps[0], maps[1], atol=1e-5)
     assert first["scores.csv"] == second["scores.csv"]
+
+
+def test_a_run_that_was_stopped_while_it_finished_goes_on_with_its_answers(
+    binary, phantoms, tmp_path
+):
+    files, out, seen = sorted(phantoms.rglob("*.png"))[:5], tmp_path / "out", []
+
+    def stopped(folder):
+        (folder / "page.html").write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        predict_files(binary, files, out, finish=stopped, progress=False)
+    assert not out.exists()
+    predict_files(
+        binary, files, out, finish=lambda folder: seen.append(folder.name), progress=False
+    )
+    assert seen == ["out.partial"]
+    again = Predictions.read_csv(out / "predictions.csv")
+    assert again == binary.predict([str(f) for f in files])

@@ -283,6 +283,8 @@ class TableWriter:
         path: where to write; None writes nothing and only counts.
         table_type: of every batch.
         names: of every batch.
+        reopen: go on after the rows of a file that has its name already, where nothing but an
+            interrupted run can have given it that.
 
     Attributes:
         rows: written so far, those of an earlier writer included.
@@ -294,8 +296,13 @@ class TableWriter:
     """
 
     def __init__(
-        self, path: str | os.PathLike | None, table_type: type[AnyTable], names: Sequence[str] = ()
+        self,
+        path: str | os.PathLike | None,
+        table_type: type[AnyTable],
+        names: Sequence[str] = (),
+        reopen: bool = False,
     ):
+        self.reopen = reopen
         self.path = None if path is None else Path(path)
         self.table_type, self.names, self.rows = table_type, tuple(names), 0
         self.before: AnyTable | None = None
@@ -303,6 +310,8 @@ class TableWriter:
 
     def __enter__(self) -> Self:
         if self.path is not None:
+            if self.reopen and self.path.exists():
+                os.replace(self.path, self._partial)
             if self.path.exists():
                 raise FileExistsError(
                     f"{self.path} exists, and a finished result is never "

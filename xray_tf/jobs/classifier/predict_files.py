@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from itertools import chain
+from pathlib import Path
 
 from xray_tf.card import CHECKSUM
 from xray_tf.data.predictions import Predictions
@@ -27,6 +28,7 @@ def predict_files(
     *,
     options: Options,
     report: Callable[[Predictions], None] = lambda batch: None,
+    finish: Callable[[Path], None] = lambda folder: None,
 ) -> tuple[int, int]:
     """Predict radiographs, labelled or not, in the order given.
 
@@ -40,6 +42,8 @@ def predict_files(
         out: the folder to create, for `predictions.csv`; None writes nothing.
         options: `PredictOptions`, or single options by name.
         report: called with each batch of answers.
+        finish: called with the folder after the last one, before it gets its name; what it writes
+            belongs to the result, and a run that was stopped in it starts it again.
 
     Returns:
         (rows answered, rows that could not be read).
@@ -59,23 +63,26 @@ def predict_files(
         "operating_point": classifier.card.point(how.operating_point).name,
         **names_of(records),
     }
-    with (
-        run.answers(plan) if run.out else nullcontext() as folder,
-        TableWriter(folder and folder / TABLE, Predictions, classifier.card.class_names) as writer,
-        run.line("predicting", len(records)) as line,
-    ):
-        left = records.with_rows(records.rows[writer.rows :])
-        for batch in chain(
-            [writer.before] if writer.rows else [],
-            classifier.stream(left, how.batch_size, how.operating_point, len(records)),
+    names = classifier.card.class_names
+    with run.answers(plan) if run.out else nullcontext() as folder:
+        with (
+            TableWriter(folder and folder / TABLE, Predictions, names, reopen=True) as writer,
+            run.line("predicting", len(records)) as line,
         ):
-            if how.strict:
-                refuse_unread(batch)
-            if batch is not writer.before:
-                writer.append(batch)
-            failed += int((batch.errors != "").sum())
-            line.step(len(batch))
-            report(batch)
+            left = records.with_rows(records.rows[writer.rows :])
+            for batch in chain(
+                [writer.before] if writer.rows else [],
+                classifier.stream(left, how.batch_size, how.operating_point, len(records)),
+            ):
+                if how.strict:
+                    refuse_unread(batch)
+                if batch is not writer.before:
+                    writer.append(batch)
+                failed += int((batch.errors != "").sum())
+                line.step(len(batch))
+                report(batch)
+        if folder:
+            finish(folder)
     return writer.rows, failed
 
 
