@@ -20,6 +20,7 @@ from collections.abc import Sequence
 
 from xray_tf.commands import CommandParser, add_shared, run
 from xray_tf.options import DataOptions, add_flags
+from xray_tf.progress import printable
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -53,7 +54,7 @@ def main(args: Sequence[str] | None = None) -> int:
             from xray_tf.jobs.audit.acquisitions import add_acquisitions
 
             audit, sheet = add_acquisitions(audit)
-        print(audit.text(), end="")
+        print(printable(audit.text(), lines=True), end="")
         if given.out:
             with new_folder(given.out) as folder:
                 audit.findings.write_csv(folder / "audit.csv")

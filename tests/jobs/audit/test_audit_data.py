@@ -19,7 +19,7 @@ from xray_tf.data.duplicates import (
 from xray_tf.data.synthetic.phantom import draw_phantom
 from xray_tf.jobs.audit.audit_data import audit_records
 
-SHARED = Path(__file__).parents[2].parent / "shared" / "data"
+SHARED = Path(__file__).parents[3].parent / "shared" / "data"
 needs_shared = pytest.mark.skipif(
     not SHARED.is_dir(), reason="the real radiographs (../shared/data) are not here"
 )

@@ -113,7 +113,7 @@ def audit_records(
     }
     one_key = len({tuple(table.column("patient")) for table in keys.values()}) == 1
     summary = {
-        "data": os.fspath(data),
+        "data": os.path.basename(os.path.abspath(data)),  # not where it lies on this machine
         "source": recognise(data) if source == "auto" else source,
         "patient_key": "as given" if one_key else patient_key,
         "files": len(scanned),
