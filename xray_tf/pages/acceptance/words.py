@@ -48,7 +48,9 @@ def verdict_text(verdict: dict[str, Any] | None) -> str:
 
 def _verdict_alone(verdict: dict[str, Any]) -> str:
     limits = enumerate_text([limit_text(row) for row in verdict["limits"]])
-    accepted, rejected = (chance_text(verdict[k]) for k in ("if_accepted", "if_rejected"))
+    # upper bounds, so the largest is all
+    bounds = (verdict[k] for k in ("if_accepted", "if_rejected"))
+    accepted, rejected = ("100 %" if b > 0.999 else chance_text(b) for b in bounds)
     if verdict["verdict"] == "accepted":
         return (
             f"Accepted against your limits ({limits}). The chance that a limit is not met here is "
@@ -61,7 +63,7 @@ def _verdict_alone(verdict: dict[str, Any]) -> str:
         )
     return (
         f"Undecided against your limits ({limits}): this sample cannot tell. Accepting would be "
-        f"wrong with a chance of up to {accepted}, rejecting with one of up to {rejected}."
+        f"wrong with a chance of at most {accepted}, rejecting with one of at most {rejected}."
     )
 
 
