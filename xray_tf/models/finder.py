@@ -10,10 +10,8 @@ import numpy as np
 
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Record
-from xray_tf.models.asked.queries import readable_batches
+from xray_tf.models.asked.queries import queries
 from xray_tf.models.reference import PIECE, NearestTable, Reference, check_count
-
-_BATCH = 64  # images decoded at a time
 
 
 class NearestCaseFinder:
@@ -57,5 +55,10 @@ class NearestCaseFinder:
         """Decode files, or take pixels; return records (with sha256, if they are files) and pixels
         (N, S, S) uint8.
         """
-        parts = list(readable_batches(images, self.classifier.card, _BATCH))
-        return [r for records, _ in parts for r in records], np.concatenate([p for _, p in parts])
+        asked = list(queries(images, self.classifier.card))
+        for query in asked:
+            if query.pixels is None:
+                raise ValueError(
+                    f"{query.record.path} cannot be read ({query.error}). Leave it out."
+                )
+        return [query.record for query in asked], np.stack([query.pixels for query in asked])

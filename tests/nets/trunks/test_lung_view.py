@@ -60,7 +60,7 @@ def test_lungs_have_one_mean_and_deviation_and_nothing_else_is_seen(shown, phant
         assert abs(mean - OFFSET) < 0.1 * SCALE
         assert 0.9 < np.average((picture - mean) ** 2, weights=weights) ** 0.5 / SCALE < 1.2
         assert (edge[inside] > 0.8).all() and (picture[edge == 0] == OFFSET).all()
-        assert 0.3 < (edge < 1e-4).mean() < 0.9
+        assert 0.1 < (edge < 1e-4).mean() < 0.9
 
 
 def test_exposure_and_contrast_do_not_reach_the_trunk(shown, phantoms):
@@ -119,7 +119,7 @@ def test_plain_keras_opens_it_and_answers_the_same(model, phantoms, tmp_path):
     save_model(model, tmp_path / "model.keras")
     opened = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(
-        opened.predict(phantoms[0], verbose=0), model.predict(phantoms[0], verbose=0), atol=1e-6
+        opened.predict(phantoms[0], verbose=0), model.predict(phantoms[0], verbose=0), atol=1e-5
     )
 
 

@@ -157,7 +157,7 @@ def test_what_is_missing_is_left_out_or_said(evidence):
     )
     assert len(Checked(page).pictures) == 1
     nobody = replace(evidence, neighbors=replace(evidence.neighbors, pictures={}, folder=False))
-    assert "Artifacts contain no radiographs" in render_evidence([nobody])
+    assert "The model keeps no pictures of some of these" in render_evidence([nobody])
 
 
 def test_several_radiographs_get_a_table_that_leads_to_each(evidence):

@@ -43,9 +43,23 @@ def batches(
     elif (array := as_array(images)) is not None:
         yield from array_batches(array, card, batch_size)
     else:
-        queries = _queries(images, card)
-        while batch := list(islice(queries, batch_size)):
+        asked = _listed(images, card)
+        while batch := list(islice(asked, batch_size)):
             yield [q.record for q in batch], [q.pixels if not q.error else q.finding for q in batch]
+
+
+def queries(images: Any, card: Card) -> Iterator[Query]:
+    """Yield whatever a person asks about, as `batches` takes it, one by one and with the sha256 of
+    files.
+    """
+    if (paths := paths_in(images)) is not None:
+        found = _files(images, paths, card)
+        yield from (read_query(found.file(row), card, row.path) for row in found)
+    elif (array := as_array(images)) is not None:
+        for number, image in enumerate(as_stack(array)):
+            yield read_query(image, card, f"image {number}")
+    else:
+        yield from _listed(images, card)
 
 
 def _files(images: Any, paths: list[str], card: Card) -> Records:
@@ -58,7 +72,7 @@ def _files(images: Any, paths: list[str], card: Card) -> Records:
     return found
 
 
-def _queries(images: Any, card: Card) -> Iterator[Query]:
+def _listed(images: Any, card: Card) -> Iterator[Query]:
     """Yield the pictures of a list or data set, numbered where they have no path."""
     number = 0
     for image in several(images):
