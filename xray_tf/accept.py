@@ -46,12 +46,12 @@ def main(args: Sequence[str] | None = None) -> int:
     given = parser.parse_args(args)
 
     def job() -> None:
-        from xray_tf.artifact import refuse_existing
         from xray_tf.jobs.classifier.acceptance.accept_model import accept_model
         from xray_tf.jobs.run import Run
         from xray_tf.pages.acceptance.words import summary_lines
+        from xray_tf.writing import refuse_target
 
-        refuse_existing(given.out)
+        refuse_target(given.out)
         told = accept_model(
             given.model,
             given.data,

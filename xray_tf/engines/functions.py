@@ -127,22 +127,15 @@ class PredictFn:
             return rule
         return rule.with_thresholds(read_thresholds(self.thresholds, rule.names))
 
-    @cached_property
-    def _net(self) -> Any:
-        from xray_tf.nets.embedding import with_embedding
-
-        return with_embedding(self._model.model)
-
     def _embedded(self, records: Sequence[Record], results: Sequence) -> dict[str, np.ndarray]:
         from xray_tf.models.lungs import lung_warnings
-        from xray_tf.nets.inference import forward
 
         good, pixels, errors = readable(results, self.card)
-        side = self._net.get_layer("embedding").output.shape[-1]
+        side = self._model.embedding_net.get_layer("embedding").output.shape[-1]
         vectors = np.full((len(results), side), np.nan, np.float32)
         warnings = np.full(len(results), "", object)
         if len(pixels):
-            found = forward(self._net, pixels, points=("embedding",), batch_size=len(pixels))
+            found = self._model.forward(pixels, ("embedding",), len(pixels))
             vectors[good], warnings[good] = found["embedding"], lung_warnings(pixels)
         named = {name: [getattr(r, name) for r in records] for name in OF_THE_RECORD}
         texts = {**named, "warning": list(warnings), "error": errors}

@@ -5,6 +5,7 @@ into parts of equal length that do not change when a run goes on.
 from __future__ import annotations
 
 import io
+import json
 import os
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -54,7 +55,7 @@ def write_listing(
             folder.write(f"{FILES}/{part_name(parts)}", _packed(part))
             parts, count = parts + 1, count + len(part)
         known = {"rows": count, "parts": parts}
-        folder.write(f"{FILES}/{LISTED}", str(known).replace("'", '"').encode())
+        folder.write(f"{FILES}/{LISTED}", json.dumps(known).encode())
     return known
 
 

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from xray_tf.data.pixels.cache import default_directory
-from xray_tf.models.asked.pictures import as_array, as_stack, grey, paths_in
+from xray_tf.models.asked.pictures import as_array, as_stack, grey, is_frame, paths_in
 from xray_tf.registry import Task
 
 MANIFEST = "manifest.csv"
@@ -47,7 +47,7 @@ def given_data(data: Any, task: Task, cache: str | os.PathLike | None = None) ->
     if isinstance(data, str | os.PathLike):
         return os.fspath(data)
     folder = (default_directory() if cache is None else Path(cache).expanduser()) / "given"
-    if hasattr(data, "columns") and hasattr(data, "iloc"):
+    if is_frame(data):
         return _written(_rows_of_frame(data), folder)
     if hasattr(data, "element_spec"):
         return _written(_rows_of_dataset(data, task), folder)

@@ -106,13 +106,9 @@ class Classifier(Opened):
         Raises:
             ValueError: one cannot be read, or as in `predict`.
         """
-        from xray_tf.nets.embedding import with_embedding
-        from xray_tf.nets.inference import forward
-
-        net = with_embedding(self.model)
         return np.concatenate(
             [
-                forward(net, pixels, points=("embedding",), batch_size=batch_size)["embedding"]
+                self.forward(pixels, ("embedding",), batch_size)["embedding"]
                 for _, pixels in readable_batches(images, self.card, batch_size)
             ]
         )
@@ -215,6 +211,13 @@ class Classifier(Opened):
         return NearestCaseFinder(self)
 
     @cached_property
+    def embedding_net(self):
+        """The model with a layer named `embedding`, derived on first use."""
+        from xray_tf.nets.embedding import with_embedding
+
+        return with_embedding(self.model)
+
+    @cached_property
     def cam(self) -> GradCAM:
         """Grad-CAM of its decisions, compiled on first use."""
         from xray_tf.nets.heatmaps.gradcam import GradCAM
@@ -286,6 +289,13 @@ class Classifier(Opened):
         """The points of the network that a decision is made of."""
         return ("logits", SUBTYPE_LOGITS) if self.card.subtypes else ("logits",)
 
+    @property
+    def answer_points(self) -> tuple[str, ...]:
+        """The points of the network that an answer is made of: those of the decision and, with a
+        reference, the embedding.
+        """
+        return (*self.decision_points, *(("embedding",) if self.remembers else ()))
+
     def probabilities_of(self, logits: np.ndarray) -> np.ndarray:
         """Return calibrated probabilities (N, K) float64 of logits (N, L)."""
         from xray_tf.stats.temperature import calibrated_probabilities
@@ -308,7 +318,7 @@ class Classifier(Opened):
                 return plain.forward(pixels, points)
         from xray_tf.nets.inference import forward
 
-        net = self.finder.net if "embedding" in points and self.remembers else self.model
+        net = self.embedding_net if "embedding" in points else self.model
         return forward(net, pixels, points=points, batch_size=batch_size, **more)
 
     def decided(
@@ -328,8 +338,7 @@ class Classifier(Opened):
         if self.card.subtypes:
             subtype_logits = np.zeros((len(records), 1 + len(self.card.subtypes)))
         if len(pixels):
-            wanted = (*self.decision_points, *(("embedding",) if self.remembers else ()))
-            points = self.forward(pixels, wanted, len(pixels), few)
+            points = self.forward(pixels, self.answer_points, len(pixels), few)
             probabilities[good] = self.probabilities_of(points["logits"])
             if subtype_logits is not None:
                 subtype_logits[good] = points[SUBTYPE_LOGITS]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,18 +30,9 @@ class NearestCaseFinder:
             folder or self.classifier.folder / PIECE, self.classifier.card
         )
 
-    @cached_property
-    def net(self):
-        """The classifier with a layer named `embedding`."""
-        from xray_tf.nets.embedding import with_embedding
-
-        return with_embedding(self.classifier.model)
-
     def embed(self, pixels: np.ndarray) -> np.ndarray:
         """Return the embeddings (N, D) float32 of pixels (N, S, S) uint8 at the model's size."""
-        from xray_tf.nets.inference import forward
-
-        return forward(self.net, pixels, points=("embedding",))["embedding"]
+        return self.classifier.forward(pixels, ("embedding",))["embedding"]
 
     def nearest(self, images: Any, k: int = 5) -> tuple[NearestTable, Predictions]:
         """Find the k nearest training radiographs of each image, as `Classifier.nearest` says."""

@@ -105,14 +105,8 @@ class Reader:
         """Gather the evidence on a readable radiograph; without `explain` neither a heat map nor a
         detector's verdict, which take most of the time.
         """
-        from xray_tf.nets.inference import forward
-
         card, record, pixels = self.classifier.card, query.record, query.pixels
-        remembers = self.classifier.remembers
-        net = self.classifier.finder.net if remembers else self.classifier.model
-        wanted = self.classifier.decision_points
-        wanted = (*wanted, "embedding") if remembers else wanted
-        points = forward(net, pixels[None], points=wanted)
+        points = self.classifier.forward(pixels[None], self.classifier.answer_points)
         lungs = lung_fields(pixels[None])
         table = predictions_of(
             card,
@@ -126,7 +120,7 @@ class Reader:
         if explain:
             image = pixels[None, :, :, None].astype(np.float32)
             heat = self.classifier.cam(image, table.predicted)[0]
-        near = self._near(points["embedding"], query) if remembers else None
+        near = self._near(points["embedding"], query) if "embedding" in points else None
         anomaly = self._anomaly(query) if self.detector and explain else None
         return Evidence(
             name=record.path,
@@ -137,7 +131,7 @@ class Reader:
             pixels=pixels,
             heatmap=heat,
             lungs=lungs and lungs.masks[0],
-            embedding=points["embedding"][0] if remembers else None,
+            embedding=points["embedding"][0] if "embedding" in points else None,
             neighbors=near,
             anomaly=anomaly,
             size=(record.width, record.height),

@@ -12,21 +12,12 @@ from xray_tf import __version__
 from xray_tf.clinic.objects.answer import Answer
 from xray_tf.clinic.objects.identity import MANUFACTURER, RESEARCH
 from xray_tf.clinic.objects.place import outlines
+from xray_tf.clinic.objects.source import GREYS
 from xray_tf.data.pixels.dicom_grey import window
 from xray_tf.data.pixels.dicom_tags import read_tags
 
 LUNGS, HOTTEST, NOTE = "LUNGS", "HOTTEST REGION", "RESEARCH USE"
 MOST = 8  # outlines of each kind
-GREYS = (
-    "RescaleIntercept",
-    "RescaleSlope",
-    "RescaleType",
-    "ModalityLUTSequence",
-    "VOILUTSequence",
-    "WindowCenter",
-    "WindowWidth",
-    "VOILUTFunction",
-)
 
 
 def outlines_of(

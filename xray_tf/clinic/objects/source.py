@@ -34,6 +34,16 @@ STUDY = (
     "AccessionNumber",
     "ReferringPhysicianName",
 )
+GREYS = (  # how stored numbers become grey values
+    "RescaleIntercept",
+    "RescaleSlope",
+    "RescaleType",
+    "ModalityLUTSequence",
+    "VOILUTSequence",
+    "WindowCenter",
+    "WindowWidth",
+    "VOILUTFunction",
+)
 IMAGE = (
     "SOPClassUID",
     "SOPInstanceUID",
@@ -48,14 +58,7 @@ IMAGE = (
     "BitsStored",
     "HighBit",
     "PixelRepresentation",
-    "RescaleIntercept",
-    "RescaleSlope",
-    "RescaleType",
-    "ModalityLUTSequence",
-    "VOILUTSequence",
-    "WindowCenter",
-    "WindowWidth",
-    "VOILUTFunction",
+    *GREYS,
 )
 _ASKED = (
     "BodyPartExamined",

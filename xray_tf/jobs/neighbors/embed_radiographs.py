@@ -174,12 +174,11 @@ def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
 def _forward(
     classifier: Classifier, corpus: Corpus, batch_size: int, run: Run
 ) -> dict[str, np.ndarray]:
-    from xray_tf.nets.embedding import with_embedding
-    from xray_tf.nets.inference import forward
-
-    net, points = with_embedding(classifier.model), ("embedding", "logits")
+    points = ("embedding", "logits")
     with run.line("Embedding", len(corpus.records)) as line:
-        return forward(net, corpus.pixels, corpus.rows, points, batch_size, line.step)
+        return classifier.forward(
+            corpus.pixels, points, batch_size, indices=corpus.rows, progress=line.step
+        )
 
 
 def _measured(embedded: Embedded, options: EvaluateOptions) -> dict[str, Any]:

@@ -23,6 +23,11 @@ SAMPLED, ROUGHER = 32, 3.0
 PIXELS = "grey or RGB pixels in [0, 255]"
 
 
+def is_frame(images: Any) -> bool:
+    """Tell whether it is a data frame, of pandas or like those."""
+    return hasattr(images, "columns") and hasattr(images, "iloc")
+
+
 def paths_in(images: Any) -> list[str] | None:
     """Return the paths that `images` is made of; None if it is anything else.
 
@@ -34,7 +39,7 @@ def paths_in(images: Any) -> list[str] | None:
     """
     if isinstance(images, str | os.PathLike):
         return [os.fspath(images)]
-    if hasattr(images, "columns") and hasattr(images, "iloc"):
+    if is_frame(images):
         if "path" not in images.columns:
             raise ValueError(
                 "a data frame must have the column path, one file a row. Received: "
@@ -52,7 +57,7 @@ def paths_in(images: Any) -> list[str] | None:
 
 def columns_of_frame(images: Any, labels: Any, patients: Any) -> tuple[Any, Any]:
     """Return labels and patients as given, or those of a data frame."""
-    if hasattr(images, "columns") and hasattr(images, "iloc"):
+    if is_frame(images):
         labels = images["label"] if labels is None and "label" in images.columns else labels
         given = patients is None and "patient" in images.columns
         patients = images["patient"] if given else patients

@@ -18,7 +18,15 @@ from xray_tf.data.pixels.reading import Reading, read_data, read_file, stream_pi
 from xray_tf.data.pixels.square import see
 from xray_tf.data.records import Finding, Record, Records
 from xray_tf.data.sources.files import labelled_file, list_files
-from xray_tf.models.asked.pictures import as_array, as_stack, grey, paths_in, several, single
+from xray_tf.models.asked.pictures import (
+    as_array,
+    as_stack,
+    grey,
+    is_frame,
+    paths_in,
+    several,
+    single,
+)
 
 
 def batches(
@@ -64,7 +72,7 @@ def queries(images: Any, card: Card) -> Iterator[Query]:
 
 def _files(images: Any, paths: list[str], card: Card) -> Records:
     found = list_files(paths, card.to_task())
-    if hasattr(images, "columns") and len(found) != len(paths):
+    if is_frame(images) and len(found) != len(paths):
         raise ValueError(
             f"each row of a data frame must name one file of its own. Received: {len(paths)} rows, "
             f"{len(found)} files. See images[images.duplicated('path')]."

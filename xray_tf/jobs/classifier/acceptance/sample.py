@@ -12,7 +12,6 @@ from xray_tf.jobs.corpus import Corpus
 from xray_tf.jobs.run import Run
 from xray_tf.models.classifier import Classifier
 from xray_tf.models.decided import SUBTYPE_LOGITS, predictions_of
-from xray_tf.models.reference import PIECE
 from xray_tf.operating_point import OperatingPoint
 from xray_tf.stats.acceptance.shares import Share
 
@@ -61,13 +60,14 @@ def read_sample(
     run: Run,
 ) -> Sample:
     """Run a classifier over the radiographs of a corpus, in one pass."""
-    from xray_tf.nets.inference import forward
-
-    remembers = (classifier.folder / PIECE).is_dir()
-    net = classifier.finder.net if remembers else classifier.model
-    points = (*classifier.decision_points, *(("embedding",) if remembers else ()))
     with run.line(f"Asking {classifier.card.name}", len(corpus.records)) as line:
-        found = forward(net, corpus.pixels, corpus.rows, points, batch_size, line.step)
+        found = classifier.forward(
+            corpus.pixels,
+            classifier.answer_points,
+            batch_size,
+            indices=corpus.rows,
+            progress=line.step,
+        )
     point = classifier.card.point(operating_point)
     predictions = predictions_of(
         classifier.card,
