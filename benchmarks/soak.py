@@ -57,19 +57,27 @@ def promise(kept: bool, what: str) -> None:
 
 
 def forked(job: Callable[[], None]) -> int:
-    """Run a job in a process of its own, silent; return its number."""
+    """Run a job in a process of its own, silent; return its number.
+
+    Signals wait until the child is inside its `try`, and a second `finally` stands behind the
+    first: an interrupt at any moment ends the child and never runs on as the parent's code.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
     child = os.fork()
-    if not child:
-        status = 1
+    if child:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+        return child
+    status = 1
+    try:
         try:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
             job()
             status = 0
-        except BaseException:  # its exit status tells
-            status = 1
         finally:
             os._exit(status)
-    return child
+    finally:
+        os._exit(1)
 
 
 def stopped(job: Callable[[], None], rng: random.Random, longest: float = 0.04) -> bool:
