@@ -17,7 +17,7 @@ Examples:
   xray-tf predict --example
   xray-tf predict scan.jpeg
   xray-tf predict scans/ 'more/*.dcm' --model runs/first --out runs/answers
-  xray-tf predict scan.jpeg --out runs/evidence --report --detector normal-chest
+  xray-tf predict scan.jpeg --out runs/evidence --report
   xray-tf predict study/ --dicom-out runs/objects
   xray-tf predict s3://archive/chests --out s3://archive/answers --engine ray --address auto
 """
@@ -75,7 +75,8 @@ def main(args: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--detector",
         metavar="MODEL",
-        help="with --report: an anomaly detector to ask as well, such as normal-chest",
+        help="with --report: the anomaly detector to ask as well, or none (default: the shipped "
+        "one, normal-chest)",
     )
     parser.add_argument(
         "--keep-identifiers",
@@ -109,7 +110,7 @@ def main(args: Sequence[str] | None = None) -> int:
         from xray_tf.data.chest.lung_table import NO_LUNGS
         from xray_tf.jobs.classifier.predict_files import predict_files
         from xray_tf.models.decided import words_of
-        from xray_tf.models.load import load
+        from xray_tf.models.load import load, load_detector
         from xray_tf.writing import refuse_target
 
         if given.out:
@@ -146,11 +147,10 @@ def main(args: Sequence[str] | None = None) -> int:
         if given.report:
             from xray_tf.models.reader import PAGE, Reader, write_evidence
 
-            detector = load(given.detector, kind="detector") if given.detector else None
             reader = Reader(
                 classifier,
                 data=given.data,
-                detector=detector,
+                detector=load_detector(given.detector),
                 operating_point=given.operating_point,
             )
 

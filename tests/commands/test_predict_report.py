@@ -32,11 +32,23 @@ def test_it_leaves_the_page_beside_the_predictions(binary, phantoms, tmp_path, c
         and all(f.name in page for f in files)
         and "Not read (1)" in page
         and "--add-reference" in page
+        and page.count("The detector normal-chest finds it") == 2
     )
     assert sorted(p.name for p in out.iterdir()) == [
         "evidence.html",
         "predictions.csv",
     ]
+
+
+def test_the_page_starts_with_the_radiographs_and_a_detector_can_be_switched_off(
+    binary, phantoms, tmp_path
+):
+    files = sorted((phantoms / "train" / "PNEUMONIA").iterdir())[:2]
+    line = [*map(str, files), "--model", str(binary.folder), "--report", "--detector", "none"]
+    assert predict.main([*line, "--out", str(tmp_path / "out")]) == 0
+    page = (tmp_path / "out" / "evidence.html").read_text()
+    body = page[page.index("</header>") :]
+    assert "The detector" not in body and body.index("<img") < body.index("<p")
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ def test_nearest_takes_pixels(remembered):
 
 
 def test_without_a_reference_and_a_detector_it_says_what_is_missing(three_class, remembered):
-    evidence = three_class.read(remembered[1][0])
+    evidence = three_class.read(remembered[1][0], detector="none")
     assert evidence.neighbors is None and evidence.anomaly is None
     assert "--add-reference" in next(c.text for c in evidence.caveats if c.kind == "not compared")
 
@@ -136,6 +136,13 @@ def test_a_training_radiograph_is_called_known(remembered):
     assert "known" in kinds and "known" not in [
         c.kind for c in remembered[0].read(remembered[1][0]).caveats
     ]
+
+
+def test_the_shipped_detector_is_asked_unless_it_is_switched_off(remembered):
+    classifier, (test, _) = remembered
+    evidence = classifier.read(test)
+    assert evidence.anomaly.name == "normal-chest" and evidence.anomaly.picture is not None
+    assert classifier.read(test, detector="none").anomaly is None
 
 
 @pytest.mark.parametrize("anomaly", [0.9, 0.1])

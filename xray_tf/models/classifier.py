@@ -240,9 +240,10 @@ class Classifier(Opened):
         Args:
             image: one radiograph: a path, the bytes of a file, an array or tensor (H, W) or (H, W,
                 3) of pixels in [0, 255], uint8 or other numbers, a PIL image or a pydicom data set.
-            data: a folder with the training radiographs, for the neighbours' pictures; artifacts
-                contain none.
-            detector: an anomaly detector: its folder, its name or an opened one; None for none.
+            data: a folder with the training radiographs, for the neighbours' pictures where the
+                reference keeps none.
+            detector: an anomaly detector: its folder, its name or an opened one; None for the
+                shipped one, `none` for none.
             neighbors: the number of nearest cases, if the artifact has a `reference/`.
             operating_point, threshold: as in `predict`.
 
@@ -252,11 +253,10 @@ class Classifier(Opened):
         Raises:
             ValueError: the radiograph cannot be read, or an argument does not fit.
         """
-        from xray_tf.models.load import load
+        from xray_tf.models.load import load_detector
         from xray_tf.models.reader import Reader
 
-        if detector is not None:
-            detector = load(detector, kind="detector")
+        detector = self._shipped_detector if detector is None else load_detector(detector)
         point = chosen_point(self.card, operating_point, threshold)
         how = {"neighbors": neighbors, "operating_point": point}
         reader = Reader(self, data=data, detector=detector, **how)
@@ -264,6 +264,12 @@ class Classifier(Opened):
         if query.pixels is None:
             raise ValueError(f"{query.record.path} cannot be read ({query.error}).")
         return reader.read(query)
+
+    @cached_property
+    def _shipped_detector(self) -> Any:
+        from xray_tf.models.load import load_detector
+
+        return load_detector()
 
     def stream(
         self,

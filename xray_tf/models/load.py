@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from xray_tf.artifact import ArtifactError, read_card
-from xray_tf.shipped import find_model
+from xray_tf.shipped import find_model, shipped_models
 
 # imported on first use: a detector needs scikit-learn, but a classifier does not
 KINDS = {
@@ -15,6 +15,8 @@ KINDS = {
     "detector": ("xray_tf.models.detector", "Detector"),
     "lungs": ("xray_tf.models.lungs", "LungSegmenter"),
 }
+
+DETECTOR, NONE = "normal-chest", "none"
 
 
 def load(model: Any = None, kind: str | None = None) -> Any:
@@ -45,3 +47,20 @@ def load(model: Any = None, kind: str | None = None) -> Any:
         raise ArtifactError(f"{folder} cannot answer: {error}. Make it again.") from error
     module, name = KINDS[card.kind]
     return getattr(importlib.import_module(module), name)(folder, card)
+
+
+def load_detector(detector: Any = None) -> Any:
+    """Open the anomaly detector that is asked beside a classifier.
+
+    Args:
+        detector: as `load` takes it; None for the shipped one, where it is here; `none` for none.
+
+    Returns:
+        A `Detector`, or None.
+
+    Raises:
+        ArtifactError: as `load` raises it.
+    """
+    if detector is None and DETECTOR in shipped_models():
+        detector = DETECTOR
+    return None if detector in (None, NONE) else load(detector, kind="detector")

@@ -10,14 +10,11 @@ from urllib.parse import quote
 
 import uvicorn
 
-from xray_tf.models.load import load
+from xray_tf.models.load import load, load_detector
 from xray_tf.models.reader import Reader
 from xray_tf.server.app import create_app
 from xray_tf.server.desk import Desk
 from xray_tf.server.uploads import Limits
-from xray_tf.shipped import shipped_models
-
-DETECTOR, NONE = "normal-chest", "none"
 
 
 @dataclass(frozen=True)
@@ -26,7 +23,7 @@ class ServeOptions:
 
     Attributes:
         model: as `load` takes it.
-        detector: as `load` takes it; None for the shipped one, where it is here; `none` for none.
+        detector: as `load_detector` takes it.
         data: a folder with the training radiographs, for the neighbours' pictures.
         operating_point: a name on the model's card; its default if None.
         host: the address to listen on.
@@ -75,13 +72,10 @@ def serve(options: ServeOptions, listening: Callable[[str, str], None]) -> None:
 
 def open_reader(options: ServeOptions) -> Reader:
     """Open the model with its reference and a detector."""
-    detector = options.detector
-    if detector is None and DETECTOR in shipped_models():
-        detector = DETECTOR
     return Reader(
         load(options.model, kind="classifier"),
         data=options.data,
-        detector=None if detector in (None, NONE) else load(detector, kind="detector"),
+        detector=load_detector(options.detector),
         operating_point=options.operating_point,
     )
 

@@ -60,7 +60,7 @@ def render_evidence(*args, **more):
 def test_one_page_holds_everything_and_nothing_comes_from_elsewhere(evidence):
     page = render_evidence([evidence])
     checked = Checked(page)
-    assert len(checked.pictures) == 5 and any("upper right" in alt for alt in checked.pictures)
+    assert len(checked.pictures) == 4 and any("upper right" in alt for alt in checked.pictures)
     assert (
         "not a medical device" in page
         and "default-src 'none'" in page

@@ -15,16 +15,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from markupsafe import Markup
 
 from xray_tf.artifact import Card, refuse_existing, write_text
 from xray_tf.data.predictions import Prediction
 from xray_tf.pages.classifier.credits import pictures_credit
-from xray_tf.pages.kit.overlays import contour, heat_colours
+from xray_tf.pages.kit.overlays import contour, heat_colours, lung_outline
 from xray_tf.pages.kit.render import Page, Part, asset
 
 STYLE = "evidence/evidence.css"
+SMALL = 96  # pixels of a picture that leads to a case
 
 
 @dataclass(frozen=True)
@@ -177,8 +179,14 @@ class Article(Part):
 
     @property
     def outlined(self) -> np.ndarray:
-        """The radiograph (S, S, 3) uint8 RGB with the hottest region outlined."""
-        return contour(self.evidence.pixels, self.evidence.heatmap)
+        """The radiograph (S, S, 3) uint8 RGB with the hottest region and the lungs outlined."""
+        drawn = lung_outline(self.evidence.pixels, self.evidence.lungs)
+        return contour(drawn, self.evidence.heatmap)
+
+    @property
+    def small(self) -> np.ndarray:
+        """The radiograph (96, 96) uint8."""
+        return cv2.resize(self.evidence.pixels, (SMALL, SMALL), interpolation=cv2.INTER_AREA)
 
     @property
     def credit(self) -> str:
