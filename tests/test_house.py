@@ -19,6 +19,7 @@ FLOOR = {
     "spelling": 0,
     "untrusted": 0,
     "progress": 0,
+    "quiet": 0,
     "operating_point": 0.7,
     "options": 0.5,
     "locks": 0.3,

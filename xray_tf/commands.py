@@ -25,6 +25,7 @@ from typing import Any
 import xray_tf
 from xray_tf.options import PARTS, EngineOptions, from_flags, one_of
 from xray_tf.progress import printable
+from xray_tf.quiet import quiet_start
 from xray_tf.registry import DEFAULT_MODEL
 from xray_tf.spelling import did_you_mean, meant
 
@@ -243,6 +244,7 @@ def run(job: Callable[[], int | None]) -> int:
     """
     # TensorFlow's messages that are neither warnings nor errors
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    quiet_start()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # a file's name outside the console's code page is shown with escapes

@@ -4,9 +4,10 @@ Score labelled radiographs with a trained classifier.
 
 Nothing is fitted to them: decisions are taken at the operating point that the model was saved with.
 The new folder --out holds metrics.json (each number with a 95 % interval, bootstrapped by patient),
-predictions.csv, audit.csv (files that were left out) and report.html. --split and --part choose the
-rows, such as those that the model was tested on. --shift also scores the radiographs under graded
-changes: shift.json, shift.csv and shift.png.
+predictions.csv, audit.csv (files that were left out), and report.html, which opens with small
+pictures of the surest mistakes (mistakes.json). --split and --part choose the rows, such as those
+that the model was tested on. --shift also scores the radiographs under graded changes: shift.json,
+shift.csv and shift.png.
 
 --shift --into-artifact measures the model's own test rows under the changes, puts the three files
 into the model's folder in place of older ones, and writes its README.md and report.html again.
@@ -23,7 +24,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xray_tf.commands import CommandParser, add_measuring_arguments, run
-from xray_tf.options import DataOptions, EvaluateOptions, ShiftOptions, add_flags, from_flags
+from xray_tf.options import (
+    DataOptions,
+    EvaluateOptions,
+    PageOptions,
+    ShiftOptions,
+    add_flags,
+    from_flags,
+)
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -31,7 +39,7 @@ def main(args: Sequence[str] | None = None) -> int:
     parser = CommandParser(__doc__)
     into = "with --shift: put the shift card of the model's own test rows into its folder"
     add_measuring_arguments(parser, "; a test part alone is enough", into)
-    groups = (DataOptions, EvaluateOptions, ShiftOptions)
+    groups = (DataOptions, EvaluateOptions, ShiftOptions, PageOptions)
     add_flags(parser, *groups)
     given = parser.parse_args(args)
     if given.into_artifact and (not given.shift or given.part != "all"):
@@ -44,7 +52,7 @@ def main(args: Sequence[str] | None = None) -> int:
             add_shift_card(
                 given.model,
                 given.data,
-                *(from_flags(given, group) for group in groups),
+                *(from_flags(given, group) for group in groups[:-1]),
                 operating_point=given.operating_point,
             )
             print(f"Finished: the shift card, README.md and report.html of {given.model}")

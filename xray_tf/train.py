@@ -4,8 +4,9 @@ Train a classifier of chest radiographs.
 
 The new folder --out holds the model, its card, the split, calibrated predictions, metrics with
 95 % intervals, the training history, what is wrong with the data, a model card and a report:
-model.keras, card.json, split.csv, predictions.csv, metrics.json, history.csv, audit.csv, README.md
-and report.html. Research software, not a medical device.
+model.keras, card.json, split.csv, predictions.csv, metrics.json, mistakes.json, history.csv,
+audit.csv, README.md and report.html. The report opens with small pictures of the surest mistakes.
+Research software, not a medical device.
 
 Examples:
   xray-tf train --data chest_xray --out runs/first
@@ -23,6 +24,7 @@ from xray_tf.options import (
     DataOptions,
     EvaluateOptions,
     ModelOptions,
+    PageOptions,
     TrainOptions,
     add_flags,
     from_flags,
@@ -33,7 +35,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """Parse, train, and say where the result is."""
     parser = CommandParser(__doc__)
     add_shared(parser, "--data", "--out", "--resume", "--tensorboard")
-    groups = (DataOptions, ModelOptions, TrainOptions, EvaluateOptions)
+    groups = (DataOptions, ModelOptions, TrainOptions, EvaluateOptions, PageOptions)
     add_flags(parser, *groups)
     given = parser.parse_args(args)
 

@@ -59,8 +59,11 @@ def train(run: Run, workshop: Path, build: Callable[[], tuple[Any, list, Any]]) 
     )
     if training.interrupted:
         notes = (
-            f"{INTERRUPTED} after {len(training.history)} epochs; the {how.keep} of them was kept.",
+            f"{INTERRUPTED} in {training.stopped}: what was kept are the weights after "
+            f"{kept['phase']} epoch {kept['epoch']}, the {how.keep} of {len(training.history)} "
+            f"finished epochs; {sum(phase.epochs for phase in phases)} were planned.",
         )
+        run.say(f"  {notes[0]}")
     return Trained(model, training.history, notes)
 
 

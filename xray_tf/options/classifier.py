@@ -138,6 +138,17 @@ class EvaluateOptions(Checked):
 
 
 @dataclass(frozen=True)
+class PageOptions(Checked):
+    """Page: what report.html shows."""
+
+    mistakes: int = count(
+        12,
+        "surest mistakes that the page shows with small pictures of the radiographs; 0: no "
+        "radiograph is on the page",
+    )
+
+
+@dataclass(frozen=True)
 class PredictOptions(Checked):
     """Answers: how files are predicted."""
 

@@ -30,10 +30,13 @@ def collect_results(folder: Path) -> list[dict[str, Any]]:
     """
     study = json.loads((folder / "study.json").read_text(encoding="utf-8"))
     rows = []
+    nobodys = {"report": "", "best": None, "by": "", "protocol": ""}
+    synthetic = study["data"]["source"] == "phantom"  # which compare with nobody's figures
     for figure in PUBLISHED:
+        figures = asdict(figure) | (nobodys if synthetic else {})
         found = list(_found(folder, study, figure)) or [{}]
         empty = dict.fromkeys(("value", "low", "high", "rows", "patients"))
-        rows += [{**asdict(figure), "model": "", "kind": "", **empty, **ours} for ours in found]
+        rows += [{**figures, "model": "", "kind": "", **empty, **ours} for ours in found]
     return rows
 
 
@@ -52,6 +55,8 @@ def format_results(rows: list[dict[str, Any]]) -> str:
         best = "" if row["best"] is None else f"{row['best']:g}"
         asked = [row[k] for k in ("task", "reader", "words", "report")]
         lines.append([*asked, best, ours_text(row), row["kind"], row["model"]])
+    if not any(row["report"] or row["best"] for row in rows):
+        lines = [[*line[:3], *line[5:]] for line in lines]
     width = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(w) for cell, w in zip(line, width, strict=True)).rstrip()

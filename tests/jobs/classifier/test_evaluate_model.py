@@ -1,9 +1,11 @@
 """Scoring: nothing is fitted to what is scored, and any labelled folder will do."""
 
+import base64
 import json
 import shutil
 from collections import Counter
 
+import cv2
 import numpy as np
 import pytest
 
@@ -39,6 +41,33 @@ def test_scores_are_those_of_the_frozen_operating_point(binary, phantoms, cache,
         "subtype"
     )
     assert "acquisitions" not in metrics
+
+
+def test_the_page_shows_as_many_of_the_surest_mistakes_as_asked_for(
+    binary, phantoms, cache, tmp_path
+):
+    where, given = DataOptions(cache=str(cache)), {"progress": False, "bootstrap": 0}
+    made = {
+        most: evaluate_model(
+            binary, str(phantoms), tmp_path / str(most), where, mistakes=most, **given
+        )[1]
+        for most in (2, 0)
+    }
+    wrong = made[2].where(made[2].labels != made[2].predicted)
+    told = json.loads((tmp_path / "2" / "mistakes.json").read_text())
+    assert len(wrong) and len(told["cells"]) == min(2, len(wrong))
+    sure = [float(max(wrong[i].probabilities)) for i in range(len(wrong))]
+    surest = wrong[int(np.argmax(sure))]
+    assert told["cells"][0]["path"] == surest.path and told["near"].endswith("training radiographs")
+    for cell in told["cells"]:
+        for kind in ("picture", "heat"):
+            data = np.frombuffer(base64.b64decode(cell[kind]), np.uint8)
+            assert cv2.imdecode(data, cv2.IMREAD_COLOR).shape == (160, 160, 3)
+        assert len(cell["near"]) == 4 and all(case["picture"] for case in cell["near"])
+    page = (tmp_path / "2" / "report.html").read_text()
+    assert page.index(told["cells"][0]["picture"]) < page.index('id="metrics"')
+    assert not (tmp_path / "0" / "mistakes.json").exists()
+    assert "image/jpeg" not in (tmp_path / "0" / "report.html").read_text()
 
 
 def test_a_folder_with_only_a_test_part_of_one_class_is_scored(binary, phantoms, cache, tmp_path):

@@ -19,7 +19,7 @@ from xray_tf.jobs.classifier import train_classifier as job
 from xray_tf.jobs.classifier.evaluate_model import evaluate_model
 from xray_tf.jobs.classifier.train_classifier import train_classifier
 from xray_tf.models.load import load
-from xray_tf.options import DataOptions, EvaluateOptions, ModelOptions, TrainOptions
+from xray_tf.options import DataOptions, EvaluateOptions, ModelOptions, PageOptions, TrainOptions
 from xray_tf.stats.operating_points import fit_operating_points
 from xray_tf.stats.temperature import calibrated_probabilities, fit_temperature
 
@@ -33,6 +33,7 @@ FILES = {
     "audit.csv",
     "README.md",
     "report.html",
+    "mistakes.json",
 }
 QUICK = TrainOptions(epochs=2, batch_size=8, fine_tune="none", keep="best", ema=0.0, steady_rows=0)
 MODEL = ModelOptions(image_size=32, weights=None, region="whole", standardize=False)
@@ -47,6 +48,7 @@ def train(phantoms, cache, out, model=MODEL, options=QUICK, data=None, **more):
         model,
         options,
         NUMBERS,
+        PageOptions(mistakes=0),
         progress=False,
         **more,
     )

@@ -287,6 +287,7 @@ def test_ctrl_c_keeps_the_best_so_far(monkeypatch):
     monkeypatch.setattr(keras.Model, "fit", interrupted_fit)
     weights, training = run()
     assert training.interrupted and len(training.history) == 2
+    assert training.stopped.split(" epoch ")[1].startswith("3 of ")
     assert loss_of_weights(weights) == pytest.approx(
         min(row["val_loss"] for row in training.history), rel=1e-5
     )

@@ -8,6 +8,7 @@ import pytest
 
 from xray_tf.artifact import ArtifactError, Card
 from xray_tf.data.predictions import Predictions
+from xray_tf.pages.classifier.mistakes import surest
 from xray_tf.pages.classifier.model_card import render_model_card
 from xray_tf.pages.classifier.report import render_report, render_summary, write_report
 from xray_tf.pages.kit.words import IMAGE_SPLIT, NOTICE
@@ -62,6 +63,7 @@ def test_the_report_says_what_the_folder_says(finished, task):
     assert "No patient key is in two parts." in page.text
     assert card.provenance["command_line"] in page.text and "lower is better" in page.text
     assert [a["id"] for a in page.all("section")] == [
+        "mistakes",
         "data",
         "training",
         "metrics",
@@ -146,12 +148,12 @@ def test_undecodable_file_names_do_not_break_the_page(folder, unpainted):
     "missing, gone",
     [
         (("history.csv",), {"training"}),
-        (("predictions.csv",), {"curves"}),
+        (("predictions.csv",), {"curves", "mistakes"}),
         (("audit.csv",), {"findings"}),
         (("metrics.json",), {"metrics"}),
         (
             ("split.csv", "history.csv", "audit.csv", "predictions.csv", "metrics.json"),
-            {"training", "curves", "findings", "metrics", "data"},
+            {"training", "curves", "mistakes", "findings", "metrics", "data"},
         ),
     ],
 )
@@ -161,6 +163,31 @@ def test_a_part_without_its_file_is_left_out(folder, missing, gone, unpainted):
     for name in missing:
         (folder / name).unlink()
     assert {a["id"] for a in Page(render_report(folder, card)).all("section")} == whole - gone
+
+
+def test_the_surest_mistakes_come_first_with_pictures_where_they_were_made(folder, unpainted):
+    card, rows = read_card_of(folder), Predictions.read_csv(folder / "predictions.csv")
+    rows = rows.of_split("test")
+    wrong = [row for row, _ in surest(rows, 2)]
+    bare = Page(render_report(folder, card)).text
+    assert "Their pictures are not here" in bare and "this page was made from its folder" in bare
+    near = [{"label": "viral", "distance": 0.25, "picture": "bmVhcg=="}]
+    cells = [
+        {"path": row.path, "picture": "cGljdHVyZQ==", "heat": "aGVhdA==", "empty": k, "near": near}
+        for k, row in enumerate(wrong)
+    ]
+    told = {"near": "all training radiographs", "cells": cells}
+    (folder / "mistakes.json").write_text(json.dumps(told))
+    source = render_report(folder, card)
+    page = Page(source)
+    gallery = source[source.index('id="mistakes"') : source.index("<nav")]
+    assert gallery.count("<img") == 6 and "are not here" not in page.text
+    for row, probability in surest(rows, 2):
+        assert f"{row.label}, called {row.predicted} with {probability:.3f}" in page.text.replace(
+            " ,", ","
+        )
+    assert "viral 0.25" in page.text and "nearest among all training radiographs" in page.text
+    assert "its heat map is empty" in gallery
 
 
 def test_metrics_that_are_not_defined_give_their_reason(folder, unpainted):
@@ -203,6 +230,7 @@ def test_an_evaluation_of_one_class_only_has_a_report(tmp_path, build, task):
         and "not defined: no row is" in page.text
     )
     assert [a["id"] for a in page.all("section")] == [
+        "mistakes",
         "data",
         "metrics",
         "decisions",

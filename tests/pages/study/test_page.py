@@ -6,11 +6,11 @@ import json
 import re
 
 import pytest
-from inputs.study import SECRET, make_study
+from inputs.study import MODEL, SECRET, make_study
 
 from xray_tf.pages.study.page import PARTS, render_study
 from xray_tf.study.published import PUBLISHED
-from xray_tf.study.results import format_results
+from xray_tf.study.results import collect_results, format_results, write_results
 
 
 @pytest.fixture
@@ -25,19 +25,38 @@ def test_every_part_that_was_run_is_there_in_order_and_one_line_says_what_was_no
     shown = re.findall(r'<section id="([a-z]+)"', page)
     assert shown == [key for key in order if key in shown]
     assert {
-        "audit",
-        "split",
-        "training",
-        "metrics",
-        "decisions",
-        "curves",
-        "neighbours",
         "explanations",
+        "models",
+        "neighbours",
+        "results",
+        "audit",
         "provenance",
     } <= set(shown)
     for key, title, _ in PARTS:
         assert (f"{title}: not run in this study." in page) == (key not in shown), key
-    assert "Under changes: not run" in page and "Anomalies: not run" in page
+    assert "Anomalies: not run" in page
+
+
+def test_it_leads_with_radiographs_and_links_the_pages_that_have_the_rest(study):
+    folder, _, page = study
+    assert page.index("<img") < page.index('id="models"') and 'id="training"' not in page
+    places = re.findall(r'href="\./([^"]+)"', page)
+    assert places and all((folder / place).is_file() for place in places)
+    assert f"models/{MODEL}/report.html" in places
+
+
+def test_phantoms_are_compared_with_nobodys_figures(study):
+    folder = study[0]
+    about = json.loads((folder / "study.json").read_text())
+    about["data"]["source"] = "phantom"
+    (folder / "study.json").write_text(json.dumps(about))
+    rows = collect_results(folder)
+    assert any(r["value"] for r in rows)
+    assert not any(r["report"] or r["best"] or r["by"] for r in rows)
+    assert "best published" not in format_results(rows) and "0.994" not in format_results(rows)
+    write_results(rows, folder)
+    page = render_study(folder)
+    assert "published" not in page and "synthetic radiographs" in page
 
 
 def test_the_page_names_no_file_and_no_patient(study):
@@ -48,7 +67,7 @@ def test_the_page_names_no_file_and_no_patient(study):
 def test_the_page_is_one_file_that_loads_nothing_and_describes_its_pictures(study):
     page = study[2]
     assert "<script" not in page and "default-src 'none'" in page
-    assert not re.findall(r'(?:src|href)="(?!data:image/|#)', page)
+    assert not re.findall(r'(?:src|href)="(?!data:image/|#|\./)', page)
     pictures = re.findall(r"<img [^>]*>", page)
     assert pictures and all(re.search(r'alt="[^"]{30,}"', p) for p in pictures)
     ids = re.findall(r' id="([^"]+)"', page)
@@ -96,6 +115,6 @@ def test_a_study_whose_stages_are_unfinished_shows_none_of_their_files(tmp_path,
     page = render_study(tmp_path / "study")
     assert (
         re.findall(r'<section id="([a-z]+)"', page) == ["audit", "provenance"]
-        and ("Metrics: not run") in page
+        and ("Classifiers: not run") in page
     )
     assert "Row-limited" not in page

@@ -13,6 +13,7 @@ import numpy as np
 from xray_tf.artifact import Card, write_json
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import common_part
+from xray_tf.jobs.classifier.mistakes import write_mistakes
 from xray_tf.jobs.classifier.shift_bench import measure_shift, write_shift
 from xray_tf.jobs.corpus import Corpus, choose_part, read_for
 from xray_tf.jobs.known_rows import known_notes
@@ -20,10 +21,10 @@ from xray_tf.jobs.run import Options, Run, takes
 from xray_tf.models.classifier import Classifier
 from xray_tf.models.decided import SUBTYPE_LOGITS, predictions_of
 from xray_tf.models.load import load
-from xray_tf.options import DataOptions, EvaluateOptions, ShiftOptions
+from xray_tf.options import DataOptions, EvaluateOptions, PageOptions, ShiftOptions
 
 
-@takes(DataOptions, EvaluateOptions, ShiftOptions)
+@takes(DataOptions, EvaluateOptions, ShiftOptions, PageOptions)
 def evaluate_model(
     model: str | os.PathLike | Classifier,
     data: Any,
@@ -38,11 +39,12 @@ def evaluate_model(
     Args:
         model: an artifact's folder, or an opened artifact.
         data: as `train_classifier` takes it; a folder with only a test part is enough.
-        out: the folder for `metrics.json`, `predictions.csv`, `audit.csv` and `report.html` (and
-            for `shift.json`, `shift.csv` and `shift.png`, if requested); None writes nothing.
-        options: `DataOptions`, `EvaluateOptions` and `ShiftOptions` in any order, or single options
-            by name. The shares are ignored: rows have the split in `DataOptions.split` (the
-            split.csv of an earlier run), or that of their source.
+        out: the folder for `metrics.json`, `predictions.csv`, `audit.csv`, `mistakes.json` and
+            `report.html` (and for `shift.json`, `shift.csv` and `shift.png`, if requested); None
+            writes nothing.
+        options: `DataOptions`, `EvaluateOptions`, `ShiftOptions` and `PageOptions` in any order, or
+            single options by name. The shares are ignored: rows have the split in
+            `DataOptions.split` (the split.csv of an earlier run), or that of their source.
         part: the rows to score: `all`, `train`, `val` or `test`.
         operating_point: a name on the card; its default if None.
 
@@ -93,6 +95,9 @@ def evaluate_model(
         with run.folder() as draft:
             if shift:
                 write_shift(shift, draft)
+            scored = predictions.where(predictions.scorable)
+            most = options[PageOptions].mistakes
+            write_mistakes(draft, classifier, corpus, scored, most)
             _write(draft, corpus, predictions, metrics, card)
     return metrics, predictions
 

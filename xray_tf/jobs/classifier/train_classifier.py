@@ -15,6 +15,7 @@ from xray_tf.data.predictions import Predictions
 from xray_tf.data.split import SPLIT, write_split
 from xray_tf.jobs.classifier.decisions import fit_decisions
 from xray_tf.jobs.classifier.evaluate_model import score_predictions
+from xray_tf.jobs.classifier.mistakes import write_mistakes
 from xray_tf.jobs.corpus import Corpus, divide, read_corpus
 from xray_tf.jobs.known_rows import refuse_seen
 from xray_tf.jobs.provenance import preprocessing, provenance, started_from
@@ -22,11 +23,18 @@ from xray_tf.jobs.run import Options, Run, recorded, takes
 from xray_tf.jobs.training import Trained, train, write_history
 from xray_tf.models.classifier import Classifier
 from xray_tf.models.load import load
-from xray_tf.options import SUM, DataOptions, EvaluateOptions, ModelOptions, TrainOptions
+from xray_tf.options import (
+    SUM,
+    DataOptions,
+    EvaluateOptions,
+    ModelOptions,
+    PageOptions,
+    TrainOptions,
+)
 from xray_tf.stats.metric_rows import card_metrics
 
 
-@takes(DataOptions, ModelOptions, TrainOptions, EvaluateOptions)
+@takes(DataOptions, ModelOptions, TrainOptions, EvaluateOptions, PageOptions)
 def train_classifier(data: Any, out: str | os.PathLike, *, options: Options) -> Classifier:
     """Train, evaluate and save a classifier.
 
@@ -38,7 +46,7 @@ def train_classifier(data: Any, out: str | os.PathLike, *, options: Options) -> 
             columns path and label; (images, labels) or (images, labels, patients); or a
             `tf.data.Dataset` of (image, label). Without patients, only `split_by="image"` works.
         out: the folder to create.
-        options: `DataOptions`, `ModelOptions`, `TrainOptions`, `EvaluateOptions` and
+        options: `DataOptions`, `ModelOptions`, `TrainOptions`, `EvaluateOptions`, `PageOptions` and
             `xray_tf.jobs.run.Run` in any order, or single options by name, such as `epochs=5`,
             `backbone="resnet50"`, `resume=True` or `progress=False`.
 
@@ -65,7 +73,9 @@ def train_classifier(data: Any, out: str | os.PathLike, *, options: Options) -> 
         )
         with run.folder() as draft:
             _write(draft, trained, corpus, predictions)
-            metrics = _write_pages(draft, card, predictions, options[EvaluateOptions])
+            opened = Classifier(draft, card)
+            opened.model = trained.model
+            metrics = _write_pages(draft, opened, corpus, predictions, options)
     run.say(f"  {metrics_text(metrics)}")
     run.say(f"Finished: {run.out}/ has the model, its predictions and report.html")
     return load(run.out)
@@ -189,7 +199,7 @@ def _write(draft: Path, trained: Trained, corpus: Corpus, predictions: Predictio
 
 
 def _write_pages(
-    draft: Path, card: Card, predictions: Predictions, options: EvaluateOptions
+    draft: Path, opened: Classifier, corpus: Corpus, predictions: Predictions, options: Options
 ) -> dict[str, Any]:
     """Score the test rows (or validation rows if there are none), write card and pages, and return
     the scores.
@@ -199,8 +209,10 @@ def _write_pages(
     from xray_tf.pages.kit.words import WITHOUT_TEST
 
     part = "test" if (predictions.splits == "test").any() else "val"
-    metrics = score_predictions(predictions.of_split(part), card, options)
+    card, scored = opened.card, predictions.of_split(part)
+    metrics = score_predictions(scored, card, options[EvaluateOptions])
     write_json(draft / "metrics.json", metrics)
+    write_mistakes(draft, opened, corpus, scored, options[PageOptions].mistakes)
     card = replace(
         card,
         metrics=card_metrics(metrics["metrics"]),

@@ -120,6 +120,7 @@ class Training:
         kept: the epoch whose weights the model ends with: the last, or with `keep="best"` that of
             the lowest validation loss.
         interrupted: Ctrl-C ended it early.
+        stopped: in which epoch, of how many of its phase; empty where it was not interrupted.
     """
 
     def __init__(
@@ -135,7 +136,7 @@ class Training:
         self.report, self.progress = report, progress
         self.history: list[dict] = []
         self.kept: dict | None = None
-        self.interrupted = False
+        self.interrupted, self.stopped = False, ""
         self._saved: list[np.ndarray] | None = None
         self._place = (0, 0)  # phase, epochs done in it
         # of this phase: validation loss, and epochs since it was reached
@@ -168,6 +169,8 @@ class Training:
                 if self.kept is None:
                     raise
                 self.interrupted = True
+                done = self._place[1] if self._place[0] == number else 0
+                self.stopped = f"{phase.name} epoch {done + 1} of {phase.epochs}"
             if self._kept_weights is not None:
                 self.model.set_weights(self._kept_weights)
             self._place, self._lowest, self._wait = (number + 1, 0), math.inf, 0

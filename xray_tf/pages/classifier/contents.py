@@ -17,8 +17,8 @@ from xray_tf.pages.kit.render import read_json
 
 @dataclass(frozen=True)
 class Contents:
-    """The contents of a folder: card, metrics, tables of rows, epochs and findings, and the shift
-    bench; each is None if its file is missing.
+    """The contents of a folder: card, metrics, tables of rows, epochs and findings, the shift
+    bench, and pictures of mistakes; each is None if its file is missing.
     """
 
     card: Card
@@ -28,6 +28,7 @@ class Contents:
     split: list[dict[str, str]] | None
     findings: Findings | None
     shift: dict[str, Any] | None = None
+    mistakes: dict[str, Any] | None = None
 
     @property
     def scored(self) -> Predictions | None:
@@ -64,6 +65,7 @@ def read_contents(folder: str | os.PathLike, card: Card | None = None) -> Conten
         found("split.csv", read_rows),
         found("audit.csv", Findings.read_csv),
         read_json(folder / "shift.json"),
+        read_json(folder / "mistakes.json"),
     )
 
 

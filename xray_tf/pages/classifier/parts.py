@@ -11,10 +11,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from xray_tf.artifact import Card
-from xray_tf.data.predictions import Prediction, Predictions
+from xray_tf.data.predictions import Prediction
 from xray_tf.data.records import SPLITS, Record, class_index
 from xray_tf.pages.classifier import shift_card
 from xray_tf.pages.classifier.contents import Contents
+from xray_tf.pages.classifier.mistakes import surest
 from xray_tf.pages.kit import figures
 from xray_tf.pages.kit.render import Part, Table
 from xray_tf.pages.kit.words import (
@@ -195,7 +196,7 @@ class DecisionsPart(Part):
             matrix=matrix,
             histograms=histograms,
             wrong=len(wrong),
-            mistakes=_surest(rows, wrong) if len(wrong) and listed else [],
+            mistakes=surest(rows, MISTAKES) if len(wrong) and listed else [],
         )
 
 
@@ -257,13 +258,6 @@ class ShiftPart(Part):
             shift_card.shift_curves(shift),
             shift_card.shift_alt(shift),
         )
-
-
-def _surest(rows: Predictions, wrong: np.ndarray) -> list[tuple[Prediction, float]]:
-    """Return the first rows of `wrong` by the probability of the class decided, with it."""
-    sure = rows.probabilities[wrong, rows.predicted[wrong]]
-    order = np.argsort(-sure, kind="stable")[:MISTAKES]
-    return [(rows[int(wrong[i])], float(sure[i])) for i in order]
 
 
 def _class_of(row: dict[str, str], card: Card) -> str:

@@ -11,12 +11,14 @@ from xray_tf import artifact
 from xray_tf.artifact import Card
 from xray_tf.pages.classifier import parts
 from xray_tf.pages.classifier.contents import read_contents
+from xray_tf.pages.classifier.mistakes import MistakesPart
 from xray_tf.pages.heatmaps.parts import examination_part
 from xray_tf.pages.kit.parts import FindingsPart, ProvenancePart, Summary
 from xray_tf.pages.kit.render import Page, Section, sections
 from xray_tf.pages.kit.words import NAMES, SPLIT_NAMES, interval_text, rule_text
 
 REPORT = "report.html"
+BY_HAND = "interrupted by hand"
 
 
 @dataclass(frozen=True)
@@ -30,9 +32,20 @@ class Report(Page):
     """
 
     template = "classifier/report.html.jinja"
+    styles = ("classifier/report.css",)
     card: Card
     metrics: dict[str, Any] | None
     sections: tuple[Section, ...]
+
+    @property
+    def stopped(self) -> list[str]:
+        """The note on a training that Ctrl-C ended."""
+        return [note for note in self.card.notes if BY_HAND in note]
+
+    @property
+    def notes(self) -> list[str]:
+        """The other notes of the card."""
+        return [note for note in self.card.notes if BY_HAND not in note]
 
 
 def write_report(folder: str | os.PathLike, card: Card | None = None) -> Path:
@@ -53,12 +66,13 @@ def render_report(folder: str | os.PathLike, card: Card | None = None) -> str:
 
     Args:
         folder: a folder with any of metrics.json, predictions.csv, history.csv, split.csv,
-            audit.csv, shift.json, shortcuts.json, faithfulness.json; a part without its file is
-            left out.
+            audit.csv, mistakes.json, shift.json, shortcuts.json,
+            faithfulness.json; a part without its file is left out.
         card: the model's card, for a folder without card.json.
     """
     contents = read_contents(folder, card)
     shown = (
+        ("mistakes", "The surest mistakes", MistakesPart.of(contents)),
         ("data", "Data and split", parts.DataPart.of(contents)),
         ("training", "Training", parts.TrainingPart.of(contents)),
         ("metrics", "Metrics", parts.MetricsPart.of(contents)),

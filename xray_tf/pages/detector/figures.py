@@ -15,6 +15,7 @@ from xray_tf.data.predictions import Predictions
 from xray_tf.data.scores import Scores
 from xray_tf.pages.kit import overlays
 from xray_tf.pages.kit.canvas import CLASS_COLOURS, INK, MUTED, canvas, dress
+from xray_tf.pages.kit.words import verdict_text
 from xray_tf.stats.detector.or_rule import HIGH_IS_ANOMALOUS
 
 GROUP_COLOURS = {
@@ -143,7 +144,8 @@ def example_grid(
     scores: Scores,
     groups: dict[str, np.ndarray],
 ) -> np.ndarray:
-    """Draw radiographs beside their lungs and heat maps, one row a group.
+    """Draw radiographs beside their lungs and heat maps, one row a group, each under its verdict
+    with the reason.
 
     Args:
         images, registered, maps: radiographs and registered lungs (S, S) uint8, and heat maps
@@ -157,7 +159,9 @@ def example_grid(
     each = zip(images, registered, maps, strict=True)
 
     def panel(position: int) -> np.ndarray:
-        return score_panel(*next(each), float(scores.anomaly[position]))
+        panel = score_panel(*next(each), float(scores.anomaly[position]))
+        said = verdict_text(scores.verdicts[position], scores.reasons[position])
+        return overlays.titled(panel, said)
 
     rows = {title: [panel(i) for i in positions] for title, positions in groups.items()}
     return overlays.in_rows(rows, images[0])

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import cv2
 import numpy as np
@@ -106,6 +107,11 @@ def markdown_table(
     return Markup("\n".join(f"| {' | '.join(row)} |" for row in (cells[0], rule, *cells[1:])))
 
 
+def local(place: str) -> str:
+    """Write the place of a page in the same folder as a link that leads nowhere else."""
+    return "./" + quote(place)
+
+
 def capital(text: str) -> str:
     """Capitalise the first letter and keep the others."""
     return text[:1].upper() + text[1:]
@@ -115,6 +121,6 @@ FILTERS = {
     "fmt": format,
     "uri": data_uri,
     "basename": os.path.basename,
-    **{f.__name__: f for f in (plain, unbroken, code, quoted, indented, capital)},
+    **{f.__name__: f for f in (plain, unbroken, code, quoted, indented, local, capital)},
     **dict(inspect.getmembers(words, inspect.isfunction)),
 }

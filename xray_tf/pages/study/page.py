@@ -1,7 +1,8 @@
-"""Make the report of a whole study from its folder, as one self-contained HTML page.
+"""Make the page of a whole study from its folder: radiographs first, the figures that matter, and
+links to the pages of the stages, which have the rest.
 
-No model is loaded, no script runs, and no file name or patient key is shown. Parts are ordered by
-topic, and within a topic by classifier, so that models can be compared.
+It is one self-contained HTML file. No model is loaded, no script runs, and no file name or patient
+key is shown.
 """
 
 from __future__ import annotations
@@ -12,14 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xray_tf.pages.classifier import parts as classifier
 from xray_tf.pages.classifier.contents import Contents, read_contents
-from xray_tf.pages.heatmaps.parts import examination_parts
-from xray_tf.pages.kit.parts import ProvenancePart, Several, without_command
+from xray_tf.pages.classifier.shift_card import shift_sentences
+from xray_tf.pages.heatmaps.measures import (
+    faithfulness_sentences,
+    shortcut_sentences,
+    shortcut_summary,
+)
+from xray_tf.pages.kit.parts import ProvenancePart, without_command
 from xray_tf.pages.kit.render import Page, Part, Section, read_json, sections
 from xray_tf.pages.study import parts
 
 _WEIGHTS = {"imagenet": "", "none": ", random weights"}
+SYNTHETIC = "phantom"  # the source whose figures are compared with nobody's
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,23 @@ class StudyFolder:
     stages: dict[str, list[dict[str, Any]]]
     models: dict[str, Contents]
 
+    @property
+    def synthetic(self) -> bool:
+        """Whether the radiographs are phantoms."""
+        return self.about["data"]["source"] == SYNTHETIC
+
+    def links(self, *wanted: tuple[str, str, str]) -> list[tuple[str, str]]:
+        """Return (title, place) of those pages (title, folder of a stage, file) that are there."""
+        return [
+            (title, f"{folder}/{file}")
+            for title, folder, file in wanted
+            if (self.folder / folder / file).is_file()
+        ]
+
+    def first(self, kind: str) -> dict[str, Any] | None:
+        """Return the first finished stage of a kind."""
+        return next(iter(self.stages.get(kind, [])), None)
+
 
 @dataclass(frozen=True)
 class StudyPage(Page):
@@ -40,8 +63,7 @@ class StudyPage(Page):
 
     Attributes:
         about: the layout of study.json.
-        models: title and contents of each finished classifier that was measured.
-        results: our figures beside published ones.
+        synthetic: whether the radiographs are phantoms.
         sections: the parts that were run.
         missing: titles of those that were not.
     """
@@ -49,8 +71,7 @@ class StudyPage(Page):
     template = "study/page.html.jinja"
     styles = ("study/study.css",)
     about: dict[str, Any]
-    models: list[tuple[str, Contents]]
-    results: parts.ResultsPart
+    synthetic: bool
     sections: tuple[Section, ...]
     missing: list[str]
 
@@ -85,14 +106,8 @@ def render_study(folder: str | os.PathLike) -> str:
     """
     study = read_study(folder)
     shown = [(key, title, make(study)) for key, title, make in PARTS]
-    trained = [(_title(s), study.models[s["model"]]) for s in study.stages.get("train", [])]
-    return StudyPage(
-        study.about,
-        [(title, contents) for title, contents in trained if contents.metrics],
-        parts.ResultsPart(_read(study.folder / "results.json")),
-        sections(shown),
-        [title for _, title, part in shown if part is None],
-    ).render()
+    missing = [title for key, title, part in shown if part is None and key != "results"]
+    return StudyPage(study.about, study.synthetic, sections(shown), missing).render()
 
 
 def _read(path: Path) -> Any:
@@ -106,49 +121,81 @@ def _title(stage: dict[str, Any]) -> str:
     return f"{stage['task'].capitalize()}, {stage['backbone']}{weights}"
 
 
-def _each_model(
-    kind: str, make: Callable[[StudyFolder, dict[str, Any]], Part | None]
-) -> Callable[[StudyFolder], Part | None]:
-    """Make a part of one for each finished stage of a kind, under the model's name."""
-
-    def part(study: StudyFolder) -> parts.ModelsPart | None:
-        made = {s["name"]: (_title(s), make(study, s)) for s in study.stages.get(kind, [])}
-        there = {name: pair for name, pair in made.items() if pair[1] is not None}
-        lacking = [s for s in study.about["stages"] if s["kind"] == kind and s["name"] not in there]
-        if not there:
-            return None
-        return parts.ModelsPart(dict(there.values()), [_title(s) for s in lacking])
-
-    return part
+def _explanations(study: StudyFolder) -> Part | None:
+    stage = study.first("explain")
+    if stage is None:
+        return None
+    every = [(_title(s), s["folder"], "explanations.html") for s in study.stages["explain"]]
+    folder = study.folder / stage["folder"]
+    return parts.GalleryPart.of(folder, _title(stage), study.links(*every))
 
 
-def _of_model(make: Callable[[Contents], Part | None]) -> Callable[[StudyFolder], Part | None]:
-    """The same from what a finished classifier's folder holds."""
-    return _each_model("train", lambda study, stage: make(study.models[stage["model"]]))
+def _models(study: StudyFolder) -> Part | None:
+    if "train" not in study.stages:
+        return None
+    return parts.ModelsPart([_model(study, s) for s in study.stages["train"]])
 
 
-def _of_folder(kind: str, make: Callable[[Path], Part | None]):
-    """The same from the folder of the stage."""
-    return _each_model(kind, lambda study, stage: make(study.folder / stage["folder"]))
+def _model(study: StudyFolder, stage: dict[str, Any]) -> parts.Model:
+    contents, said = study.models[stage["model"]], []
+    own = {
+        kind: s
+        for kind in ("shift", "examine", "embed", "explain")
+        for s in study.stages.get(kind, [])
+        if s["model"] == stage["model"]
+    }
+    if "shift" in own:
+        shift = read_json(study.folder / own["shift"]["folder"] / "shift.json")
+        said += shift_sentences(shift)[1:3] if shift else []
+    if "examine" in own:
+        found = shortcut_summary(study.folder / own["examine"]["folder"])
+        if found["shortcuts"]:
+            _, lungless, *_, heat = shortcut_sentences(found["shortcuts"])
+            said += [lungless, heat]
+        if found["faithfulness"]:
+            said += faithfulness_sentences(found["faithfulness"])[1:2]
+    links = study.links(
+        ("Report, with the surest mistakes", stage["folder"], "report.html"),
+        *(
+            (title, own[kind]["folder"], file)
+            for kind, title, file in (
+                ("shift", "Under changes", "report.html"),
+                ("examine", "Heat maps and shortcuts", "examination.html"),
+                ("embed", "Every radiograph in t-SNE", "page.html"),
+            )
+            if kind in own
+        ),
+    )
+    notes = [
+        n for n in contents.card.notes if "random weights" in n and n not in study.about["notes"]
+    ]
+    return parts.Model(_title(stage), notes, contents.metrics, said, links)
+
+
+def _neighbours(study: StudyFolder) -> Part | None:
+    stage = study.first("embed")
+    if stage is None:
+        return None
+    every = [(_title(s), s["folder"], "page.html") for s in study.stages["embed"]]
+    return parts.NeighboursPart.of(study.folder / stage["folder"], study.links(*every))
+
+
+def _detector(study: StudyFolder) -> Part | None:
+    stage = study.first("detector")
+    if stage is None:
+        return None
+    links = study.links(("The detector's report", stage["folder"], "report.html"))
+    return parts.DetectorPart.of(study.folder / stage["folder"], links)
+
+
+def _results(study: StudyFolder) -> Part | None:
+    results = _read(study.folder / "results.json")
+    measured = any(row["value"] is not None for row in results)
+    return parts.ResultsPart(results) if measured and not study.synthetic else None
 
 
 def _audit(study: StudyFolder) -> Part | None:
     return parts.AuditPart.of(study.folder / "audit") if "audit" in study.stages else None
-
-
-def _detectors(study: StudyFolder) -> Part | None:
-    folders = [study.folder / stage["folder"] for stage in study.stages.get("detector", [])]
-    return Several([parts.DetectorPart.of(folder) for folder in folders]) if folders else None
-
-
-def _shift(folder: Path) -> Part | None:
-    return classifier.ShiftPart.of(read_json(folder / "shift.json"))
-
-
-def _faithfulness(folder: Path) -> Part | None:
-    found = examination_parts(folder)
-    there = [p for k in ("faithfulness", "randomisation") if (p := found[k]) is not None]
-    return Several(there) if there else None
 
 
 def _provenance(study: StudyFolder) -> Part:
@@ -166,17 +213,11 @@ def _provenance(study: StudyFolder) -> Part:
 
 
 PARTS: tuple[tuple[str, str, Callable[[StudyFolder], Part | None]], ...] = (
+    ("explanations", "Right and wrong, and the heat maps", _explanations),
+    ("models", "Classifiers", _models),
+    ("anomaly", "Anomalies", _detector),
+    ("neighbours", "Nearest neighbours and t-SNE", _neighbours),
+    ("results", "Compared with the report and the best published numbers", _results),
     ("audit", "Data and audit", _audit),
-    ("split", "Split", _of_model(classifier.DataPart.of)),
-    ("training", "Training", _of_model(classifier.TrainingPart.of)),
-    ("metrics", "Metrics", _of_model(lambda c: classifier.MetricsPart.of(c, level=4))),
-    ("decisions", "Decisions", _of_model(lambda c: classifier.DecisionsPart.of(c, listed=False))),
-    ("curves", "Ranking and calibration", _of_model(classifier.CurvesPart.of)),
-    ("shift", "Under changes", _of_folder("shift", _shift)),
-    ("neighbours", "Nearest neighbours and t-SNE", _of_folder("embed", parts.NeighboursPart.of)),
-    ("anomaly", "Anomalies", _detectors),
-    ("explanations", "Heat maps", _of_folder("explain", parts.GalleryPart.of)),
-    ("faithfulness", "How faithful the heat maps are", _of_folder("examine", _faithfulness)),
-    ("shortcuts", "Shortcuts", _of_folder("examine", lambda f: examination_parts(f)["shortcuts"])),
     ("provenance", "Provenance", _provenance),
 )

@@ -5,18 +5,18 @@ neighbours, anomalies, heat maps.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from xray_tf.artifact import Card, read_card
 from xray_tf.data.records import Findings
-from xray_tf.data.scores import Scores
-from xray_tf.pages.detector.parts import MeasuredPart, RulePart, StatisticsPart
+from xray_tf.pages.detector.parts import ExamplesPart, MeasuredPart, RulePart
 from xray_tf.pages.kit.render import Part, read_json
 from xray_tf.pages.neighbors.compared import ComparedPart
 
+Links = list[tuple[str, str]]  # title and place of pages beside this one
+PER_OUTCOME = 1  # pictures of each outcome
 _READERS = {
     "head": "{task}, classifier",
     "knn": "{task}, nearest neighbours",
@@ -46,14 +46,24 @@ class ResultsPart(Part):
 
 
 @dataclass(frozen=True)
-class ModelsPart(Part):
-    """A part for each classifier that has one, {title: part}, and the titles of those that lack
-    it.
+class Model:
+    """A classifier of the study: its title, notes to be warned of, the layout of metrics.json (None
+    where nothing was measured), what was found in a sentence each, and the pages with the rest.
     """
 
+    title: str
+    notes: list[str]
+    metrics: dict[str, Any] | None
+    said: list[str]
+    links: Links
+
+
+@dataclass(frozen=True)
+class ModelsPart(Part):
+    """The classifiers, one below the other."""
+
     template = "study/models.html.jinja"
-    parts: dict[str, Part]
-    lacking: Sequence[str]
+    models: list[Model]
 
 
 @dataclass(frozen=True)
@@ -81,59 +91,71 @@ class NeighboursPart(Part):
     Attributes:
         metrics: the layout of `embed_radiographs`' metrics.json.
         compared: both on the same rows, None where neither was measured.
-        pictures: how each map was made -> its file.
-        page: where the page with every radiograph lies.
+        picture: the t-SNE plot, a file; None where there is none.
+        links: the pages with every radiograph.
     """
 
     template = "study/neighbours.html.jinja"
     metrics: dict[str, Any]
     compared: ComparedPart | None
-    pictures: dict[str, bytes]
-    page: str
+    picture: bytes | None
+    links: Links
 
     @classmethod
-    def of(cls, folder: Path) -> NeighboursPart:
+    def of(cls, folder: Path, links: Links) -> NeighboursPart:
         """Return the part from the folder that `embed_radiographs` wrote."""
-        metrics = read_json(folder / "metrics.json")
-        words = {"tsne": "t-SNE", "pca": "Principal components"}
-        files = {title: folder / f"{name}.png" for name, title in words.items()}
-        pictures = {title: path.read_bytes() for title, path in files.items() if path.is_file()}
-        place = "/".join([*folder.parts[-2:], "page.html"])
-        return cls(metrics, ComparedPart.of(metrics), pictures, place)
+        metrics, plot = read_json(folder / "metrics.json"), folder / "tsne.png"
+        picture = plot.read_bytes() if plot.is_file() else None
+        return cls(metrics, ComparedPart.of(metrics), picture, links)
 
 
 @dataclass(frozen=True)
 class GalleryPart(Part):
-    """The most typical radiographs of each outcome, each with its heat map: the layout of
-    gallery.json, and the files it names.
+    """The most typical radiographs of each outcome, each with its heat map.
+
+    Attributes:
+        about: the layout of gallery.json.
+        cells: those of its cells that are shown, the most typical of each outcome.
+        pictures: the files that the cells name.
+        title: the classifier's.
+        links: the pages with every heat map.
     """
 
     template = "study/gallery.html.jinja"
     about: dict[str, Any]
+    cells: list[dict[str, Any]]
     pictures: dict[str, bytes]
+    title: str
+    links: Links
 
     @classmethod
-    def of(cls, folder: Path) -> GalleryPart:
+    def of(cls, folder: Path, title: str, links: Links) -> GalleryPart:
         """Return the part from the folder with the gallery."""
-        about = read_json(folder / "gallery.json")
-        names = [cell["picture"] for cell in about["cells"]]
-        return cls(about, {name: (folder / name).read_bytes() for name in names})
+        about, cells = read_json(folder / "gallery.json"), []
+        for cell in about["cells"]:
+            if [c["outcome"] for c in cells].count(cell["outcome"]) < PER_OUTCOME:
+                cells.append(cell)
+        pictures = {c["picture"]: (folder / c["picture"]).read_bytes() for c in cells}
+        return cls(about, cells, pictures, title, links)
 
 
 @dataclass(frozen=True)
 class DetectorPart(Part):
-    """What a detector found: its card, and the parts of its own report."""
+    """What a detector found: its card, rule and figures, radiographs of each outcome, and its
+    report.
+    """
 
     template = "study/detector.html.jinja"
     card: Card
     rule: RulePart
     measured: MeasuredPart | None
-    statistics: StatisticsPart | None
+    examples: ExamplesPart | None
+    links: Links
 
     @classmethod
-    def of(cls, folder: Path) -> DetectorPart:
+    def of(cls, folder: Path, links: Links) -> DetectorPart:
         """Return the part from a detector's folder."""
-        card, scores = read_card(folder, kind="detector"), Scores.read_csv(folder / "scores.csv")
-        statistics = StatisticsPart.of(folder, scores, card.point().thresholds)
-        rule = RulePart(card.point())
-        return cls(card, rule, MeasuredPart.of(read_json(folder / "metrics.json")), statistics)
+        card = read_card(folder, kind="detector")
+        measured = MeasuredPart.of(read_json(folder / "metrics.json"))
+        examples = ExamplesPart.of(folder / "examples.png")
+        return cls(card, RulePart(card.point()), measured, examples, links)
