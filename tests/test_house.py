@@ -22,6 +22,7 @@ FLOOR = {
     "quiet": 0,
     "operating_point": 0.7,
     "options": 0.5,
+    "machine": 0.6,
     "locks": 0.3,
     "writing": 0.6,
     "card": 0.9,

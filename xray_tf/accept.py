@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xray_tf.commands import CommandParser, add_shared, command_line, run
+from xray_tf.commands import CommandParser, add_machine, add_shared, command_line, on_machine, run
 from xray_tf.options import AcceptOptions, DataOptions, EvaluateOptions, add_flags, from_flags
 
 GROUPS = (AcceptOptions, DataOptions, EvaluateOptions)
@@ -43,6 +43,7 @@ def main(args: Sequence[str] | None = None) -> int:
         "--compare", metavar="MODEL", help="another model, asked about the same radiographs"
     )
     add_flags(parser, *GROUPS)
+    add_machine(parser)
     given = parser.parse_args(args)
 
     def job() -> None:
@@ -66,7 +67,7 @@ def main(args: Sequence[str] | None = None) -> int:
             print(line)
         print(f"Finished: {given.out}/")
 
-    return run(job)
+    return run(on_machine(given, job))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xray_tf.commands import CommandParser, add_shared, run
+from xray_tf.commands import CommandParser, add_machine, add_shared, on_machine, run
 from xray_tf.options import DataOptions, add_flags
 from xray_tf.progress import printable
 
@@ -36,6 +36,7 @@ def main(args: Sequence[str] | None = None) -> int:
         "class is rare (minutes for thousands of them)",
     )
     add_flags(parser, DataOptions, only=("source", "classes", "patient_key", "cache"))
+    add_machine(parser)
     given = parser.parse_args(args)
 
     def job() -> None:
@@ -66,7 +67,7 @@ def main(args: Sequence[str] | None = None) -> int:
                     write_picture(folder / "acquisitions.png", sheet)
             print(f"\nFinished: {given.out}/ (audit.csv, summary.md, records.csv)")
 
-    return run(job)
+    return run(on_machine(given, job))
 
 
 if __name__ == "__main__":

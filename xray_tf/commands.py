@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import xray_tf
-from xray_tf.options import PARTS, EngineOptions, from_flags, one_of
+from xray_tf.machine import use
+from xray_tf.options import GPU, PARTS, EngineOptions, MachineOptions, add_flags, from_flags, one_of
 from xray_tf.progress import printable
 from xray_tf.quiet import quiet_start
 from xray_tf.registry import DEFAULT_MODEL
@@ -226,6 +227,29 @@ def answer_archive(
     }
     print(finished(counts.rows, known, found.folder))
     return 1 if counts.failed == counts.rows else 0
+
+
+def add_machine(*parsers: argparse.ArgumentParser) -> None:
+    """Give the parsers of a command that computes the flags that say on what; see `on_machine`."""
+    for parser in parsers:
+        add_flags(parser, MachineOptions)
+
+
+def on_machine(given: argparse.Namespace, job: Callable[[], int | None]) -> Callable:
+    """Return a job that first chooses what computes, by the flags of `MachineOptions`, and refuses
+    a device that is not there.
+    """
+
+    def chosen() -> int | None:
+        how = from_flags(given, MachineOptions)
+        use(how)
+        if how.device and how.device.startswith(GPU):
+            from xray_tf.nets.training.devices import refuse_missing_gpu
+
+            refuse_missing_gpu(how.device)
+        return job()
+
+    return chosen
 
 
 def command_line(module: str, args: Sequence[str] | None) -> str:

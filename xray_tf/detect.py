@@ -22,10 +22,12 @@ from collections.abc import Sequence
 from xray_tf.commands import (
     DOUBTFUL,
     CommandParser,
+    add_machine,
     add_shared,
     answer_archive,
     command_line,
     counted,
+    on_machine,
     run,
 )
 from xray_tf.options import (
@@ -114,6 +116,7 @@ def main(args: Sequence[str] | None = None) -> int:
     add_flags(fit, *FIT)
     add_flags(score, *SCORE, EngineOptions)
     add_flags(calibrate, *CALIBRATE)
+    add_machine(fit, score, calibrate)
     given = parser.parse_args(args)
     if given.action == "score" and bool(given.files) == bool(given.data):
         score.error("give FILES, or a labelled data set as --data")
@@ -122,7 +125,11 @@ def main(args: Sequence[str] | None = None) -> int:
             parser.error(
                 f"--engine {given.engine} scores FILES: leave out --data, --split and --part"
             )
-        return run(lambda: answer_archive(given, given.files, "scores", given.thresholds))
+        return run(
+            on_machine(
+                given, lambda: answer_archive(given, given.files, "scores", given.thresholds)
+            )
+        )
 
     def job() -> int:
         if given.action == "fit":
@@ -181,7 +188,7 @@ def main(args: Sequence[str] | None = None) -> int:
         )
         return 1 if failed == len(scores) else 0
 
-    return run(job)
+    return run(on_machine(given, job))
 
 
 def _headline(metrics: dict) -> str:

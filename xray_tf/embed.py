@@ -23,7 +23,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xray_tf.commands import CommandParser, add_shared, answer_archive, command_line, run
+from xray_tf.commands import (
+    CommandParser,
+    add_machine,
+    add_shared,
+    answer_archive,
+    command_line,
+    on_machine,
+    run,
+)
 from xray_tf.options import (
     LOCAL,
     DataOptions,
@@ -70,13 +78,14 @@ def main(args: Sequence[str] | None = None) -> int:
         help="nearest radiographs per file, with --nearest (default: 5)",
     )
     add_flags(parser, *GROUPS, EngineOptions)
+    add_machine(parser)
     given = parser.parse_args(args)
     if not given.data and not given.nearest:
         parser.error("--data is required, unless --nearest names files")
     if given.engine != LOCAL:
         if given.nearest or given.add_reference:
             parser.error(f"--engine {given.engine} only embeds: leave out --nearest and the like")
-        return run(lambda: answer_archive(given, [given.data], "embeddings"))
+        return run(on_machine(given, lambda: answer_archive(given, [given.data], "embeddings")))
 
     def job() -> None:
         if given.nearest:
@@ -121,7 +130,7 @@ def main(args: Sequence[str] | None = None) -> int:
             print(f"  note: {note}")
         print(f"Finished: {given.out}/" + ("page.html" if metrics["maps"] else ""))
 
-    return run(job)
+    return run(on_machine(given, job))
 
 
 if __name__ == "__main__":

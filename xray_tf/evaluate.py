@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xray_tf.commands import CommandParser, add_measuring_arguments, run
+from xray_tf.commands import CommandParser, add_machine, add_measuring_arguments, on_machine, run
 from xray_tf.options import (
     DataOptions,
     EvaluateOptions,
@@ -41,6 +41,7 @@ def main(args: Sequence[str] | None = None) -> int:
     add_measuring_arguments(parser, "; a test part alone is enough", into)
     groups = (DataOptions, EvaluateOptions, ShiftOptions, PageOptions)
     add_flags(parser, *groups)
+    add_machine(parser)
     given = parser.parse_args(args)
     if given.into_artifact and (not given.shift or given.part != "all"):
         parser.error("--into-artifact needs --shift, and chooses the rows itself (no --part)")
@@ -78,7 +79,7 @@ def main(args: Sequence[str] | None = None) -> int:
             print(f"  {name:18} {interval_text(cell, digits=4)}")
         print(f"Finished: {given.out}/")
 
-    return run(job)
+    return run(on_machine(given, job))
 
 
 if __name__ == "__main__":

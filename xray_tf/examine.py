@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xray_tf.commands import CommandParser, add_measuring_arguments, run
+from xray_tf.commands import CommandParser, add_machine, add_measuring_arguments, on_machine, run
 from xray_tf.options import DataOptions, ExamineOptions, add_flags, from_flags
 
 
@@ -32,6 +32,7 @@ def main(args: Sequence[str] | None = None) -> int:
     add_measuring_arguments(parser, "", into)
     groups = (DataOptions, ExamineOptions)
     add_flags(parser, *groups)
+    add_machine(parser)
     given = parser.parse_args(args)
     if given.into_artifact and given.part != "all":
         parser.error("--into-artifact chooses the rows itself (no --part)")
@@ -60,7 +61,7 @@ def main(args: Sequence[str] | None = None) -> int:
         )
         print(f"Finished: {given.out}/{PAGE}")
 
-    return run(job)
+    return run(on_machine(given, job))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xray_tf.commands import UNREAD, CommandParser, add_file_arguments, finished, run
+from xray_tf.commands import (
+    UNREAD,
+    CommandParser,
+    add_file_arguments,
+    add_machine,
+    finished,
+    on_machine,
+    run,
+)
 from xray_tf.options import ExplainOptions, add_flags, from_flags
 
 
@@ -25,6 +33,7 @@ def main(args: Sequence[str] | None = None) -> int:
     parser = CommandParser(__doc__)
     add_file_arguments(parser)
     add_flags(parser, ExplainOptions)
+    add_machine(parser)
     given = parser.parse_args(args)
 
     def job() -> int:
@@ -42,7 +51,7 @@ def main(args: Sequence[str] | None = None) -> int:
         print(finished(done.rows, counts, f"{given.out}/{PAGE}"))
         return 1 if done.failed == done.rows else 0
 
-    return run(job)
+    return run(on_machine(given, job))
 
 
 if __name__ == "__main__":

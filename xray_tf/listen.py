@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xray_tf.commands import CommandParser, add_shared, run
+from xray_tf.commands import CommandParser, add_machine, add_shared, on_machine, run
 from xray_tf.options import ListenOptions, add_flags, from_flags
 from xray_tf.progress import printable
 from xray_tf.registry import DEFAULT_MODEL
@@ -28,6 +28,7 @@ def main(args: Sequence[str] | None = None) -> int:
     parser = CommandParser(__doc__)
     add_shared(parser, "--model", required=False, then=f" (default: {DEFAULT_MODEL})")
     add_flags(parser, ListenOptions)
+    add_machine(parser)
     given = parser.parse_args(args)
 
     def job() -> int:
@@ -42,7 +43,7 @@ def main(args: Sequence[str] | None = None) -> int:
         listen(given.model, options, ready=ready)
         return 0
 
-    return run(job)
+    return run(on_machine(given, job))
 
 
 if __name__ == "__main__":

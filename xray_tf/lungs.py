@@ -16,7 +16,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xray_tf.commands import DOUBTFUL, UNREAD, CommandParser, add_shared, finished, run
+from xray_tf.commands import (
+    DOUBTFUL,
+    UNREAD,
+    CommandParser,
+    add_machine,
+    add_shared,
+    finished,
+    on_machine,
+    run,
+)
 from xray_tf.progress import printable
 
 SHOWN = 10
@@ -36,6 +45,7 @@ def main(args: Sequence[str] | None = None) -> int:
         help="radiographs per forward pass (default: 32)",
     )
     add_shared(parser, "--strict")
+    add_machine(parser)
     given = parser.parse_args(args)
 
     def job() -> int:
@@ -59,7 +69,7 @@ def main(args: Sequence[str] | None = None) -> int:
         print(finished(len(rows), counts, f"{given.out}/lungs.csv"))
         return 1 if failed == len(rows) else 0
 
-    return run(job)
+    return run(on_machine(given, job))
 
 
 if __name__ == "__main__":

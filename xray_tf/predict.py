@@ -34,8 +34,10 @@ from xray_tf.commands import (
     UNREAD,
     CommandParser,
     add_file_arguments,
+    add_machine,
     answer_archive,
     finished,
+    on_machine,
     run,
 )
 from xray_tf.data.examples import example_radiographs
@@ -91,6 +93,7 @@ def main(args: Sequence[str] | None = None) -> int:
         "folder that must not exist (needs the extra clinic)",
     )
     add_flags(parser, EngineOptions)
+    add_machine(parser)
     given = parser.parse_args(args)
     if given.example == bool(given.files):
         parser.error("give FILES, or --example for the radiographs that travel with the package")
@@ -100,7 +103,11 @@ def main(args: Sequence[str] | None = None) -> int:
             parser.error(
                 f"--engine {given.engine} needs --out, and makes neither --report nor --dicom-out"
             )
-        return run(lambda: answer_archive(given, files, "predictions", given.operating_point))
+        return run(
+            on_machine(
+                given, lambda: answer_archive(given, files, "predictions", given.operating_point)
+            )
+        )
     if given.report and not given.out:
         parser.error("--report needs --out, the folder in which to leave evidence.html")
     if not given.report and (given.data or given.detector or given.keep_identifiers):
@@ -189,7 +196,7 @@ def main(args: Sequence[str] | None = None) -> int:
             print(f"DICOM: {done}, in {given.dicom_out}")
         return 1 if failed == rows else 0
 
-    return run(job)
+    return run(on_machine(given, job))
 
 
 if __name__ == "__main__":

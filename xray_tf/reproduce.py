@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xray_tf.commands import CommandParser, add_shared, command_line, run
+from xray_tf.commands import CommandParser, add_machine, add_shared, command_line, on_machine, run
 from xray_tf.options import DataOptions, ReproduceOptions, add_flags, from_flags
 
 
@@ -44,6 +44,7 @@ def main(args: Sequence[str] | None = None) -> int:
         help="print the plan, with times estimated from a short measurement, and stop",
     )
     add_flags(parser, ReproduceOptions, DataOptions)
+    add_machine(parser)
     given = parser.parse_args(args)
 
     def job() -> None:
@@ -63,7 +64,7 @@ def main(args: Sequence[str] | None = None) -> int:
         if not given.dry_run:
             print(f"\n{format_results(rows)}\n\nFinished: {given.out}/report.html")
 
-    return run(job)
+    return run(on_machine(given, job))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xray_tf.commands import CommandParser, add_shared, run
+from xray_tf.commands import CommandParser, add_machine, add_shared, on_machine, run
 from xray_tf.progress import printable
 from xray_tf.registry import DEFAULT_MODEL
 
@@ -74,6 +74,7 @@ def main(args: Sequence[str] | None = None) -> int:
         metavar="N",
         help="the largest radiograph, in millions of pixels (default: 50)",
     )
+    add_machine(parser)
     given = parser.parse_args(args)
     if given.host not in LOOPBACK and not given.token:
         parser.error(
@@ -109,7 +110,7 @@ def main(args: Sequence[str] | None = None) -> int:
         )
         serve(options, listening)
 
-    return run(job)
+    return run(on_machine(given, job))
 
 
 if __name__ == "__main__":

@@ -13,18 +13,21 @@ Examples:
   xray-tf train --data chest_xray --out runs/three --task three-class --backbone resnet50
   xray-tf train --data phantom:60 --out runs/quick --image-size 96 --fine-tune none
   xray-tf train --data chest_xray --out runs/first --resume
+  KERAS_BACKEND=jax xray-tf train --data chest_xray --out runs/first --processes 2
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
-from xray_tf.commands import CommandParser, add_shared, command_line, run
+from xray_tf.commands import CommandParser, add_machine, add_shared, command_line, on_machine, run
 from xray_tf.options import (
     DataOptions,
     EvaluateOptions,
     ModelOptions,
     PageOptions,
+    ProcessOptions,
     TrainOptions,
     add_flags,
     from_flags,
@@ -36,10 +39,18 @@ def main(args: Sequence[str] | None = None) -> int:
     parser = CommandParser(__doc__)
     add_shared(parser, "--data", "--out", "--resume", "--tensorboard")
     groups = (DataOptions, ModelOptions, TrainOptions, EvaluateOptions, PageOptions)
-    add_flags(parser, *groups)
+    add_flags(parser, *groups, ProcessOptions)
+    add_machine(parser)
     given = parser.parse_args(args)
 
-    def job() -> None:
+    def job() -> int | None:
+        together = from_flags(given, ProcessOptions)
+        if together.processes > 1:
+            from xray_tf.engines.processes import join, start_processes
+
+            if together.coordinator is None:
+                return start_processes("train", args, together.processes)
+            join(together)
         from xray_tf.jobs.classifier.train_classifier import train_classifier
 
         train_classifier(
@@ -48,10 +59,17 @@ def main(args: Sequence[str] | None = None) -> int:
             *(from_flags(given, group) for group in groups),
             resume=given.resume,
             tensorboard=given.tensorboard,
-            command_line=command_line("train", args),
+            progress=not together.process,
+            process=together.process,
+            command_line=_without_place(command_line("train", args)),
         )
 
-    return run(job)
+    return run(on_machine(given, job))
+
+
+def _without_place(line: str) -> str:
+    """Return a command line without what only one process of one run needs."""
+    return re.sub(r" --(coordinator|process)[ =]\S+", "", line)
 
 
 if __name__ == "__main__":

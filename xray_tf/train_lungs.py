@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xray_tf.commands import CommandParser, add_shared, command_line, run
+from xray_tf.commands import CommandParser, add_machine, add_shared, command_line, on_machine, run
 from xray_tf.options import TrainLungsOptions, add_flags, from_flags
 
 
@@ -28,6 +28,7 @@ def main(args: Sequence[str] | None = None) -> int:
     parser.add_argument("--masks", required=True, metavar="DIR", help="the folder of drawn masks")
     add_shared(parser, "--data", "--out", "--resume")
     add_flags(parser, TrainLungsOptions)
+    add_machine(parser)
     given = parser.parse_args(args)
 
     def job() -> None:
@@ -48,7 +49,7 @@ def main(args: Sequence[str] | None = None) -> int:
         )
         print(f"  IoU on held-out patients: {shown}")
 
-    return run(job)
+    return run(on_machine(given, job))
 
 
 if __name__ == "__main__":

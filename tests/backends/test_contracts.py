@@ -100,15 +100,24 @@ def test_every_heat_map_method_answers(trained, pixels):
         assert set(np.round(heat.max(axis=(1, 2)), 5)) <= {0.0, 1.0}, name
 
 
-def test_integrated_gradients_add_up_to_the_score(trained, pixels):
+def test_integrated_gradients_add_up_to_the_score(pixels):
+    """On a smooth net; between the kinks of a deep one the sum over points converges slowly."""
+    import keras
+
     from xray_tf.nets.heatmaps.attribution import integrated_attributions
 
+    keras.utils.set_random_seed(0)
+    image = keras.Input((32, 32, 1))
+    x = keras.layers.Rescaling(1 / 255)(image)
+    x = keras.layers.Conv2D(4, 3, 2, activation="tanh", name="features")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    cam = xray_tf.GradCAM(keras.Model(image, keras.layers.Dense(2, name="logits")(x)))
     squares = pixels[:, :, :, None].astype(np.float32)
-    classes = np.ones(3, np.int32)
+    classes = np.array([0, 1, 1], np.int32)
     grey = np.broadcast_to(squares.mean((1, 2), keepdims=True), squares.shape)
-    rise = trained.cam.scores(squares, classes) - trained.cam.scores(np.array(grey), classes)
-    total = integrated_attributions(trained.cam, squares, classes, 64).sum((1, 2))
-    np.testing.assert_allclose(total, rise, atol=0.05 * max(1e-3, np.abs(rise).max()))
+    rise = cam.scores(squares, classes) - cam.scores(np.array(grey), classes)
+    total = integrated_attributions(cam, squares, classes, 64).sum((1, 2))
+    np.testing.assert_allclose(total, rise, atol=0.01 * np.abs(rise).max())
 
 
 def test_reading_explaining_and_embedding_leave_their_files(trained, phantoms, cache, tmp_path):

@@ -44,6 +44,7 @@ class Run:
         tensorboard: a folder for TensorBoard's event files.
         command_line: recorded with the result.
         progress: show progress.
+        process: the number of this process where several train together; only 0 writes.
         out: the folder to create; None if nothing is written.
     """
 
@@ -51,6 +52,7 @@ class Run:
     tensorboard: str | None = None
     command_line: str = ""
     progress: bool = True
+    process: int = 0
     out: Path | None = None
 
     def at(self, out: str | os.PathLike | None) -> Run:
@@ -64,6 +66,8 @@ class Run:
         if out is None:
             return self
         run = replace(self, out=Path(out))
+        if self.process:
+            return run
         refuse_target(run.out)
         refuse_busy(run.out)
         if time.localtime().tm_year < 1980:  # no zip archive, and so no model, can be dated before
@@ -158,6 +162,9 @@ class Run:
                 differences.
             BusyError: another process is training there.
         """
+        if self.process:
+            yield self.workshop
+            return
         named = options_by_name(*recorded(options))
         plan = {
             name: {k: v for k, v in group.items() if k not in UNRECORDED}

@@ -42,8 +42,10 @@ def train(run: Run, workshop: Path, build: Callable[[], tuple[Any, list, Any]]) 
     """
     from xray_tf.nets.training.devices import every_gpu
     from xray_tf.nets.training.loop import Training, event_writer
+    from xray_tf.nets.training.together import leave, on_this_process
 
-    write = event_writer(run.tensorboard) if run.tensorboard else lambda row: None
+    told = run.tensorboard and not run.process
+    write = event_writer(run.tensorboard) if told else lambda row: None
 
     def report(row: dict[str, Any]) -> None:
         run.say(epoch_text(row))
@@ -51,8 +53,13 @@ def train(run: Run, workshop: Path, build: Callable[[], tuple[Any, list, Any]]) 
 
     with every_gpu():
         model, phases, how = build()
-        training = Training(model, how, workshop, report, run.resume, run.progress)
+        training = Training(
+            model, how, workshop, report, run.resume, run.progress, writes=not run.process
+        )
         training.run(phases)
+        with on_this_process(model) as alone:
+            model = alone
+    leave()
     kept, notes = training.kept, ()
     run.say(
         f"  kept: {kept['phase']} epoch {kept['epoch']}, validation loss {kept['val_loss']:.5f}"

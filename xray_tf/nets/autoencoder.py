@@ -17,6 +17,7 @@ from keras import ops
 from xray_tf.nets.classifier import derive, seeded
 from xray_tf.nets.images import vector_batches
 from xray_tf.nets.training.loop import Phase
+from xray_tf.nets.training.together import share
 from xray_tf.options import DetectOptions
 
 POINTS = (
@@ -88,7 +89,9 @@ def reconstruction_phase(
     targets = np.zeros((len(learnt), 1), np.float32)
 
     def feed(epoch: int):
-        batches = vector_batches(learnt, targets, batch_size, (options.seed, epoch))
+        batches = vector_batches(
+            learnt, targets, batch_size, (options.seed, epoch), share(batch_size)
+        )
         return batches.map(lambda both, target: (both[0], target))
 
     def validate() -> dict[str, float]:

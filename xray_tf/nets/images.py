@@ -34,6 +34,7 @@ def batches(
     batch_size: int = 32,
     shuffle_key: tuple[int, int] | None = None,
     drop_remainder: bool = False,
+    share: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
     """Read rows of a pixel array as batches, in parallel and ahead of the network.
 
@@ -43,6 +44,7 @@ def batches(
         targets: (M, T) float32, aligned with `indices`, or None.
         batch_size: rows per batch; the last one may be shorter unless `drop_remainder`.
         shuffle_key: (seed, epoch), or None to keep the order given.
+        share: this process's number, and how many share each batch; needs `drop_remainder`.
 
     Returns:
         Dataset of images (B, H, W, 1) float32 in [0, 255], or of ((images, targets), targets) as
@@ -51,6 +53,7 @@ def batches(
     indices = np.asarray(indices, np.int64)
     count = len(indices)
     order = np.arange(count) if shuffle_key is None else epoch_order(count, *shuffle_key)
+    order, batch_size = _share_of(order, batch_size, *share)
     height, width = pixels.shape[1:3]
     number = next(_NUMBERS)
     _SOURCES[number] = pixels
@@ -77,11 +80,26 @@ def vector_batches(
     targets: np.ndarray,
     batch_size: int,
     shuffle_key: tuple[int, int],
+    share: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
     """Read stored vectors (N, D) float32 as the full batches ((vectors, targets), targets) of one
-    epoch.
+    epoch; `share` as in `batches`.
     """
     order = epoch_order(len(vectors), *shuffle_key)
+    order, batch_size = _share_of(order, batch_size, *share)
     vectors, targets = vectors[order], targets[order]
     dataset = tf.data.Dataset.from_tensor_slices(((vectors, targets), targets))
     return dataset.batch(batch_size, drop_remainder=True).prefetch(2)
+
+
+def _share_of(
+    order: np.ndarray, batch_size: int, process: int, processes: int
+) -> tuple[np.ndarray, int]:
+    """Return the rows that one of several processes reads of every full batch, and how many a
+    batch: consecutive ones, so that the shares make up the batch in its order.
+    """
+    if processes == 1:
+        return order, batch_size
+    each, steps = batch_size // processes, len(order) // batch_size
+    whole = order[: steps * batch_size].reshape(steps, processes, each)
+    return whole[:, process].ravel(), each

@@ -12,6 +12,7 @@ import numpy as np
 
 from xray_tf.nets.classifier import derive
 from xray_tf.nets.images import batches
+from xray_tf.nets.training.together import gathered, on_this_process, rows_of_process
 
 Run = Callable[..., list[np.ndarray]]
 
@@ -27,7 +28,8 @@ def forward(
     batch_size: int = 64,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Run a model over rows of a pixel array.
+    """Run a model over rows of a pixel array. Where several processes train together all must ask,
+    and each answers its share.
 
     Args:
         model: a model that has layers with these names.
@@ -41,6 +43,30 @@ def forward(
         {point: (M, D) float32}.
     """
     indices = np.arange(len(pixels)) if indices is None else np.asarray(indices)
+    mine = indices[rows_of_process(len(indices))]
+    with on_this_process(model) as alone:
+        results = _forward(alone, pixels, mine, points, batch_size, progress)
+    if progress and len(mine) < len(indices):
+        progress(len(indices) - len(mine))
+    return {point: gathered(values, len(indices)) for point, values in results.items()}
+
+
+def forward_vectors(model: keras.Model, vectors: np.ndarray, batch_size: int = 1024) -> np.ndarray:
+    """Run a small model, such as a classifier's head, over vectors (N, D) float32, in each
+    process.
+    """
+    with on_this_process(model) as alone:
+        return alone.predict(vectors, batch_size=batch_size, verbose=0)
+
+
+def _forward(
+    model: keras.Model,
+    pixels: np.ndarray,
+    indices: np.ndarray,
+    points: tuple[str, ...],
+    batch_size: int,
+    progress: Callable[[int], None] | None,
+) -> dict[str, np.ndarray]:
     run = _compiled(model, points)
     shapes = {p: model.get_layer(p).output.shape[1:] for p in points}
     results = {p: np.empty((len(indices), *shape), np.float32) for p, shape in shapes.items()}

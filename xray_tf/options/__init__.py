@@ -21,10 +21,14 @@ from xray_tf.options.detector import CalibrateOptions, DetectOptions, ScoreOptio
 from xray_tf.options.engine import LOCAL, RAY, EngineOptions
 from xray_tf.options.heatmaps import ExamineOptions, ExplainOptions
 from xray_tf.options.lungs import TrainLungsOptions
+from xray_tf.options.machine import CPU, GPU, MachineOptions
 from xray_tf.options.neighbors import EmbedOptions
+from xray_tf.options.processes import ProcessOptions
 from xray_tf.options.study import ReproduceOptions
 
 __all__ = [
+    "CPU",
+    "GPU",
     "LOCAL",
     "LUNGS",
     "SUM",
@@ -41,9 +45,11 @@ __all__ = [
     "ExamineOptions",
     "ExplainOptions",
     "ListenOptions",
+    "MachineOptions",
     "ModelOptions",
     "PageOptions",
     "PredictOptions",
+    "ProcessOptions",
     "ReproduceOptions",
     "ScoreOptions",
     "ShiftOptions",

@@ -18,6 +18,7 @@ from xray_tf.data.pixels.decoding import decode, read_header
 from xray_tf.data.pixels.header import DecodeError
 from xray_tf.data.pixels.square import RESIZE_MODES
 from xray_tf.data.records import Finding, Record
+from xray_tf.machine import cores
 
 MAX_BYTES = 1 << 30
 # files under way for each worker: enough to ride out a slow one, and a constant amount of memory
@@ -122,10 +123,9 @@ def each(
     Args:
         function: called once an item; what it raises is raised here.
         items: any iterable; drawn from only as fast as results are taken.
-        workers: threads; None for one a CPU core this process may use.
+        workers: threads; None for one a CPU core this process may use, or --threads.
     """
-    affinity = getattr(os, "sched_getaffinity", None)
-    workers = workers or (len(affinity(0)) if affinity else os.cpu_count() or 1)
+    workers = workers or cores()
     waiting, items = deque(), iter(items)
     pool = ThreadPoolExecutor(workers, thread_name_prefix="each")
     try:

@@ -16,7 +16,7 @@ from xray_tf.jobs.run import Run
 from xray_tf.models.lungs import lungs_for
 from xray_tf.nets.classifier import build_classifier, head_of
 from xray_tf.nets.images import batches, vector_batches
-from xray_tf.nets.inference import forward
+from xray_tf.nets.inference import forward, forward_vectors
 from xray_tf.nets.training.devices import (
     choose_precision,
     compiled_for_timing,
@@ -32,6 +32,7 @@ from xray_tf.nets.training.objective import (
     targets_of,
     vector_loss_net,
 )
+from xray_tf.nets.training.together import process_count, share
 from xray_tf.options import ModelOptions, TrainOptions, is_pretrained
 from xray_tf.stats.metrics import epoch_scores
 from xray_tf.stats.temperature import calibrated_probabilities
@@ -55,7 +56,8 @@ def prepare_model(
             precision, note = json.loads(settled.read_text(encoding="utf-8"))
         else:
             precision, note = _measured_precision(corpus, model_options, options, run)
-            write_json(settled, [precision, note])
+            if not run.process:
+                write_json(settled, [precision, note])
     model = _build(corpus, model_options, options, precision)
     run.say(
         f"Built {model_options.backbone} ({model.count_params() / 1e6:.1f} million parameters, "
@@ -91,6 +93,8 @@ def _measured_precision(
     lower = half_precision()
     if steps * epochs < MEASURE_FROM_STEPS or lower is None:
         return "float32", ""
+    if process_count() > 1:
+        return lower, f"Precision over several processes: {lower}, without a measurement."
 
     feed, _ = _image_feed(corpus, options)
 
@@ -146,10 +150,11 @@ def _warm_phase(model, corpus: Corpus, options: TrainOptions, run: Run) -> Phase
         vectors.update(train=both[: len(train)], val=both[len(train) :])
 
     def validate() -> dict[str, float]:
-        return _scores(head.predict(vectors["val"], batch_size=1024, verbose=0), corpus.labels[val])
+        return _scores(forward_vectors(head, vectors["val"]), corpus.labels[val])
 
     def feed(epoch: int):
-        return vector_batches(vectors["train"], targets, batch_size, (options.seed, epoch))
+        key = (options.seed, epoch)
+        return vector_batches(vectors["train"], targets, batch_size, key, share(batch_size))
 
     return Phase(
         "warm",
@@ -194,7 +199,8 @@ def _image_feed(corpus: Corpus, options: TrainOptions) -> tuple[Callable, int]:
 
     def feed(epoch: int):
         key = (options.seed, epoch)
-        return batches(corpus.pixels, corpus.rows[train], targets, batch_size, key, True)
+        mine = share(batch_size)
+        return batches(corpus.pixels, corpus.rows[train], targets, batch_size, key, True, mine)
 
     return feed, len(train) // batch_size
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import replace
 from functools import partial
@@ -35,8 +36,9 @@ from xray_tf.stats.metric_rows import card_metrics
 
 
 @takes(DataOptions, ModelOptions, TrainOptions, EvaluateOptions, PageOptions)
-def train_classifier(data: Any, out: str | os.PathLike, *, options: Options) -> Classifier:
-    """Train, evaluate and save a classifier.
+def train_classifier(data: Any, out: str | os.PathLike, *, options: Options) -> Classifier | None:
+    """Train, evaluate and save a classifier; several processes may train it together, see
+    `xray_tf.nets.training.together.join`.
 
     During training the checkpoint is in a hidden folder beside `out`; `out` appears when it is
     complete.
@@ -51,7 +53,7 @@ def train_classifier(data: Any, out: str | os.PathLike, *, options: Options) -> 
             `backbone="resnet50"`, `resume=True` or `progress=False`.
 
     Returns:
-        The finished artifact, opened.
+        The finished artifact, opened; None in a process other than 0 of several.
 
     Raises:
         FileExistsError: `out` exists, or has an unfinished run and `resume` is false.
@@ -67,6 +69,8 @@ def train_classifier(data: Any, out: str | os.PathLike, *, options: Options) -> 
     doubts = _refuse_unfit(corpus, options)
     with run.training(corpus.records, options) as workshop:
         trained = _train(corpus, options, run, workshop)
+        if run.process:
+            return None
         card = _card(run, corpus, options, (*doubts, *trained.notes))
         card, predictions = fit_decisions(
             partial(forward, trained.model), corpus, card, how.steady_rows, how.seed, run
@@ -128,6 +132,7 @@ def _train(corpus: Corpus, options: Options, run: Run, workshop: Path) -> Traine
         return _added_up(corpus, net, run)
 
     def build() -> tuple:
+        _refuse_unlike(corpus, how)
         model, precision, note = prepare_model(corpus, net, how, workshop, run)
         notes.extend([note] if note else [])
         return model, plan_phases(model, corpus, net, how, run), optimisation(how, precision)
@@ -136,6 +141,16 @@ def _train(corpus: Corpus, options: Options, run: Run, workshop: Path) -> Traine
     # as it is saved, so that decisions are fitted to the network that will be opened
     model = in_float32(trained.model)
     return replace(trained, model=model, notes=(*notes, *trained.notes))
+
+
+def _refuse_unlike(corpus: Corpus, how: TrainOptions) -> None:
+    """Refuse to train with processes that read other radiographs or have other options."""
+    from xray_tf.nets.training.together import process_count, refuse_unlike
+
+    if process_count() > 1:
+        rows = [(r.sha256, r.split, r.label, r.subtype) for r in corpus.records]
+        sha256 = hashlib.sha256(repr(rows).encode()).hexdigest()
+        refuse_unlike(f"radiographs {sha256[:12]}, {how}", "What is trained, and how,")
 
 
 def _added_up(corpus: Corpus, net: ModelOptions, run: Run) -> Trained:

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from xray_tf.nets.training.objective import StagewiseAdamW, loss_net, mean_of_output
+from xray_tf.nets.training.together import every_device
 from xray_tf.options import TrainOptions
 
 
@@ -78,8 +79,10 @@ def half_precision() -> str | None:
 
 def every_gpu():
     """Return the scope in which a network is built and trained: mirrored over the GPUs if there are
-    several, else an empty one.
+    several, under JAX those of all processes, else an empty one.
     """
+    if keras.backend.backend() == "jax":
+        return every_device()
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -93,6 +96,16 @@ def jit_compile(net: keras.Model) -> bool | str:
     elsewhere if every layer supports it.
     """
     return False if keras.backend.backend() == "tensorflow" and not has_gpu() else "auto"
+
+
+def refuse_missing_gpu(device: str) -> None:
+    """Raise ValueError where the backend of Keras has no GPU."""
+    if not has_gpu():
+        backend = keras.backend.backend()
+        raise ValueError(
+            f"{backend} finds no such GPU here; a build for CPUs, or a missing driver, hides one "
+            f"too. Use --device cpu, or leave it out. Received: device={device!r}"
+        )
 
 
 def has_gpu() -> bool:

@@ -25,6 +25,7 @@ import numpy as np
 from xray_tf.nets.training.checkpoint import read_checkpoint, refuse_damaged, write_checkpoint
 from xray_tf.nets.training.devices import jit_compile
 from xray_tf.nets.training.objective import StagewiseAdamW, mean_of_output
+from xray_tf.nets.training.together import process_count, refuse_unlike
 from xray_tf.progress import ProgressLine
 
 PLATEAU_PATIENCE, PLATEAU_FACTOR = 3, 0.3
@@ -114,6 +115,7 @@ class Training:
         report: called with one dict an epoch (the rows of history.csv).
         resume: go on from the checkpoint in `folder`.
         progress: show the batches of an epoch as a bar, where the output is a terminal.
+        writes: whether this process writes the checkpoint; one of several that train together does.
 
     Attributes:
         history: one dict an epoch.
@@ -131,9 +133,10 @@ class Training:
         report: Callable[[dict], None] = lambda row: None,
         resume: bool = False,
         progress: bool = False,
+        writes: bool = True,
     ):
         self.model, self.how, self.folder = model, how, folder
-        self.report, self.progress = report, progress
+        self.report, self.progress, self.writes = report, progress, writes
         self.history: list[dict] = []
         self.kept: dict | None = None
         self.interrupted, self.stopped = False, ""
@@ -144,6 +147,8 @@ class Training:
         self._kept_weights: list[np.ndarray] | None = None
         if resume:
             self._read_checkpoint()
+        if process_count() > 1:
+            refuse_unlike(f"{len(self.history)} epochs in {folder}", "What a training goes on from")
 
     def run(self, phases: list[Phase]) -> None:
         """Run what is left of the phases; the model ends with the weights of the epoch kept.
@@ -166,7 +171,8 @@ class Training:
                 for epoch in range(self._place[1], phase.epochs):
                     self._epoch(phase, number, epoch)
             except KeyboardInterrupt:
-                if self.kept is None:
+                # the others of several processes would wait for this one's next step
+                if self.kept is None or process_count() > 1:
                     raise
                 self.interrupted = True
                 done = self._place[1] if self._place[0] == number else 0
@@ -230,7 +236,7 @@ class Training:
         return [*net.variables, *net.optimizer.variables]
 
     def _write_checkpoint(self, net: keras.Model) -> None:
-        if self.folder is None:
+        if self.folder is None or not self.writes:
             return
         note = {
             "place": self._place,
