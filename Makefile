@@ -18,9 +18,7 @@ $(VENV)/installed-test: $(VENV)/installed
 	touch $@
 
 demo: $(VENV)/installed
-	@echo "== The whole study, small, on synthetic chest radiographs; its numbers say nothing about real ones"
-	$(BIN)/xray-tf reproduce --data phantom:200 --out $(DEMO) --preset quick
-	@echo "== Read $(DEMO)/report.html. With real radiographs: xray-tf reproduce --data DATA --out DIR --preset best"
+	$(BIN)/xray-tf demo --out $(DEMO)
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .

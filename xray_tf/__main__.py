@@ -10,6 +10,16 @@ from xray_tf import __version__
 from xray_tf.commands import find_commands, summary
 from xray_tf.spelling import did_you_mean, meant
 
+# the commands in the order of `--help`; others come under More
+GROUPS = {
+    "Use a model": ("demo", "predict", "serve", "explain", "lungs", "embed", "detect"),
+    "Look at data, train and measure": (
+        *("audit", "train", "evaluate", "accept", "examine", "train-lungs", "export"),
+        "reproduce",
+    ),
+    "In a hospital": ("listen", "to-dicom"),
+}
+
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command that the first argument names with the rest of them; return its status."""
@@ -33,15 +43,18 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _help(commands: dict[str, str]) -> str:
-    width = max(map(len, commands)) + 2
-    rows = [f"  {name:{width}}{summary(text)}" for name, text in commands.items()]
+    width, rows = max(map(len, commands)) + 2, []
+    groups = {title: [n for n in names if n in commands] for title, names in GROUPS.items()}
+    known = {name for names in groups.values() for name in names}
+    groups["More"] = [name for name in commands if name not in known]
+    for title, names in groups.items():
+        if names:
+            rows += ["", f"{title}:", *(f"  {n:{width}}{summary(commands[n])}" for n in names)]
     return "\n".join(
         (
             "usage: xray-tf COMMAND [options]",
             "",
             "Chest radiographs and pneumonia. Research software, not a medical device.",
-            "",
-            "Commands:",
             *rows,
             "",
             "`xray-tf COMMAND --help` shows the options and examples of one command;",

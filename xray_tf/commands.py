@@ -135,6 +135,11 @@ _SHARED: dict[str, dict[str, Any]] = {
         "metavar": "NAME",
         "help": "the operating point that decides (default: the model's own default)",
     },
+    "--pictures": {
+        "metavar": "DIR",
+        "help": "a folder with the training radiographs, for the neighbours' pictures where the "
+        "model keeps none",
+    },
     "--part": {
         **one_of(PARTS),
         "default": "all",

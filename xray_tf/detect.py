@@ -1,6 +1,6 @@
 """xray-tf detect fit --data DATA --out DIR [options]
-xray-tf detect score --model MODEL --data DATA --out DIR [options]
-xray-tf detect calibrate --model MODEL --normals DIR --out DIR [options]
+xray-tf detect score FILES... --model MODEL --out DIR [options]
+xray-tf detect calibrate NORMALS... --model MODEL --out DIR [options]
 
 Learn what normal lungs look like, and flag radiographs whose lungs do not.
 
@@ -11,12 +11,13 @@ the options of each.
 
 Examples:
   xray-tf detect fit --data chest_xray --out runs/detector --report-on-pneumonia
-  xray-tf detect score --model runs/detector --data scans/ --out runs/scores
-  xray-tf detect calibrate --model normal-chest --normals our_normals/ --out runs/ours
+  xray-tf detect score scans/ --model runs/detector --out runs/scores
+  xray-tf detect calibrate our_normals/ --model normal-chest --out runs/ours
 """
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 
 from xray_tf.commands import (
@@ -72,17 +73,18 @@ Examples:
   xray-tf detect score --model runs/detector --data chest_xray --split runs/detector/split.csv \\
       --part test --out runs/test
 """
-CALIBRATE_TEXT = """xray-tf detect calibrate --model MODEL --normals DIR --out DIR [options]
+CALIBRATE_TEXT = """xray-tf detect calibrate NORMALS... --model MODEL --out DIR [options]
 
 Move a detector's thresholds so that its false-alarm budget holds among normals of another site.
 
---normals holds radiographs from there that are known to be normal and that nothing was fitted to;
-a budget of 5 % needs 19 patients; the more there are, the less the false alarms that follow vary.
+NORMALS are radiographs from there that are known to be normal and that nothing was fitted to; a
+budget of 5 % needs 19 patients; the more there are, the less the false alarms that follow vary.
 benchmarks/README.md has a table.
+
 The new folder --out holds a detector that has learned the same normal lungs.
 
 Examples:
-  xray-tf detect calibrate --model normal-chest --normals our_normals/ --out runs/ours
+  xray-tf detect calibrate our_normals/ --model normal-chest --out runs/ours
   xray-tf detect score scans/ --model runs/ours --out runs/scores
 """
 SHOWN = 10
@@ -111,13 +113,17 @@ def main(args: Sequence[str] | None = None) -> int:
     calibrate = actions.add_parser("calibrate", help=title, text=CALIBRATE_TEXT)
     add_shared(calibrate, "--model")
     there = "normal radiographs from there: as for fit, or files, folders and globs"
-    calibrate.add_argument("--normals", nargs="+", required=True, metavar="DIR", help=there)
+    calibrate.add_argument("files", nargs="*", metavar="NORMALS", help=there)
+    earlier = {"nargs": "+", "default": [], "help": argparse.SUPPRESS}
+    calibrate.add_argument("--normals", **earlier)
     add_shared(calibrate, "--out")
     add_flags(fit, *FIT)
     add_flags(score, *SCORE, EngineOptions)
     add_flags(calibrate, *CALIBRATE)
     add_machine(fit, score, calibrate)
     given = parser.parse_args(args)
+    if given.action == "calibrate" and not (given.files or given.normals):
+        calibrate.error("give NORMALS, radiographs that are known to be normal")
     if given.action == "score" and bool(given.files) == bool(given.data):
         score.error("give FILES, or a labelled data set as --data")
     if given.action == "score" and given.engine != LOCAL:
@@ -147,9 +153,10 @@ def main(args: Sequence[str] | None = None) -> int:
         if given.action == "calibrate":
             from xray_tf.jobs.detector.calibrate_detector import calibrate_detector
 
+            normals = [*given.files, *given.normals]
             calibrate_detector(
                 given.model,
-                given.normals[0] if len(given.normals) == 1 else given.normals,
+                normals[0] if len(normals) == 1 else normals,
                 given.out,
                 *(from_flags(given, group) for group in CALIBRATE),
                 command_line=command_line("detect", args),

@@ -1,5 +1,5 @@
 """xray-tf embed --model MODEL --data DATA --out DIR [options]
-xray-tf embed --model MODEL --nearest FILES... --out DIR [--count N] [--data DATA]
+xray-tf embed FILES... --model MODEL --out DIR [--count N] [--pictures DIR]
 
 Classify radiographs by their nearest training radiographs.
 
@@ -8,19 +8,21 @@ knn_predictions.csv and head_predictions.csv (the neighbours' vote beside the ne
 metrics.json, neighbors.csv, reference.npz and reference.json, confusion matrices, t-SNE and PCA
 plots, and page.html. --add-reference also puts the reference into the model's folder.
 
-With --engine ray, or parts, the folder holds only embeddings/, Parquet files with a vector per
-radiograph, and --data may be an address or a manifest, as for predict.
+With FILES the model's reference is asked about them instead: nearest.csv, predictions.csv and
+nearest.html.
 
-With --nearest the model's reference is asked about FILES instead: nearest.csv, predictions.csv and
-nearest.html. The neighbours' pictures are then looked for in --data, which is optional.
+With --engine ray, or parts, FILES are embedded, and may be addresses or manifests, as for predict;
+the folder then holds only embeddings/, Parquet files with a vector per radiograph.
 
 Examples:
   xray-tf embed --model runs/first --data chest_xray --out runs/neighbors --add-reference
-  xray-tf embed --model runs/first --nearest scan.jpeg --out runs/nearest --data chest_xray
+  xray-tf embed scan.jpeg --model pneumonia-binary --out runs/nearest
+  xray-tf embed scan.jpeg --model runs/first --out runs/nearest --pictures chest_xray
 """
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 
 from xray_tf.commands import (
@@ -51,48 +53,49 @@ GROUPS = (EmbedOptions, EvaluateOptions, DataOptions)
 def main(args: Sequence[str] | None = None) -> int:
     """Parse, embed or ask, and print the headline."""
     parser = CommandParser(__doc__)
+    add_shared(parser, "files", nargs="*")
     add_shared(parser, "--model")
-    add_shared(parser, "--data", required=False, help="radiographs, as for train")
+    add_shared(parser, "--data", required=False, help="labelled radiographs, as for train")
     add_shared(parser, "--out")
-    parser.add_argument(
-        "--task",
-        **one_of(tuple(TASKS)),
-        help="the classes that the neighbours' labels tell apart (default: the model's task)",
-    )
-    parser.add_argument(
-        "--add-reference",
-        action="store_true",
-        help="add the training embeddings to the model's folder as reference/",
-    )
-    parser.add_argument(
-        "--nearest",
-        nargs="+",
-        metavar="FILES",
-        help="only find the training radiographs nearest to these files",
-    )
-    parser.add_argument(
+    near = parser.add_argument_group("With FILES: their nearest training radiographs")
+    near.add_argument(
         "--count",
         type=int,
         default=5,
         metavar="N",
-        help="nearest radiographs per file, with --nearest (default: 5)",
+        help="nearest radiographs per file (default: 5)",
+    )
+    add_shared(near, "--pictures")
+    near.add_argument("--nearest", nargs="+", default=[], help=argparse.SUPPRESS)  # earlier
+    made = parser.add_argument_group("With --data: the vectors of a data set")
+    made.add_argument(
+        "--task",
+        **one_of(tuple(TASKS)),
+        help="the classes that the neighbours' labels tell apart (default: the model's task)",
+    )
+    made.add_argument(
+        "--add-reference",
+        action="store_true",
+        help="add the training embeddings to the model's folder as reference/",
     )
     add_flags(parser, *GROUPS, EngineOptions)
     add_machine(parser)
     given = parser.parse_args(args)
-    if not given.data and not given.nearest:
-        parser.error("--data is required, unless --nearest names files")
+    files, pictures = [*given.files, *given.nearest], given.pictures or given.data
+    if not given.data and not files:
+        parser.error("give FILES, or a labelled data set as --data")
     if given.engine != LOCAL:
         if given.nearest or given.add_reference:
-            parser.error(f"--engine {given.engine} only embeds: leave out --nearest and the like")
-        return run(on_machine(given, lambda: answer_archive(given, [given.data], "embeddings")))
+            parser.error(f"--engine {given.engine} only embeds: leave out --add-reference")
+        sources = files or [given.data]
+        return run(on_machine(given, lambda: answer_archive(given, sources, "embeddings")))
 
     def job() -> None:
-        if given.nearest:
+        if files:
             from xray_tf.jobs.neighbors.nearest_cases import nearest_cases
 
             table, predictions = nearest_cases(
-                given.model, given.nearest, given.out, k=given.count, data=given.data
+                given.model, files, given.out, k=given.count, data=pictures
             )
             for row in predictions:
                 near = table.of(row.path)

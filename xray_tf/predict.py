@@ -24,6 +24,7 @@ Examples:
 
 from __future__ import annotations
 
+import argparse
 from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
@@ -35,6 +36,7 @@ from xray_tf.commands import (
     CommandParser,
     add_file_arguments,
     add_machine,
+    add_shared,
     answer_archive,
     finished,
     on_machine,
@@ -53,40 +55,38 @@ def main(args: Sequence[str] | None = None) -> int:
     parser = CommandParser(__doc__)
     add_file_arguments(parser, out_required=False, nargs="*")
     parser.add_argument(
+        "--example",
+        action="store_true",
+        help="predict the twelve radiographs that travel with the package, instead of FILES",
+    )
+    parser.add_argument(
         "--batch-size",
         type=int,
         default=64,
         metavar="N",
         help="radiographs per forward pass (default: 64)",
     )
-    parser.add_argument(
-        "--example",
-        action="store_true",
-        help="predict the twelve radiographs that travel with the package, instead of FILES",
-    )
-    parser.add_argument(
+    page = parser.add_argument_group("Page of evidence")
+    page.add_argument(
         "--report",
         action="store_true",
         help="also write evidence.html on the first 60 radiographs",
     )
-    parser.add_argument(
-        "--data",
-        metavar="DIR",
-        help="with --report: a folder with the training radiographs, for the neighbours' pictures",
-    )
-    parser.add_argument(
+    page.add_argument(
         "--detector",
         metavar="MODEL",
-        help="with --report: the anomaly detector to ask as well, or none (default: the shipped "
-        "one, normal-chest)",
+        help="the anomaly detector to ask as well, or none (default: the shipped normal-chest)",
     )
-    parser.add_argument(
+    add_shared(page, "--pictures")
+    page.add_argument("--data", dest="pictures", help=argparse.SUPPRESS)  # its earlier name
+    page.add_argument(
         "--keep-identifiers",
         action="store_true",
-        help="with --report: show the names of DICOM files, which may identify a patient; "
-        "otherwise a part of their SHA-256 stands for them",
+        help="show the names of DICOM files, which may identify a patient; otherwise a part of "
+        "their SHA-256 stands for them",
     )
-    parser.add_argument(
+    hospital = parser.add_argument_group("In a hospital")
+    hospital.add_argument(
         "--dicom-out",
         metavar="DIR",
         help="also write a DICOM report, picture and outlines on each DICOM radiograph here, a "
@@ -110,8 +110,8 @@ def main(args: Sequence[str] | None = None) -> int:
         )
     if given.report and not given.out:
         parser.error("--report needs --out, the folder in which to leave evidence.html")
-    if not given.report and (given.data or given.detector or given.keep_identifiers):
-        parser.error("--data, --detector and --keep-identifiers need --report")
+    if not given.report and (given.pictures or given.detector or given.keep_identifiers):
+        parser.error("--pictures, --detector and --keep-identifiers need --report")
 
     def job() -> int:
         from xray_tf.data.chest.lung_table import NO_LUNGS
@@ -156,7 +156,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
             reader = Reader(
                 classifier,
-                data=given.data,
+                data=given.pictures,
                 detector=load_detector(given.detector),
                 operating_point=given.operating_point,
             )

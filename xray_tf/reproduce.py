@@ -4,9 +4,9 @@ Reproduce the course report's whole study, stage by stage.
 
 The stages are audit, split, classifiers, nearest neighbours and t-SNE, shift bench, anomaly
 detector and heat maps. The folder --out holds one folder per stage, results.json and results.csv
-(the report's numbers and the best published ones beside yours), and report.html. Run the same line
-again after an interruption: finished stages are skipped. --dry-run prints the plan with estimated
-times. Research software, not a medical device.
+(the report's numbers and the best published ones beside yours, unless the radiographs are
+synthetic), and report.html. Run the same line again after an interruption: finished stages are
+skipped. --dry-run prints the plan with estimated times. Research software, not a medical device.
 
 Examples:
   xray-tf reproduce --data phantom:200 --out runs/demo --preset quick

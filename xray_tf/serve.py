@@ -11,12 +11,13 @@ medical device.
 
 Examples:
   xray-tf serve
-  xray-tf serve --port 0 --model pneumonia-three-class --data path/to/chest_xray
+  xray-tf serve --port 0 --model pneumonia-three-class --detector none
   xray-tf serve --host 0.0.0.0 --token "$(openssl rand -hex 16)"
 """
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 
 from xray_tf.commands import CommandParser, add_machine, add_shared, on_machine, run
@@ -29,45 +30,45 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 def main(args: Sequence[str] | None = None) -> int:
     """Parse, serve, and say where."""
     parser = CommandParser(__doc__)
-    add_shared(parser, "--model", required=False, then=f" (default: {DEFAULT_MODEL})")
-    parser.add_argument(
+    answers = parser.add_argument_group("What answers")
+    add_shared(answers, "--model", required=False, then=f" (default: {DEFAULT_MODEL})")
+    add_shared(answers, "--operating-point")
+    answers.add_argument(
         "--detector",
         metavar="MODEL",
         help="the anomaly detector to ask as well, or none (default: the shipped one)",
     )
-    parser.add_argument(
-        "--data",
-        metavar="DIR",
-        help="a folder with the training radiographs, for the neighbours' pictures",
-    )
-    add_shared(parser, "--operating-point")
-    parser.add_argument(
+    add_shared(answers, "--pictures")
+    answers.add_argument("--data", dest="pictures", help=argparse.SUPPRESS)  # its earlier name
+    place = parser.add_argument_group("Where it listens, and who may ask")
+    place.add_argument(
         "--host",
         default=LOOPBACK[0],
         metavar="HOST",
         help="the address to listen on (default: 127.0.0.1, this machine only)",
     )
-    parser.add_argument(
+    place.add_argument(
         "--port",
         type=int,
         default=8000,
         metavar="PORT",
         help="the port to listen on; 0 takes a free one and prints it (default: 8000)",
     )
-    parser.add_argument(
+    place.add_argument(
         "--token",
         default="",
         metavar="TOKEN",
         help="a secret that clients must show; needed for every other --host than this machine",
     )
-    parser.add_argument(
+    limits = parser.add_argument_group("Limits")
+    limits.add_argument(
         "--max-megabytes",
         type=float,
         default=64,
         metavar="MB",
         help="the largest upload, and the most that a ZIP may unpack to (default: 64)",
     )
-    parser.add_argument(
+    limits.add_argument(
         "--max-megapixels",
         type=float,
         default=50,
@@ -100,7 +101,7 @@ def main(args: Sequence[str] | None = None) -> int:
         options = ServeOptions(
             model=given.model,
             detector=given.detector,
-            data=given.data,
+            data=given.pictures,
             operating_point=given.operating_point,
             host=given.host,
             port=given.port,

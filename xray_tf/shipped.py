@@ -14,6 +14,7 @@ from xray_tf.artifact import CARD, ArtifactError
 from xray_tf.registry import DEFAULT_MODEL as DEFAULT
 from xray_tf.spelling import did_you_mean, meant
 
+CLASSIFIERS = (DEFAULT, "pneumonia-three-class")
 _PACKAGE = Path(__file__).resolve().parent
 
 

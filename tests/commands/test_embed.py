@@ -41,7 +41,6 @@ def test_it_embeds_then_finds_nearest_cases(model, phantoms, cache, tmp_path, ca
             [
                 "--model",
                 str(model),
-                "--nearest",
                 *map(str, files),
                 "--count",
                 "2",
@@ -58,10 +57,24 @@ def test_it_embeds_then_finds_nearest_cases(model, phantoms, cache, tmp_path, ca
     assert "python -m xray_tf.embed --model" in (tmp_path / "a" / "reference.json").read_text()
 
 
+def test_the_earlier_spelling_still_works(model, phantoms, tmp_path, monkeypatch):
+    asked = []
+
+    def stand_in(of, files, out, k, data):
+        asked.append((files, data))
+        raise ValueError("enough")
+
+    monkeypatch.setattr("xray_tf.jobs.neighbors.nearest_cases.nearest_cases", stand_in)
+    line = ["--model", str(model), "--out", str(tmp_path / "out")]
+    embed.main([*line, "--nearest", "a.png", "b.png", "--data", str(phantoms)])
+    embed.main([*line, "a.png", "b.png", "--pictures", str(phantoms)])
+    assert asked == [(["a.png", "b.png"], str(phantoms))] * 2
+
+
 @pytest.mark.parametrize(
     ("flags", "status", "message"),
     [
-        ([], 2, "--data is required"),
+        ([], 2, "give FILES, or a labelled data set as --data"),
         (["--data", "none such"], 2, "none such"),
         (["--data", "x", "--weights", "even"], 2, "invalid choice"),
     ],

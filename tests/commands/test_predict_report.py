@@ -58,6 +58,7 @@ def test_the_page_starts_with_the_radiographs_and_a_detector_can_be_switched_off
         (["--out", "x", "--data", "y"], "need --report"),
         (["--detector", "y"], "need --report"),
         (["--out", "x", "--report", "--data", "none such"], "none such is not a folder"),
+        (["--out", "x", "--report", "--pictures", "none such"], "none such is not a folder"),
         (
             ["--out", "x", "--report", "--detector", "none such"],
             "none such is not an xray_tf artifact",
