@@ -19,7 +19,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from xray_tf.commands import CommandParser, add_shared, command_line, run
+from xray_tf.commands import CommandParser, add_machine, add_shared, command_line, on_machine, run
 from xray_tf.data.examples import example_radiographs
 from xray_tf.shipped import CLASSIFIERS
 
@@ -37,6 +37,7 @@ def main(args: Sequence[str] | None = None) -> int:
         metavar="N",
         help=f"phantom children of the study; 0: no study (default: {CHILDREN})",
     )
+    add_machine(parser)
     given = parser.parse_args(args)
     out = Path(given.out or time.strftime("runs/demo-%Y%m%d-%H%M%S"))
 
@@ -60,7 +61,7 @@ def main(args: Sequence[str] | None = None) -> int:
             pages.append(out / "study" / "report.html")
         print("Open these pages:", *(f"  {page}" for page in pages), sep="\n")
 
-    return run(job)
+    return run(on_machine(given, job))
 
 
 def _read_examples(model: str, out: Path) -> Path:
