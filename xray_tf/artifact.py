@@ -46,7 +46,12 @@ __all__ = [
 ]
 
 # the command that makes each
-_MAKERS = {"classifier": "train", "detector": "detect fit", "lungs": "train-lungs"}
+_MAKERS = {
+    "classifier": "train",
+    "detector": "detect fit",
+    "lungs": "train-lungs",
+    "trunk": "distil",
+}
 CARD = "card.json"
 MANIFEST = "manifest.json"
 CHECKPOINT = "checkpoint.npz"  # of a run that has not finished yet

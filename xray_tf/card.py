@@ -17,7 +17,7 @@ from xray_tf.untrusted import Check, anything, either, items, mapping, number, o
 from xray_tf.untrusted import fields as object_of
 
 FORMAT_VERSION = 1
-KINDS = ("classifier", "detector", "lungs")
+KINDS = ("classifier", "detector", "lungs", "trunk")
 CHECKSUM = "checksum"
 MODEL = "model.keras"
 
@@ -27,7 +27,7 @@ class Card:
     """What a saved folder says about itself (`card.json`).
 
     Attributes:
-        kind: `classifier`, `detector` or `lungs`.
+        kind: `classifier`, `detector`, `lungs` or `trunk`.
         name: name of the folder when it was made.
         task: a key of `registry.TASKS`, or `custom`; empty for other kinds.
         class_names: in the order of the probabilities.

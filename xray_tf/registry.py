@@ -319,4 +319,6 @@ def _is_file(data: str, suffix: str = "") -> bool:
     return Path(data).expanduser().is_file() and data.lower().endswith(suffix)
 
 
+# in a provenance, before the name of the backbone whose feature maps a trunk learned to give
+DISTILLED = "distilled from "
 DEFAULT_MODEL = "pneumonia-binary"  # the shipped model that answers where none is named

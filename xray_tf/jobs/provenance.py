@@ -20,6 +20,7 @@ from xray_tf.data.pixels.decoding import DECODING_RULE, describe_rule
 from xray_tf.data.records import Records
 from xray_tf.options import provenance as options_of
 from xray_tf.options import weights_file
+from xray_tf.registry import DISTILLED
 
 LIBRARIES = ("tensorflow", "keras", "scikit-learn", "numpy", "opencv-python-headless")
 
@@ -114,7 +115,10 @@ def started_from(weights: str | None) -> list[dict[str, Any]]:
     if path is None or path.name != "model.keras" or not (path.parent / CARD).is_file():
         return []
     card = read_card(path.parent)
-    before = card.provenance.get("options", {}).get("ModelOptions", {}).get("weights")
+    options = card.provenance.get("options", {})
+    before = options.get("ModelOptions", {}).get("weights")
+    if card.kind == "trunk":
+        before = DISTILLED + options.get("DistilOptions", {}).get("teacher", "")
     return [
         {
             "name": card.name,

@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 from xray_tf.artifact import ArtifactError, read_card
+from xray_tf.card import MODEL
 from xray_tf.shipped import find_model, shipped_models
 
 # imported on first use: a detector needs scikit-learn, but a classifier does not
@@ -45,6 +46,11 @@ def load(model: Any = None, kind: str | None = None) -> Any:
         card.check_answers()
     except ValueError as error:
         raise ArtifactError(f"{folder} cannot answer: {error}. Make it again.") from error
+    if card.kind not in KINDS:
+        raise ArtifactError(
+            f"{folder} holds a trunk, which answers nothing by itself: train a classifier with "
+            f"--weights {folder / MODEL}."
+        )
     module, name = KINDS[card.kind]
     return getattr(importlib.import_module(module), name)(folder, card)
 

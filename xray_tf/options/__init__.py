@@ -18,6 +18,7 @@ from xray_tf.options.clinic import ListenOptions
 from xray_tf.options.data import PARTS, DataOptions
 from xray_tf.options.declare import add_flags, from_flags, one_of, option, provenance
 from xray_tf.options.detector import CalibrateOptions, DetectOptions, ScoreOptions
+from xray_tf.options.distil import DistilOptions
 from xray_tf.options.engine import LOCAL, RAY, EngineOptions
 from xray_tf.options.heatmaps import ExamineOptions, ExplainOptions
 from xray_tf.options.lungs import TrainLungsOptions
@@ -39,6 +40,7 @@ __all__ = [
     "CalibrateOptions",
     "DataOptions",
     "DetectOptions",
+    "DistilOptions",
     "EmbedOptions",
     "EngineOptions",
     "EvaluateOptions",

@@ -93,7 +93,7 @@ def build_features(
         ValueError: the backbone is unknown, or the weights file is of another architecture.
         WeightsUnavailable: the ImageNet weights are neither in a file nor can they be downloaded.
     """
-    x = _standardized(image) if standardize else image
+    x = standardized(image) if standardize else image
     _, deep = build_trunk(x, backbone, weights, adapter, seed)
     # Grad-CAM and the head read this point, so it is float32 under every policy
     return layers.Identity(name="features", dtype="float32")(deep)
@@ -140,7 +140,8 @@ def _halves(shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
     return tuple(n and -(-n // 2) for n in shape[1:3]) if len(shape) == 4 else ()
 
 
-def _standardized(image: keras.KerasTensor) -> keras.KerasTensor:
+def standardized(image: keras.KerasTensor) -> keras.KerasTensor:
+    """Bring each image (B, S, S, 1) to mean 128 and standard deviation 50 grey levels."""
     x = layers.LayerNormalization(
         axis=[1, 2, 3], center=False, scale=False, name="standardize", dtype="float32"
     )(image)

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from xray_tf.artifact import Card
 from xray_tf.pages.kit.words import options_of
-from xray_tf.registry import BACKBONES, DATA_SETS, Credit
+from xray_tf.registry import BACKBONES, DATA_SETS, DISTILLED, Credit
 
 
 def pictures_credit(card: Card) -> str:
@@ -49,6 +49,8 @@ def weights_credit(card: Card) -> str:
         return "Not recorded."
     if weights in (None, "none"):
         return "Random: it contains nobody else's weights."
+    if weights.startswith(DISTILLED):
+        return teacher_credit(weights.removeprefix(DISTILLED))
     if weights != "imagenet":
         return (
             "From a file, named under “Make it again”; its origin and licence apply to this model "
@@ -58,6 +60,13 @@ def weights_credit(card: Card) -> str:
         return Markup(row.credit.sentence())
     source = "the keras-hub preset" if row and row.hub_preset else "keras.applications"
     return f"ImageNet weights downloaded by {source}; their licence is stated there."
+
+
+def teacher_credit(teacher: str) -> str:
+    """State in Markdown whose features a distilled trunk learned to give."""
+    row = BACKBONES.get(teacher)
+    whose = row.credit.sentence() if row and row.credit else f"{teacher}, with ImageNet weights"
+    return Markup("Random ones, which learned to give the feature maps of: " + whose)
 
 
 def stated_attribution(card: Card) -> str:
