@@ -42,7 +42,7 @@ def main(args: Sequence[str] | None = None) -> int:
     def job() -> None:
         from xray_tf.artifact import new_folder
         from xray_tf.jobs.audit.audit_data import audit_records
-        from xray_tf.jobs.heatmap_file import write_picture
+        from xray_tf.jobs.heatmaps.heatmap_file import write_picture
         from xray_tf.writing import refuse_target
 
         if given.out:

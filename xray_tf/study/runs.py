@@ -32,8 +32,8 @@ from xray_tf.jobs.audit.audit_data import audit_records
 from xray_tf.jobs.classifier.evaluate_model import evaluate_model
 from xray_tf.jobs.classifier.train_classifier import train_classifier
 from xray_tf.jobs.corpus import Corpus, divide, read_corpus
-from xray_tf.jobs.heatmap_file import MAPS
 from xray_tf.jobs.heatmaps.explain_files import explain_files
+from xray_tf.jobs.heatmaps.heatmap_file import MAPS
 from xray_tf.jobs.neighbors.embed_radiographs import embed_radiographs
 from xray_tf.jobs.run import Run
 from xray_tf.jobs.training import INTERRUPTED

@@ -17,7 +17,7 @@ from xray_tf.jobs.corpus import Corpus
 from xray_tf.jobs.detector.detector_report import report_on
 from xray_tf.jobs.detector.learn_normals import arrays_of, learn_normals, read_lungs
 from xray_tf.jobs.detector.normals import Parts, parts_of, read_normals
-from xray_tf.jobs.heatmap_file import write_picture
+from xray_tf.jobs.heatmaps.heatmap_file import write_picture
 from xray_tf.jobs.provenance import preprocessing, provenance
 from xray_tf.jobs.run import Options, Run, recorded, takes
 from xray_tf.jobs.training import Trained, train, write_history

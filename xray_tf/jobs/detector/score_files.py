@@ -23,7 +23,7 @@ from xray_tf.data.sources.scan import scan
 from xray_tf.data.tables.table import TableWriter
 from xray_tf.jobs.corpus import rows_of_part
 from xray_tf.jobs.detector.detector_report import report_on
-from xray_tf.jobs.heatmap_file import MAPS, PICTURES, MapsFile, picture_path, write_picture
+from xray_tf.jobs.heatmaps.heatmap_file import MAPS, PICTURES, MapsFile, picture_path, write_picture
 from xray_tf.jobs.known_rows import known_notes
 from xray_tf.jobs.run import Options, Run, names_of, takes
 from xray_tf.models.asked.queries import pixels_of

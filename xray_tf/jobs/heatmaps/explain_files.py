@@ -19,7 +19,7 @@ from xray_tf.data.sources.files import list_files
 from xray_tf.data.sources.shareable import shareable_name
 from xray_tf.data.tables.table import TableWriter
 from xray_tf.jobs.classifier.predict_files import refuse_unread
-from xray_tf.jobs.heatmap_file import MAPS, PICTURES, MapsFile, picture_path, write_picture
+from xray_tf.jobs.heatmaps.heatmap_file import MAPS, PICTURES, MapsFile, picture_path, write_picture
 from xray_tf.jobs.run import Options, Run, names_of, takes
 from xray_tf.models.asked.queries import pixels_of, record_batches
 from xray_tf.models.classifier import Classifier

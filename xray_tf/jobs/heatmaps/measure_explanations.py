@@ -17,13 +17,13 @@ from xray_tf.data.records import Record
 from xray_tf.data.sample import draw_records
 from xray_tf.jobs.add_to_artifact import add_to_artifact, own_part, refuse_other_split
 from xray_tf.jobs.corpus import Corpus, choose_part, read_for
-from xray_tf.jobs.heatmap_file import write_picture
 from xray_tf.jobs.heatmaps.faithfulness_report import (
     measure_faithfulness,
     measure_randomisation,
     methods_of,
     write_faithfulness,
 )
+from xray_tf.jobs.heatmaps.heatmap_file import write_picture
 from xray_tf.jobs.heatmaps.shortcut_report import contact_sheet, measure_shortcuts, write_shortcuts
 from xray_tf.jobs.run import Options, Run, takes
 from xray_tf.models.classifier import Classifier
