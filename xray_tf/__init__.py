@@ -21,6 +21,7 @@ _PUBLIC = {
     "lung_box": "xray_tf.data.chest.lung_table",
     "segment_lungs": "xray_tf.models.lungs",
     "train_segmenter": "xray_tf.jobs.lungs.train_segmenter",
+    "distil_trunk": "xray_tf.jobs.distil_trunk",
     "train_classifier": "xray_tf.jobs.classifier.train_classifier",
     "evaluate_model": "xray_tf.jobs.classifier.evaluate_model",
     "measure_explanations": "xray_tf.jobs.heatmaps.measure_explanations",

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xray_tf.commands import CommandParser, add_shared, command_line, run
+from xray_tf.commands import CommandParser, add_machine, add_shared, command_line, on_machine, run
 from xray_tf.options import DataOptions, DistilOptions, add_flags, from_flags
 
 
@@ -27,6 +27,7 @@ def main(args: Sequence[str] | None = None) -> int:
     parser = CommandParser(__doc__)
     add_shared(parser, "--data", "--out", "--resume", "--tensorboard")
     add_flags(parser, DataOptions, DistilOptions)
+    add_machine(parser)
     given = parser.parse_args(args)
 
     def job() -> None:
@@ -42,7 +43,7 @@ def main(args: Sequence[str] | None = None) -> int:
             command_line=command_line("distil", args),
         )
 
-    return run(job)
+    return run(on_machine(given, job))
 
 
 if __name__ == "__main__":
