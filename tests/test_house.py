@@ -57,6 +57,7 @@ BOUND = {
     "pynetdicom": {"clinic"},
     "cryptography": {"clinic"},
     "ray": {"engines"},
+    "openvino": {"engines"},
     "pyarrow": {"engines"},
     "fsspec": {"engines"},
     "fastapi": {"server"},

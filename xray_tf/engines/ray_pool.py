@@ -202,7 +202,8 @@ def _packed(ask: PredictFn) -> dict[str, bytes]:
     root = ask.folder
     files = [f for f in sorted(root.rglob("*")) if f.is_file()]
     inside = {f.relative_to(root).as_posix(): f for f in files}
-    return {n: f.read_bytes() for n, f in inside.items() if not n.startswith("saved_model/")}
+    exported = ("saved_model/", "openvino/")
+    return {n: f.read_bytes() for n, f in inside.items() if not n.startswith(exported)}
 
 
 def _ray() -> Any:

@@ -337,3 +337,19 @@ def _decide(
         else tf.nn.softmax(scaled)
     )
     return probability, tf.cast(point.rule(probability, keras.ops), tf.int64)
+
+
+def pixels_signature(folder: str | os.PathLike) -> tuple[Callable[[np.ndarray], dict], Any]:
+    """Open the signature `pixels` of a SavedModel.
+
+    Returns:
+        (pixels (B, H, W) uint8 -> {name: array}, the concrete function, to be converted).
+    """
+    served = tf.saved_model.load(os.fspath(folder))
+
+    def answer(pixels: np.ndarray) -> dict[str, np.ndarray]:
+        # through `served`, because the functions do not own the weights
+        named = served.signatures["pixels"](pixels=tf.constant(pixels))
+        return {name: value.numpy() for name, value in named.items()}
+
+    return answer, served.signatures["pixels"]
