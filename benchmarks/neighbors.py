@@ -208,7 +208,7 @@ def class_wise(
     means = []
     for c in range(cases.classes_):
         own = np.flatnonzero(cases.labels_ == c)
-        distances = 1 - cases._to_space(embeddings) @ cases.vectors_[own].astype(np.float32).T
+        distances = 1 - cases.to_space(embeddings) @ cases.vectors_[own].astype(np.float32).T
         distances[kin[:, None] == cases.kin_[own]] = np.inf
         means.append(np.sort(distances, axis=1)[:, :k].mean(axis=1))
     scores = np.exp(-sharpness * (np.stack(means, axis=1) - np.min(means, axis=0)[:, None]))

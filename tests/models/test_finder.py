@@ -69,7 +69,7 @@ def test_nearest_names_training_rows_in_order_of_distance(remembered, queries):
     embeddings, records = read_embeddings(out / "embeddings.npz")
     train = [i for i, r in enumerate(records) if r.split == "train"]
     cases = finder.reference.cases
-    space = cases._to_space(embeddings).astype(float)
+    space = cases.to_space(embeddings).astype(float)
     for query in queries:
         rows = table.of(os.fspath(query))
         assert [r.rank for r in rows] == [1, 2, 3, 4] and 0 <= rows[0].unusual <= 100

@@ -120,7 +120,7 @@ class NearestCases:
         self.classes_, self.labels_ = int(classes), labels.astype(np.int64)
         self.kin_ = _kin(kin, len(embeddings))
         self._learn_space(embeddings)
-        self.vectors_ = self._to_space(embeddings).astype(self.storage)
+        self.vectors_ = self.to_space(embeddings).astype(self.storage)
         own = self.distances_to_own(embeddings) if typical else np.empty(0, np.float32)
         self.typical_ = np.sort(own)
         return self
@@ -284,7 +284,12 @@ class NearestCases:
         x = x - self.mean_ if self.mean_.size else x
         return x / self.scale_ if self.scale_.size else x
 
-    def _to_space(self, embeddings: np.ndarray) -> np.ndarray:
+    def to_space(self, embeddings: np.ndarray) -> np.ndarray:
+        """Bring embeddings (N, D) float32 into the space of `vectors_`, (N, C) float32.
+
+        Raises:
+            ValueError: a vector has no direction.
+        """
         x = self._standardised(embeddings)
         x = x @ self.components_.astype(np.float32, copy=False).T if self.components_.size else x
         if self.recipe.metric == "cosine":
@@ -326,7 +331,7 @@ class NearestCases:
         indices = np.empty((len(embeddings), k), np.int64)
         for start in range(0, len(embeddings), _CHUNK):
             part = slice(start, start + _CHUNK)
-            queries = self._to_space(embeddings[part])
+            queries = self.to_space(embeddings[part])
             distances[part], indices[part] = self._search(queries, k, kin[part], rows_kin)
         return distances, indices
 
