@@ -125,7 +125,10 @@ def _explanations(study: StudyFolder) -> Part | None:
     stage = study.first("explain")
     if stage is None:
         return None
-    every = [(_title(s), s["folder"], "explanations.html") for s in study.stages["explain"]]
+    every = [
+        (f"Every heat map: {_title(s)}", s["folder"], "explanations.html")
+        for s in study.stages["explain"]
+    ]
     folder = study.folder / stage["folder"]
     return parts.GalleryPart.of(folder, _title(stage), study.links(*every))
 
@@ -176,7 +179,9 @@ def _neighbours(study: StudyFolder) -> Part | None:
     stage = study.first("embed")
     if stage is None:
         return None
-    every = [(_title(s), s["folder"], "page.html") for s in study.stages["embed"]]
+    every = [
+        (f"Every radiograph: {_title(s)}", s["folder"], "page.html") for s in study.stages["embed"]
+    ]
     return parts.NeighboursPart.of(study.folder / stage["folder"], study.links(*every))
 
 
