@@ -14,7 +14,7 @@ from xray_tf.spelling import did_you_mean, meant
 GROUPS = {
     "Use a model": ("demo", "predict", "serve", "explain", "lungs", "embed", "detect"),
     "Look at data, train and measure": (
-        *("audit", "train", "evaluate", "accept", "examine", "train-lungs", "export"),
+        *("audit", "train", "evaluate", "accept", "examine", "train-lungs", "distil", "export"),
         "reproduce",
     ),
     "In a hospital": ("listen", "to-dicom"),
