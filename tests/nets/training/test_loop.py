@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import replace
+from functools import cache
 
 import keras
 import numpy as np
@@ -158,11 +159,17 @@ def loss_of_weights(weights) -> float:
     return loss_of(model)
 
 
+@cache
+def uninterrupted(schedule):
+    """Weights and training of a run that nothing stopped."""
+    return run(options=replace(OPTIONS, schedule=schedule))
+
+
 @pytest.mark.parametrize("cut", [1, 3, 4])
 @pytest.mark.parametrize("schedule", ["cosine", "plateau"])
 def test_a_killed_run_goes_on_bit_for_bit(tmp_path, cut, schedule):
     options = replace(OPTIONS, schedule=schedule)
-    whole, reference = run(options=options)
+    whole, reference = uninterrupted(schedule)
     with pytest.raises(PowerCut):
         run(tmp_path, options=options, cut=cut)
     resumed, training = run(tmp_path, resume=True, options=options)
@@ -317,6 +324,35 @@ def test_a_factor_slows_its_variable_and_biases_do_not_decay():
     decays = [keras.Variable([1.0], name="kernel"), keras.Variable([1.0], name="bias")]
     StagewiseAdamW(learning_rate=0.1, weight_decay=0.5).apply([np.zeros(1, np.float32)] * 2, decays)
     assert [float(v.numpy()[0]) for v in decays] == pytest.approx([0.95, 1.0])
+
+
+class CountedRate(keras.optimizers.schedules.CosineDecay):
+    """A schedule that counts how often it is asked."""
+
+    asked = 0
+
+    def __call__(self, step):
+        self.asked += 1
+        return super().__call__(step)
+
+
+def test_a_step_is_that_of_keras_and_asks_for_its_rate_once():
+    def stepped(kind, **more):
+        variables = [keras.Variable(RNG.normal(size=3), name=n) for n in ("kernel", "bias", "k2")]
+        rate = CountedRate(0.1, 9)
+        optimizer = kind(learning_rate=rate, weight_decay=0.3, global_clipnorm=1.0, **more)
+        optimizer.exclude_from_weight_decay(var_names=["bias"])
+        optimizer.build(variables)
+        starts = [v.assign(np.arange(3.0) - i) for i, v in enumerate(variables)]
+        for step in range(3):
+            optimizer.apply([np.float32([step, -1, 2])] * len(starts), variables)
+        return [v.numpy() for v in variables], rate.asked / 3
+
+    theirs, asked_each = stepped(keras.optimizers.AdamW)
+    ours, asked_once = stepped(StagewiseAdamW)
+    assert asked_once == 1 < asked_each
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from xray_tf.data.chest.lung_lessons import Lesson
 from xray_tf.nets.lungs import SIDE, LungNetShape, build_lung_net, fold_norms
 from xray_tf.nets.training.checkpoint import read_checkpoint, refuse_damaged, write_checkpoint
 from xray_tf.nets.training.loop import GRADIENT_NORM
+from xray_tf.nets.training.objective import StagewiseAdamW, mean_of_output
 from xray_tf.options.lungs import TrainLungsOptions
 
 NORM_MOMENTUM = 0.98
@@ -74,6 +75,21 @@ def cross_entropy(targets, logits):
     return ops.maximum(logits, 0) - logits * targets + ops.log1p(ops.exp(-ops.abs(logits)))
 
 
+def _loss_net(net: keras.Model) -> keras.Model:
+    """Return (image, lungs, chest) -> loss a row.
+
+    One output: Keras makes a metric of each of several losses, in the middle of tracing the
+    training step, which is then traced again.
+    """
+    lung_logits, chest_logit = (
+        net.get_layer(name).output for name in ("lung_logits_coarse", "chest_logit")
+    )
+    lungs = keras.Input((*lung_logits.shape[1:3], 2), name="lungs")
+    chest = keras.Input((1,), name="chest")
+    loss = lung_loss(lungs, lung_logits) + chest_loss(chest, chest_logit)
+    return keras.Model([net.input, lungs, chest], loss)
+
+
 class LungTraining:
     """One training of the segmenter, with its state on disk.
 
@@ -100,9 +116,8 @@ class LungTraining:
         self.shape, self.history = shape, []
         keras.utils.set_random_seed(options.seed)
         self.net = build_lung_net(SIDE, shape, options.seed, norm_of)
-        logits = [self.net.get_layer(name).output for name in ("lung_logits_coarse", "chest_logit")]
-        self.learner = keras.Model(self.net.input, logits)
-        self.learner.compile(self._optimizer(), loss=[lung_loss, chest_loss], jit_compile=False)
+        self.learner = _loss_net(self.net)
+        self.learner.compile(self._optimizer(), loss=mean_of_output, jit_compile=False)
         self.learner.optimizer.build(self.learner.trainable_variables)
         self.averaged = [np.array(w) for w in self.learner.get_weights()]
         self._read_checkpoint()
@@ -116,7 +131,9 @@ class LungTraining:
             warmup_target=how.learning_rate,
             warmup_steps=self.steps,
         )
-        return keras.optimizers.AdamW(rate, weight_decay=how.weight_decay, clipnorm=GRADIENT_NORM)
+        return StagewiseAdamW(
+            spared=(), learning_rate=rate, weight_decay=how.weight_decay, clipnorm=GRADIENT_NORM
+        )
 
     def run(self, epoch_of: Callable[[int], Iterator[Lesson]]) -> keras.Model:
         """Run the epochs that are left, and return the finished net for images of 224 pixels."""
@@ -128,8 +145,8 @@ class LungTraining:
     def _epoch(self, epoch: int, lessons: Iterator[Lesson]) -> None:
         start, losses = time.perf_counter(), []
         for step, lesson in enumerate(lessons):
-            truth = [lesson.lungs, lesson.chests]
-            losses.append(float(self.learner.train_on_batch(lesson.images, truth)[0]))
+            batch = [lesson.images, lesson.lungs, lesson.chests]
+            losses.append(float(self.learner.train_on_batch(batch, lesson.chests)))
             done = epoch * self.steps + step
             if (done + 1) % AVERAGED_EVERY == 0:
                 self._average(done)

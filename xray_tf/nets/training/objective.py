@@ -44,22 +44,41 @@ class Objective(keras.layers.Layer):
 
 
 class StagewiseAdamW(keras.optimizers.AdamW):
-    """AdamW (Loshchilov & Hutter 2019, algorithm 2) with one learning-rate factor a variable;
-    biases and norms do not decay.
+    """AdamW (Loshchilov & Hutter 2019, algorithm 2) with one learning-rate factor a variable.
+
+    A variable decays where it is updated, at the rate of the step. Keras decays all of them first
+    and asks the schedule for the rate once for each: half of the operations of a training step.
+
+    Args:
+        factors: variable path -> factor; 1 where it has none.
+        spared: names of variables that do not decay.
     """
 
-    def __init__(self, factors: dict[str, float] | None = None, **kwargs):
+    def __init__(
+        self,
+        factors: dict[str, float] | None = None,
+        spared: tuple[str, ...] = ("bias", "gamma", "beta"),
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.factors = factors or {}
-        self.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+        if spared:
+            self.exclude_from_weight_decay(var_names=list(spared))
 
     def build(self, variables):
         super().build(variables)
         self._factor_list = [self.factors.get(v.path, 1.0) for v in variables]
 
     def update_step(self, gradient, variable, learning_rate):
+        if self._use_weight_decay(variable):
+            rate = ops.cast(learning_rate, variable.dtype)
+            decay = ops.cast(self.weight_decay, variable.dtype)
+            self.assign_sub(variable, variable * decay * rate)
         factor = self._factor_list[self._get_variable_index(variable)]
         super().update_step(gradient, variable, learning_rate * factor)
+
+    def _apply_weight_decay(self, variables):
+        """Do nothing: `update_step` does it."""
 
     def finalize_variable_values(self, var_list):
         """Do nothing: `fit` calls this when it ends, here after every epoch, and the average must
