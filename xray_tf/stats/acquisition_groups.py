@@ -20,6 +20,7 @@ from sklearn.metrics.cluster import contingency_matrix
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from xray_tf.stats.metrics import auroc
 
@@ -76,13 +77,16 @@ def find_groups(features: np.ndarray, seed: int = 0, most: int = MOST_GROUPS) ->
     scaled = StandardScaler().fit_transform(features)
     reduced = PCA(components, svd_solver="randomized", random_state=seed).fit_transform(scaled)
     halves = _halves(len(reduced), seed)
-    tried: dict[int, float] = {}
-    for count in range(2, most + 1):
-        tried[count] = float(np.mean([_agreement(reduced, count, h, seed) for h in halves]))
-    stable = [count for count, jaccard in tried.items() if jaccard >= STABLE]
-    if not stable:
-        return AcquisitionGroups(one.groups, tried)
-    labels = _clusters(reduced, max(stable), seed).labels_
+    # The problems are many and small: threads would wait for one another most of the time.
+    with threadpool_limits(1):
+        tried = {
+            count: float(np.mean([_agreement(reduced, count, h, seed) for h in halves]))
+            for count in range(2, most + 1)
+        }
+        stable = [count for count, jaccard in tried.items() if jaccard >= STABLE]
+        if not stable:
+            return AcquisitionGroups(one.groups, tried)
+        labels = _clusters(reduced, max(stable), seed).labels_
     order = np.argsort(-np.bincount(labels), kind="stable")
     return AcquisitionGroups(np.argsort(order)[labels].astype(np.int64), tried)
 
