@@ -58,14 +58,15 @@ def _bytes(data: tf.Tensor) -> _Bytes:
 
 
 @tf.function(input_signature=[tf.TensorSpec([], tf.string)])  # stored once in the graph
-def jpeg_orientation(data: tf.Tensor) -> tf.Tensor:
-    """Return the orientation () int64 of a JPEG (() string); refuse one that is coded by another
-    process than baseline or progressive Huffman coding.
+def jpeg_structure(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return (the orientation, where the payload of the frame header begins), each () int64, of a
+    JPEG (() string); refuse one that is coded by another process than baseline or progressive
+    Huffman coding.
     """
     file = _bytes(data)
     mark = int.from_bytes(EXIF_MARK, "big")
 
-    def step(at, start, stop, frame, done):
+    def step(at, start, stop, frame, payload, done):
         marker = file(at + 1, 1)
         is_marker = (file(at, 1) == 0xFF) & ~_is_in(marker, _NO_MARKER)
         length = file(at + 2, 2)
@@ -74,18 +75,19 @@ def jpeg_orientation(data: tf.Tensor) -> tf.Tensor:
         start = tf.where(first, at + 4 + len(EXIF_MARK), start)
         stop = tf.where(first, at + 2 + length, stop)
         framed = is_marker & _is_in(marker, (*_BASELINE, *_OTHER_FRAMES)) & (frame == 0)
+        frame, payload = tf.where(framed, marker, frame), tf.where(framed, at + 4, payload)
         done = is_marker & (_is_in(marker, _SCAN_OR_END) | (marker != _TEM) & (length < 2))
         jump = tf.where(marker == _TEM, tf.constant(2, tf.int64), 2 + length)
         at = tf.where(is_marker, at + jump, at + 1)
-        return at, start, stop, tf.where(framed, marker, frame), done | (at >= file.size)
+        return at, start, stop, frame, payload, done | (at >= file.size)
 
-    at, start, stop, frame, done = _walk(step, 2, 3)
+    at, start, stop, frame, payload, done = _walk(step, 2, 4)
     ok = tf.debugging.Assert(
         done & _is_in(frame, _BASELINE),
         ["The JPEG is damaged, or not coded as baseline or progressive; process:", frame],
     )
     with tf.control_dependencies([ok]):
-        return _orientation(file.values[start:stop])
+        return _orientation(file.values[start:stop]), payload
 
 
 @tf.function(input_signature=[tf.TensorSpec([], tf.string)])

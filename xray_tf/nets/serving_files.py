@@ -11,8 +11,18 @@ import tensorflow as tf
 from xray_tf.data.pixels import exif
 from xray_tf.data.pixels.decoding import JPEG_SIGNATURE, PNG_SIGNATURE
 from xray_tf.data.pixels.header import GREY_SHIFT, GREY_WEIGHTS, MAX_PIXELS, MIN_SIDE
+from xray_tf.data.pixels.jpeg_damage import (
+    END,
+    FULL_EIGHTH,
+    HOLE,
+    MCU,
+    MORE,
+    MORE_ROWS,
+    MOST_ROWS,
+    NEUTRAL,
+)
 from xray_tf.data.pixels.square import DARK, LEAST_LEVELS, LEVELS_SHARE
-from xray_tf.nets.serving_exif import jpeg_orientation, png_orientation
+from xray_tf.nets.serving_exif import jpeg_structure, png_orientation
 
 
 def decoder(
@@ -42,14 +52,72 @@ def _jpeg(data: tf.Tensor, size: int) -> tf.Tensor:
     with tf.control_dependencies([_check_sides(shape[0], shape[1])]):
         data = tf.identity(data)
 
-    def read(ratio: int) -> Callable[[], tf.Tensor]:
-        return lambda: tf.io.decode_jpeg(
-            data, channels=1, ratio=ratio, dct_method="INTEGER_ACCURATE"
-        )[..., 0]
+    orientation, frame = jpeg_structure(data)
+    halved = tf.minimum(shape[0], shape[1]) >= 2 * size
+    grey = _read_jpeg(data, halved)
+    with tf.control_dependencies([_check_scan(data, frame, grey, halved)]):
+        return _turn_upright(tf.identity(grey), orientation)
 
-    orientation = jpeg_orientation(data)
-    grey = tf.cond(tf.minimum(shape[0], shape[1]) >= 2 * size, read(2), read(1))
-    return _turn_upright(grey, orientation)
+
+def _read_jpeg(data: tf.Tensor, halved: tf.Tensor) -> tf.Tensor:
+    """Decode a JPEG as it is stored to grey pixels (H, W) uint8, at half scale where told."""
+    return tf.cond(halved, lambda: _scaled_jpeg(data, 2), lambda: _scaled_jpeg(data, 1))
+
+
+def _scaled_jpeg(data: tf.Tensor, ratio: int) -> tf.Tensor:
+    return tf.io.decode_jpeg(data, channels=1, ratio=ratio, dct_method="INTEGER_ACCURATE")[..., 0]
+
+
+@tf.function(
+    input_signature=[
+        tf.TensorSpec([], tf.string),
+        tf.TensorSpec([], tf.int64),
+        tf.TensorSpec([None, None], tf.uint8),
+        tf.TensorSpec([], tf.bool),
+    ]
+)  # stored once in the graph
+def _check_scan(data: tf.Tensor, frame: tf.Tensor, grey: tf.Tensor, halved: tf.Tensor) -> tf.Tensor:
+    """Refuse a JPEG whose scan is cut or has a hole of zeros, as `data.pixels.jpeg_damage` does;
+    return True.
+    """
+    values = tf.io.decode_raw(data, tf.uint8)
+    sides = tf.cast(values[frame + 1 : frame + 3], tf.int64)
+    height = 256 * sides[0] + sides[1]
+    can_grow = height + MORE_ROWS <= MOST_ROWS
+
+    def left_over() -> tf.Tensor:
+        below = _scaled_jpeg(_taller(data, frame, height), FULL_EIGHTH)
+        first = (-(-height // MCU) + 1) * MCU // FULL_EIGHTH
+        return tf.reduce_any(below[first:] != NEUTRAL)
+
+    def cut() -> tf.Tensor:
+        end = tf.where((values[:-1] == END[0]) & (values[1:] == END[1]))[-1, 0]
+        more = tf.strings.join([_part(data, 0, end), MORE + END])
+        again = _read_jpeg(_taller(more, frame, height), halved)
+        return tf.reduce_any(again[: tf.shape(grey)[0]] != grey)
+
+    def no() -> tf.Tensor:
+        return tf.constant(False)
+
+    zeros = tf.cumsum(tf.cast(tf.concat([[1], values[frame:]], 0) == 0, tf.int32))
+    hole = tf.reduce_any(zeros[len(HOLE) :] - zeros[: -len(HOLE)] == len(HOLE))
+    ends_grey = tf.reduce_all(grey[-tf.where(halved, 4, 8) :] == NEUTRAL)
+    damaged = tf.cond(can_grow & hole, left_over, no) | tf.cond(can_grow & ends_grey, cut, no)
+    whole = tf.debugging.Assert(~damaged, ["The JPEG's scan data end early or are damaged."])
+    with tf.control_dependencies([whole]):
+        return ~damaged
+
+
+def _taller(data: tf.Tensor, frame: tf.Tensor, height: tf.Tensor) -> tf.Tensor:
+    """Return a JPEG that claims more rows than it holds."""
+    rows = height + MORE_ROWS
+    high, low = (tf.gather([bytes([i]) for i in range(256)], n) for n in (rows // 256, rows % 256))
+    rest = _part(data, frame + 3, tf.strings.length(data))
+    return tf.strings.join([_part(data, 0, frame + 1), high, low, rest])
+
+
+def _part(data: tf.Tensor, start: tf.Tensor | int, length: tf.Tensor) -> tf.Tensor:
+    return tf.strings.substr(data, tf.cast(start, tf.int64), tf.cast(length, tf.int64))
 
 
 def _png(data: tf.Tensor) -> tf.Tensor:

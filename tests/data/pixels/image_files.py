@@ -199,6 +199,7 @@ def jpegs():
         "cut in the middle": plain[:half],
         "cut before the end marker": plain[:-2],
         "cut and filled with zeros": plain[:half] + bytes(half),
+        "cut, with an end marker": plain[:half] + b"\xff\xd9",
         "cut, another behind it": plain[:half] + plain,
         "cut inside its header": plain[:30],
         "CMYK": saved(colour.convert("CMYK"), "JPEG"),

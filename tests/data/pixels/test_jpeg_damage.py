@@ -1,69 +1,39 @@
 """JPEG files that libjpeg only warns of are refused; whole ones, also odd ones, are read."""
 
-import cv2
 import numpy as np
 import pytest
+from jpeg_files import HOLED, WHOLE, cut, encoded, grey_below, holed, picture
 
 from xray_tf.data.pixels.decoding import decode, read_header
 from xray_tf.data.pixels.header import DecodeError
-from xray_tf.data.synthetic.phantom import draw_phantom
-
-END = b"\xff\xd9"
 
 
-def picture(height=300, width=340, colour=False):
-    image = draw_phantom("bacterial", seed=1, patient=3, height=height, width=width).image
-    return np.repeat(image[..., None], 3, -1) if colour else image
-
-
-def encoded(image, **options):
-    names = {f"IMWRITE_JPEG_{k.upper()}": v for k, v in options.items()}
-    flags = [x for name, value in names.items() for x in (getattr(cv2, name), value)]
-    return cv2.imencode(".jpg", image, flags)[1].tobytes()
-
-
-KINDS = {
-    "plain": lambda: encoded(picture()),
-    "colour": lambda: encoded(picture(colour=True)),
-    "progressive": lambda: encoded(picture(), progressive=1),
-    "optimised": lambda: encoded(picture(), optimize=1),
-    "restarts": lambda: encoded(picture(), rst_interval=7),
-    "large": lambda: encoded(picture(900, 1100)),
-    "low quality": lambda: encoded(picture(), quality=12),
-}
-
-
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", WHOLE)
 def test_a_whole_file_is_read(kind):
-    assert decode(KINDS[kind](), 224, "crop").shape == (224, 224)
+    assert decode(WHOLE[kind](), 224, "crop").shape == (224, 224)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", WHOLE)
 @pytest.mark.parametrize("share", [0.35, 0.6, 0.85])
 def test_a_scan_cut_short_before_its_end_marker_is_refused(kind, share):
     if kind == "progressive":
         pytest.skip("its later scans only sharpen what the earlier ones drew")
-    data = KINDS[kind]()
     with pytest.raises(DecodeError) as refusal:
-        decode(data[: int(share * len(data))] + END, 224, "crop")
+        decode(cut(WHOLE[kind](), share), 224, "crop")
     assert refusal.value.kind == "truncated"
 
 
-@pytest.mark.parametrize("kind", ["plain", "colour", "large", "low quality"])
+@pytest.mark.parametrize("kind", HOLED)
 def test_a_scan_whose_second_half_is_zeros_is_refused(kind):
-    data = KINDS[kind]()
-    half = len(data) // 2
     with pytest.raises(DecodeError) as refusal:
-        decode(data[:half] + bytes(len(data) - half - 2) + END, 224, "crop")
+        decode(holed(WHOLE[kind]()), 224, "crop")
     assert refusal.value.kind == "truncated"
 
 
 @pytest.mark.parametrize("grey", [127, 128, 129])
 @pytest.mark.parametrize("options", [{}, {"progressive": 1}, {"optimize": 1}], ids=str)
 def test_a_picture_that_ends_in_neutral_grey_is_whole(grey, options):
-    image = picture()
-    image[200:] = grey
-    assert decode(encoded(image, **options), 224, "crop").shape == (224, 224)
+    assert decode(grey_below(grey, **options), 224, "crop").shape == (224, 224)
 
 
 @pytest.mark.parametrize("height", range(290, 324, 3))
