@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from xray_tf.data.pixels.reading import stream_pixels
+from xray_tf.jobs.heatmaps import explain_files as module
 from xray_tf.jobs.heatmaps.explain_files import explain_files
 from xray_tf.models.lungs import lung_masks
 from xray_tf.nets.heatmaps.attribution import METHODS
@@ -116,6 +117,15 @@ def test_files_without_a_label_have_no_grid(binary, folder, tmp_path):
     assert "Right and wrong" not in (tmp_path / "out" / "explanations.html").read_text(
         encoding="utf-8"
     )
+
+
+def test_maps_that_are_all_empty_are_counted_and_shown(binary, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        module._Explaining, "_maps", lambda self, images, classes: np.zeros_like(images, np.float32)
+    )
+    done = explain_files(binary, [folder / "NORMAL"], tmp_path / "out", progress=False)
+    assert done.empty == done.rows - done.failed > 0
+    assert (tmp_path / "out" / "explanations.html").is_file()
 
 
 @pytest.mark.parametrize(

@@ -224,9 +224,10 @@ class _Explaining:
         if lungs is None:
             return [None] * len(images), shares
         some = maps.any(axis=(1, 2))
-        found = inside(maps[some], lungs[some])
-        shares[some] = found["energy"]
-        self.in_lungs.append(found)
+        if some.any():
+            found = inside(maps[some], lungs[some])
+            shares[some] = found["energy"]
+            self.in_lungs.append(found)
         return lungs, shares
 
     def _name(self, record: Record) -> str:
