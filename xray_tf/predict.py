@@ -26,9 +26,10 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from xray_tf.commands import (
     DOUBTFUL,
@@ -46,12 +47,35 @@ from xray_tf.data.examples import example_radiographs
 from xray_tf.options import LOCAL, EngineOptions, add_flags
 from xray_tf.progress import printable
 
+if TYPE_CHECKING:
+    from xray_tf.data.predictions import Prediction, Predictions
+
 SHOWN = 10
 OTHERWISE = "with a warning"
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Parse, predict, and print all rows, or the first ones where all are written."""
+    parser = _parser()
+    given = parser.parse_args(args)
+    if given.example == bool(given.files):
+        parser.error("give FILES, or --example for the radiographs that travel with the package")
+    given.files = example_radiographs() if given.example else given.files
+    if given.engine != LOCAL:
+        if given.report or given.dicom_out or not given.out:
+            parser.error(
+                f"--engine {given.engine} needs --out, and makes neither --report nor --dicom-out"
+            )
+        archive = given, given.files, "predictions", given.operating_point
+        return run(on_machine(given, lambda: answer_archive(*archive)))
+    if given.report and not given.out:
+        parser.error("--report needs --out, the folder in which to leave evidence.html")
+    if not given.report and (given.pictures or given.detector or given.keep_identifiers):
+        parser.error("--pictures, --detector and --keep-identifiers need --report")
+    return run(on_machine(given, lambda: _predict(given)))
+
+
+def _parser() -> CommandParser:
     parser = CommandParser(__doc__)
     add_file_arguments(parser, out_required=False, nargs="*")
     parser.add_argument(
@@ -94,109 +118,107 @@ def main(args: Sequence[str] | None = None) -> int:
     )
     add_flags(parser, EngineOptions)
     add_machine(parser)
-    given = parser.parse_args(args)
-    if given.example == bool(given.files):
-        parser.error("give FILES, or --example for the radiographs that travel with the package")
-    files = example_radiographs() if given.example else given.files
-    if given.engine != LOCAL:
-        if given.report or given.dicom_out or not given.out:
-            parser.error(
-                f"--engine {given.engine} needs --out, and makes neither --report nor --dicom-out"
-            )
-        return run(
-            on_machine(
-                given, lambda: answer_archive(given, files, "predictions", given.operating_point)
-            )
-        )
-    if given.report and not given.out:
-        parser.error("--report needs --out, the folder in which to leave evidence.html")
-    if not given.report and (given.pictures or given.detector or given.keep_identifiers):
-        parser.error("--pictures, --detector and --keep-identifiers need --report")
+    return parser
 
-    def job() -> int:
+
+def _predict(given: argparse.Namespace) -> int:
+    """Predict here and now, with the page and the DICOM objects that are asked for."""
+    from xray_tf.jobs.classifier.predict_files import predict_files
+    from xray_tf.models.load import load
+    from xray_tf.writing import refuse_target
+
+    if given.dicom_out:
+        from xray_tf.clinic.extra import check_extra
+
+        check_extra()
+    for place in filter(None, (given.out, given.dicom_out)):
+        refuse_target(place)
+    classifier = load(given.model)
+    point = classifier.card.point(given.operating_point).name
+    write_page = _page_writer(given, classifier) if given.report else lambda folder: None
+    told = _Told(given)
+    print(f"Model: {printable(classifier.card.name)}, operating point {printable(point)}")
+    how = {"operating_point": given.operating_point, "strict": given.strict}
+    rows, failed = predict_files(
+        classifier,
+        given.files,
+        given.out,
+        batch_size=given.batch_size,
+        report=told.show,
+        finish=write_page,
+        **how,
+    )
+    told.end(rows, failed)
+    if given.dicom_out:
+        from xray_tf.clinic.write_objects import write_objects
+
+        done = write_objects(classifier, given.files, given.dicom_out, **how)
+        print(f"DICOM: {done}, in {given.dicom_out}")
+    return 1 if failed == rows else 0
+
+
+def _page_writer(given: argparse.Namespace, classifier: Any) -> Callable[[Path], None]:
+    """Return what writes the page of evidence into a folder; what it asks is opened here."""
+    from xray_tf.models.load import load_detector
+    from xray_tf.models.reader import PAGE, Reader, write_evidence
+
+    reader = Reader(
+        classifier,
+        data=given.pictures,
+        detector=load_detector(given.detector),
+        operating_point=given.operating_point,
+    )
+
+    def write_page(folder: Path) -> None:
+        page = folder / PAGE
+        page.unlink(missing_ok=True)  # of a run that was stopped after it
+        write_evidence(reader, given.files, page, keep_identifiers=given.keep_identifiers)
+
+    return write_page
+
+
+class _Told:
+    """Prints answers: all of them, or the first where all are written; counts those in doubt."""
+
+    def __init__(self, given: argparse.Namespace):
+        self.given, self.doubtful = given, Counter()
+        self.left = SHOWN if given.out and not given.example else None  # None: all
+
+    def show(self, batch: Predictions) -> None:
+        """Print the rows of a batch that are still to be shown."""
         from xray_tf.data.chest.lung_table import NO_LUNGS
-        from xray_tf.jobs.classifier.predict_files import predict_files
-        from xray_tf.models.decided import words_of
-        from xray_tf.models.load import load, load_detector
-        from xray_tf.writing import refuse_target
 
-        if given.out:
-            refuse_target(given.out)
-        left = SHOWN if given.out and not given.example else None  # None: all
-        doubtful = Counter()
+        for row in islice(batch, self.left):
+            last = "/".join(Path(row.path).parts[-2:])  # enough of where the package lies
+            path = printable(last if self.given.example else row.path)
+            print(f"  {path}: {printable(row.error) or self._answer(row, batch.class_names)}")
+        self.left = None if self.left is None else max(0, self.left - len(batch))
+        lungless = sum(NO_LUNGS in text for text in batch.warnings)
+        self.doubtful[DOUBTFUL] += lungless
+        self.doubtful[OTHERWISE] += int((batch.warnings != "").sum()) - lungless
 
-        def show(batch) -> None:
-            nonlocal left
-            for row in islice(batch, left):
-                last = "/".join(Path(row.path).parts[-2:])  # enough of where the package lies
-                path = printable(last if given.example else row.path)
-                shown = ", ".join(
-                    f"{name} {p:.3f}"
-                    for name, p in zip(batch.class_names, row.probabilities, strict=True)
-                )
-                likelier = f", likelier {row.subtype}" if row.subtype else ""
-                doubt = f"; warning: {words_of(row.warning)}" if row.warning else ""
-                said = f"{row.predicted}{likelier} ({shown}){doubt}"
-                print(f"  {path}: {printable(row.error) or said}")
-            left = None if left is None else max(0, left - len(batch))
-            lungless = sum(NO_LUNGS in text for text in batch.warnings)
-            doubtful[DOUBTFUL] += lungless
-            doubtful[OTHERWISE] += int((batch.warnings != "").sum()) - lungless
-
-        if given.dicom_out:
-            from xray_tf.clinic.extra import check_extra
-
-            check_extra()
-            refuse_target(given.dicom_out)
-        classifier = load(given.model)
-        point = classifier.card.point(given.operating_point).name
-        reader = None
-        if given.report:
-            from xray_tf.models.reader import PAGE, Reader, write_evidence
-
-            reader = Reader(
-                classifier,
-                data=given.pictures,
-                detector=load_detector(given.detector),
-                operating_point=given.operating_point,
-            )
-
-        def write_page(folder: Path) -> None:
-            page = folder / PAGE
-            page.unlink(missing_ok=True)  # of a run that was stopped after it
-            write_evidence(reader, files, page, keep_identifiers=given.keep_identifiers)
-
-        print(f"Model: {printable(classifier.card.name)}, operating point {printable(point)}")
-        rows, failed = predict_files(
-            classifier,
-            files,
-            given.out,
-            batch_size=given.batch_size,
-            operating_point=given.operating_point,
-            strict=given.strict,
-            report=show,
-            finish=write_page if reader else lambda folder: None,
-        )
-        if left is not None and rows > SHOWN:
+    def end(self, rows: int, failed: int) -> None:
+        """Print the counts, and where the rest is."""
+        out = self.given.out
+        if self.left is not None and rows > SHOWN:
             print(f"  ... and {rows - SHOWN} more")
-        where = f"{given.out}/predictions.csv" if given.out else ""
-        print(finished(rows, {**doubtful, UNREAD: failed}, where))
-        if reader:
-            print(f"Evidence: {given.out}/{PAGE}")
-        if given.dicom_out:
-            from xray_tf.clinic.write_objects import write_objects
+        table = f"{out}/predictions.csv" if out else ""
+        print(finished(rows, {**self.doubtful, UNREAD: failed}, table))
+        if self.given.report:
+            from xray_tf.models.reader import PAGE
 
-            done = write_objects(
-                classifier,
-                files,
-                given.dicom_out,
-                operating_point=given.operating_point,
-                strict=given.strict,
-            )
-            print(f"DICOM: {done}, in {given.dicom_out}")
-        return 1 if failed == rows else 0
+            print(f"Evidence: {out}/{PAGE}")
 
-    return run(on_machine(given, job))
+    @staticmethod
+    def _answer(row: Prediction, class_names: Sequence[str]) -> str:
+        from xray_tf.models.decided import words_of
+
+        shown = ", ".join(
+            f"{name} {p:.3f}" for name, p in zip(class_names, row.probabilities, strict=True)
+        )
+        likelier = f", likelier {row.subtype}" if row.subtype else ""
+        doubt = f"; warning: {words_of(row.warning)}" if row.warning else ""
+        return f"{row.predicted}{likelier} ({shown}){doubt}"
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import numpy as np
 
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Record
-from xray_tf.models.asked.queries import queries
+from xray_tf.models.asked.queries import queries, unreadable
 from xray_tf.models.reference import PIECE, NearestTable, Reference, check_count
 
 
@@ -48,7 +48,5 @@ class NearestCaseFinder:
         asked = list(queries(images, self.classifier.card))
         for query in asked:
             if query.pixels is None:
-                raise ValueError(
-                    f"{query.record.path} cannot be read ({query.error}). Leave it out."
-                )
+                raise unreadable(query.record.path, query.error)
         return [query.record for query in asked], np.stack([query.pixels for query in asked])

@@ -46,12 +46,12 @@ def batches(
         ValueError: it is anything else, pixels have another range or shape, or no file was found.
     """
     check_batch_size(batch_size)
-    if (paths := paths_in(images)) is not None:
-        yield from record_batches(_files(images, paths, card), card, batch_size)
-    elif (array := as_array(images)) is not None:
-        yield from array_batches(array, card, batch_size)
+    asked = _asked(images, card)
+    if isinstance(asked, Records):
+        yield from record_batches(asked, card, batch_size)
+    elif isinstance(asked, np.ndarray):
+        yield from array_batches(asked, card, batch_size)
     else:
-        asked = _listed(images, card)
         while batch := list(islice(asked, batch_size)):
             yield [q.record for q in batch], [q.pixels if not q.error else q.finding for q in batch]
 
@@ -60,14 +60,23 @@ def queries(images: Any, card: Card) -> Iterator[Query]:
     """Yield whatever a person asks about, as `batches` takes it, one by one and with the sha256 of
     files.
     """
-    if (paths := paths_in(images)) is not None:
-        found = _files(images, paths, card)
-        yield from (read_query(found.file(row), card, row.path) for row in found)
-    elif (array := as_array(images)) is not None:
-        for number, image in enumerate(as_stack(array)):
+    asked = _asked(images, card)
+    if isinstance(asked, Records):
+        yield from (read_query(asked.file(row), card, row.path) for row in asked)
+    elif isinstance(asked, np.ndarray):
+        for number, image in enumerate(as_stack(asked)):
             yield read_query(image, card, f"image {number}")
     else:
-        yield from _listed(images, card)
+        yield from asked
+
+
+def _asked(images: Any, card: Card) -> Records | np.ndarray | Iterator[Query]:
+    """Return the files that are asked about, or an array, or the pictures of anything else."""
+    if (paths := paths_in(images)) is not None:
+        return _files(images, paths, card)
+    if (array := as_array(images)) is not None:
+        return array
+    return _listed(images, card)
 
 
 def _files(images: Any, paths: list[str], card: Card) -> Records:
@@ -151,10 +160,13 @@ def readable_batches(
         good, pixels, errors = readable(results, card)
         if not good.all():
             first = int(np.argmin(good))
-            raise ValueError(
-                f"{records[first].path} cannot be read ({errors[first]}). Leave it out."
-            )
+            raise unreadable(records[first].path, errors[first])
         yield records, pixels
+
+
+def unreadable(path: str, error: str) -> ValueError:
+    """Return the error of a radiograph that must be readable and is not."""
+    return ValueError(f"{path} cannot be read ({error}). Leave it out.")
 
 
 def pixels_of(records: Records, rows: Iterable[int], card: Card) -> np.ndarray:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from sklearn.model_selection import GroupKFold
@@ -19,25 +19,51 @@ from sklearn.model_selection import GroupKFold
 from xray_tf.stats.detector.vectors import Combination, Mahalanobis, NearestNormals
 
 
+class Detector(Protocol):
+    """What the class of a row does; `vectors.Stored` does the arrays of most."""
+
+    def fit(self, x: np.ndarray, patients: Sequence[str] | None = None) -> Any:
+        """Learn from normals alone, and return itself.
+
+        Args:
+            x: (N, D) float32, the features that the row names.
+            patients: N keys, for one that must keep the rows of a patient together.
+        """
+
+    def score_samples(self, x: np.ndarray) -> np.ndarray:
+        """Return scores (N,) float64 of features (N, D) float32; high is normal."""
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return the fitted state, name -> array of any shape and dtype; nothing is pickled."""
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> Any:
+        """Make it again from what `to_arrays` returned, to answer bit for bit as before.
+
+        Args:
+            arrays: name -> array of any shape and dtype.
+        """
+
+
 @dataclass(frozen=True)
 class DetectorRow:
     """One row of `DETECTORS`.
 
     Attributes:
-        kind: the detector's class.
+        kind: the detector's class, a `Detector`.
         options: of its constructor.
         eats: one of `models.features.FEATURES`.
         what: it is, in a few words.
         chosen: whether it is one of the default committee.
     """
 
-    kind: type[Any]
+    kind: type[Detector]
     options: dict[str, Any]
     eats: str
     what: str
     chosen: bool = False
 
-    def build(self) -> Any:
+    def build(self) -> Detector:
         """Make the detector, unfitted."""
         return self.kind(**self.options)
 
