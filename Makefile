@@ -24,8 +24,10 @@ lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# by file, the long ones first: tests/conftest.py has their order
+SPREAD := -n auto --dist loadfile --no-loadscope-reorder
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest $(SPREAD)
 
 # What Keras must do under JAX and PyTorch (for CPUs), in an environment of its own.
 BACKENDS := .venv-backends
@@ -47,7 +49,7 @@ $(OLDEST)/installed: setup.py setup.cfg pyproject.toml constraints-oldest.txt
 	touch $@
 
 test-oldest: $(OLDEST)/installed
-	$(OLDEST)/bin/python -m pytest -n auto --dist loadfile
+	$(OLDEST)/bin/python -m pytest $(SPREAD)
 
 # Train the shipped models again, from the public training part: make models DATA=path/to/chest_xray
 # MASKS=path/to/lung_masks

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import json
 import os
 import random
@@ -21,7 +22,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -310,11 +311,16 @@ KINDS = {
 }
 
 
-def soak(minutes: float, seed: int) -> dict[str, dict[str, int]]:
-    """Run rounds until the time is over, and return the counts by kind of trouble."""
+def rounds_of(minutes: float) -> Iterator[int]:
+    """Yield 0, 1, ... until the time is over."""
+    deadline = time.monotonic() + 60 * minutes
+    yield from itertools.takewhile(lambda _: time.monotonic() < deadline, itertools.count())
+
+
+def soak(rounds: Iterable[int], seed: int) -> dict[str, dict[str, int]]:
+    """Run the rounds of these numbers, and return the counts by kind of trouble."""
     rows = {name: {"tried": 0, "stopped or refused": 0, "lost": 0} for name in KINDS}
-    deadline, number = time.monotonic() + 60 * minutes, 0
-    while time.monotonic() < deadline:
+    for number in rounds:
         rng = random.Random(f"{seed} {number}")
         name = list(KINDS)[number % len(KINDS)]
         place = Path(tempfile.mkdtemp(prefix="soak-"))
@@ -326,7 +332,6 @@ def soak(minutes: float, seed: int) -> dict[str, dict[str, int]]:
             print(f"round {number}, {name}: {type(error).__name__}: {error}", file=sys.stderr)
         finally:
             shutil.rmtree(place, ignore_errors=True)
-        number += 1
     return rows
 
 
@@ -337,7 +342,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}")
     given = parser.parse_args()
-    rows = soak(given.minutes, given.seed)
+    rows = soak(rounds_of(given.minutes), given.seed)
     print("| trouble | tried | stopped or refused | lost |\n| --- | ---: | ---: | ---: |")
     for name, row in rows.items():
         print(f"| {name} | " + " | ".join(f"{v:,}" for v in row.values()) + " |")

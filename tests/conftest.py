@@ -5,11 +5,52 @@ session.
 from pathlib import Path
 
 import pytest
+from tiny import add_tiny
 
+add_tiny()
 REPOSITORY = Path(__file__).parents[1]
 SHARED = REPOSITORY.parent / "shared" / "data"
-SMALL = {"image_size": 32, "weights": None, "standardize": False, "region": "whole"}
-HEAD_ONLY = {"fine_tune": "none", "keep": "best", "ema": 0.0, "steady_rows": 0}
+SMALL = {
+    "backbone": "tiny",
+    "image_size": 32,
+    "weights": None,
+    "standardize": False,
+    "region": "whole",
+}
+HEAD_ONLY = {
+    **{"fine_tune": "none", "keep": "best", "ema": 0.0, "steady_rows": 0},
+    **{"precision": "float32"},  # not the one that happens to be fast while the tests run
+}
+
+# They take half a minute or more, and begin first: one of them at the end would keep one core busy
+# and the others idle.
+LONG = (
+    "test_documents.py",
+    "nets/test_classifier.py",
+    "jobs/classifier/test_train_classifier.py",
+    "commands/test_commands.py",
+    "nets/test_serving.py",
+    "study/test_reproduce_study.py",
+    "jobs/test_add_to_artifact.py",
+    "jobs/classifier/test_learning.py",
+    "jobs/test_answers.py",
+    "nets/training/test_loop.py",
+    "test_saved_models.py",
+    "jobs/detector/test_fit_detector.py",
+    "nets/training/test_several_devices.py",
+    "engines/test_archives.py",
+    "jobs/heatmaps/test_measure_explanations.py",
+    "server/test_serve.py",
+    "jobs/test_given_data.py",
+    "nets/training/test_lung_loop.py",
+    "jobs/lungs/test_train_segmenter.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Put the long files first; xdist hands the files out in this order."""
+    places = {Path(__file__).parent / path: place for place, path in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path, len(LONG)))
 
 
 @pytest.fixture(scope="session")
@@ -62,6 +103,30 @@ def binary(phantoms, cache, tmp_path_factory):
 def three_class(phantoms, cache, tmp_path_factory):
     """A three-class classifier, trained for three epochs."""
     return _train("three-class", phantoms, cache, tmp_path_factory.mktemp("three") / "model")
+
+
+@pytest.fixture(scope="session")
+def remembered(binary, phantoms, cache, tmp_path_factory):
+    """The binary classifier with a reference, and the folder `embed` left."""
+    import shutil
+
+    from xray_tf.jobs.neighbors.embed_radiographs import embed_radiographs
+    from xray_tf.models.load import load
+    from xray_tf.options import DataOptions, EmbedOptions, EvaluateOptions
+
+    place = tmp_path_factory.mktemp("remembered")
+    model = shutil.copytree(binary.folder, place / "model")
+    embed_radiographs(
+        model,
+        str(phantoms),
+        place / "out",
+        DataOptions(cache=str(cache)),
+        EmbedOptions(map_rows=0, neighbors=5),
+        EvaluateOptions(bootstrap=0),
+        save_reference=True,
+        progress=False,
+    )
+    return load(model), place / "out"
 
 
 @pytest.fixture(scope="session")

@@ -64,7 +64,10 @@ def test_one_row_makes_a_backbone_and_one_makes_a_source_and_a_training_takes_bo
         tmp_path / "tiny",
         DataOptions(cache=str(cache)),
         ModelOptions(backbone="resnet_tiny", weights=None, image_size=32, region="whole"),
-        TrainOptions(method="none", fine_tune="2", fine_tune_epochs=1, steady_rows=0),
+        TrainOptions(
+            **{"method": "none", "fine_tune": "2", "fine_tune_epochs": 1},
+            **{"steady_rows": 0, "precision": "float32"},
+        ),
         EvaluateOptions(bootstrap=20),
         progress=False,
     )

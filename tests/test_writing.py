@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,11 +20,14 @@ ADDS = """
 import sys, time
 from pathlib import Path
 from xray_tf.writing import renewed_folder
-with renewed_folder(sys.argv[1]) as draft:
-    (draft / sys.argv[2]).write_text("x")
-    Path(sys.argv[1] + "." + sys.argv[2]).touch()
-    time.sleep(0.4)
+folder, mine, others = sys.argv[1:]
+Path(folder + "." + mine).touch()
+with renewed_folder(folder) as draft:
+    (draft / mine).write_text("x")
+    while not Path(folder + "." + others).exists():  # both are at it
+        time.sleep(0.01)
 """
+PATIENCE_S = 600  # only a hang takes as long
 
 
 @pytest.fixture
@@ -60,19 +62,23 @@ def fill(manager):
 
 def test_two_processes_that_add_to_one_artifact_both_keep_what_they_added(folder, tmp_path):
     jobs = [
-        subprocess.Popen([sys.executable, "-c", ADDS, str(folder), name]) for name in ("a", "b")
+        subprocess.Popen([sys.executable, "-c", ADDS, str(folder), *names])
+        for names in ("ab", "ba")
     ]
-    assert [job.wait(60) for job in jobs] == [0, 0]
+    assert [job.wait(PATIENCE_S) for job in jobs] == [0, 0]
     assert {"a", "b"} <= set(names(folder))
 
 
 def test_a_second_writer_is_refused_at_once_and_told_who_the_first_is(tmp_path):
     code = (
-        "import sys, time\nfrom xray_tf.locks import locked\n"
-        "with locked(sys.argv[1]):\n    print('held', flush=True)\n    time.sleep(60)"
+        "import sys\nfrom xray_tf.locks import locked\n"
+        "with locked(sys.argv[1]):\n    print('held', flush=True)\n    sys.stdin.read()"
     )
     holder = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path / "m")], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, str(tmp_path / "m")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert holder.stdout.readline() == "held\n"
     for attempt in (lambda: refuse_busy(tmp_path / "m"), new_folder(tmp_path / "m").__enter__):
@@ -80,6 +86,7 @@ def test_a_second_writer_is_refused_at_once_and_told_who_the_first_is(tmp_path):
             attempt()
     holder.kill()
     holder.wait()
+    holder.stdin.close()
     holder.stdout.close()
     with new_folder(tmp_path / "m") as draft:  # a killed process holds nothing
         (draft / "made").touch()
@@ -156,19 +163,22 @@ def test_a_reader_never_meets_half_an_exchange(folder):
     code = (
         "import os, sys\nfrom dataclasses import replace\n"
         "from xray_tf.artifact import read_card, renewed_folder, seal\n"
-        "for _ in range(40):\n"
+        "done = 0\n"
+        "while not os.path.exists(sys.argv[1] + '.enough'):\n"
+        "    done += 1\n"
         "    with renewed_folder(sys.argv[1]) as draft:\n"
         "        card = read_card(draft)\n"
         "        (draft / 'weights.bin').write_bytes(os.urandom(50_000))\n"
-        "        seal(draft, replace(card, files={}))\n"
+        "        seal(draft, replace(card, notes=(str(done),), files={}))\n"
     )
     writer = subprocess.Popen([sys.executable, "-c", code, str(folder)])
-    reads = 0
-    while writer.poll() is None:
-        read_card(folder, "classifier")
+    reads = renewals = 0
+    while reads < 200 or renewals < 40:
+        renewals = int((read_card(folder, "classifier").notes or ("0",))[0])
         reads += 1
-        time.sleep(0.001)
-    assert writer.returncode == 0 and reads > 20
+        assert writer.poll() is None
+    Path(f"{folder}.enough").touch()
+    assert writer.wait(PATIENCE_S) == 0
 
 
 @POSIX

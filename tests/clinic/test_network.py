@@ -138,7 +138,7 @@ def filled(queue, dicom):
     return queue
 
 
-def run_sender(queue, port, until, monkeypatch, longest=20):
+def run_sender(queue, port, until, monkeypatch, longest=600):
     monkeypatch.setattr(sending, "FIRST_WAIT_S", 0.02)
     stop, failed = threading.Event(), []
 

@@ -10,10 +10,13 @@ from xray_tf.commands import run
 from xray_tf.progress import ProgressLine, printable
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="needs POSIX names and signals")
+PATIENCE_S = 600  # only a hang takes as long
 
 
 def start(*code, **options):
-    return subprocess.run([sys.executable, *code], capture_output=True, timeout=120, **options)
+    return subprocess.run(
+        [sys.executable, *code], capture_output=True, timeout=PATIENCE_S, **options
+    )
 
 
 @pytest.mark.parametrize(
@@ -92,7 +95,7 @@ def test_a_reader_that_goes_away_ends_a_command_quietly():
     job.stdout.close()
     said = job.stderr.read()
     job.stderr.close()
-    assert job.wait(60) == 141 and said == b""
+    assert job.wait(PATIENCE_S) == 141 and said == b""
 
 
 def test_a_console_of_another_code_page_shows_escapes():

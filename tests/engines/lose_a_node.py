@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -18,6 +17,7 @@ def main(model: str, source: str, out: str, rows_per_part: int = 1) -> dict:
     from pyarrow.parquet import read_schema
     from ray.cluster_utils import Cluster
 
+    from xray_tf.engines.ray_pool import _Pool
     from xray_tf.engines.score_archive import score_archive
 
     said, seen, started = [], {}, time.perf_counter()
@@ -37,21 +37,29 @@ def main(model: str, source: str, out: str, rows_per_part: int = 1) -> dict:
     ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
     seen["cluster_seconds"] = time.perf_counter() - started
 
-    def kill() -> None:
-        folder, writers = Path(f"{out}.partial", "predictions"), set()
-        while len(writers) < 2 and not Path(out).exists():
-            for file in folder.glob("part-*.parquet"):
-                writers.add(read_schema(file).metadata[b"xray_tf.writer"])
-            time.sleep(0.05)
-        seen["writers_before"], seen["parts_before"] = len(writers), len(list(folder.glob("p*")))
-        cluster.remove_node(other, allow_graceful=False)
+    first, held, go_on = [], [], _Pool.go_on
 
-    watcher = threading.Thread(target=kill)
-    watcher.start()
+    def go_on_or_wait(pool, worker) -> None:
+        """Keep who has answered its first part waiting until both have; then a node goes, and both
+        are given the next.
+        """
+        if worker in first and len(held) < 2:
+            held.append(worker)
+            if len(held) == 2:
+                files = list(Path(f"{out}.partial", "predictions").glob("part-*.parquet"))
+                writers = {read_schema(f).metadata[b"xray_tf.writer"] for f in files}
+                seen["writers_before"], seen["parts_before"] = len(writers), len(files)
+                cluster.remove_node(other, allow_graceful=False)
+                for each in held:
+                    go_on(pool, each)
+        else:
+            first.append(worker)
+            go_on(pool, worker)
+
+    _Pool.go_on = go_on_or_wait
     found = score_archive(
         model, [source], out, engine="ray", rows_per_part=rows_per_part, progress=False
     )
-    watcher.join()
     seen["seconds"] = time.perf_counter() - started
     ray.shutdown()
     cluster.shutdown()

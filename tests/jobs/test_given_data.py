@@ -63,7 +63,9 @@ def test_what_a_program_holds_is_scored_as_its_files_are(form, held, binary, tmp
 
 def test_arrays_and_frames_train_by_patient_and_tf_data_by_image(held, tmp_path):
     how = {"cache": str(tmp_path / "cache"), "bootstrap": 0, "progress": False, "steady_rows": 0}
-    small = {"weights": "none", "image_size": 32, "region": "whole", "method": "none"}
+    how["precision"] = "float32"
+    small = {"backbone": "tiny", "weights": "none", "image_size": 32, "region": "whole"}
+    small["method"] = "none"
     forms = _forms(held)
     for form, more in (("arrays", {}), ("a data frame", {}), ("tf.data", {"split_by": "image"})):
         out = tmp_path / form

@@ -50,8 +50,15 @@ def own(study, cache, tmp_path_factory):
         str(study),
         tmp_path_factory.mktemp("own") / "model",
         DataOptions(cache=str(cache), classes="healthy=clear,lobar,diffuse"),
-        ModelOptions(image_size=32, weights=None, standardize=False, region="whole"),
-        TrainOptions(epochs=3, batch_size=8, fine_tune="none", keep="best", steady_rows=20),
+        ModelOptions("tiny", image_size=32, weights=None, standardize=False, region="whole"),
+        TrainOptions(
+            epochs=3,
+            batch_size=8,
+            fine_tune="none",
+            keep="best",
+            steady_rows=20,
+            precision="float32",
+        ),
         EvaluateOptions(bootstrap=20),
         progress=False,
     )

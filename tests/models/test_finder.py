@@ -8,6 +8,7 @@ import shutil
 
 import numpy as np
 import pytest
+from tiny import TINY
 
 from xray_tf.artifact import ArtifactError
 from xray_tf.data.embeddings import read_embeddings
@@ -20,26 +21,7 @@ from xray_tf.jobs.neighbors.nearest_cases import nearest_cases
 from xray_tf.models.finder import NearestCaseFinder
 from xray_tf.models.load import load
 from xray_tf.models.reference import Reference, Thumbnails
-from xray_tf.options import DataOptions, EmbedOptions, EvaluateOptions
 from xray_tf.pages.neighbors.figures import draw_nearest
-
-
-@pytest.fixture(scope="module")
-def remembered(binary, phantoms, cache, tmp_path_factory):
-    """An artifact with a reference, and the folder `embed` left."""
-    place = tmp_path_factory.mktemp("remembered")
-    model = shutil.copytree(binary.folder, place / "model")
-    embed_radiographs(
-        model,
-        str(phantoms),
-        place / "out",
-        DataOptions(cache=str(cache)),
-        EmbedOptions(map_rows=0, neighbors=5),
-        EvaluateOptions(bootstrap=0),
-        save_reference=True,
-        progress=False,
-    )
-    return load(model), place / "out"
 
 
 @pytest.fixture
@@ -119,7 +101,7 @@ def test_no_neighbour_asked_for_is_refused_before_anything_is_read(remembered, t
         nearest_cases(remembered[0], tmp_path / "none.png", tmp_path / "out", k=k)
     reference = NearestCaseFinder(remembered[0]).reference
     with pytest.raises(ValueError, match=f"above 0. Received: k={k}"):
-        reference.ask(np.zeros((1, 1280), np.float32), reference.rows[:1], k)
+        reference.ask(np.zeros((1, TINY.embedding), np.float32), reference.rows[:1], k)
 
 
 def test_no_radiograph_is_refused(remembered):

@@ -2,7 +2,6 @@
 caveats that fire where they should.
 """
 
-import shutil
 from types import SimpleNamespace
 
 import cv2
@@ -13,34 +12,20 @@ from xray_tf.artifact import Card
 from xray_tf.data.chest.lung_table import NO_LUNGS
 from xray_tf.data.embeddings import read_embeddings
 from xray_tf.data.scores import Scores
-from xray_tf.jobs.neighbors.embed_radiographs import embed_radiographs
 from xray_tf.models.asked.queries import read_query
 from xray_tf.models.caveats import caveats_of, differ, edge_share, looks_inverted
-from xray_tf.models.load import load
 from xray_tf.models.reader import Reader, write_evidence
 from xray_tf.operating_point import OperatingPoint
-from xray_tf.options import DataOptions, EmbedOptions, EvaluateOptions
 from xray_tf.pages.evidence.page import Anomaly
 from xray_tf.registry import TASKS
 
 
 @pytest.fixture(scope="module")
-def remembered(binary, phantoms, cache, tmp_path_factory):
-    """A classifier with a reference, and one of its test radiographs."""
-    place = tmp_path_factory.mktemp("read")
-    model = shutil.copytree(binary.folder, place / "model")
-    embed_radiographs(
-        model,
-        str(phantoms),
-        place / "out",
-        DataOptions(cache=str(cache)),
-        EmbedOptions(map_rows=0, neighbors=5),
-        EvaluateOptions(bootstrap=0),
-        save_reference=True,
-        progress=False,
-    )
-    _, records = read_embeddings(place / "out" / "embeddings.npz")
-    return load(model), [
+def remembered(remembered, phantoms):
+    """A classifier with a reference, and a radiograph of its test and of its training part."""
+    model, out = remembered
+    _, records = read_embeddings(out / "embeddings.npz")
+    return model, [
         phantoms / next(r.path for r in records if r.split == part) for part in ("test", "train")
     ]
 

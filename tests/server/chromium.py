@@ -18,7 +18,7 @@ FLAGS = (
     "--disable-background-networking --disable-component-update --disable-sync "
     "--remote-debugging-pipe"
 ).split()
-SECONDS = 90.0
+PATIENCE_S = 600.0  # only a hang takes as long
 # Chromium reads commands from descriptor 3 and writes answers to 4
 DANCE = """
 import fcntl, os, sys
@@ -88,7 +88,7 @@ class Chromium:
 
     def until(self, condition: str) -> None:
         """Wait until an expression is true."""
-        end = time.monotonic() + SECONDS
+        end = time.monotonic() + PATIENCE_S
         while time.monotonic() < end:
             if self.js(f"Boolean({condition})"):
                 return
@@ -145,4 +145,4 @@ class Chromium:
         self._to.close()
         self._from.close()
         self.process.terminate()
-        self.process.wait(20)
+        self.process.wait(PATIENCE_S)

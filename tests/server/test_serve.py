@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -21,14 +20,12 @@ import pytest
 
 from xray_tf import serve
 from xray_tf.data.synthetic.phantom import draw_phantom
-from xray_tf.jobs.neighbors.embed_radiographs import embed_radiographs
 from xray_tf.models.load import load
 from xray_tf.models.reader import Reader
-from xray_tf.options import DataOptions, EmbedOptions, EvaluateOptions
 
 uvicorn = pytest.importorskip("uvicorn", reason="needs the extra `serve`")
 
-from chromium import Chromium  # noqa: E402
+from chromium import PATIENCE_S, Chromium  # noqa: E402
 
 from xray_tf.server.app import create_app  # noqa: E402
 from xray_tf.server.desk import Desk  # noqa: E402
@@ -56,14 +53,14 @@ class Served:
 
     def stop(self):
         self.server.should_exit = True
-        self.thread.join(20)
+        self.thread.join(PATIENCE_S)
         self.socket.close()
 
     def ask(self, path="/api/read", data=None, headers=None):
         """Return status and what was answered."""
         request = urllib.request.Request(self.address + path, data, headers or {})
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
+            with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
                 status, text, head = answer.status, answer.read(), answer.headers
         except urllib.error.HTTPError as error:
             status, text, head = error.code, error.read(), error.headers
@@ -96,21 +93,9 @@ SCAN = png(draw_phantom("bacterial", seed=5).image)
 
 
 @pytest.fixture(scope="module")
-def classifier(binary, phantoms, cache, tmp_path_factory):
+def classifier(remembered):
     """A classifier with a reference."""
-    place = tmp_path_factory.mktemp("serve")
-    model = shutil.copytree(binary.folder, place / "model")
-    embed_radiographs(
-        model,
-        str(phantoms),
-        place / "out",
-        DataOptions(cache=str(cache)),
-        EmbedOptions(map_rows=0, neighbors=5),
-        EvaluateOptions(bootstrap=0),
-        save_reference=True,
-        progress=False,
-    )
-    return load(model)
+    return load(remembered[0].folder)
 
 
 @pytest.fixture(scope="module")
@@ -291,7 +276,9 @@ def test_the_command_prints_its_port_and_a_signal_ends_it(classifier):
         assert lines[1].startswith("Listening on http://127.0.0.1:")
         status = ""
         while status != "ok":
-            with urllib.request.urlopen(lines[1].split()[2] + "api/health", timeout=60) as answer:
+            with urllib.request.urlopen(
+                lines[1].split()[2] + "api/health", timeout=PATIENCE_S
+            ) as answer:
                 status = json.load(answer)["status"]
             assert status in ("starting", "ok")
             time.sleep(0.2)
@@ -304,7 +291,7 @@ def test_the_command_prints_its_port_and_a_signal_ends_it(classifier):
         assert again.returncode == 2 and f"port {taken}" in again.stderr
     finally:
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE_S)
     status = process.returncode
     assert status == (143 if os.name == "posix" else status)
 

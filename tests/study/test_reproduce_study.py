@@ -8,12 +8,14 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from small_study import run_small_study
+from tiny import WITH_TINY
 
 from xray_tf.locks import BusyError, locked
 from xray_tf.options import DataOptions, ModelOptions, ReproduceOptions, TrainOptions
@@ -28,8 +30,8 @@ from xray_tf.study.stages import Stage
 TINY = Preset(
     (
         Recipe(
-            ModelOptions(image_size=32, weights=None, region="whole"),
-            TrainOptions(epochs=1, fine_tune="none", steady_rows=0),
+            ModelOptions("tiny", image_size=32, weights=None, region="whole"),
+            TrainOptions(epochs=1, fine_tune="none", steady_rows=0, precision="float32"),
         ),
     ),
     "tiny",
@@ -205,7 +207,7 @@ def test_a_dry_run_leaves_nothing(bench, capsys, monkeypatch):
     said = capsys.readouterr().out
     assert (
         not bench.out.exists()
-        and "train-binary-efficientnet_lite0" in said
+        and "train-binary-tiny" in said
         and "to do, about" in said
         and ("10.0 forward passes a second") in said
     )
@@ -337,47 +339,42 @@ def test_what_a_study_cannot_use_is_said(
         )
 
 
-SCRIPT = """
-import sys
-from xray_tf.study import presets
-from xray_tf.options import DataOptions, DetectOptions, EmbedOptions, ExamineOptions, ModelOptions, ReproduceOptions, ShiftOptions, TrainOptions
-small = ModelOptions(image_size=32, weights=None, region="whole")
-how = TrainOptions(method="head", fine_tune="none", epochs=int(sys.argv[4]), batch_size=8, steady_rows=0)
-presets.PRESETS["quick"] = presets.Preset((presets.Recipe(small, how),), "tiny", 20,
-    ShiftOptions(shift=True, stresses="noise", shift_rows=8, shift_bootstrap=5), EmbedOptions(neighbors=3),
-    DetectOptions(report_on_pneumonia=True, detectors="none", image_size=32, epochs=1, latent=8, components=2, folds=2), 6,
-    ExamineOptions(rows=2, steps=2, random_rows=2, depths=2, shortcut_rows=4, bootstrap=5))
-from xray_tf.study.reproduce_study import reproduce_study
-reproduce_study(sys.argv[1], sys.argv[2], ReproduceOptions(preset="quick", rows=54), DataOptions(cache=sys.argv[3], validation=0.3, test=0.2))
+# the second epoch has moved the weights when it dies, and is not yet in the checkpoint
+DIES = (
+    WITH_TINY
+    + f"""
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import os, signal
+from small_study import run_small_study
+from xray_tf.nets.training.loop import Training
+epoch_of = Training._epoch
+def epoch_that_dies(self, phase, number, epoch):
+    if epoch == 1:
+        phase.validate = lambda: os.kill(os.getpid(), signal.SIGKILL)
+    epoch_of(self, phase, number, epoch)
+Training._epoch = epoch_that_dies
+run_small_study(*sys.argv[1:])
 """
+)
 
 
 def test_a_training_killed_with_sigkill_goes_on_and_every_page_says_that_rows_were_limited(
-    phantoms, cache, tmp_path
+    phantoms, cache, tmp_path, monkeypatch, capsys
 ):
-    line = [sys.executable, "-c", SCRIPT, str(phantoms), str(tmp_path / "out"), str(cache), "40"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    victim = subprocess.Popen(line, **quiet)
-    checkpoint = (
-        tmp_path / "out" / ".training" / ".binary-efficientnet_lite0.unfinished" / "checkpoint.npz"
-    )
-    for _ in range(3000):
-        if checkpoint.exists():
-            break
-        assert victim.poll() is None
-        time.sleep(0.1)
-    victim.send_signal(signal.SIGKILL)
-    victim.wait()
-    assert not (tmp_path / "out" / "models").exists()
-    again = subprocess.run(line, capture_output=True, text=True)
-    assert not again.returncode, again.stderr[-2000:]
-    said = again.stdout
-    assert "head      epoch   1 " not in said and "1/6 train-binary-efficientnet_lite0" in said
+    args = [str(phantoms), str(tmp_path / "out"), str(cache)]
+    killed = subprocess.run([sys.executable, "-c", DIES, *args], capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
+    training = tmp_path / "out" / ".training" / ".binary-tiny.unfinished"
+    assert (training / "checkpoint.npz").is_file() and not (tmp_path / "out" / "models").exists()
+    monkeypatch.setitem(PRESETS, "quick", None)  # and put back
+    run_small_study(*args)
+    said = capsys.readouterr().out
+    assert "head      epoch   1 " not in said and "1/6 train-binary-tiny" in said
     out = tmp_path / "out"
     for page in (
         out / "report.html",
-        out / "models" / "binary-efficientnet_lite0" / "report.html",
-        out / "models" / "binary-efficientnet_lite0" / "README.md",
+        out / "models" / "binary-tiny" / "report.html",
+        out / "models" / "binary-tiny" / "README.md",
     ):
         assert "Row-limited: 54 of" in page.read_text(), page
     results = {
@@ -385,9 +382,7 @@ def test_a_training_killed_with_sigkill_goes_on_and_every_page_says_that_rows_we
         for r in json.loads((out / "results.json").read_text())
     }
     ours = results["binary", "head", "auroc"]
-    metrics = json.loads(
-        (out / "models" / "binary-efficientnet_lite0" / "metrics.json").read_text()
-    )
+    metrics = json.loads((out / "models" / "binary-tiny" / "metrics.json").read_text())
     assert (
         ours["value"] == metrics["metrics"]["auroc"]["value"]
         and "row-limited study (54 of" in ours["kind"]

@@ -365,8 +365,8 @@ def test_no_identifier_reaches_anything_that_audit_train_and_predict_write(
         str(data),
         tmp_path / "out/model",
         DataOptions(validation=0.3, test=0.3),
-        ModelOptions(image_size=32, weights=None, region="whole"),
-        TrainOptions(epochs=1, batch_size=8, fine_tune="none", steady_rows=0),
+        ModelOptions("tiny", image_size=32, weights=None, region="whole"),
+        TrainOptions(epochs=1, batch_size=8, fine_tune="none", steady_rows=0, precision="float32"),
         EvaluateOptions(bootstrap=10),
         progress=False,
     )

@@ -10,7 +10,7 @@ from xray_tf.jobs.classifier.train_classifier import train_classifier
 from xray_tf.options import DataOptions, EvaluateOptions, ModelOptions, TrainOptions
 from xray_tf.registry import BACKBONES, Backbone
 
-TINY = Backbone(
+SMALL = Backbone(
     "resnet",
     "torch",
     embedding=64,
@@ -21,14 +21,14 @@ LEAST_AUROC = 0.85  # three seeds reached 0.93 to 0.96; chance is 0.5
 
 
 def test_a_small_net_trained_from_nothing_tells_other_phantoms_apart(tmp_path, cache, monkeypatch):
-    monkeypatch.setitem(BACKBONES, "tiny", TINY)
+    monkeypatch.setitem(BACKBONES, "small", SMALL)
     data = DataOptions(cache=str(cache), validation=0.15, test=0.05)
     few = EvaluateOptions(bootstrap=20)
     model = train_classifier(
         str(write_phantoms(tmp_path / "seen", patients=150, seed=0, size=80)),
         tmp_path / "model",
         data,
-        ModelOptions(backbone="tiny", weights="none", image_size=64, region="whole"),
+        ModelOptions(backbone="small", weights="none", image_size=64, region="whole"),
         TrainOptions(
             method="none",
             fine_tune_epochs=16,

@@ -22,7 +22,7 @@ OPTIONS = DetectOptions(
     folds=2,
     budget=0.85,
     detectors="none",
-    backbone="resnet18",
+    backbone="tiny",
     weights="none",
 )
 

@@ -47,7 +47,7 @@ OPTIONS = DetectOptions(
     folds=2,
     budget=0.85,
     detectors="zones",
-    backbone="resnet18",
+    backbone="tiny",
     weights="none",
     examples=True,
 )

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tiny import TINY
 
 from xray_tf.artifact import ArtifactError
 from xray_tf.data.embeddings import read_embeddings, write_embeddings
@@ -54,7 +55,10 @@ def split_of(classifier):
 def test_embeddings_are_float32_and_aligned_with_records(done, phantoms):
     classifier, out, metrics = done
     embeddings, records = read_embeddings(out / "embeddings.npz")
-    assert embeddings.dtype == np.float32 and embeddings.shape == (len(records), 1280) == (
+    assert embeddings.dtype == np.float32 and embeddings.shape == (
+        len(records),
+        TINY.embedding,
+    ) == (
         metrics["radiographs"],
         metrics["dimensions"],
     )
@@ -135,12 +139,16 @@ def test_the_operating_point_and_k_come_from_validation_and_training_rows(done):
 
 
 def test_no_training_row_has_its_own_patient_or_file_among_its_neighbours(done):
-    classifier, out, _ = done
+    _, out, metrics = done
     _, records = read_embeddings(out / "embeddings.npz")
     keys = {r.path: (r.patient, r.sha256) for r in records}
     with (out / "neighbors.csv").open() as stream:
         rows = list(csv.DictReader(stream))
-    assert len(rows) == 5 * len(records) and {r["split"] for r in rows} == {"train", "val", "test"}
+    assert len(rows) == metrics["recipe"]["k"] * len(records) and {r["split"] for r in rows} == {
+        "train",
+        "val",
+        "test",
+    }
     for row in rows:
         patient, sha256 = keys[row["path"]]
         assert row["patient"] != patient and keys[row["neighbor"]][1] != sha256

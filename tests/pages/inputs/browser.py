@@ -29,5 +29,5 @@ def told_in_browser(page, probe, folder):
     path = folder / "page.html"
     path.write_text(page.replace("</body>", f"<script>{probe}</script></body>"), encoding="utf-8")
     line = [browser, *FLAGS, f"--user-data-dir={folder / 'profile'}", path.as_uri()]
-    dom = subprocess.run(line, capture_output=True, text=True, timeout=120).stdout
+    dom = subprocess.run(line, capture_output=True, text=True, timeout=600).stdout
     return re.search(r"<title>(.*?)</title>", dom, re.S)[1]
