@@ -68,7 +68,7 @@ def run(given: argparse.Namespace) -> None:
 
 def one(given: argparse.Namespace) -> None:
     """Train one recipe without one group, score that group, write the JSON."""
-    from xray_tf.data.split import write_split
+    from xray_tf.data.tables.split_file import write_split
     from xray_tf.jobs.classifier.train_classifier import train_classifier
 
     training, net, _ = RECIPES[given.recipe]

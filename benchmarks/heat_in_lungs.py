@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from xray_tf.data.chest.lung_masks import IGNORE, LUNG, read_mask
-from xray_tf.data.split import SPLIT, read_split
+from xray_tf.data.tables.split_file import SPLIT, read_split
 from xray_tf.models.asked.queries import read_query
 from xray_tf.models.load import load
 from xray_tf.nets.heatmaps.gradcam import GradCAM

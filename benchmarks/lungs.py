@@ -29,7 +29,7 @@ from xray_tf.data.chest.lung_masks import (
     read_mask,
     resize_mask,
 )
-from xray_tf.data.split import read_split
+from xray_tf.data.tables.split_file import read_split
 from xray_tf.models.load import load
 
 HERE = Path(__file__).parent

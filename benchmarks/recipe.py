@@ -124,7 +124,7 @@ def run(given: argparse.Namespace) -> None:
 
 def one(given: argparse.Namespace) -> None:
     """Train one recipe with one seed, score it, write its JSON."""
-    from xray_tf.data.split import write_split
+    from xray_tf.data.tables.split_file import write_split
     from xray_tf.jobs.classifier.evaluate_model import evaluate_model
     from xray_tf.jobs.classifier.train_classifier import train_classifier
 

@@ -24,8 +24,8 @@ from xray_tf.artifact import new_folder
 from xray_tf.data.pixels.cache import build_cache
 from xray_tf.data.records import Records
 from xray_tf.data.sources.scan import scan
-from xray_tf.data.split import write_split
 from xray_tf.data.synthetic.stresses import STRESSES, apply_stress
+from xray_tf.data.tables.split_file import write_split
 
 
 def read(data: str, resize: str) -> tuple[np.ndarray, Records]:

@@ -7,8 +7,8 @@ import pytest
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Record, Records
 from xray_tf.data.sources.scan import scan
-from xray_tf.data.split import SplitError, read_split, write_split
 from xray_tf.data.tables.csv_files import harmless, told
+from xray_tf.data.tables.split_file import SplitError, read_split, write_split
 
 FORMULAS = [
     *("=cmd|' C calc'!A0", "@SUM(1+1)*cmd", "+1+1", "-2+3+cmd", "\t=1", "\r=1", "=", "-x.png"),

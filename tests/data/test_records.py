@@ -129,7 +129,7 @@ def test_a_sub_type_is_no_label():
     "path", ["Icon\r", "a,b.png", 'say "ah".png', "two\nlines.png", "é ü.png", " spaced .png"]
 )
 def test_every_file_name_survives_the_tables(path, tmp_path):
-    from xray_tf.data.split import apply_split, write_split
+    from xray_tf.data.tables.split_file import apply_split, write_split
 
     records = Records(
         [

@@ -13,14 +13,8 @@ import pytest
 from xray_tf.data.pixels.cache import build_cache
 from xray_tf.data.records import Record, Records
 from xray_tf.data.sources.scan import scan
-from xray_tf.data.split import (
-    SplitError,
-    apply_split,
-    known_to,
-    overlap,
-    split_records,
-    write_split,
-)
+from xray_tf.data.split import overlap, split_records
+from xray_tf.data.tables.split_file import SplitError, apply_split, known_to, write_split
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 CLASSES = (("normal", ""), ("pneumonia", "bacterial"), ("pneumonia", "viral"))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from xray_tf.artifact import ArtifactError, read_card
-from xray_tf.data.split import read_split
+from xray_tf.data.tables.split_file import read_split
 from xray_tf.jobs.distil_trunk import distil_trunk
 from xray_tf.jobs.known_rows import refuse_seen
 from xray_tf.jobs.provenance import started_from

@@ -17,8 +17,8 @@ from xray_tf.artifact import ArtifactError
 from xray_tf.data.chest.lung_lessons import draw_phantoms
 from xray_tf.data.chest.lung_masks import intersection_over_union
 from xray_tf.data.chest.lung_table import NO_LUNGS
-from xray_tf.data.split import read_split
 from xray_tf.data.synthetic.not_chests import TURNED
+from xray_tf.data.tables.split_file import read_split
 from xray_tf.models import lungs
 from xray_tf.models.load import load
 from xray_tf.models.lungs import shipped_segmenter

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from xray_tf.artifact import Card, read_card, seal
-from xray_tf.data.split import SPLIT
+from xray_tf.data.tables.split_file import SPLIT
 from xray_tf.jobs.classifier.shift_bench import measure_shift, write_shift
 from xray_tf.jobs.corpus import choose_part, read_for
 from xray_tf.jobs.run import Options, Run, takes

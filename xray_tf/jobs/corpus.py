@@ -13,7 +13,8 @@ from xray_tf.data.duplicates import THUMBNAIL, near_copies
 from xray_tf.data.pixels.cache import build_cache
 from xray_tf.data.records import Finding, Findings, Records
 from xray_tf.data.sources.scan import scan
-from xray_tf.data.split import apply_split, split_records
+from xray_tf.data.split import split_records
+from xray_tf.data.tables.split_file import apply_split
 from xray_tf.jobs.given_data import given_data
 from xray_tf.options import PARTS, DataOptions
 from xray_tf.registry import Task, read_task

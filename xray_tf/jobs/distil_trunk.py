@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from xray_tf.artifact import Card, seal, write_json, write_text
-from xray_tf.data.split import SPLIT, write_split
+from xray_tf.data.tables.split_file import SPLIT, write_split
 from xray_tf.jobs.corpus import Corpus, divide, read_corpus
 from xray_tf.jobs.provenance import preprocessing, provenance
 from xray_tf.jobs.run import Options, Run, recorded, takes

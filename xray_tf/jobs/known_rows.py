@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from xray_tf.data.records import Record, Records
-from xray_tf.data.split import SPLIT, known_to
+from xray_tf.data.tables.split_file import SPLIT, known_to
 from xray_tf.options import weights_file
 
 FITTED = {

@@ -26,8 +26,8 @@ from xray_tf.data.pixels.reading import stream_pixels
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Record, Records, class_index
 from xray_tf.data.sample import draw_records
-from xray_tf.data.split import read_split, write_split
 from xray_tf.data.tables.csv_files import csv_line, write_lines
+from xray_tf.data.tables.split_file import read_split, write_split
 from xray_tf.jobs.audit.audit_data import audit_records
 from xray_tf.jobs.classifier.evaluate_model import evaluate_model
 from xray_tf.jobs.classifier.train_classifier import train_classifier

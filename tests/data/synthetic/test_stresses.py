@@ -8,8 +8,8 @@ import pytest
 from natural_splits import natural_splits
 
 from xray_tf.data.records import Record, Records
-from xray_tf.data.split import apply_split, write_split
 from xray_tf.data.synthetic.stresses import STRESSES, StressGrid, apply_stress, choose_stresses
+from xray_tf.data.tables.split_file import apply_split, write_split
 
 
 @pytest.fixture(scope="module")

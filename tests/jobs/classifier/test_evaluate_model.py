@@ -11,7 +11,7 @@ import pytest
 
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.sources.phantom_folder import write_phantoms
-from xray_tf.data.split import read_split
+from xray_tf.data.tables.split_file import read_split
 from xray_tf.jobs.classifier.evaluate_model import evaluate_model
 from xray_tf.options import DataOptions, EvaluateOptions
 from xray_tf.pages.kit.words import worst_acquisition

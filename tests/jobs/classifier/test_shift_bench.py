@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from xray_tf.data.sample import draw_rows
-from xray_tf.data.split import write_split
 from xray_tf.data.synthetic.stresses import STRESSES, apply_stress
+from xray_tf.data.tables.split_file import write_split
 from xray_tf.evaluate import main
 from xray_tf.jobs.classifier.evaluate_model import evaluate_model
 from xray_tf.jobs.classifier.shift_bench import measure_shift, summarise

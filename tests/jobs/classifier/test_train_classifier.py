@@ -14,7 +14,7 @@ from xray_tf import predict
 from xray_tf.artifact import ArtifactError, read_card
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.sources.phantom_folder import write_phantoms
-from xray_tf.data.split import read_split
+from xray_tf.data.tables.split_file import read_split
 from xray_tf.jobs.classifier import train_classifier as job
 from xray_tf.jobs.classifier.evaluate_model import evaluate_model
 from xray_tf.jobs.classifier.train_classifier import train_classifier
@@ -35,8 +35,12 @@ FILES = {
     "report.html",
     "mistakes.json",
 }
-QUICK = TrainOptions(epochs=2, batch_size=8, fine_tune="none", keep="best", ema=0.0, steady_rows=0)
-MODEL = ModelOptions(image_size=32, weights=None, region="whole", standardize=False)
+QUICK = TrainOptions(
+    **{"epochs": 2, "batch_size": 8, "fine_tune": "none", "keep": "best", "ema": 0.0},
+    **{"steady_rows": 0, "precision": "float32"},
+)
+MEASURED = replace(QUICK, precision="auto")
+MODEL = ModelOptions("tiny", image_size=32, weights=None, region="whole", standardize=False)
 NUMBERS = EvaluateOptions(bootstrap=20)
 
 
@@ -159,8 +163,8 @@ def test_a_resumed_run_keeps_the_precision_that_was_measured(
     monkeypatch.setattr(phases, "_measured_precision", lambda *a: next(answers))
     with monkeypatch.context() as patch, pytest.raises(MemoryError):
         patch.setattr(job, "fit_decisions", lambda *a: (_ for _ in ()).throw(MemoryError))
-        train(phantoms, cache, tmp_path / "out")
-    made = train(phantoms, cache, tmp_path / "out", resume=True)
+        train(phantoms, cache, tmp_path / "out", options=MEASURED)
+    made = train(phantoms, cache, tmp_path / "out", options=MEASURED, resume=True)
     assert made.card.notes == ("measured once",)
     # saved in float32 all the same
     assert {layer.compute_dtype for layer in made.model.layers} == {"float32"}
@@ -186,7 +190,8 @@ def test_a_killed_starts_measurement_is_not_taken_for_another_runs(
     left.mkdir()
     (left / "precision.json").write_text('["mixed_bfloat16", "of another net"]')
     monkeypatch.setattr(phases, "_measured_precision", lambda *a: ("float32", "measured now"))
-    assert train(phantoms, cache, tmp_path / "out").card.notes == ("measured now",)
+    made = train(phantoms, cache, tmp_path / "out", options=MEASURED)
+    assert made.card.notes == ("measured now",)
 
 
 def test_weights_that_saw_held_out_radiographs_are_refused(binary, phantoms, cache, tmp_path):

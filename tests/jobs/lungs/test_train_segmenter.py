@@ -9,10 +9,11 @@ import pytest
 from xray_tf.data.chest import lung_masks
 from xray_tf.data.sources.phantom_folder import write_phantoms
 from xray_tf.data.sources.scan import scan
-from xray_tf.data.split import read_split, split_records, write_split
+from xray_tf.data.split import split_records
 from xray_tf.data.synthetic.not_chests import DRAWN, TURNED
 from xray_tf.data.synthetic.stresses import STRESSES
 from xray_tf.data.synthetic.unseen_pictures import UNSEEN_DRAWN, UNSEEN_TURNED
+from xray_tf.data.tables.split_file import read_split, write_split
 from xray_tf.jobs.lungs import measure_lungs, train_segmenter
 from xray_tf.jobs.lungs.masked_rows import mask_files, read_masked_rows
 from xray_tf.models.load import load

@@ -13,7 +13,7 @@ import numpy as np
 
 from xray_tf.artifact import ArtifactError, Card, read_card, seal, write_json, write_text
 from xray_tf.data.predictions import Predictions
-from xray_tf.data.split import SPLIT, write_split
+from xray_tf.data.tables.split_file import SPLIT, write_split
 from xray_tf.jobs.classifier.decisions import fit_decisions
 from xray_tf.jobs.classifier.evaluate_model import score_predictions
 from xray_tf.jobs.classifier.mistakes import write_mistakes

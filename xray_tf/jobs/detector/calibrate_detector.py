@@ -13,7 +13,7 @@ import numpy as np
 from xray_tf.artifact import seal, write_text
 from xray_tf.data.records import Findings, Records
 from xray_tf.data.scores import Scores
-from xray_tf.data.split import SPLIT, write_split
+from xray_tf.data.tables.split_file import SPLIT, write_split
 from xray_tf.jobs.detector.score_files import records_of
 from xray_tf.jobs.provenance import provenance
 from xray_tf.jobs.run import Options, Run, recorded, takes

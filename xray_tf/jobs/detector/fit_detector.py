@@ -12,7 +12,7 @@ import numpy as np
 
 from xray_tf.artifact import Card, seal, write_json, write_text
 from xray_tf.data.scores import VERDICTS, Scores
-from xray_tf.data.split import SPLIT, write_split
+from xray_tf.data.tables.split_file import SPLIT, write_split
 from xray_tf.jobs.corpus import Corpus
 from xray_tf.jobs.detector.detector_report import report_on
 from xray_tf.jobs.detector.learn_normals import arrays_of, learn_normals, read_lungs

@@ -12,7 +12,8 @@ import numpy as np
 
 from xray_tf.data.kin import patient_groups
 from xray_tf.data.records import Finding, Findings, Record
-from xray_tf.data.split import apply_split, split_records
+from xray_tf.data.split import split_records
+from xray_tf.data.tables.split_file import apply_split
 from xray_tf.jobs.corpus import Corpus, find_copies, read_corpus
 from xray_tf.jobs.provenance import fingerprint
 from xray_tf.options import DataOptions, DetectOptions

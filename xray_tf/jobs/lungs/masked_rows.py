@@ -20,7 +20,7 @@ from xray_tf.data.chest.lung_masks import HELD_OUT, SELECTION, divide, read_mask
 from xray_tf.data.pixels.cache import build_cache
 from xray_tf.data.records import Finding, Findings, Records
 from xray_tf.data.sources.scan import scan
-from xray_tf.data.split import read_split
+from xray_tf.data.tables.split_file import read_split
 from xray_tf.jobs.provenance import fingerprint, hash_of_hashes
 from xray_tf.options.lungs import TrainLungsOptions
 from xray_tf.shipped import find_model

@@ -11,7 +11,7 @@ import numpy as np
 from xray_tf.artifact import Card, seal, write_json, write_text
 from xray_tf.data.chest.lung_lessons import Lessons, draw_phantoms
 from xray_tf.data.chest.lung_table import LungRows, lung_row
-from xray_tf.data.split import write_split
+from xray_tf.data.tables.split_file import write_split
 from xray_tf.jobs.lungs.masked_rows import SIDE, MaskedRows, read_masked_rows
 from xray_tf.jobs.lungs.measure_lungs import choose_threshold, measure_lungs
 from xray_tf.jobs.provenance import preprocessing, provenance

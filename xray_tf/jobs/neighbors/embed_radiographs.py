@@ -18,8 +18,8 @@ from xray_tf.artifact import new_piece, refuse_existing, write_json
 from xray_tf.data.duplicates import looks_of
 from xray_tf.data.embeddings import EMBEDDINGS, write_embeddings
 from xray_tf.data.records import Record, Records
-from xray_tf.data.split import SPLIT, parts_of
 from xray_tf.data.tables.csv_files import csv_line, write_lines
+from xray_tf.data.tables.split_file import SPLIT, parts_of
 from xray_tf.jobs.classifier.evaluate_model import score_rows
 from xray_tf.jobs.corpus import Corpus, read_corpus, read_for
 from xray_tf.jobs.known_rows import fitted_on_notes

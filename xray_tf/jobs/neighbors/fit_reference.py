@@ -10,7 +10,7 @@ import numpy as np
 from xray_tf.artifact import ArtifactError
 from xray_tf.data.kin import kin_groups
 from xray_tf.data.records import Records
-from xray_tf.data.split import SPLIT, read_split
+from xray_tf.data.tables.split_file import SPLIT, read_split
 from xray_tf.models.classifier import Classifier
 from xray_tf.models.reference import PIECE, Reference
 from xray_tf.options import EmbedOptions

@@ -30,7 +30,7 @@ import numpy as np
 
 from xray_tf.artifact import write_json
 from xray_tf.data.records import Findings
-from xray_tf.data.split import SPLIT, known_to
+from xray_tf.data.tables.split_file import SPLIT, known_to
 from xray_tf.jobs.audit.acquisitions import acquisition_groups
 from xray_tf.jobs.classifier.acceptance.adapted import write_adapted
 from xray_tf.jobs.classifier.acceptance.calibration import decision_curve, measure_calibration

@@ -15,7 +15,7 @@ import numpy as np
 
 from xray_tf.artifact import MANIFEST, Card, seal, sha256_of, write_json
 from xray_tf.data.records import Record, Records
-from xray_tf.data.split import SPLIT, read_split, write_split
+from xray_tf.data.tables.split_file import SPLIT, read_split, write_split
 from xray_tf.jobs.provenance import provenance, started_from
 from xray_tf.jobs.run import Options, Run, recorded
 from xray_tf.models.classifier import Classifier
