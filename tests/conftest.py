@@ -10,13 +10,7 @@ from tiny import add_tiny
 add_tiny()
 REPOSITORY = Path(__file__).parents[1]
 SHARED = REPOSITORY.parent / "shared" / "data"
-SMALL = {
-    "backbone": "tiny",
-    "image_size": 32,
-    "weights": None,
-    "standardize": False,
-    "region": "whole",
-}
+SMALL = {"image_size": 32, "weights": None, "standardize": False, "region": "whole"}
 HEAD_ONLY = {
     **{"fine_tune": "none", "keep": "best", "ema": 0.0, "steady_rows": 0},
     **{"precision": "float32"},  # not the one that happens to be fast while the tests run

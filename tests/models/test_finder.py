@@ -8,7 +8,6 @@ import shutil
 
 import numpy as np
 import pytest
-from tiny import TINY
 
 from xray_tf.artifact import ArtifactError
 from xray_tf.data.embeddings import read_embeddings
@@ -100,8 +99,9 @@ def test_no_neighbour_asked_for_is_refused_before_anything_is_read(remembered, t
     with pytest.raises(ValueError, match=f"above 0. Received: k={k}"):
         nearest_cases(remembered[0], tmp_path / "none.png", tmp_path / "out", k=k)
     reference = NearestCaseFinder(remembered[0]).reference
+    dimensions = remembered[0].model.get_layer("embedding").output.shape[-1]
     with pytest.raises(ValueError, match=f"above 0. Received: k={k}"):
-        reference.ask(np.zeros((1, TINY.embedding), np.float32), reference.rows[:1], k)
+        reference.ask(np.zeros((1, dimensions), np.float32), reference.rows[:1], k)
 
 
 def test_no_radiograph_is_refused(remembered):

@@ -114,10 +114,10 @@ def test_red_green_and_blue_become_grey_as_in_files(tmp_path):
 def test_a_pil_image_is_turned_upright_as_its_file_is(tmp_path, binary):
     picture, exif = Image.fromarray(STACK[0].T.copy()), Image.Exif()
     exif[0x0112] = 5
-    picture.save(tmp_path / "turned.jpeg", exif=exif, quality=100)
-    with Image.open(tmp_path / "turned.jpeg") as opened:
-        answers = binary.predict([opened, str(tmp_path / "turned.jpeg")]).probabilities
-    assert np.abs(answers[0] - answers[1]).max() < 1e-3
+    picture.save(tmp_path / "turned.png", exif=exif)  # JPEG decoders differ by a grey level
+    with Image.open(tmp_path / "turned.png") as opened:
+        answers = binary.predict([opened, str(tmp_path / "turned.png")]).probabilities
+    assert np.abs(answers[0] - answers[1]).max() < 1e-6
 
 
 WRONG = {
