@@ -41,6 +41,7 @@ QUICK = TrainOptions(
 )
 MEASURED = replace(QUICK, precision="auto")
 MODEL = ModelOptions("tiny", image_size=32, weights=None, region="whole", standardize=False)
+LIKE_SHARED = replace(MODEL, backbone="efficientnet_lite0")  # of `binary` and `three_class`
 NUMBERS = EvaluateOptions(bootstrap=20)
 
 
@@ -195,7 +196,7 @@ def test_a_killed_starts_measurement_is_not_taken_for_another_runs(
 
 
 def test_weights_that_saw_held_out_radiographs_are_refused(binary, phantoms, cache, tmp_path):
-    model = replace(MODEL, weights=str(binary.folder / "model.keras"))
+    model = replace(LIKE_SHARED, weights=str(binary.folder / "model.keras"))
     with pytest.raises(
         ValueError,
         match=r"\d+ of the \d+ validation and test "
@@ -360,7 +361,7 @@ def test_the_default_decision_is_fitted_on_validation_rows_under_changes(phantom
 def test_a_sum_of_sick_classes_also_tells_the_likelier_one(
     three_class, phantoms, cache, tmp_path, capsys
 ):
-    net = replace(MODEL, weights=str(three_class.folder / "model.keras"))
+    net = replace(LIKE_SHARED, weights=str(three_class.folder / "model.keras"))
     how = replace(QUICK, task="binary", method="sum")
     summed = train(phantoms, cache, tmp_path / "summed", net, how)
     assert (
