@@ -117,7 +117,7 @@ class OperatingPoint:
 
     def rule(self, probabilities, numerics: Any):
         """Return class indices (N,) of probabilities (N, K) float64; `numerics` is numpy, or
-        keras.ops inside a graph.
+        what stands for it inside a graph.
         """
         if self.threshold is not None:
             return numerics.where(probabilities[:, 1] >= self.threshold, 1, 0)

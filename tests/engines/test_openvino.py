@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -22,11 +23,11 @@ assert not {"tensorflow", "keras", "xray_tf"} & set(sys.modules)
 """
 
 
-def test_openvino_alone_answers_as_tensorflow_does(binary, tmp_path, monkeypatch):
+@pytest.mark.parametrize("kind", ["binary", "three_class"])
+def test_openvino_alone_answers_as_tensorflow_does(kind, request, tmp_path):
     pytest.importorskip("openvino")
-    from shutil import copytree
-
-    model = copytree(binary.folder, tmp_path / "model")
+    classifier = request.getfixturevalue(kind)
+    model = copytree(classifier.folder, tmp_path / "model")
     assert export.main(["--model", str(model), "--openvino"]) == 0
     parity = json.loads((model / "openvino" / "parity.json").read_text())
     assert parity["probability"] <= 1e-3 and parity["decisions"] == 0 and parity["radiographs"]
@@ -37,7 +38,7 @@ def test_openvino_alone_answers_as_tensorflow_does(binary, tmp_path, monkeypatch
     np.save(tmp_path / "images.npy", images)
     line = [model / "openvino" / "model.xml", tmp_path / "images.npy", tmp_path / "found.npz"]
     subprocess.run([sys.executable, "-c", CODE, *map(str, line)], check=True)
-    found, table = np.load(tmp_path / "found.npz"), binary.predict(images)
+    found, table = np.load(tmp_path / "found.npz"), classifier.predict(images)
     np.testing.assert_allclose(found["probability"], table.probabilities, atol=1e-3)
     assert (found["decision"] == table.predicted).all()
 

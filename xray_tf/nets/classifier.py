@@ -77,7 +77,10 @@ def build_classifier(
             weights = open_donor(Path(weights))
         features = _features(image, options, weights, seed)
         x = keras.layers.GlobalAveragePooling2D(name="embedding", dtype="float32")(features)
-        x = keras.layers.Dropout(options.dropout, name="dropout", dtype="float32")(x)
+        # Drawn here as Keras draws it: without a seed PyTorch drops by its global state, which no
+        # checkpoint holds.
+        drawn = random.randint(1, int(1e9)) if options.dropout else None
+        x = keras.layers.Dropout(options.dropout, name="dropout", seed=drawn, dtype="float32")(x)
         units, activation = (1, "sigmoid") if one_logit else (len(class_names), "softmax")
         x = keras.layers.Dense(units, name="logits", dtype="float32")(x)
         x = keras.layers.Activation(activation, name="probability", dtype="float32")(x)

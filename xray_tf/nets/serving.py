@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -27,6 +28,10 @@ from xray_tf.operating_point import OperatingPoint
 PIXELS_TOLERANCE = 1e-4
 ENCODED_TOLERANCE = 1e-2
 PARITY_BATCH = 16
+# what a decision is computed with; the argmax of keras.ops has an operation that OpenVINO lacks
+_NUMERICS = SimpleNamespace(
+    where=tf.where, log=tf.math.log, maximum=tf.maximum, argmax=tf.argmax, array=tf.constant
+)
 # output -> suffix of its difference in the record
 _COMPARED = {"probability": "", "embedding": "_embedding", "heatmap": "_heatmap"}
 
@@ -336,7 +341,7 @@ def _decide(
         if logits.shape[-1] == 1
         else tf.nn.softmax(scaled)
     )
-    return probability, tf.cast(point.rule(probability, keras.ops), tf.int64)
+    return probability, tf.cast(point.rule(probability, _NUMERICS), tf.int64)
 
 
 def pixels_signature(folder: str | os.PathLike) -> tuple[Callable[[np.ndarray], dict], Any]:
