@@ -187,7 +187,9 @@ def test_weights_are_stored_once(exported):
     model, _, folder = exported
     stored = sum(p.stat().st_size for p in (folder / "variables").iterdir())
     assert model.count_params() * 4 < stored < 1.05 * model.count_params() * 4
-    assert (folder / "saved_model.pb").stat().st_size < 450_000  # the graph holds no weights either
+    assert (
+        folder / "saved_model.pb"
+    ).stat().st_size < 500_000  # the graph holds no weights either, but a reader of JPEG scans
 
 
 def test_the_endpoints_are_named(exported):
