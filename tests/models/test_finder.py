@@ -263,5 +263,5 @@ def test_damaged_thumbnails_are_told():
     assert good[1].shape == (16, 16) and len(good) == 2
     for starts in ([0, 3], [1, len(good.data)], [0, 99, 3, len(good.data)]):
         with pytest.raises(ValueError, match="where each of them starts"):
-            Thumbnails(good.data, np.array(starts))
-    assert Thumbnails(np.zeros(4, np.uint8), np.array([0, 4]))[0] is None
+            Thumbnails(good.head, good.data, np.array(starts))
+    assert Thumbnails(*[np.zeros(4, np.uint8)] * 2, np.array([0, 4]))[0] is None

@@ -38,7 +38,7 @@ from xray_tf.writing import write_json
 PIECE, ARRAYS, ABOUT = "reference", "reference.npz", "reference.json"
 PICTURES = "thumbnails.npz"
 THUMBNAIL = 160  # pixels, of those made from the files
-QUALITY = 70  # of JPEG
+QUALITY = 60  # of JPEG
 LOOKS, LOOK = "row_look", 143  # the array of perceptual hashes, and their width
 COLUMNS = ("path", "patient", "sha256", "label", "subtype")
 _CHECK = fields(
@@ -111,15 +111,17 @@ class Thumbnails:
     """Small grey pictures of a reference's rows, kept as JPEG.
 
     Args:
-        data: (B,) uint8, one JPEG after the other.
+        head: (H,) uint8, what all JPEGs begin with: their tables are longer than what follows.
+        data: (B,) uint8, what follows it, one after the other.
         starts: (N + 1,) int64, where each starts, and where the last one ends.
     """
 
-    def __init__(self, data: np.ndarray, starts: np.ndarray):
-        fits = data.dtype == np.uint8 and data.ndim == 1 and starts.ndim == 1 and len(starts)
+    def __init__(self, head: np.ndarray, data: np.ndarray, starts: np.ndarray):
+        bytes_only = all(a.dtype == np.uint8 and a.ndim == 1 for a in (head, data))
+        fits = bytes_only and starts.ndim == 1 and len(starts)
         if not fits or starts[0] or starts[-1] != len(data) or (np.diff(starts) < 0).any():
             raise ValueError(f"{PICTURES} must be JPEG pictures and where each of them starts.")
-        self.data, self.starts = data, starts
+        self.head, self.data, self.starts = head, data, starts
 
     @classmethod
     def of(cls, pictures: Iterable[np.ndarray], side: int) -> Thumbnails:
@@ -127,16 +129,19 @@ class Thumbnails:
         quality, files = [cv2.IMWRITE_JPEG_QUALITY, QUALITY], []
         for picture in pictures:
             small = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
-            files.append(cv2.imencode(".jpg", small, quality)[1].ravel())
-        starts = np.cumsum([0, *map(len, files)]).astype(np.int64)
-        return cls(np.concatenate([*files, np.zeros(0, np.uint8)]), starts)
+            files.append(cv2.imencode(".jpg", small, quality)[1].tobytes())
+        head = os.path.commonprefix(files) or b""
+        starts = np.cumsum([0, *(len(file) - len(head) for file in files)]).astype(np.int64)
+        data = b"".join(file[len(head) :] for file in files)
+        return cls(np.frombuffer(head, np.uint8), np.frombuffer(data, np.uint8), starts)
 
     def __len__(self) -> int:
         return len(self.starts) - 1
 
     def __getitem__(self, index: int) -> np.ndarray | None:
         """Return the picture (s, s) uint8 of a row; None if it is damaged."""
-        data = self.data[self.starts[index] : self.starts[index + 1]]
+        data = [self.head, self.data[self.starts[index] : self.starts[index + 1]]]
+        data = np.concatenate(data)
         return cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if len(data) else None
 
 
@@ -246,8 +251,9 @@ class Reference:
         write_arrays(folder / ARRAYS, arrays, packed=True)
         write_json(folder / ABOUT, self.about)
         if self.pictures is not None:
-            kept = {"jpeg": self.pictures.data, "starts": self.pictures.starts}
-            write_arrays(folder / PICTURES, kept)
+            kept = self.pictures
+            arrays = {"head": kept.head, "jpeg": kept.data, "starts": kept.starts}
+            write_arrays(folder / PICTURES, arrays)
 
     def seen(self, rows: Iterable[NearestCase]) -> dict[str, np.ndarray]:
         """Return {sha256: (s, s) uint8} of the thumbnails that it has of neighbours."""
@@ -322,7 +328,7 @@ def _read_files(
     pictures = None
     if (folder / PICTURES).is_file():
         kept = read_arrays(folder / PICTURES)
-        pictures = Thumbnails(kept["jpeg"], kept["starts"])
+        pictures = Thumbnails(kept["head"], kept["jpeg"], kept["starts"])
     looks = arrays.pop(LOOKS, None)
     if looks is not None and (looks.shape != (len(rows), LOOK) or looks.dtype != np.int8):
         raise ValueError(f"{LOOKS} must be ({len(rows)}, {LOOK}) int8. Received: {looks.shape}.")
