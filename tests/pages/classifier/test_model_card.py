@@ -199,6 +199,12 @@ def test_weights_are_credited_as_far_as_the_options_tell(finished, options, said
     assert all(s in line for s in said) and not any(s in line for s in not_said), line
 
 
+@pytest.mark.parametrize("region", ["lungs", "whole"])
+def test_the_masks_behind_a_segmenter_inside_are_credited(finished, region):
+    text = render_model_card(recorded(finished["binary"][0], region=region))
+    assert ("V7 Labs" in section(text, "Credits and licences")) == (region == "lungs")
+
+
 @pytest.mark.parametrize(
     ("options", "said", "not_said"),
     [

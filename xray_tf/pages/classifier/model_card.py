@@ -11,12 +11,13 @@ from typing import Any
 from markupsafe import Markup
 
 from xray_tf.artifact import Card, write_text
-from xray_tf.pages.classifier.credits import data_credit, stated_attribution, weights_credit
+from xray_tf.options import LUNGS
+from xray_tf.pages.classifier.credits import MASKS, data_credit, stated_attribution, weights_credit
 from xray_tf.pages.classifier.recipe import recipe_lines
 from xray_tf.pages.classifier.shift_card import shift_markdown
 from xray_tf.pages.heatmaps.measures import faithfulness_markdown, shortcut_markdown
 from xray_tf.pages.kit.render import Part, Table, read_json
-from xray_tf.pages.kit.words import NAMES, value_text
+from xray_tf.pages.kit.words import NAMES, options_of, value_text
 
 README, METRICS = "README.md", "metrics.json"
 # a file that may be in the folder -> the lines of Markdown about it; what is measured after
@@ -99,6 +100,8 @@ def render_model_card(
         **({"Stated in training": stated} if stated else {}),
         "Weights it started from": weights_credit(card),
     }
+    if options_of(card, "ModelOptions").get("region") == LUNGS:
+        credits["Masks that the segmenter inside it learned from"] = Markup(MASKS)
     return ModelCard(card, metrics, _points(card), recipe_lines(card), credits, measured).render()
 
 

@@ -10,18 +10,12 @@ from typing import Any
 from markupsafe import Markup
 
 from xray_tf.artifact import Card
-from xray_tf.pages.classifier.credits import data_credit
+from xray_tf.pages.classifier.credits import MASKS, data_credit
 from xray_tf.pages.kit.render import Part, Table
 from xray_tf.pages.kit.words import interval_text
 
-_V7 = (
-    "*COVID-19 X-ray dataset*, V7 Labs, 2020, <https://github.com/v7labs/covid-19-xray-dataset>; "
-    "licence [CC BY 4.0](https://creativecommons.org/licenses/by/4.0/). Drawn with a "
-    "semi-automatic tool and reviewed by people. Changed: matched to the file names of the "
-    "radiographs, reduced to 224 x 224."
-)
 # sha256 over the sorted sha256 of the mask files -> whose they are
-MASK_SETS = {"5653c565b911f103e5e086c2eafe6f86957a32188f637e07d9da19bc5780be6f": _V7}
+MASK_SETS = {"5653c565b911f103e5e086c2eafe6f86957a32188f637e07d9da19bc5780be6f": MASKS}
 STATISTICS = {"mean": "mean", "median": "median", "fifth_percentile": "5th percentile"}
 
 
