@@ -126,7 +126,7 @@ def test_metrics_of_validation_rows_say_that_thresholds_were_fitted_to_them(fini
 def test_a_data_set_is_credited_by_its_fingerprint_or_as_stated_and_never_guessed(
     finished, fingerprint, attribution, said, not_said
 ):
-    card = recorded(finished["binary"][0], attribution=attribution)
+    card = recorded(finished["binary"][0], attribution=attribution, region="whole")
     card = replace(
         card,
         provenance={
