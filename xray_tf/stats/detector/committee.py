@@ -19,7 +19,7 @@ from sklearn.model_selection import GroupKFold
 from xray_tf.stats.detector.vectors import Combination, Mahalanobis, NearestNormals
 
 
-class Detector(Protocol):
+class Member(Protocol):
     """What the class of a row does; `vectors.Stored` does the arrays of most."""
 
     def fit(self, x: np.ndarray, patients: Sequence[str] | None = None) -> Any:
@@ -50,20 +50,20 @@ class DetectorRow:
     """One row of `DETECTORS`.
 
     Attributes:
-        kind: the detector's class, a `Detector`.
+        kind: the detector's class, a `Member` of the committee.
         options: of its constructor.
         eats: one of `models.features.FEATURES`.
         what: it is, in a few words.
         chosen: whether it is one of the default committee.
     """
 
-    kind: type[Detector]
+    kind: type[Member]
     options: dict[str, Any]
     eats: str
     what: str
     chosen: bool = False
 
-    def build(self) -> Detector:
+    def build(self) -> Member:
         """Make the detector, unfitted."""
         return self.kind(**self.options)
 
