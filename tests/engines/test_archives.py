@@ -231,3 +231,29 @@ def test_a_ray_cluster_that_loses_a_node_answers_everything_once(binary, files, 
     known = dict(zip(local.paths, local.probabilities[:, 1], strict=True))
     wanted = [known[good[i % len(good)]] for i in range(24)]
     np.testing.assert_allclose(table["prob_pneumonia"], wanted, atol=1e-6)
+
+
+def test_a_part_that_comes_back_late_goes_to_a_worker_that_waits():
+    """Where every free core belongs to a worker that waits, no other one is ever placed."""
+    from xray_tf.engines.ray_pool import _Pool
+
+    class Remote:
+        def remote(self, *given):
+            return object()
+
+    class Worker:
+        def __init__(self):
+            self.open, self.answer = Remote(), Remote()
+
+    pool = _Pool(Worker, [0, 1], 2)
+    one, other = pool.workers
+    pool.busy.clear()  # both are ready
+    pool.go_on(one)
+    pool.go_on(other)
+    assert sorted(number for _, number in pool.busy.values()) == [0, 1]
+    (lost,) = (future for future, (worker, _) in pool.busy.items() if worker is other)
+    _, number = pool.busy.pop(lost)
+    pool.busy.clear()  # the first one has answered its part
+    pool.go_on(one)
+    pool.lost(other, number)
+    assert (one, number) in pool.busy.values() and pool.unfinished

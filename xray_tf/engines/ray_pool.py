@@ -75,6 +75,7 @@ class _Pool:
         self.losses: dict[int, int] = {}
         self.busy: dict[Any, tuple[Any, int]] = {}
         self.workers: list[Any] = []
+        self.idle: list[Any] = []
         for _ in range(workers):
             self.add()
 
@@ -85,10 +86,14 @@ class _Pool:
         self.busy[worker.open.remote()] = worker, _READY
 
     def go_on(self, worker: Any) -> None:
-        """Give a worker that is free the next part, if there is one."""
+        """Give a worker that is free the next part, if there is one; else it waits, because a part
+        may come back from one that is lost.
+        """
         if self.left:
             number = self.left.pop()
             self.busy[worker.answer.remote(number)] = worker, number
+        else:
+            self.idle.append(worker)
 
     def lost(self, worker: Any, number: int) -> None:
         """Put a part back whose worker went away, and ask for another worker."""
@@ -105,6 +110,8 @@ class _Pool:
             self.left.append(number)
         LOG.info("  a worker was lost; its part is given to another one")
         self.add()
+        while self.idle and self.left:  # the one just asked for may never find a free core
+            self.go_on(self.idle.pop())
 
     @property
     def unfinished(self) -> bool:
