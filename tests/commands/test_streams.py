@@ -72,6 +72,7 @@ def test_whatever_ends_a_command_it_cleans_up_and_says_how_it_ended(ends, status
     code = (
         "import os, signal, sys, time\nfrom xray_tf.commands import run\n"
         "from xray_tf.writing import new_folder\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's & ignores it
         "def job():\n"
         f"    with new_folder({os.fspath(tmp_path / 'made')!r}) as draft:\n        {ends}\n"
         "sys.exit(run(job))"
