@@ -20,15 +20,15 @@ from xray_tf.writing import renewed_folder
 
 
 def add_to_artifact(
-    folder: str | os.PathLike, write: Callable[[Path], None] = lambda draft: None
+    folder: str | os.PathLike, write: Callable[[Path], Card | None] = lambda draft: None
 ) -> Card:
     """Let `write` add files to a copy of a finished classifier, write the copy's pages again, and
     replace the original by the copy.
 
     Args:
         folder: the artifact.
-        write: called with the copy's folder; by default only README.md and report.html are written
-            again.
+        write: called with the copy's folder; it may return another card. By default only README.md
+            and report.html are written again.
 
     Returns:
         The new card.
@@ -42,7 +42,7 @@ def add_to_artifact(
     read_card(folder, kind="classifier")
     with renewed_folder(folder) as draft:
         card = read_card(draft, kind="classifier")  # what another process added is on it
-        write(draft)
+        card = write(draft) or card
         for page in (README, REPORT):
             (draft / page).unlink(missing_ok=True)
         card = seal(draft, replace(card, files={}))

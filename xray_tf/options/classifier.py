@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from xray_tf.options.declare import Checked, count, option, rate, share
+from xray_tf.options.declare import Checked, count, option, rate, resizing, share
 from xray_tf.registry import BACKBONES, TASKS
 
 LUNGS, WHOLE = "lungs", "whole"  # what a classifier may see
@@ -28,11 +28,7 @@ class ModelOptions(Checked):
     image_size: int = option(
         224, "side of the square that the network sees, in pixels", metavar="PIXELS", least=32
     )
-    resize: str = option(
-        "crop",
-        "how a radiograph becomes a square; crop hides its aspect ratio",
-        ("crop", "pad", "squash"),
-    )
+    resize: str = resizing()
     region: str = option(
         LUNGS,
         "what the network sees: the lungs, which a segmenter inside it finds, or the whole "

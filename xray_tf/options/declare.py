@@ -54,6 +54,15 @@ def share(default: float, help: str, least: float = 0, below: float = 1) -> Any:
     return option(default, help, metavar="SHARE", least=least, below=below)
 
 
+def resizing() -> Any:
+    """Declare how a radiograph becomes a square."""
+    return option(
+        "crop",
+        "how a radiograph becomes a square; crop hides its aspect ratio",
+        ("crop", "pad", "squash"),
+    )
+
+
 def rate(default: float, help: str) -> Any:
     """Declare a learning rate or a decay, from 0 on."""
     return option(default, help, metavar="RATE", least=0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from xray_tf.options.declare import Checked, count, option, rate, share
+from xray_tf.options.declare import Checked, count, option, rate, resizing, share
 from xray_tf.registry import BACKBONES
 
 
@@ -26,11 +26,7 @@ class DetectOptions(Checked):
         metavar="PIXELS",
         least=32,
     )
-    resize: str = option(
-        "crop",
-        "how a radiograph becomes a square; crop hides its aspect ratio",
-        ("crop", "pad", "squash"),
-    )
+    resize: str = resizing()
     latent: int = count(32, "length of the autoencoder's code", least=2)
     epochs: int = count(16, "epochs of the autoencoder", least=1)
     batch_size: int = count(32, "radiographs per step", least=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xray_tf.options.classifier import LUNGS, WHOLE
-from xray_tf.options.declare import Checked, count, option, rate, share
+from xray_tf.options.declare import Checked, count, option, rate, resizing, share
 from xray_tf.registry import BACKBONES
 
 
@@ -25,11 +25,7 @@ class DistilOptions(Checked):
     image_size: int = option(
         160, "side of the squares it learns from, a multiple of 32", metavar="PIXELS", least=64
     )
-    resize: str = option(
-        "crop",
-        "how a radiograph becomes a square; crop hides its aspect ratio",
-        ("crop", "pad", "squash"),
-    )
+    resize: str = resizing()
     region: str = option(LUNGS, "what both see: the lungs, or the whole radiograph", (LUNGS, WHOLE))
     epochs: int = count(10, "epochs", least=1)
     batch_size: int = count(32, "radiographs per step", least=2)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from xray_tf.artifact import read_card, seal
+from xray_tf.card import MODEL, Card
 from xray_tf.data.examples import example_radiographs
 from xray_tf.data.synthetic.phantom import draw_phantom
 from xray_tf.jobs.add_to_artifact import add_to_artifact
 from xray_tf.jobs.run import Options, Run, takes
 from xray_tf.models.classifier import Classifier
 from xray_tf.models.load import load
-from xray_tf.writing import renewed_folder
+from xray_tf.writing import is_draft
 
 TOLERANCE = 1e-3
-PIECES = ("saved_model", "openvino", "reference")  # made from the weights of before
+_NOTE = f"{MODEL} holds"
 
 
 @takes()
@@ -40,37 +42,42 @@ def compact_model(model: str | os.PathLike | Classifier, *, options: Options) ->
             before.
         ValueError: a probability would move by more than 1e-3; nothing is changed.
     """
-    run, classifier = options[Run], load(model, kind="classifier")
-    folder = classifier.folder
-    for piece in PIECES:
-        if (folder / piece).exists():
-            raise FileExistsError(
-                f"{folder / piece} is of the weights of before. Compact a model first, then export "
-                "it and add its reference."
-            )
-    from xray_tf.nets.keras_file import load_model, round_weights, save_packed
+    from xray_tf.nets.keras_file import SIGNIFICANT_BITS, load_model, round_weights, save_packed
 
-    before = _answers(classifier)
-    with renewed_folder(folder) as draft:
-        path = draft / "model.keras"
+    run, classifier = options[Run], load(model, kind="classifier")
+    _refuse_pieces(classifier.folder)
+    before, moved = _answers(classifier), 0.0
+
+    def write(draft: Path) -> Card:
+        nonlocal moved
+        card, path = read_card(draft), draft / MODEL
         network, size = load_model(path), path.stat().st_size
         round_weights(network)
         path.unlink()
         save_packed(network, path)
-        card = read_card(folder)
         seal(draft, replace(card, files={}))
         moved = float(np.abs(_answers(load(draft)) - before).max())
         if moved > TOLERANCE:
             raise ValueError(f"a probability would move by {moved:.1e}, more than {TOLERANCE}.")
-        note = (
-            "model.keras holds its kernels to 14 significant bits. Its figures and thresholds are "
-            f"those of before; no probability of 18 test pictures moved by more than {moved:.1e}."
-        )
-        notes = tuple(n for n in card.notes if not n.startswith("model.keras holds")) + (note,)
-        seal(draft, replace(card, files={}, notes=notes))
         run.say(f"  {size / 1e6:.1f} MB before, {path.stat().st_size / 1e6:.1f} MB now")
-    add_to_artifact(folder)  # its pages show the note
+        note = (
+            f"{_NOTE} its kernels to {SIGNIFICANT_BITS} significant bits. Its figures and "
+            f"thresholds are those of before; no probability of {len(before)} test pictures moved "
+            f"by more than {moved:.1e}."
+        )
+        return replace(card, notes=(*(n for n in card.notes if not n.startswith(_NOTE)), note))
+
+    add_to_artifact(classifier.folder, write)
     return moved
+
+
+def _refuse_pieces(folder: Path) -> None:
+    """Refuse an artifact that has something made from the weights of before."""
+    for piece in sorted(p for p in folder.iterdir() if p.is_dir() and not is_draft(p.name)):
+        raise FileExistsError(
+            f"{piece} is of the weights of before. Compact a model first, then export it and add "
+            "its reference."
+        )
 
 
 def _answers(classifier: Classifier) -> np.ndarray:
