@@ -72,7 +72,7 @@ def measured(name: str, data: Path, masks: Path) -> dict:
     patients = np.array([row["patient"] for row in rows])
     groups = {"all": there} | {str(k): there & (kinds == k) for k in np.unique(kinds)}
     return {
-        "model": name,
+        "model": classifier.card.name,
         "made": classifier.card.provenance.get("time"),
         "patients": len(set(patients)),
         "empty": int((~there).sum()),
@@ -104,7 +104,8 @@ def drawn_rows(classifier, masks: Path) -> list[dict]:
 
 def forward_ratio(name: str, beside: str) -> dict[str, float]:
     """Time forward passes of two classifiers in turn; return the median ratio and its range."""
-    nets = [load(n, kind="classifier").model for n in (name, beside)]
+    models = [load(n, kind="classifier") for n in (name, beside)]
+    nets = [model.model for model in models]
     rng, seconds = np.random.default_rng(0), defaultdict(list)
     for repeat in range(REPEATS + 2):
         for i, net in enumerate(nets):
@@ -115,7 +116,8 @@ def forward_ratio(name: str, beside: str) -> dict[str, float]:
                 seconds[i].append(time.perf_counter() - start)
     ratios = np.array(seconds[0]) / np.array(seconds[1])
     low, middle, high = np.quantile(ratios, (0, 0.5, 1))
-    return {"model": name, "beside": beside, "ratio": middle, "low": low, "high": high}
+    told = [f"{m.card.name} of {m.card.provenance.get('time')}" for m in models]
+    return {"model": told[0], "beside": told[1], "ratio": middle, "low": low, "high": high}
 
 
 if __name__ == "__main__":
