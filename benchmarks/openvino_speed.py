@@ -22,7 +22,7 @@ import openvino
 import tensorflow as tf
 
 import xray_tf
-from xray_tf.engines.openvino_graph import FLOAT32
+from xray_tf.engines.openvino_graph import FLOAT32, convert_signature
 from xray_tf.nets.serving import export_serving, pixels_signature
 
 RESULTS = Path(__file__).parent / "results" / "openvino_speed.json"
@@ -47,7 +47,7 @@ def measure(name: str, batch_size: int, repeats: int) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         export_serving(classifier.model, folder, classifier.card)
         ours, signature = pixels_signature(folder)
-        graph = openvino.convert_model(signature)
+        graph = convert_signature(signature)
     theirs = openvino.compile_model(graph, "CPU", FLOAT32)
     difference = np.abs(ours(pixels)["probability"] - theirs(pixels)["probability"]).max()
     pairs = [(timed(ours, pixels), timed(theirs, pixels)) for _ in range(repeats)]

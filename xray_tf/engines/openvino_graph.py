@@ -51,12 +51,31 @@ def export_openvino(model: str | os.PathLike | Classifier) -> Path:
     with new_piece(classifier.folder, PIECE) as draft, tempfile.TemporaryDirectory() as saved:
         export_serving(classifier.model, saved, classifier.card)
         answer, signature = pixels_signature(saved)
-        graph = openvino.convert_model(signature)
+        graph = convert_signature(signature)
         openvino.save_model(graph, draft / GRAPH, compress_to_fp16=False)
         compiled = openvino.compile_model(draft / GRAPH, "CPU", FLOAT32)
         write_json(draft / "parity.json", _parity(answer, compiled))
         del compiled, graph  # they hold the files open
     return classifier.folder / PIECE
+
+
+def convert_signature(signature: Any) -> Any:
+    """Return a concrete TensorFlow function as an OpenVINO graph.
+
+    OpenVINO does not know TensorFlow's resizing with antialiasing; its own in Pillow's way has the
+    same weights, a triangle as wide as the larger of the two steps.
+    """
+    import openvino
+    from openvino import opset11
+    from openvino.frontend.tensorflow import ConversionExtension
+
+    def resize(node: Any) -> list:
+        sides, height_and_width = node.get_input(1), np.array([1, 2], np.int64)
+        how = ("bilinear_pillow", "sizes")
+        return opset11.interpolate(node.get_input(0), sides, *how, axes=height_and_width).outputs()
+
+    known = [ConversionExtension("ScaleAndTranslate", resize)]
+    return openvino.convert_model(signature, extension=known)
 
 
 def _parity(answer: Any, compiled: Any) -> dict[str, Any]:
