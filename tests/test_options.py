@@ -5,6 +5,7 @@ from dataclasses import fields
 
 import pytest
 
+from xray_tf import options
 from xray_tf.options import (
     DataOptions,
     EmbedOptions,
@@ -33,6 +34,15 @@ def test_no_flags_give_the_declared_defaults_and_all_groups_fit_one_parser():
     parsed = parser_of(*ALL).parse_args([])
     for cls in ALL:
         assert from_flags(parsed, cls) == cls()
+
+
+@pytest.mark.parametrize("name", [n for n in options.__all__ if n.endswith("Options")])
+def test_help_shows_no_long_flat_list_of_options(name):
+    cls = getattr(options, name)
+    assert set(cls.headings) <= {item.name for item in fields(cls)}
+    groups = parser_of(cls)._action_groups
+    assert max(len(group._group_actions) for group in groups) <= 11
+    assert all(group.title for group in groups)
 
 
 def test_every_flag_reaches_its_field_with_its_type():

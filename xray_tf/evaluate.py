@@ -9,14 +9,17 @@ pictures of the surest mistakes (mistakes.json). --split and --part choose the r
 that the model was tested on. --shift also scores the radiographs under graded changes: shift.json,
 shift.csv and shift.png.
 
---shift --into-artifact measures the model's own test rows under the changes, puts the three files
-into the model's folder in place of older ones, and writes its README.md and report.html again.
+--into-artifact puts the pictures of the model's own mistakes on its test rows into its folder, so
+that its report.html opens with them. With --shift it measures these rows under the changes instead,
+and puts the three files there. Older ones are replaced, and README.md and report.html are written
+again.
 
 Examples:
   xray-tf evaluate --model runs/first --data other_hospital --out runs/elsewhere
   xray-tf evaluate --model runs/first --data chest_xray --split runs/first/split.csv --part test \\
       --out runs/test
-  xray-tf evaluate --model runs/first --data chest_xray --shift --into-artifact
+  xray-tf evaluate --model runs/first --data chest_xray --into-artifact --mistakes 6
+  xray-tf evaluate --model runs/first --data chest_xray --into-artifact --shift
 """
 
 from __future__ import annotations
@@ -37,26 +40,35 @@ from xray_tf.options import (
 def main(args: Sequence[str] | None = None) -> int:
     """Parse, score, and print the headline numbers."""
     parser = CommandParser(__doc__)
-    into = "with --shift: put the shift card of the model's own test rows into its folder"
+    into = (
+        "put the surest mistakes on the model's own test rows into its folder, or with --shift "
+        "their shift card"
+    )
     add_measuring_arguments(parser, "; a test part alone is enough", into)
     groups = (DataOptions, EvaluateOptions, ShiftOptions, PageOptions)
     add_flags(parser, *groups)
     add_machine(parser)
     given = parser.parse_args(args)
-    if given.into_artifact and (not given.shift or given.part != "all"):
-        parser.error("--into-artifact needs --shift, and chooses the rows itself (no --part)")
+    if given.into_artifact and given.part != "all":
+        parser.error("--into-artifact chooses the rows itself (no --part)")
+    if given.into_artifact and not given.shift and given.operating_point:
+        parser.error("--into-artifact without --shift shows the decisions in the model's folder")
 
     def job() -> None:
         if given.into_artifact:
-            from xray_tf.jobs.add_to_artifact import add_shift_card
+            from xray_tf.jobs.add_to_artifact import add_mistakes, add_shift_card
 
-            add_shift_card(
-                given.model,
-                given.data,
-                *(from_flags(given, group) for group in groups[:-1]),
-                operating_point=given.operating_point,
-            )
-            print(f"Finished: the shift card, README.md and report.html of {given.model}")
+            where, numbers, bench, page = (from_flags(given, group) for group in groups)
+            if given.shift:
+                point = given.operating_point
+                add_shift_card(
+                    given.model, given.data, where, numbers, bench, operating_point=point
+                )
+                what = "the shift card"
+            else:
+                told = add_mistakes(given.model, given.data, where, page)
+                what = f"{len(told['cells'])} mistakes"
+            print(f"Finished: {what}, README.md and report.html of {given.model}")
             return
         from xray_tf.jobs.classifier.evaluate_model import evaluate_model
         from xray_tf.pages.kit.words import interval_text

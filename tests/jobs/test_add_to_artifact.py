@@ -14,12 +14,13 @@ import pytest
 from xray_tf import evaluate
 from xray_tf.artifact import read_card
 from xray_tf.data.predictions import Predictions
-from xray_tf.jobs.add_to_artifact import add_shift_card, add_to_artifact
+from xray_tf.jobs.add_to_artifact import add_mistakes, add_shift_card, add_to_artifact
 from xray_tf.jobs.classifier.export_model import export_model
 from xray_tf.models.asked.queries import array_batches
 from xray_tf.models.load import load
 from xray_tf.options import DataOptions, ShiftOptions
 
+PAGE = "report.html"
 LITTLE = ["--stresses", "darker", "--shift-rows", "6", "--shift-bootstrap", "5"]
 
 
@@ -86,6 +87,31 @@ def test_a_folder_whose_pages_are_made_anew_says_the_same_as_before(copy):
     read_card(copy)
 
 
+def test_the_own_mistakes_go_into_the_folder_as_training_would_have_put_them(
+    copy, binary, phantoms, cache, tmp_path, capsys
+):
+    def own(path):
+        return {p.name: p.read_bytes() for p in path.iterdir() if p.name not in ("card.json", PAGE)}
+
+    trained, page = own(copy), (copy / PAGE).read_text()
+    assert json.loads(trained["mistakes.json"])["cells"]
+    args = ["--model", str(copy), "--cache", str(cache), "--into-artifact"]
+    assert evaluate.main([*args, "--data", str(phantoms), "--mistakes", "0"]) == 0
+    assert "mistakes.json" not in read_card(copy).files and "image/jpeg" not in (
+        (copy / PAGE).read_text()
+    )
+    # the radiographs lie elsewhere and have other names
+    moved = tmp_path / "moved"
+    for file in (file for file in phantoms.rglob("*") if file.is_file()):
+        place = moved / file.relative_to(phantoms).with_suffix(file.suffix.upper())
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, place)
+    assert evaluate.main([*args, "--data", str(moved)]) == 0
+    assert "mistakes, README.md and report.html" in capsys.readouterr().out
+    assert own(copy) == trained and (copy / PAGE).read_text() == page
+    assert set(load(copy).card.files) == set(binary.card.files)
+
+
 def test_what_fails_leaves_the_artifact_as_it_was(copy):
     before = {p.name: p.read_bytes() for p in copy.iterdir()}
 
@@ -109,17 +135,18 @@ def test_rows_that_are_not_the_models_own_are_refused(copy, phantoms, cache, cap
             progress=False,
         )
     args = ["--model", str(copy), "--data", str(phantoms), "--into-artifact"]
-    for wrong in (
-        args,
-        [*args, "--shift", "--part", "train"],
-        [*args, "--shift", "--out", "somewhere"],
+    for wrong, said in (
+        (["--shift", "--part", "train"], "chooses the rows itself"),
+        (["--shift", "--out", "somewhere"], "not allowed with"),
+        (["--part", "train"], "chooses the rows itself"),
+        (["--operating-point", "balanced"], "shows the decisions in the model's folder"),
     ):
         with pytest.raises(SystemExit):
-            evaluate.main(wrong)
-    assert (
-        "--into-artifact needs --shift" in capsys.readouterr().err
-        and not (copy / "shift.json").exists()
-    )
+            evaluate.main([*args, *wrong])
+        assert said in capsys.readouterr().err
+    with pytest.raises(ValueError, match="its own split.csv"):
+        add_mistakes(copy, str(phantoms), cache=str(cache), split="other.csv", progress=False)
+    assert not (copy / "shift.json").exists()
 
 
 @pytest.mark.parametrize("which", ["binary", "three_class"])

@@ -8,14 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from xray_tf.artifact import Card, read_card, seal
-from xray_tf.data.tables.split_file import SPLIT
+from xray_tf.artifact import Card, read_card, seal, write_json
+from xray_tf.data.tables.split_file import SPLIT, read_split
+from xray_tf.jobs.classifier.mistakes import FILE, draw_mistakes
 from xray_tf.jobs.classifier.shift_bench import measure_shift, write_shift
 from xray_tf.jobs.corpus import choose_part, read_for
 from xray_tf.jobs.run import Options, Run, takes
 from xray_tf.models.classifier import Classifier
 from xray_tf.models.load import load
-from xray_tf.options import DataOptions, EvaluateOptions, ShiftOptions
+from xray_tf.options import DataOptions, EvaluateOptions, PageOptions, ShiftOptions
 from xray_tf.writing import renewed_folder
 
 
@@ -67,6 +68,52 @@ def refuse_other_split(options: DataOptions, what: str) -> None:
             f"trained on. Received: split={options.split!r}. Leave --split out, or write to "
             "another folder with --out."
         )
+
+
+@takes(DataOptions, PageOptions)
+def add_mistakes(
+    model: str | os.PathLike | Classifier, data: str, *, options: Options
+) -> dict[str, Any]:
+    """Put small pictures of a classifier's surest mistakes into its folder, where its page opens
+    with them, as after training.
+
+    The rows and decisions are those on which it was measured, in its predictions.csv: test, or
+    validation if it has no test rows. Older pictures are replaced; `mistakes=0` removes them.
+
+    Args:
+        model, data: as in `add_shift_card`.
+        options: `DataOptions` (without `split`) and `PageOptions` in any order, or single options
+            by name.
+
+    Returns:
+        The layout of mistakes.json, see `jobs.classifier.mistakes`.
+
+    Raises:
+        SplitError: radiographs of split.csv are not in the data.
+        ValueError: another split was given, or the folder has no labelled predictions.
+    """
+    from xray_tf.pages.classifier.contents import read_contents
+
+    run, where = options[Run], options[DataOptions]
+    refuse_other_split(where, "page")
+    classifier = load(model, kind="classifier")
+    rows, split = read_contents(classifier.folder).scored, classifier.folder / SPLIT
+    if rows is None:
+        raise ValueError(f"{classifier.folder} has no predictions of labelled radiographs.")
+    # the training rows too, among which a model without a reference finds its neighbours
+    corpus = choose_part(read_for(classifier, data, where, run.progress), split)
+    named = zip(corpus.records, read_split(split), strict=True)  # as predictions.csv calls them
+    records = corpus.records.with_rows(replace(r, path=line["path"]) for r, line in named)
+    most = options[PageOptions].mistakes
+    told = draw_mistakes(classifier, replace(corpus, records=records), rows, most)
+
+    def write(draft: Path) -> None:
+        (draft / FILE).unlink(missing_ok=True)
+        if most:
+            write_json(draft / FILE, told)
+
+    add_to_artifact(classifier.folder, write)
+    return told
 
 
 @takes(DataOptions, EvaluateOptions, ShiftOptions)

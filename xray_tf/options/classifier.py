@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from xray_tf.options.declare import Checked, count, option, rate, resizing, share
 from xray_tf.registry import BACKBONES, TASKS
@@ -46,10 +47,16 @@ class ModelOptions(Checked):
 
 @dataclass(frozen=True)
 class TrainOptions(Checked):
-    """Training: task, phases, optimiser and augmentation.
+    """Training: task and phases.
 
     The defaults are the recipe that docs/recipe.md explains.
     """
+
+    headings: ClassVar = {
+        "batch_size": "Optimiser: steps, learning rates and the loss",
+        "augment": "Augmentation: how radiographs are changed for training",
+        "ema": "Result: weights kept, default decision, precision and seed",
+    }
 
     task: str = option("binary", "the classes to tell apart", tuple(TASKS))
     method: str = option(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from xray_tf.options.declare import Checked, option, share
 from xray_tf.registry import SOURCES
@@ -12,7 +13,9 @@ PARTS = ("all", "train", "val", "test")
 
 @dataclass(frozen=True)
 class DataOptions(Checked):
-    """Data: how radiographs are found, divided and cached."""
+    """Data: how radiographs are found, named and cached."""
+
+    headings: ClassVar = {"split_by": "Split: which radiographs train, validate and test"}
 
     source: str = option(
         "auto", "how to read --data; auto decides by looking at it", ("auto", *SOURCES)
@@ -29,19 +32,6 @@ class DataOptions(Checked):
         "(namespaced) or one (bare)",
         ("namespaced", "bare"),
     )
-    split_by: str = option(
-        "patient",
-        "what is kept on one side of a split; image only for data without patient keys, and every "
-        "report then warns about it",
-        ("patient", "image"),
-    )
-    split: str | None = option(
-        None, "a split.csv of an earlier run; use the same split again", metavar="FILE"
-    )
-    validation: float = share(0.20, "share of the non-test radiographs for validation")
-    test: float = share(
-        0.15, "share of the radiographs for testing, if the data has no test part of its own"
-    )
     groups: str | None = option(
         None,
         "records.csv of xray-tf audit --acquisitions; figures are then given by acquisition group "
@@ -56,4 +46,17 @@ class DataOptions(Checked):
         None,
         "owner and licence of the radiographs, for the model card; not needed for known data sets",
         metavar="TEXT",
+    )
+    split_by: str = option(
+        "patient",
+        "what is kept on one side of a split; image only for data without patient keys, and every "
+        "report then warns about it",
+        ("patient", "image"),
+    )
+    split: str | None = option(
+        None, "a split.csv of an earlier run; use the same split again", metavar="FILE"
+    )
+    validation: float = share(0.20, "share of the non-test radiographs for validation")
+    test: float = share(
+        0.15, "share of the radiographs for testing, if the data has no test part of its own"
     )

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
-from typing import Any, get_type_hints
+from typing import Any, ClassVar, get_type_hints
 
 from xray_tf.spelling import did_you_mean, meant, pick
 
@@ -72,7 +72,13 @@ def rate(default: float, help: str) -> Any:
 class Checked:
     """The base of every options dataclass: it refuses values outside the declared choices and
     ranges, and accepts a choice in another spelling (`gradcam` for `grad_cam`).
+
+    Attributes:
+        headings: {field: title}, where a further group begins in `--help`; the first one has the
+            first line of the docstring.
     """
+
+    headings: ClassVar[dict[str, str]] = {}
 
     def __post_init__(self):
         for item in fields(self):
@@ -93,17 +99,20 @@ class Checked:
 
 
 def add_flags(parser: argparse.ArgumentParser, *kinds: type, only: tuple[str, ...] = ()) -> None:
-    """Give `parser` one flag per field of each options dataclass, in a group per dataclass.
+    """Give `parser` one flag per field of each options dataclass, in the groups of its headings.
 
     Args:
         parser: a command's parser.
-        kinds: options dataclasses; the first line of a docstring is the title of the group.
+        kinds: options dataclasses.
         only: the fields to offer; all of them if empty.
     """
     for kind in kinds:
         hints = get_type_hints(kind)
-        group = parser.add_argument_group(kind.__doc__.partition("\n")[0].rstrip("."))
+        title = kind.__doc__.partition("\n")[0].rstrip(".")
+        headings = {fields(kind)[0].name: title, **kind.headings}
         for item in fields(kind):
+            if item.name in headings:
+                group = parser.add_argument_group(headings[item.name])
             if not only or item.name in only:
                 _add_flag(group, item, hints[item.name])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from xray_tf.options.declare import Checked, count, option, rate, resizing, share
 from xray_tf.registry import BACKBONES
@@ -10,7 +11,14 @@ from xray_tf.registry import BACKBONES
 
 @dataclass(frozen=True)
 class DetectOptions(Checked):
-    """Detector: what learns the normal chest, and how often it may raise a false alarm."""
+    """Detector: what it learns from, and what it sees."""
+
+    headings: ClassVar = {
+        "latent": "Autoencoder and density",
+        "detectors": "Committee: the detectors beside them",
+        "budget": "Thresholds: how often it may raise a false alarm",
+        "examples": "Page and seed",
+    }
 
     report_on_pneumonia: bool = option(
         False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from xray_tf.options.classifier import LUNGS, WHOLE
 from xray_tf.options.declare import Checked, count, option, rate, resizing, share
@@ -11,7 +12,9 @@ from xray_tf.registry import BACKBONES
 
 @dataclass(frozen=True)
 class DistilOptions(Checked):
-    """Distillation: teacher, student and optimiser."""
+    """Distillation: teacher, student and what they see."""
+
+    headings: ClassVar = {"epochs": "Training: epochs, optimiser and augmentation"}
 
     teacher: str = option(
         "efficientnet_lite0",

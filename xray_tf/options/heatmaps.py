@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from xray_tf.options.declare import Checked, count, option
 
 
 @dataclass(frozen=True)
 class ExplainOptions(Checked):
-    """Heat maps: how they are computed and drawn."""
+    """Heat maps: how they are computed."""
+
+    headings: ClassVar = {"alpha": "Pictures and page: how they are shown"}
 
     method: str = option(
         "grad_cam",
@@ -33,6 +36,7 @@ class ExplainOptions(Checked):
     target: str | None = option(
         None, "the class to explain (default: the one decided)", metavar="CLASS"
     )
+    map_batch_size: int = count(32, "radiographs per pass", least=1)
     alpha: float = option(
         0.5, "opacity of the colours over the radiograph, from 0 to 1", metavar="SHARE", least=0
     )
@@ -43,7 +47,6 @@ class ExplainOptions(Checked):
         4, "radiographs shown for each outcome (hits and misses), if labels are known", least=1
     )
     page_rows: int = count(60, "the most radiographs on the page; the folder holds all")
-    map_batch_size: int = count(32, "radiographs per pass", least=1)
     keep_identifiers: bool = option(
         False,
         "name DICOM files in the page and the pictures by their paths, which may identify a "

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -188,6 +189,11 @@ def test_the_surest_mistakes_come_first_with_pictures_where_they_were_made(folde
         )
     assert "viral 0.25" in page.text and "nearest among all training radiographs" in page.text
     assert "its heat map is empty" in gallery
+    options = {"DataOptions": {"attribution": "Jo Doe, CC BY 4.0"}}
+    card = replace(card, provenance={**card.provenance, "options": options})
+    assert "Radiographs: Jo Doe, CC BY 4.0" in Page(render_report(folder, card)).text
+    (folder / "split.csv").unlink()  # an evaluation of other data
+    assert "Pictures of training radiographs: Jo Doe" in Page(render_report(folder, card)).text
 
 
 def test_metrics_that_are_not_defined_give_their_reason(folder, unpainted):

@@ -9,6 +9,7 @@ import numpy as np
 
 from xray_tf.data.predictions import Prediction, Predictions
 from xray_tf.pages.classifier.contents import Contents
+from xray_tf.pages.classifier.credits import pictures_credit
 from xray_tf.pages.kit.render import Part
 
 FILE = "mistakes.json"
@@ -32,6 +33,8 @@ class MistakesPart(Part):
             mistakes.json.
         near: what the neighbours were looked for in; empty where there are none.
         pictured: whether somebody looked for pictures.
+        own: whether the mistakes are of the data set that the model was trained on.
+        credit: whose that data set is; empty where that is not known.
     """
 
     template = "classifier/mistakes.html.jinja"
@@ -40,6 +43,8 @@ class MistakesPart(Part):
     shown: list[tuple[Prediction, float, dict[str, Any]]]
     near: str
     pictured: bool
+    own: bool
+    credit: str
 
     @classmethod
     def of(cls, contents: Contents) -> MistakesPart | None:
@@ -55,4 +60,6 @@ class MistakesPart(Part):
             shown=[(row, p, cells[row.path]) for row, p in known if row.path in cells],
             near=(told or {}).get("near", ""),
             pictured=told is not None,
+            own=contents.split is not None,  # only an artifact has a split.csv
+            credit=pictures_credit(contents.card),
         )
