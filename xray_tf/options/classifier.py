@@ -47,12 +47,13 @@ class ModelOptions(Checked):
 
 @dataclass(frozen=True)
 class TrainOptions(Checked):
-    """Training: task and phases.
+    """Training: task, phases, optimiser and augmentation.
 
     The defaults are the recipe that docs/recipe.md explains.
     """
 
     headings: ClassVar = {
+        "task": "Training: task and phases",
         "batch_size": "Optimiser: steps, learning rates and the loss",
         "augment": "Augmentation: how radiographs are changed for training",
         "ema": "Result: weights kept, default decision, precision and seed",

@@ -13,9 +13,12 @@ PARTS = ("all", "train", "val", "test")
 
 @dataclass(frozen=True)
 class DataOptions(Checked):
-    """Data: how radiographs are found, named and cached."""
+    """Data: how radiographs are found, divided and cached."""
 
-    headings: ClassVar = {"split_by": "Split: which radiographs train, validate and test"}
+    headings: ClassVar = {
+        "source": "Data: how radiographs are found, named and cached",
+        "split_by": "Split: which radiographs train, validate and test",
+    }
 
     source: str = option(
         "auto", "how to read --data; auto decides by looking at it", ("auto", *SOURCES)

@@ -74,8 +74,8 @@ class Checked:
     ranges, and accepts a choice in another spelling (`gradcam` for `grad_cam`).
 
     Attributes:
-        headings: {field: title}, where a further group begins in `--help`; the first one has the
-            first line of the docstring.
+        headings: {field: title}, where a group begins in `--help`; the title of the first one is
+            the first line of the docstring if it is not here.
     """
 
     headings: ClassVar[dict[str, str]] = {}

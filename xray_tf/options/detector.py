@@ -11,9 +11,10 @@ from xray_tf.registry import BACKBONES
 
 @dataclass(frozen=True)
 class DetectOptions(Checked):
-    """Detector: what it learns from, and what it sees."""
+    """Detector: what learns the normal chest, and how often it may raise a false alarm."""
 
     headings: ClassVar = {
+        "report_on_pneumonia": "Detector: what it learns from, and what it sees",
         "latent": "Autoencoder and density",
         "detectors": "Committee: the detectors beside them",
         "budget": "Thresholds: how often it may raise a false alarm",

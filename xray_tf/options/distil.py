@@ -12,9 +12,12 @@ from xray_tf.registry import BACKBONES
 
 @dataclass(frozen=True)
 class DistilOptions(Checked):
-    """Distillation: teacher, student and what they see."""
+    """Distillation: teacher, student and optimiser."""
 
-    headings: ClassVar = {"epochs": "Training: epochs, optimiser and augmentation"}
+    headings: ClassVar = {
+        "teacher": "Distillation: teacher, student and what they see",
+        "epochs": "Training: epochs, optimiser and augmentation",
+    }
 
     teacher: str = option(
         "efficientnet_lite0",

@@ -10,9 +10,12 @@ from xray_tf.options.declare import Checked, count, option
 
 @dataclass(frozen=True)
 class ExplainOptions(Checked):
-    """Heat maps: how they are computed."""
+    """Heat maps: how they are computed and drawn."""
 
-    headings: ClassVar = {"alpha": "Pictures and page: how they are shown"}
+    headings: ClassVar = {
+        "method": "Heat maps: how they are computed",
+        "alpha": "Pictures and page: how they are shown",
+    }
 
     method: str = option(
         "grad_cam",

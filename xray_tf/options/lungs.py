@@ -10,9 +10,10 @@ from xray_tf.options.declare import Checked, count, option, rate, share
 
 @dataclass(frozen=True)
 class TrainLungsOptions(Checked):
-    """Data: what the lung segmenter learns from, and what it never sees."""
+    """Training of the lung segmenter."""
 
     headings: ClassVar = {
+        "held_out": "Data: what the lung segmenter learns from, and what it never sees",
         "epochs": "Training: epochs and optimiser",
         "refused": "Measuring",
     }
