@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from xray_tf.data.tables.arrays import read_arrays, write_arrays
+from xray_tf.data.tables.arrays import read_arrays, read_npy_header, write_arrays
 
 
 def test_arrays_come_back_exactly_and_equal_arrays_give_equal_files(tmp_path):
@@ -41,6 +41,28 @@ def test_a_damaged_file_is_refused_in_our_words(data, tmp_path):
     with pytest.raises(ValueError) as refusal:
         read_arrays(path)
     assert "pickle" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (9, 9)",  # never closed
+        "{'descr': '<f8', b'fortran_order': False, 'shape': (9, 9), }",  # keys of two kinds
+        "{'descr': '<f8'\n  1\n 2}",
+        "'" * 3,
+        "[" * 4000,
+    ],
+)
+def test_a_damaged_header_is_refused(header, tmp_path):
+    line = header.ljust(117).encode() + b"\n"
+    npy = b"\x93NUMPY\x01\x00" + len(line).to_bytes(2, "little") + line + bytes(8 * 81)
+    with pytest.raises(ValueError):
+        read_npy_header(io.BytesIO(npy))
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.npy", npy)
+    with pytest.raises(ValueError):
+        read_arrays(path)
 
 
 def test_a_bomb_is_refused_by_its_bound(tmp_path):

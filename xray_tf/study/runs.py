@@ -26,6 +26,7 @@ from xray_tf.data.pixels.reading import stream_pixels
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.records import Record, Records, class_index
 from xray_tf.data.sample import draw_records
+from xray_tf.data.tables.arrays import read_arrays
 from xray_tf.data.tables.csv_files import csv_line, write_lines
 from xray_tf.data.tables.split_file import read_split, write_split
 from xray_tf.jobs.audit.audit_data import audit_records
@@ -278,8 +279,8 @@ def write_gallery(folder: Path, sample: Records, task: str, model: Path) -> None
     predictions = Predictions.read_csv(folder / "predictions.csv")
     prep = read_card(model).preprocessing
     labels = np.array(sample.class_indices(TASKS[task]), np.int64)
-    with np.load(folder / MAPS, allow_pickle=False) as stored:
-        maps, explained, empty = stored["maps"], stored["explained"], stored["empty"]
+    stored = read_arrays(folder / MAPS)
+    maps, explained, empty = stored["maps"], stored["explained"], stored["empty"]
     chosen = overlays.choose_outcomes(
         labels, predictions.predicted, np.nan_to_num(predictions.probabilities), PER_OUTCOME
     )

@@ -33,6 +33,7 @@ from xray_tf.data.pixels.decoding import DECODING_RULE, describe_rule
 from xray_tf.data.pixels.header import DecodeError
 from xray_tf.data.pixels.reading import Reading, check_target, each, read_file
 from xray_tf.data.records import Findings, Records
+from xray_tf.data.tables.arrays import read_npy_header
 from xray_tf.progress import ProgressLine
 
 ABANDONED_S = 24 * 3600
@@ -219,8 +220,7 @@ def _is_whole(path: Path, size: int, resize: str, count: int) -> bool:
         if {name: about[name] for name in wanted} != wanted:
             return False
         with (path / PIXELS).open("rb") as stream:
-            np.lib.format.read_magic(stream)
-            shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+            shape, _, dtype = read_npy_header(stream)
             expected = stream.tell() + about["kept"] * size * size
         with (path / ROWS).open("rb") as stream:
             rows = sum(1 for _ in stream) - 1

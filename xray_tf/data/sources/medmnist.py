@@ -17,6 +17,7 @@ from xray_tf.artifact import new_folder
 from xray_tf.data.pixels.reading import each
 from xray_tf.data.records import SPLITS, Finding, Findings, Record, Records
 from xray_tf.data.sources.names import Request, Scan, SourceError
+from xray_tf.data.tables.arrays import read_npy_header
 from xray_tf.locks import PATIENCE_S
 from xray_tf.progress import ProgressLine
 from xray_tf.registry import CLASS_WORDS, CUSTOM, LABELS
@@ -131,12 +132,9 @@ def _open_array(
     size.
     """
     stream = archive.open(name)
-    formats = np.lib.format
     try:
-        version = formats.read_magic(stream)
-        read = {(1, 0): formats.read_array_header_1_0, (2, 0): formats.read_array_header_2_0}
-        shape, fortran, dtype = read[version](stream)
-    except (ValueError, KeyError) as error:
+        shape, fortran, dtype = read_npy_header(stream)
+    except ValueError as error:
         raise SourceError(f"{path}: {name} has no readable .npy header ({error}).") from error
     if dtype.hasobject:
         raise SourceError(
