@@ -40,7 +40,5 @@ class Explanations:
         titles = [f"{row.predicted} {max(row.probabilities):.2f}" for row in self.predictions]
         return contact_sheet(list(self.overlays), titles, columns)
 
-    def _repr_png_(self) -> bytes:
-        from xray_tf.pages.kit.canvas import to_png_bytes
-
-        return to_png_bytes(self.plot())
+    def _repr_jpeg_(self) -> bytes:
+        return self.plot()._repr_jpeg_()

@@ -12,7 +12,16 @@ from matplotlib.ticker import MaxNLocator
 
 from xray_tf.data.predictions import Predictions
 from xray_tf.operating_point import OperatingPoint
-from xray_tf.pages.kit.canvas import CLASS_COLOURS, INK, MUTED, canvas, dress, to_png_bytes, to_svg
+from xray_tf.pages.kit.canvas import (
+    CLASS_COLOURS,
+    INK,
+    MUTED,
+    Photographs,
+    canvas,
+    dress,
+    to_png_bytes,
+    to_svg,
+)
 from xray_tf.pages.kit.curves import calibration, curve_classes, precision_recall, roc, scorable
 from xray_tf.stats.metrics import confusion
 
@@ -183,7 +192,7 @@ def contact_sheet(images, titles: Sequence[str] | None = None, columns: int = 6)
     columns = max(1, min(columns, len(images)))
     lines = -(-len(images) // columns)
     high = 1.75 * images.shape[1] / images.shape[2] + (0.3 if any(titles) else 0.05)
-    figure = canvas(1.75 * columns, high * lines, pad=0.03)
+    figure = canvas(1.75 * columns, high * lines, 0.03, Photographs)
     figure.get_layout_engine().set(wspace=0.02, hspace=0.02)
     panels = figure.subplots(lines, columns, squeeze=False).flat
     for axes, image, title in zip(panels, images, titles, strict=False):
