@@ -135,6 +135,10 @@ _SHARED: dict[str, dict[str, Any]] = {
         "metavar": "NAME",
         "help": "the operating point that decides (default: the model's own default)",
     },
+    "--detector": {
+        "metavar": "MODEL",
+        "help": "the anomaly detector to ask as well, or none (default: the shipped normal-chest)",
+    },
     "--pictures": {
         "metavar": "DIR",
         "help": "a folder with the training radiographs, for the neighbours' pictures where the "
@@ -175,6 +179,19 @@ def add_file_arguments(
     only_printed = "" if out_required else " (default: answers are only printed)"
     add_shared(parser, "--out", required=out_required, then=only_printed)
     add_shared(parser, "--operating-point", "--strict")
+
+
+def add_batch_size(parser: argparse.ArgumentParser, default: int) -> None:
+    """Give `parser` the number of radiographs in a forward pass."""
+    how = {"type": int, "default": default, "metavar": "N"}
+    text = f"radiographs per forward pass (default: {default})"
+    parser.add_argument("--batch-size", **how, help=text)
+
+
+def add_evidence_arguments(parser: argparse._ActionsContainer) -> None:
+    """Give `parser` what says which evidence stands beside an answer."""
+    add_shared(parser, "--detector", "--pictures")
+    parser.add_argument("--data", dest="pictures", help=argparse.SUPPRESS)  # its earlier name
 
 
 def add_measuring_arguments(

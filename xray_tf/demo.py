@@ -54,7 +54,7 @@ def main(args: Sequence[str] | None = None) -> int:
             rows = reproduce_study(
                 f"phantom:{given.children}",
                 out / "study",
-                ReproduceOptions(preset="quick"),
+                ReproduceOptions(preset="demo"),
                 command_line=command_line("demo", args),
             )
             print(f"\n{format_results(rows)}\n")
@@ -67,6 +67,7 @@ def main(args: Sequence[str] | None = None) -> int:
 def _read_examples(model: str, out: Path) -> Path:
     """Read the examples with a shipped classifier, and return the page about them."""
     from xray_tf.jobs.classifier.predict_files import predict_files
+    from xray_tf.models.decided import answer_text
     from xray_tf.models.load import load, load_detector
     from xray_tf.models.reader import PAGE, Reader, write_evidence
 
@@ -75,11 +76,7 @@ def _read_examples(model: str, out: Path) -> Path:
 
     def show(batch) -> None:
         for row in batch:
-            shown = ", ".join(
-                f"{name} {p:.3f}"
-                for name, p in zip(batch.class_names, row.probabilities, strict=True)
-            )
-            print(f"  {'/'.join(Path(row.path).parts[-2:])}: {row.predicted} ({shown})")
+            print(f"  {'/'.join(Path(row.path).parts[-2:])}: {answer_text(row, batch.class_names)}")
 
     predict_files(
         reader.classifier,

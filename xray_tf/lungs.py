@@ -20,6 +20,7 @@ from xray_tf.commands import (
     DOUBTFUL,
     UNREAD,
     CommandParser,
+    add_batch_size,
     add_machine,
     add_shared,
     finished,
@@ -37,13 +38,7 @@ def main(args: Sequence[str] | None = None) -> int:
     add_shared(parser, "files", "--out")
     which = "the folder that train-lungs created, or the name of a shipped segmenter"
     add_shared(parser, "--model", required=False, default="lungs", help=f"{which} (default: lungs)")
-    parser.add_argument(
-        "--batch-size",
-        type=int,
-        default=32,
-        metavar="N",
-        help="radiographs per forward pass (default: 32)",
-    )
+    add_batch_size(parser, 32)
     add_shared(parser, "--strict")
     add_machine(parser)
     given = parser.parse_args(args)

@@ -35,9 +35,10 @@ from xray_tf.commands import (
     DOUBTFUL,
     UNREAD,
     CommandParser,
+    add_batch_size,
+    add_evidence_arguments,
     add_file_arguments,
     add_machine,
-    add_shared,
     answer_archive,
     finished,
     on_machine,
@@ -48,7 +49,7 @@ from xray_tf.options import LOCAL, EngineOptions, add_flags
 from xray_tf.progress import printable
 
 if TYPE_CHECKING:
-    from xray_tf.data.predictions import Prediction, Predictions
+    from xray_tf.data.predictions import Predictions
 
 SHOWN = 10
 OTHERWISE = "with a warning"
@@ -83,26 +84,14 @@ def _parser() -> CommandParser:
         action="store_true",
         help="predict the twelve radiographs that travel with the package, instead of FILES",
     )
-    parser.add_argument(
-        "--batch-size",
-        type=int,
-        default=64,
-        metavar="N",
-        help="radiographs per forward pass (default: 64)",
-    )
+    add_batch_size(parser, 64)
     page = parser.add_argument_group("Page of evidence")
     page.add_argument(
         "--report",
         action="store_true",
         help="also write evidence.html on the first 60 radiographs",
     )
-    page.add_argument(
-        "--detector",
-        metavar="MODEL",
-        help="the anomaly detector to ask as well, or none (default: the shipped normal-chest)",
-    )
-    add_shared(page, "--pictures")
-    page.add_argument("--data", dest="pictures", help=argparse.SUPPRESS)  # its earlier name
+    add_evidence_arguments(page)
     page.add_argument(
         "--keep-identifiers",
         action="store_true",
@@ -187,11 +176,12 @@ class _Told:
     def show(self, batch: Predictions) -> None:
         """Print the rows of a batch that are still to be shown."""
         from xray_tf.data.chest.lung_table import NO_LUNGS
+        from xray_tf.models.decided import answer_text
 
         for row in islice(batch, self.left):
             last = "/".join(Path(row.path).parts[-2:])  # enough of where the package lies
             path = printable(last if self.given.example else row.path)
-            print(f"  {path}: {printable(row.error) or self._answer(row, batch.class_names)}")
+            print(f"  {path}: {printable(row.error) or answer_text(row, batch.class_names)}")
         self.left = None if self.left is None else max(0, self.left - len(batch))
         lungless = sum(NO_LUNGS in text for text in batch.warnings)
         self.doubtful[DOUBTFUL] += lungless
@@ -208,17 +198,6 @@ class _Told:
             from xray_tf.models.reader import PAGE
 
             print(f"Evidence: {out}/{PAGE}")
-
-    @staticmethod
-    def _answer(row: Prediction, class_names: Sequence[str]) -> str:
-        from xray_tf.models.decided import words_of
-
-        shown = ", ".join(
-            f"{name} {p:.3f}" for name, p in zip(class_names, row.probabilities, strict=True)
-        )
-        likelier = f", likelier {row.subtype}" if row.subtype else ""
-        doubt = f"; warning: {words_of(row.warning)}" if row.warning else ""
-        return f"{row.predicted}{likelier} ({shown}){doubt}"
 
 
 if __name__ == "__main__":

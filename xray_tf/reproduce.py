@@ -1,4 +1,4 @@
-"""xray-tf reproduce --data DATA --out DIR [--preset report|best|quick] [--dry-run] [options]
+"""xray-tf reproduce --data DATA --out DIR [--preset report|best|quick|demo] [--dry-run] [options]
 
 Reproduce the course report's whole study, stage by stage.
 

@@ -17,10 +17,16 @@ Examples:
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
-from xray_tf.commands import CommandParser, add_machine, add_shared, on_machine, run
+from xray_tf.commands import (
+    CommandParser,
+    add_evidence_arguments,
+    add_machine,
+    add_shared,
+    on_machine,
+    run,
+)
 from xray_tf.progress import printable
 from xray_tf.registry import DEFAULT_MODEL
 
@@ -33,13 +39,7 @@ def main(args: Sequence[str] | None = None) -> int:
     answers = parser.add_argument_group("What answers")
     add_shared(answers, "--model", required=False, then=f" (default: {DEFAULT_MODEL})")
     add_shared(answers, "--operating-point")
-    answers.add_argument(
-        "--detector",
-        metavar="MODEL",
-        help="the anomaly detector to ask as well, or none (default: the shipped one)",
-    )
-    add_shared(answers, "--pictures")
-    answers.add_argument("--data", dest="pictures", help=argparse.SUPPRESS)  # its earlier name
+    add_evidence_arguments(answers)
     place = parser.add_argument_group("Where it listens, and who may ask")
     place.add_argument(
         "--host",

@@ -20,7 +20,7 @@ def test_it_reads_the_examples_then_runs_the_study_and_names_the_pages(
     monkeypatch.setattr(demo, "example_radiographs", lambda: files)
     assert demo.main(["--out", str(tmp_path / "demo"), "--children", "7"]) == 0
     said = capsys.readouterr().out
-    assert asked == [("phantom:7", "quick")]
+    assert asked == [("phantom:7", "demo")]
     assert said.index(files[0].name) < said.index("The whole study") < said.index("the table")
     page = tmp_path / "demo" / demo.CLASSIFIERS[0] / "evidence.html"
     assert page.is_file() and f"  {page}" in said and "study/report.html" in said

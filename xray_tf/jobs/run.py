@@ -44,6 +44,7 @@ class Run:
         tensorboard: a folder for TensorBoard's event files.
         command_line: recorded with the result.
         progress: show progress.
+        notes: what the card of a model that is made says first.
         process: the number of this process where several train together; only 0 writes.
         out: the folder to create; None if nothing is written.
     """
@@ -52,6 +53,7 @@ class Run:
     tensorboard: str | None = None
     command_line: str = ""
     progress: bool = True
+    notes: tuple[str, ...] = ()
     process: int = 0
     out: Path | None = None
 

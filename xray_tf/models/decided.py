@@ -10,7 +10,7 @@ import numpy as np
 
 from xray_tf.artifact import Card
 from xray_tf.data.chest.lung_table import NO_LUNGS
-from xray_tf.data.predictions import Predictions
+from xray_tf.data.predictions import Prediction, Predictions
 from xray_tf.data.records import Record, class_index, common_part
 from xray_tf.operating_point import OperatingPoint
 from xray_tf.registry import NORMAL, Task
@@ -135,6 +135,16 @@ def warnings_of(
 def words_of(warning: str) -> str:
     """Return the words for the warnings in one cell, separated by commas."""
     return ", ".join(WORDS.get(text, text) for text in warning.split("; "))
+
+
+def answer_text(row: Prediction, class_names: Sequence[str]) -> str:
+    """Return an answer in words: what is decided, the probabilities, and what speaks against it."""
+    shown = ", ".join(
+        f"{name} {p:.3f}" for name, p in zip(class_names, row.probabilities, strict=True)
+    )
+    likelier = f", likelier {row.subtype}" if row.subtype else ""
+    doubt = f"; warning: {words_of(row.warning)}" if row.warning else ""
+    return f"{row.predicted}{likelier} ({shown}){doubt}"
 
 
 def differ(one: str, other: str, names: tuple[str, ...]) -> bool:

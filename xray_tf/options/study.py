@@ -15,8 +15,8 @@ class ReproduceOptions(Checked):
     preset: str = option(
         "report",
         "report: the course report's recipe; best: the defaults of train and detect; "
-        "quick: a few minutes on phantoms",
-        ("report", "best", "quick"),
+        "quick: a few minutes on phantoms; demo: one classifier of quick, measured less",
+        ("report", "best", "quick", "demo"),
     )
     backbone: str | None = option(
         None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +133,16 @@ PRESETS: dict[str, Preset] = {
         ExamineOptions(rows=6, steps=5, random_rows=6, depths=3, shortcut_rows=24, bootstrap=200),
     ),
 }
+PRESETS["demo"] = replace(
+    PRESETS["quick"],
+    recipes=PRESETS["quick"].recipes[1:],
+    words="small images, few epochs and one classifier, to see every stage work within minutes",
+    shift=ShiftOptions(shift=True, shift_rows=24, shift_bootstrap=50),
+    explained=12,
+    examine=ExamineOptions(
+        rows=4, steps=5, random_rows=4, depths=3, shortcut_rows=12, bootstrap=100
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -146,6 +156,7 @@ class Study:
         preset: its row, with the recipes after the options are applied.
         total: the number of radiographs in the data.
         run: how it is told, and the command line kept with the results.
+        opened: the classifier that stages are about, by its name; see `study.runs`.
     """
 
     out: Path
@@ -155,6 +166,12 @@ class Study:
     preset: Preset
     total: int = 0
     run: Run = Run()
+    opened: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks of its classifiers, and that of the detector."""
+        return tuple(sorted({"binary", *(r.train.task for r in self.preset.recipes)}))
 
     @property
     def limited(self) -> bool:

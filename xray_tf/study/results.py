@@ -51,11 +51,12 @@ def format_results(rows: list[dict[str, Any]]) -> str:
     """Lay the table out for a terminal."""
     head = ["task", "answered by", "figure", "report", "best published", "ours [95 % interval]"]
     lines = [[*head, "measured on", "model"]]
-    for row in rows:
+    compared = any(row["report"] or row["best"] for row in rows)
+    for row in rows if compared else (row for row in rows if row["value"] is not None):
         best = "" if row["best"] is None else f"{row['best']:g}"
         asked = [row[k] for k in ("task", "reader", "words", "report")]
         lines.append([*asked, best, ours_text(row), row["kind"], row["model"]])
-    if not any(row["report"] or row["best"] for row in rows):
+    if not compared:
         lines = [[*line[:3], *line[5:]] for line in lines]
     width = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import shutil
@@ -18,7 +17,6 @@ from xray_tf.artifact import (
     new_folder,
     read_card,
     refuse_existing,
-    seal,
     write_json,
     write_text,
 )
@@ -38,6 +36,8 @@ from xray_tf.jobs.heatmaps.heatmap_file import MAPS
 from xray_tf.jobs.neighbors.embed_radiographs import embed_radiographs
 from xray_tf.jobs.run import Run
 from xray_tf.jobs.training import INTERRUPTED
+from xray_tf.models.classifier import Classifier
+from xray_tf.models.load import load
 from xray_tf.options import DataOptions, ExplainOptions, ModelOptions
 from xray_tf.pages.kit import overlays
 from xray_tf.pages.kit.filters import jpeg
@@ -87,7 +87,7 @@ def run_split(study: Study) -> None:
                 "A study reports on test rows, and this split has none. Keep --test above 0, or "
                 "use data with a test part."
             )
-        for task in sorted({r.train.task for r in study.preset.recipes}):
+        for task in study.tasks:
             known = whole.records.where(lambda r, task=task: class_index(r, TASKS[task]) >= 0)
             write_split(known, draft / f"{task}.csv")
         whole.findings.write_csv(draft / "findings.csv")
@@ -170,16 +170,16 @@ def run_detector(study: Study) -> None:
 def _make_artifact(
     study: Study, place: str, notes: list[str], make: Callable[[Path, Run], object]
 ) -> None:
-    """Make an artifact beside its place, so that its card has the study's notes before it is moved
-    there; a killed run goes on.
+    """Make an artifact with the study's notes on its card beside its place, and move it there; a
+    killed run goes on.
     """
     final = study.out / place
     refuse_existing(final)
     draft = study.out / WORKSHOP / final.name
     if not (draft / "card.json").is_file():
-        run = replace(study.run, out=draft)
+        run = replace(study.run, out=draft, notes=tuple(notes))
         make(draft, replace(run, resume=(run.workshop / CHECKPOINT).is_file()))
-    annotate(draft, notes)
+    study.opened.pop(final.name, None)
     final.parent.mkdir(exist_ok=True)
     os.rename(draft, final)
     shutil.rmtree(study.out / WORKSHOP, ignore_errors=True)
@@ -187,32 +187,18 @@ def _make_artifact(
         raise KeyboardInterrupt
 
 
-def annotate(folder: Path, notes: list[str]) -> None:
-    """Add notes to the card, report and model card of an artifact that nobody has seen yet."""
-    from xray_tf.pages.classifier.model_card import render_model_card
-    from xray_tf.pages.classifier.report import render_report
-    from xray_tf.pages.detector.page import render_detector_card, write_detector_report
-
-    card = read_card(folder)
-    new = tuple(n for n in notes if n not in card.notes)
-    if not new:
-        return
-    card = replace(card, notes=(*new, *card.notes))
-    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    if card.kind == "detector":
-        (folder / "report.html").unlink()
-        write_detector_report(folder, card)
-        write_text(folder / "README.md", render_detector_card(card, metrics))
-    else:
-        write_text(folder / "report.html", render_report(folder, card))
-        write_text(folder / "README.md", render_model_card(card, metrics))
-    seal(folder, card)
+def _opened(study: Study, recipe: Recipe) -> Classifier:
+    """Open a classifier once for all stages about it, so that its network is compiled once."""
+    if recipe.name not in study.opened:
+        study.opened.clear()  # one at a time
+        study.opened[recipe.name] = load(study.out / "models" / recipe.name, kind="classifier")
+    return study.opened[recipe.name]
 
 
 def run_embed(study: Study, recipe: Recipe) -> None:
     """Compare nearest neighbours with the head; plot confusion matrices and t-SNE."""
     data, data_options = study.source_of(recipe.train.task)
-    model, out = study.out / "models" / recipe.name, study.out / "embeddings" / recipe.name
+    model, out = _opened(study, recipe), study.out / "embeddings" / recipe.name
     options = data_options, study.preset.embed, study.evaluate_options
     embed_radiographs(model, data, out, *options, study.run)
 
@@ -220,7 +206,7 @@ def run_embed(study: Study, recipe: Recipe) -> None:
 def run_shift(study: Study, recipe: Recipe) -> None:
     """Score the test rows unchanged and under graded changes."""
     data, data_options = study.source_of(recipe.train.task)
-    model, out = study.out / "models" / recipe.name, study.out / "shift" / recipe.name
+    model, out = _opened(study, recipe), study.out / "shift" / recipe.name
     options = data_options, study.evaluate_options, study.preset.shift
     evaluate_model(model, data, out, *options, study.run, part="test")
 
@@ -249,7 +235,7 @@ def run_explain(study: Study, recipe: Recipe) -> None:
     files = [os.fspath(sample.file(r)) for r in sample]
     with new_folder(folder) as draft:
         work = draft / "work"
-        explain_files(study.out / "models" / recipe.name, files, work, ExplainOptions(), study.run)
+        explain_files(_opened(study, recipe), files, work, ExplainOptions(), study.run)
         for item in work.iterdir():
             os.rename(item, draft / item.name)
         work.rmdir()
@@ -263,7 +249,7 @@ def run_examine(study: Study, recipe: Recipe) -> None:
     from xray_tf.jobs.heatmaps.measure_explanations import measure_explanations
 
     data, data_options = study.source_of(recipe.train.task)
-    model, out = study.out / "models" / recipe.name, study.out / "examinations" / recipe.name
+    model, out = _opened(study, recipe), study.out / "examinations" / recipe.name
     options = data_options, study.preset.examine, study.run
     measure_explanations(model, data, out, *options, part="test")
 

@@ -49,7 +49,7 @@ def stages_of(study: Study) -> list[Stage]:
         **data,
         "seed": study.options.seed,
         "rows": study.options.rows if study.limited else 0,
-        "tasks": sorted({r.train.task for r in preset.recipes}),
+        "tasks": list(study.tasks),
     }
     seen = {k: data[k] for k in ("source", "patient_key")}
     detector = _recorded(preset.detect, study.evaluate_options)

@@ -2,6 +2,7 @@
 looked at in the test report alone.
 """
 
+import base64
 import json
 import shutil
 from dataclasses import replace
@@ -35,7 +36,7 @@ FILES = {
     "audit.csv",
     "README.md",
     "report.html",
-    "examples.png",
+    "examples.json",
 }
 OPTIONS = DetectOptions(
     report_on_pneumonia=True,
@@ -144,6 +145,23 @@ def test_files_and_their_pixels_score_as_stored_in_order(detector, phantoms):
     assert list(again.paths) == list(map(str, files)) and list(again.labels) == list(tested.labels)
     from_array = detector.score(cv2.imread(str(files[0]), cv2.IMREAD_GRAYSCALE))
     np.testing.assert_allclose(from_array.values[0], again.values[0], rtol=1e-3)
+
+
+def test_examples_of_every_outcome_are_shown_with_what_is_said_of_them(detector):
+    cells = json.loads((detector.folder / "examples.json").read_text())["cells"]
+    scores = Scores.read_csv(detector.folder / "scores.csv")
+    tested = scores.where(scores.splits == "test")
+    page = (detector.folder / "report.html").read_text()
+    assert 2 < len(cells) <= 12
+    for cell in cells:
+        row = int(np.argmin(np.abs(tested.anomaly - cell["anomaly"])))
+        assert cell["verdict"] == tested.verdicts[row] and cell["reason"] == tested.reasons[row]
+        sick, called = tested.labels[row] == "pneumonia", tested.verdicts[row] == "anomalous"
+        assert cell["outcome"].startswith("true") == (sick == called)
+        height, width = cv2.imdecode(
+            np.frombuffer(base64.b64decode(cell["picture"]), np.uint8), cv2.IMREAD_COLOR
+        ).shape[:2]
+        assert width == 3 * height + 16 and cell["picture"] in page
 
 
 def test_metrics_are_of_the_test_rows_and_chance_stands_beside_them(detector):

@@ -71,7 +71,7 @@ def train_classifier(data: Any, out: str | os.PathLike, *, options: Options) -> 
         trained = _train(corpus, options, run, workshop)
         if run.process:
             return None
-        card = _card(run, corpus, options, (*doubts, *trained.notes))
+        card = _card(run, corpus, options, (*run.notes, *doubts, *trained.notes))
         card, predictions = fit_decisions(
             partial(forward, trained.model), corpus, card, how.steady_rows, how.seed, run
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections import Counter
 from dataclasses import replace
@@ -17,7 +18,6 @@ from xray_tf.jobs.corpus import Corpus
 from xray_tf.jobs.detector.detector_report import report_on
 from xray_tf.jobs.detector.learn_normals import arrays_of, learn_normals, read_lungs
 from xray_tf.jobs.detector.normals import Parts, parts_of, read_normals
-from xray_tf.jobs.heatmaps.heatmap_file import write_picture
 from xray_tf.jobs.provenance import preprocessing, provenance
 from xray_tf.jobs.run import Options, Run, recorded, takes
 from xray_tf.jobs.training import Trained, train, write_history
@@ -37,7 +37,7 @@ from xray_tf.stats.detector.or_rule import (
 from xray_tf.stats.metric_rows import card_metrics
 
 MAP_ROWS = 256  # calibration normals whose heat maps set the range of heat maps
-EXAMPLE_COLUMNS = 3
+EXAMPLES_EACH = 3
 NO_PROMISE = "The thresholds were set by hand, so no false-alarm rate is guaranteed."
 
 
@@ -84,7 +84,7 @@ def fit_detector(data: str, out: str | os.PathLike, *, options: Options) -> Dete
         run.say(_calibration_text(rule))
         origin = provenance(run.command_line, corpus.records, *recorded(options))
         origin["data"]["source_fingerprint"] = source
-        card = _card(run.out.name, corpus, how, _point(rule, learnt, parts), trained, origin)
+        card = _card(run, corpus, how, _point(rule, learnt, parts), trained, origin)
         scored = np.concatenate([parts.calibrate, parts.test])
         scores = scores_of(rule, [corpus.records[i] for i in scored], values[scored])
         map_range = learnt.map_range(corpus.pixels, corpus.rows[parts.calibrate[:MAP_ROWS]])
@@ -187,7 +187,7 @@ def _point(rule: OrRule, learnt: NormalChest, parts: Parts) -> DetectorPoint:
 
 
 def _card(
-    name: str,
+    run: Run,
     corpus: Corpus,
     options: DetectOptions,
     point: DetectorPoint,
@@ -196,7 +196,7 @@ def _card(
 ) -> Card:
     return Card(
         kind="detector",
-        name=name,
+        name=run.out.name,
         class_names=VERDICTS,
         class_words=dict(corpus.task.words),
         split_by=corpus.records.split_by,
@@ -204,7 +204,7 @@ def _card(
         default_operating_point=point.name,
         preprocessing=preprocessing(options.image_size, options.resize),
         provenance=origin,
-        notes=(*trained.notes, *([NO_PROMISE] if point.budget is None else [])),
+        notes=(*run.notes, *trained.notes, *([NO_PROMISE] if point.budget is None else [])),
     )
 
 
@@ -252,17 +252,32 @@ def _write_examples(
 ) -> None:
     """Draw test radiographs of every outcome with their heat maps, selected by the rule that the
     page states.
+
+    examples.json: {"cells": [{"outcome", "verdict", "reason", "anomaly", "picture" (the
+    radiograph, its registered lungs and the overlay, a JPEG in base64)}]}.
     """
-    from xray_tf.pages.detector.figures import choose_examples, example_grid
-    from xray_tf.pages.detector.page import EXAMPLES
+    from xray_tf.pages.detector.figures import choose_examples, score_panel
+    from xray_tf.pages.detector.parts import EXAMPLES
+    from xray_tf.pages.kit.filters import jpeg
 
     tested = np.flatnonzero(scores.splits == "test")
     if not len(tested):
         return
     table = scores.where(tested)
-    groups = choose_examples(table, EXAMPLE_COLUMNS)
+    groups = choose_examples(table, EXAMPLES_EACH)
     rows = corpus.rows[positions[tested[np.concatenate(list(groups.values()))]]]
     found = learnt.reader.registered(corpus.pixels, rows)
     registered = np.concatenate([part.images for part in found])
     maps, images = learnt.heat(map_range, corpus.pixels, rows), corpus.pixels[rows]
-    write_picture(draft / EXAMPLES, example_grid(images, registered, maps, table, groups))
+    chosen = [(outcome, int(i)) for outcome, some in groups.items() for i in some]
+    cells = [
+        {
+            "outcome": outcome,
+            "verdict": str(table.verdicts[i]),
+            "reason": str(table.reasons[i]),
+            "anomaly": round(float(table.anomaly[i]), 4),
+            "picture": base64.b64encode(jpeg(score_panel(*pictures))).decode("ascii"),
+        }
+        for (outcome, i), *pictures in zip(chosen, images, registered, maps, strict=True)
+    ]
+    write_json(draft / EXAMPLES, {"cells": cells})

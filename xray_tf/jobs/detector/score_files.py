@@ -194,13 +194,6 @@ def _shown(detector: Detector, records: Records, scores: Scores, options: ScoreO
     maps, registered = detector.maps(images), detector.registered(images)
     shown = []
     for at, (i, image) in enumerate(zip(rows, images, strict=True)):
-        panel = score_panel(
-            image,
-            registered[at],
-            maps[at],
-            float(scores.anomaly[i]),
-            options.alpha,
-            options.colormap,
-        )
+        panel = score_panel(image, registered[at], maps[at], options.alpha, options.colormap)
         shown.append(Shown(int(i), panel))
     return shown

@@ -4,7 +4,7 @@ radiographs with their heat maps.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,6 @@ from xray_tf.data.predictions import Predictions
 from xray_tf.data.scores import Scores
 from xray_tf.pages.kit import overlays
 from xray_tf.pages.kit.canvas import CLASS_COLOURS, INK, MUTED, canvas, dress
-from xray_tf.pages.kit.words import verdict_text
 from xray_tf.stats.detector.or_rule import HIGH_IS_ANOMALOUS
 
 GROUP_COLOURS = {
@@ -137,54 +136,19 @@ def choose_examples(scores: Scores, count: int) -> dict[str, np.ndarray]:
     return {outcome: positions[rows] for outcome, rows in chosen.items()}
 
 
-def example_grid(
-    images: Sequence[np.ndarray],
-    registered: Sequence[np.ndarray],
-    maps: Sequence[np.ndarray],
-    scores: Scores,
-    groups: dict[str, np.ndarray],
-) -> np.ndarray:
-    """Draw radiographs beside their lungs and heat maps, one row a group, each under its verdict
-    with the reason.
-
-    Args:
-        images, registered, maps: radiographs and registered lungs (S, S) uint8, and heat maps
-            (S, S) in [0, 1], aligned with the groups' positions laid end to end.
-        scores: the table the positions are of.
-        groups: {title: positions}.
-
-    Returns:
-        (H, W, 3) uint8 RGB on white.
-    """
-    each = zip(images, registered, maps, strict=True)
-
-    def panel(position: int) -> np.ndarray:
-        panel = score_panel(*next(each), float(scores.anomaly[position]))
-        said = verdict_text(scores.verdicts[position], scores.reasons[position])
-        return overlays.titled(panel, said)
-
-    rows = {title: [panel(i) for i in positions] for title, positions in groups.items()}
-    return overlays.in_rows(rows, images[0])
-
-
 def score_panel(
     image: np.ndarray,
     registered: np.ndarray,
     heat: np.ndarray,
-    anomaly: float,
     alpha: float = 0.5,
     colormap: str = "jet",
 ) -> np.ndarray:
-    """Set a radiograph, what the detector sees of it, and its overlay side by side, the anomaly
-    score above: (24 + S, 16 + 3 S, 3) uint8 RGB of pictures (S, S).
+    """Set a radiograph, what the detector sees of it, and its overlay side by side: (S, 16 + 3 S,
+    3) uint8 RGB of pictures (S, S).
     """
     nothing = np.zeros(image.shape[:2], np.float32)
-    pictures = {
-        f"anomaly score {anomaly:.2f}": overlays.overlay(image, nothing),
-        "registered lungs": overlays.overlay(registered, nothing),
-        "brighter than normal": overlays.overlay(image, heat, alpha, colormap),
-    }
-    return overlays.beside([overlays.titled(p, title) for title, p in pictures.items()])
+    plain = [overlays.overlay(picture, nothing) for picture in (image, registered)]
+    return overlays.beside([*plain, overlays.overlay(image, heat, alpha, colormap)])
 
 
 def _groups(rows: Scores) -> Iterator[tuple[str, str, np.ndarray]]:

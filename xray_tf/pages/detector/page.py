@@ -22,7 +22,7 @@ from xray_tf.pages.kit.parts import FindingsPart, ProvenancePart, Summary
 from xray_tf.pages.kit.render import Page, Part, Section, read_json, sections
 from xray_tf.pages.kit.words import NAMES, interval_text
 
-REPORT, PAGE, EXAMPLES = "report.html", "scores.html", "examples.png"
+REPORT, PAGE = "report.html", "scores.html"
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def write_detector_report(folder: str | os.PathLike, card: Card) -> Path:
     thresholds = card.point().thresholds
     history, findings = read_rows(folder / "history.csv"), Findings.read_csv(folder / "audit.csv")
     shown = (
-        ("examples", "Radiographs", parts.ExamplesPart.of(folder / EXAMPLES)),
+        ("examples", "Radiographs", parts.ExamplesPart.of(folder)),
         ("rule", "The rule", parts.RulePart(card.point())),
         ("measured", "What was measured", measured),
         ("statistics", "Scores of batches", parts.StatisticsPart.of(folder, scores, thresholds)),

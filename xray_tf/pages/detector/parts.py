@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import base64
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 from matplotlib.figure import Figure
 
 from xray_tf.artifact import Card
@@ -16,12 +14,12 @@ from xray_tf.data.scores import Scores
 from xray_tf.operating_point import DetectorPoint
 from xray_tf.pages.detector import figures
 from xray_tf.pages.kit.curves import roc
-from xray_tf.pages.kit.render import Part
+from xray_tf.pages.kit.render import Part, read_json
 from xray_tf.pages.kit.words import NAMES, data_facts
 from xray_tf.stats.detector.statistics import Statistics
 from xray_tf.stats.metric_rows import METRICS
 
-STATISTICS = "statistics.csv"
+STATISTICS, EXAMPLES = "statistics.csv", "examples.json"
 Number = tuple[str, dict[str, Any], str]  # name, value with its interval, what chance would reach
 
 
@@ -114,20 +112,27 @@ class StatisticsPart(Part):
 
 @dataclass(frozen=True)
 class ExamplesPart(Part):
-    """Radiographs of each outcome with their heat maps: one picture (H, W, 3) uint8 RGB, and the
-    rule they were chosen by.
+    """Radiographs of each outcome beside what the detector sees of them and their heat maps.
+
+    Attributes:
+        cells: those of examples.json, each with its `picture` as the bytes of a JPEG file.
+        choice: the rule they were chosen by.
     """
 
     template = "detector/examples.html.jinja"
-    picture: np.ndarray
+    cells: list[dict[str, Any]]
     choice: str = figures.CHOICE
 
     @classmethod
-    def of(cls, path: Path) -> ExamplesPart | None:
-        """Return the part, None where the picture is not there."""
-        if not path.is_file():
-            return None
-        return cls(cv2.cvtColor(cv2.imread(os.fspath(path)), cv2.COLOR_BGR2RGB))
+    def of(cls, folder: Path, per_outcome: int | None = None) -> ExamplesPart | None:
+        """Return the part, with at most `per_outcome` cells of each outcome; None where the folder
+        has no examples.
+        """
+        told, cells = read_json(folder / EXAMPLES), []
+        for cell in told["cells"] if told else ():
+            if [c["outcome"] for c in cells].count(cell["outcome"]) != per_outcome:
+                cells.append({**cell, "picture": base64.b64decode(cell["picture"])})
+        return cls(cells) if cells else None
 
 
 @dataclass(frozen=True)
