@@ -45,6 +45,7 @@ from xray_tf.pages.kit.render import Page
 from xray_tf.pages.neighbors.figures import draw_nearest
 from xray_tf.pages.neighbors.nearest import NearestPage, Query
 from xray_tf.pages.neighbors.page import AtlasPage
+from xray_tf.pages.study.demo import DemoPage
 from xray_tf.pages.study.page import StudyPage, render_study
 from xray_tf.pages.viewer.page import ApiPage, ExportPage, ViewerPage
 
@@ -167,6 +168,11 @@ def examination_page(folder):
     return render_examination(folder, EVIL)
 
 
+def demo_page(folder):
+    study = StudyPage({"data": {"used": 9}, "words": EVIL, "notes": [EVIL]}, True, (), [])
+    return DemoPage([(EVIL, EvidencePage([one_evidence()]))] * 2, study).render()
+
+
 def study_page(folder):
     make_study(folder, make_folder)
     for name in ("study.json", "results.json", "explanations", "embeddings"):
@@ -202,6 +208,7 @@ PAGES = {
     NearestPage: nearest_page,
     ExplanationsPage: explanations_page,
     ExaminationPage: examination_page,
+    DemoPage: demo_page,
     StudyPage: study_page,
     ExportPage: lambda folder: ExportPage(replace(evidence.CARD, name=EVIL)).render(),
 }
@@ -291,9 +298,9 @@ def test_a_page_is_one_file_that_loads_nothing(kind, rendered):
     assert policy.startswith("default-src 'none'; img-src data:; style-src 'unsafe-inline'")
     assert policy.count("script-src 'sha256-") == bool(SCRIPTS.get(kind))
     assert not re.search(r"@import|url\((?!data:)|fetch\(|XMLHttpRequest", page)
-    # a study's page links the pages of its stages, which lie beside it
+    # these link the pages of stages and models, which lie beside them
     places = re.findall(r'<[^>]*\s(?:src|href)="(?!data:|#)([^"]*)', page)
-    assert not places or (kind is StudyPage and all(p.startswith("./") for p in places))
+    assert not places or (kind in (StudyPage, DemoPage) and all(p.startswith("./") for p in places))
     assert page.count("<h1>") == 1 and "not a medical device" in page
     assert re.search(r"<title>\s*\S.*</title>", page)
 

@@ -35,21 +35,35 @@ def write_evidence(
     rows: int = PAGE_ROWS,
     keep_identifiers: bool = False,
 ) -> Path:
-    """Write one self-contained page about files, in the order given; a file that cannot be read is
-    listed with the reason.
-
-    Args:
-        reader: the model, with its reference and detector.
-        files: files, folders or globs.
-        out: the page to write.
-        rows: show only this many files.
-        keep_identifiers: show the names of DICOM files; otherwise a part of their SHA-256.
+    """Write the page of `gather_evidence` to `out`.
 
     Raises:
         FileExistsError: `out` exists.
         ValueError: no file was found.
     """
     refuse_existing(out)
+    write_text(out, gather_evidence(reader, files, rows, keep_identifiers).render())
+    return Path(out)
+
+
+def gather_evidence(
+    reader: Reader,
+    files: Iterable[str | os.PathLike],
+    rows: int = PAGE_ROWS,
+    keep_identifiers: bool = False,
+) -> EvidencePage:
+    """Gather one self-contained page about files, in the order given; a file that cannot be read is
+    listed with the reason.
+
+    Args:
+        reader: the model, with its reference and detector.
+        files: files, folders or globs.
+        rows: show only this many files.
+        keep_identifiers: show the names of DICOM files; otherwise a part of their SHA-256.
+
+    Raises:
+        ValueError: no file was found.
+    """
     found = list_files(files, reader.classifier.card.to_task())
     shown, unread = [], []
     for row in list(found)[:rows]:
@@ -59,8 +73,7 @@ def write_evidence(
             unread.append((name, query.error))
         else:
             shown.append(reader.read(query))
-    write_text(out, EvidencePage(shown, unread, len(found)).render())
-    return Path(out)
+    return EvidencePage(shown, unread, len(found))
 
 
 class Reader:

@@ -138,7 +138,7 @@ PRESETS["demo"] = replace(
     recipes=PRESETS["quick"].recipes[1:],
     words="small images, few epochs and one classifier, to see every stage work within minutes",
     shift=ShiftOptions(shift=True, shift_rows=24, shift_bootstrap=50),
-    explained=12,
+    explained=24,
     examine=ExamineOptions(
         rows=4, steps=5, random_rows=4, depths=3, shortcut_rows=12, bootstrap=100
     ),

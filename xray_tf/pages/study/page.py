@@ -30,14 +30,15 @@ SYNTHETIC = "phantom"  # the source whose figures are compared with nobody's
 
 @dataclass(frozen=True)
 class StudyFolder:
-    """What the page reads: the folder, study.json, the finished stages by kind, and what the
-    finished classifiers' folders hold.
+    """What the page reads: the folder, study.json, the finished stages by kind, what the finished
+    classifiers' folders hold, and the place of the folder from the page.
     """
 
     folder: Path
     about: dict[str, Any]
     stages: dict[str, list[dict[str, Any]]]
     models: dict[str, Contents]
+    place: str = ""
 
     @property
     def synthetic(self) -> bool:
@@ -47,7 +48,7 @@ class StudyFolder:
     def links(self, *wanted: tuple[str, str, str]) -> list[tuple[str, str]]:
         """Return (title, place) of those pages (title, folder of a stage, file) that are there."""
         return [
-            (title, f"{folder}/{file}")
+            (title, f"{self.place}{folder}/{file}")
             for title, folder, file in wanted
             if (self.folder / folder / file).is_file()
         ]
@@ -76,7 +77,7 @@ class StudyPage(Page):
     missing: list[str]
 
 
-def read_study(folder: str | os.PathLike) -> StudyFolder:
+def read_study(folder: str | os.PathLike, place: str = "") -> StudyFolder:
     """Read which stages of a study are finished.
 
     Raises:
@@ -91,23 +92,29 @@ def read_study(folder: str | os.PathLike) -> StudyFolder:
             stages.setdefault(stage["kind"], []).append({**stage, **made})
     trained = stages.get("train", [])
     models = {s["model"]: read_contents(folder / s["folder"]) for s in trained}
-    return StudyFolder(folder, about, stages, models)
+    return StudyFolder(folder, about, stages, models, place)
 
 
 def render_study(folder: str | os.PathLike) -> str:
+    """Return the page of `study_page` as HTML."""
+    return study_page(folder).render()
+
+
+def study_page(folder: str | os.PathLike, place: str = "") -> StudyPage:
     """Return the page about a study's folder; a part whose stage has not run is replaced by one
     line that says so.
 
     Args:
         folder: with study.json, results.json and the stages' folders and records.
+        place: where the folder lies from the page, such as `study/`.
 
     Raises:
         FileNotFoundError: there is no study.json or no results.json.
     """
-    study = read_study(folder)
+    study = read_study(folder, place)
     shown = [(key, title, make(study)) for key, title, make in PARTS]
     missing = [title for key, title, part in shown if part is None and key != "results"]
-    return StudyPage(study.about, study.synthetic, sections(shown), missing).render()
+    return StudyPage(study.about, study.synthetic, sections(shown), missing)
 
 
 def _read(path: Path) -> Any:
