@@ -2,6 +2,7 @@
 session.
 """
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from tiny import add_tiny
 add_tiny()
 REPOSITORY = Path(__file__).parents[1]
 SHARED = REPOSITORY.parent / "shared" / "data"
-SMALL = {"image_size": 32, "weights": None, "standardize": False, "region": "whole"}
+SMALL = {"backbone": "tiny", "image_size": 32, "weights": None}
+SMALL |= {"standardize": False, "region": "whole"}
 HEAD_ONLY = {
     **{"fine_tune": "none", "keep": "best", "ema": 0.0, "steady_rows": 0},
     **{"precision": "float32"},  # not the one that happens to be fast while the tests run
@@ -45,6 +47,15 @@ def pytest_collection_modifyitems(items):
     """Put the long files first; xdist hands the files out in this order."""
     places = {Path(__file__).parent / path: place for place, path in enumerate(LONG)}
     items.sort(key=lambda item: places.get(item.path, len(LONG)))
+
+
+def pytest_collection_finish():
+    """Look for garbage seldom, and not among what was imported: every graph that TensorFlow traces
+    sets the search off, a seventh of the processor time of a training as small as these.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 @pytest.fixture(scope="session")
@@ -97,6 +108,27 @@ def binary(phantoms, cache, tmp_path_factory):
 def three_class(phantoms, cache, tmp_path_factory):
     """A three-class classifier, trained for three epochs."""
     return _train("three-class", phantoms, cache, tmp_path_factory.mktemp("three") / "model")
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    """A function that returns a folder with the artifact of a classifier and its SavedModel, to be
+    copied and not changed; each classifier is exported once a session.
+    """
+    import shutil
+
+    from xray_tf.jobs.classifier.export_model import export_model
+
+    made = {}
+
+    def folder_of(classifier) -> Path:
+        if classifier.folder not in made:
+            copy = tmp_path_factory.mktemp("exported") / "model"
+            made[classifier.folder] = shutil.copytree(classifier.folder, copy)
+            export_model(copy, progress=False)
+        return made[classifier.folder]
+
+    return folder_of
 
 
 @pytest.fixture(scope="session")

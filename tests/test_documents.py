@@ -84,17 +84,15 @@ def test_every_public_name_is_told_in_one_line():
 
 
 @pytest.fixture(scope="module")
-def place(binary, tmp_path_factory):
+def place(binary, exported, tmp_path_factory):
     """A folder with what the docs' Python finds: an exported model, a JPEG and a DICOM file."""
     import cv2
     import pydicom
 
     from xray_tf.data.synthetic.phantom import draw_phantom
-    from xray_tf.jobs.classifier.export_model import export_model
 
     place = tmp_path_factory.mktemp("docs")
-    shutil.copytree(binary.folder, place / "runs" / "first")
-    export_model(place / "runs" / "first", progress=False)
+    shutil.copytree(exported(binary), place / "runs" / "first")
     image = draw_phantom("bacterial", 1).image
     (place / "scan.jpeg").write_bytes(cv2.imencode(".jpg", image)[1].tobytes())
     file = pydicom.Dataset()

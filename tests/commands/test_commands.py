@@ -14,6 +14,7 @@ import sys
 import numpy as np
 import pytest
 from tiny import WITH_TINY
+from undrawn import undrawn
 
 from xray_tf import audit, commands, evaluate, export, predict, train
 from xray_tf.data.predictions import Predictions
@@ -240,22 +241,29 @@ main(sys.argv[1:])
 )
 
 
-def test_a_run_killed_with_sigkill_resumes_bit_for_bit(phantoms, cache, tmp_path):
+def test_a_run_killed_with_sigkill_resumes_bit_for_bit(phantoms, cache, tmp_path, capsys):
     def line(out):
         args = ["--data", str(phantoms), "--out", str(out), "--cache", str(cache), *SMALL]
-        return [*args, *"--fine-tune 1 --fine-tune-epochs 4 --augment strong --ema 0.9".split()]
+        args += "--fine-tune 1 --fine-tune-epochs 4 --augment strong --ema 0.9".split()
+        return [*args, "--region", "whole", "--mistakes", "0"]
 
-    cut = line(tmp_path / "cut")
-    killed = subprocess.run([sys.executable, "-c", DIES, *cut], capture_output=True, text=True)
+    cut, whole = tmp_path / "cut", tmp_path / "whole"
+    killed = subprocess.run(
+        [sys.executable, "-c", DIES, *line(cut)], capture_output=True, text=True
+    )
     assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
-    assert not (tmp_path / "cut").exists()
-    assert train.main([*cut, "--resume"]) == 0 and train.main(line(tmp_path / "whole")) == 0
-    for a, b in zip(
-        load(tmp_path / "cut").model.get_weights(),
-        load(tmp_path / "whole").model.get_weights(),
-        strict=True,
-    ):
+    assert not cut.exists()
+    assert train.main(line(cut)) == 2 and "--resume" in capsys.readouterr().err
+    other = [*line(cut), "--epochs", "4", "--resume"]
+    assert train.main(other) == 2 and "TrainOptions.epochs" in capsys.readouterr().err
+    with undrawn():
+        assert train.main([*line(cut), "--resume"]) == 0 and train.main(line(whole)) == 0
+    weights = [load(folder).model.get_weights() for folder in (cut, whole)]
+    for a, b in zip(*weights, strict=True):
         np.testing.assert_array_equal(a, b)
+    predictions = [(folder / "predictions.csv").read_text() for folder in (cut, whole)]
+    assert predictions[0] == predictions[1]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["cut", "whole"]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ from xray_tf import evaluate
 from xray_tf.artifact import read_card
 from xray_tf.data.predictions import Predictions
 from xray_tf.jobs.add_to_artifact import add_mistakes, add_shift_card, add_to_artifact
-from xray_tf.jobs.classifier.export_model import export_model
 from xray_tf.models.asked.queries import array_batches
 from xray_tf.models.load import load
 from xray_tf.options import DataOptions, ShiftOptions
@@ -30,9 +29,9 @@ def copy(binary, tmp_path):
 
 
 def test_the_shift_card_of_the_own_test_rows_goes_into_the_folder_and_onto_its_pages(
-    copy, binary, phantoms, cache, capsys
+    binary, exported, phantoms, cache, tmp_path, capsys
 ):
-    export_model(copy, progress=False)
+    copy = shutil.copytree(exported(binary), tmp_path / "home" / "model")
     args = [
         "--model",
         str(copy),
@@ -151,11 +150,10 @@ def test_rows_that_are_not_the_models_own_are_refused(copy, phantoms, cache, cap
 
 @pytest.mark.parametrize("which", ["binary", "three_class"])
 def test_the_three_ways_of_use_on_the_card_give_the_stored_answers(
-    which, request, phantoms, tmp_path, monkeypatch
+    which, request, exported, phantoms, tmp_path, monkeypatch
 ):
     classifier = request.getfixturevalue(which)
-    folder = shutil.copytree(classifier.folder, tmp_path / classifier.card.name)
-    export_model(folder, progress=False)
+    folder = shutil.copytree(exported(classifier), tmp_path / classifier.card.name)
     monkeypatch.chdir(tmp_path)
     with (folder / "predictions.csv").open(newline="") as stream:
         row = next(csv.DictReader(stream))

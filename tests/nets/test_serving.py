@@ -130,6 +130,12 @@ def exported(request, tmp_path_factory):
     return model, card, folder
 
 
+@pytest.fixture(scope="module")
+def served(exported):
+    """What TensorFlow makes of the exported folder, opened once."""
+    return tf.saved_model.load(exported[2])
+
+
 SHAPES = [
     (".jpg", 90, 70),
     (".png", 40, 51),
@@ -144,9 +150,9 @@ FILES = [
 ]
 
 
-def test_bytes_and_pixels_of_any_size_are_answered_as_python_does(exported):
-    model, card, folder = exported
-    served, resize = tf.saved_model.load(folder), card.preprocessing["resize"]
+def test_bytes_and_pixels_of_any_size_are_answered_as_python_does(exported, served):
+    model, card, _ = exported
+    resize = card.preprocessing["resize"]
     squares, point = (
         np.stack([resize_pixels(image, SIZE, resize) for image in IMAGES]),
         card.operating_points["balanced"],
@@ -192,8 +198,7 @@ def test_weights_are_stored_once(exported):
     ).stat().st_size < 500_000  # the graph holds no weights either, but a reader of JPEG scans
 
 
-def test_the_endpoints_are_named(exported):
-    served = tf.saved_model.load(exported[2])
+def test_the_endpoints_are_named(served):
     plain = {"probability", "decision", "logits", "embedding"}
     outputs = {
         name: set(signature.structured_outputs) for name, signature in served.signatures.items()
@@ -204,9 +209,9 @@ def test_the_endpoints_are_named(exported):
     }
 
 
-def test_the_decided_class_is_explained_as_grad_cam_does(exported):
-    model, card, folder = exported
-    served, explainer = tf.saved_model.load(folder), GradCAM(model, "features")
+def test_the_decided_class_is_explained_as_grad_cam_does(exported, served):
+    model, card, _ = exported
+    explainer = GradCAM(model, "features")
     squares = np.stack(
         [resize_pixels(image, SIZE, card.preprocessing["resize"]) for image in IMAGES]
     )
@@ -261,9 +266,7 @@ def test_a_map_without_evidence_stays_empty_when_served(tmp_path):
     )
 
 
-def test_no_radiograph_gives_no_answer(exported):
-    _, card, folder = exported
-    served = tf.saved_model.load(folder)
+def test_no_radiograph_gives_no_answer(served):
     one = served.explain_pixels(image_of(0, 40, 50)[None])
     for answer in (
         served.pixels(np.zeros((0, 40, 50), np.uint8)),
@@ -554,8 +557,9 @@ def test_a_net_without_the_points_is_refused(tmp_path):
         )
 
 
-def test_parity_is_measured_and_a_difference_is_refused(exported, tmp_path):
+def test_parity_is_measured_and_a_difference_is_refused(exported, served, tmp_path, monkeypatch):
     model, card, folder = exported
+    monkeypatch.setattr(tf.saved_model, "load", {str(folder): served}.__getitem__)  # opened once
     explainer = GradCAM(model, "features")
     pixels = np.stack([image_of(i, SIZE, SIZE) for i in range(serving.PARITY_BATCH + 2)])
     (tmp_path / "file.png").write_bytes(FILES[1])

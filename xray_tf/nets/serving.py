@@ -22,6 +22,7 @@ from xray_tf.data.pixels.square import RESIZE_MODES
 from xray_tf.nets.classifier import derive
 from xray_tf.nets.heatmaps.gradcam import grad_cam_weights, score_of, weighted_evidence
 from xray_tf.nets.keras_file import in_float32
+from xray_tf.nets.serving_exif import graph_function
 from xray_tf.nets.serving_files import decoder
 from xray_tf.operating_point import OperatingPoint
 
@@ -132,21 +133,21 @@ def _add_endpoints(
         ):
             return tf.identity(class_index)
 
-    @tf.function(input_signature=[files])
+    @graph_function(input_signature=[files])
     def encoded(encoded: tf.Tensor) -> dict[str, tf.Tensor]:
         return answer(decode_all(encoded))
 
-    @tf.function(input_signature=[grey])
+    @graph_function(input_signature=[grey])
     def pixels(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
         return answer(fit(pixels))
 
-    @tf.function(input_signature=[files, one_class])
+    @graph_function(input_signature=[files, one_class])
     def explain_encoded(
         encoded: tf.Tensor, class_index: tf.Tensor = decided
     ) -> dict[str, tf.Tensor]:
         return answer(decode_all(encoded), checked(class_index))
 
-    @tf.function(input_signature=[grey, one_class])
+    @graph_function(input_signature=[grey, one_class])
     def explain_pixels(pixels: tf.Tensor, class_index: tf.Tensor = decided) -> dict[str, tf.Tensor]:
         return answer(fit(pixels), checked(class_index))
 
@@ -160,10 +161,10 @@ def _add_endpoints(
         "serving_default": encoded,
         "encoded": encoded,
         "pixels": pixels,
-        "explain_encoded": tf.function(
+        "explain_encoded": graph_function(
             lambda encoded: explain_encoded(encoded), input_signature=[files]
         ),
-        "explain_pixels": tf.function(
+        "explain_pixels": graph_function(
             lambda pixels: explain_pixels(pixels), input_signature=[grey]
         ),
     }

@@ -5,6 +5,7 @@ more, with the files that they refuse by their structure.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import tensorflow as tf
 
@@ -17,9 +18,12 @@ MOST_STEPS = 1 << 14
 _BASELINE, _SCAN_OR_END, _APP1, _TEM = (0xC0, 0xC1, 0xC2), (0xD8, 0xD9, 0xDA), 0xE1, 0x01
 _OTHER_FRAMES = (0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)
 _NO_MARKER = (0x00, 0xFF, *range(0xD0, 0xD8))
+# Nothing in the graph is an `if` or `while` of Python, and to look for them by AutoGraph takes
+# longer than all the rest of an export.
+graph_function = partial(tf.function, autograph=False)
 
 
-@tf.function(
+@graph_function(
     input_signature=[
         tf.TensorSpec([None], tf.int64),
         tf.TensorSpec([None], tf.int64),
@@ -57,7 +61,7 @@ def _bytes(data: tf.Tensor) -> _Bytes:
     return _Bytes(tf.cast(tf.io.decode_raw(data, tf.uint8), tf.int64))
 
 
-@tf.function(input_signature=[tf.TensorSpec([], tf.string)])  # stored once in the graph
+@graph_function(input_signature=[tf.TensorSpec([], tf.string)])  # stored once in the graph
 def jpeg_structure(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Return (the orientation, where the payload of the frame header begins), each () int64, of a
     JPEG (() string); refuse one that is coded by another process than baseline or progressive
@@ -90,7 +94,7 @@ def jpeg_structure(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return _orientation(file.values[start:stop]), payload
 
 
-@tf.function(input_signature=[tf.TensorSpec([], tf.string)])
+@graph_function(input_signature=[tf.TensorSpec([], tf.string)])
 def png_orientation(data: tf.Tensor) -> tf.Tensor:
     """Return the orientation () int64 of a PNG (() string); refuse one that is animated or has no
     end.
@@ -126,7 +130,7 @@ def _is_in(value: tf.Tensor, values: tuple[int, ...]) -> tf.Tensor:
     return tf.reduce_any(value == tf.constant(values, tf.int64))
 
 
-@tf.function(input_signature=[tf.TensorSpec([None], tf.int64)])
+@graph_function(input_signature=[tf.TensorSpec([None], tf.int64)])
 def _orientation(values: tf.Tensor) -> tf.Tensor:
     """Return the orientation in an EXIF block, as `data.pixels.exif.orientation_of` does."""
     block = _Bytes(values)

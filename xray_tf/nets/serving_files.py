@@ -22,7 +22,7 @@ from xray_tf.data.pixels.jpeg_damage import (
     NEUTRAL,
 )
 from xray_tf.data.pixels.square import DARK, LEAST_LEVELS, LEVELS_SHARE
-from xray_tf.nets.serving_exif import jpeg_structure, png_orientation
+from xray_tf.nets.serving_exif import graph_function, jpeg_structure, png_orientation
 
 
 def decoder(
@@ -33,7 +33,7 @@ def decoder(
     """
     fit = _fit(size, resize)
 
-    @tf.function(input_signature=[tf.TensorSpec([], tf.string)])  # stored once in the graph
+    @graph_function(input_signature=[tf.TensorSpec([], tf.string)])  # stored once in the graph
     def decode_one(data: tf.Tensor) -> tf.Tensor:  # () string -> (S, S) float32
         starts = tf.strings.substr(data, 0, len(JPEG_SIGNATURE))
         grey = tf.cond(starts == JPEG_SIGNATURE, lambda: _jpeg(data, size), lambda: _png(data))
@@ -68,7 +68,7 @@ def _scaled_jpeg(data: tf.Tensor, ratio: int) -> tf.Tensor:
     return tf.io.decode_jpeg(data, channels=1, ratio=ratio, dct_method="INTEGER_ACCURATE")[..., 0]
 
 
-@tf.function(
+@graph_function(
     input_signature=[
         tf.TensorSpec([], tf.string),
         tf.TensorSpec([], tf.int64),
@@ -162,7 +162,7 @@ def _turn_upright(grey: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     return tf.cond(one_of(exif.COLUMNS_MIRRORED), lambda: grey[:, ::-1], lambda: grey)
 
 
-@tf.function
+@graph_function
 def _check_levels(shown: tf.Tensor) -> None:
     """Refuse pictures (B, h, w) float32 of too few grey levels, as `data.pixels.square.see` does:
     one grey level for all pixels is the extreme of it.
@@ -186,7 +186,7 @@ def _check_levels(shown: tf.Tensor) -> None:
     )
 
 
-@tf.function  # stored once in the graph, however often it is called
+@graph_function  # stored once in the graph, however often it is called
 def _area_weights(source: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
     """Return weights (target, source) float32; each row averages its part of the source. This is
     accurate: `tf.image.resize` is off by 0.005 grey levels, OpenCV by 0.00005.

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from undrawn import undrawn
 
 from xray_tf import accept
 from xray_tf.artifact import read_card, read_manifest, seal, sha256_of
@@ -33,9 +34,8 @@ SECRETS = ("Ada Lovelace", "1815-12-10", "MRN-77", "op-")
 def quick():
     """Leave out what costs most and is tested elsewhere: the shipped segmenter, and painting."""
     part = "xray_tf.jobs.classifier.acceptance.familiarity.lung_warnings"
-    with pytest.MonkeyPatch.context() as patch:
+    with undrawn(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(part, lambda pixels: [""] * len(pixels))
-        patch.setattr("xray_tf.pages.kit.canvas.to_png_bytes", lambda figure, dpi=150: b"png")
         yield
 
 
