@@ -4,10 +4,10 @@ and notebooks run, and every public name is listed.
 
 import importlib
 import importlib.util
-import os
 import re
 import shlex
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -159,12 +159,24 @@ def test_the_readmes_python_runs(tmp_path, monkeypatch):
     )
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
-def test_notebooks_run_and_are_stored_with_their_outputs(path, tmp_path, monkeypatch):
-    import nbformat
-    from nbclient import NotebookClient
+@pytest.fixture
+def shell(tmp_path, monkeypatch):
+    """IPython with a namespace of its own, in an empty folder; in this process, because a kernel
+    of its own takes longer to import TensorFlow than most notebooks take to run.
+    """
+    from IPython.core.interactiveshell import InteractiveShell
+    from traitlets.config import Config
 
     monkeypatch.setenv("XRAY_TF_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])  # IPython replaces it
+    return InteractiveShell(config=Config(HistoryManager={"enabled": False}))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
+def test_notebooks_run_and_are_stored_with_their_outputs(path, shell):
+    import nbformat
+
     notebook = nbformat.read(path, as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert any(cell.outputs for cell in code), "store the notebook with its outputs"
@@ -175,12 +187,8 @@ def test_notebooks_run_and_are_stored_with_their_outputs(path, tmp_path, monkeyp
     )
     assert not re.search(r"/(home|root|tmp|work)/\w", stored) and "WARNING" not in stored
     assert "you will learn" in notebook.cells[0].source.lower()
-    NotebookClient(
-        notebook,
-        timeout=600,
-        kernel_name="python3",
-        resources={"metadata": {"path": os.fspath(tmp_path)}},
-    ).execute()
+    for cell in code:
+        shell.run_cell(cell.source).raise_error()
 
 
 @pytest.mark.parametrize(
