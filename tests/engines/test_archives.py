@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,8 @@ import xray_tf
 from xray_tf import embed, predict
 from xray_tf.data.pixels.reading import read_file
 from xray_tf.data.predictions import Predictions
+from xray_tf.data.sources.names import SourceError
+from xray_tf.data.sources.scan import scan
 from xray_tf.engines import score_archive as archive
 from xray_tf.engines.listing import list_rows, read_part
 from xray_tf.engines.places import Folder
@@ -140,9 +143,10 @@ def test_an_address_is_read_and_written_like_a_folder(binary, files, local, tmp_
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_a_manifest_names_files_and_what_is_known_of_them(suffix, files, tmp_path):
+def test_a_manifest_names_files_and_what_is_known_of_them(suffix, files, tmp_path, monkeypatch):
     import pyarrow
 
+    monkeypatch.setenv("XRAY_TF_CACHE", str(tmp_path / "cache"))
     paths = [str(p) for p in sorted((files / "NORMAL").iterdir())[:2]]
     columns = {"path": [paths[0], "b.dcm"], "label": ["Normal", ""], "patient": ["p1", None]}
     if suffix == "csv":
@@ -152,10 +156,20 @@ def test_a_manifest_names_files_and_what_is_known_of_them(suffix, files, tmp_pat
         parquet.write_table(pyarrow.table(columns), tmp_path / "list.parquet")
     rows = list(list_rows([tmp_path / f"list.{suffix}"], TASKS["binary"]))
     assert [row.file for row in rows] == [paths[0], str(tmp_path / "b.dcm")]
-    assert [(r.record.path, r.record.label, r.record.patient) for r in rows] == [
-        (paths[0], "normal", "p1"),
-        ("b.dcm", "", ""),
-    ]
+    assert [(r.record.path, r.record.label) for r in rows] == [(paths[0], "normal"), ("b.dcm", "")]
+    # the key that a training on the same manifest keeps, and not what the column holds
+    same = tmp_path / "same.csv"
+    same.write_text(f"path,label,patient\n{paths[0]},normal,p1\n", encoding="utf-8")
+    records, _ = scan(same, cache=tmp_path / "cache")
+    assert re.fullmatch("manifest:[0-9a-f]{16}", records[0].patient)
+    assert [r.record.patient for r in rows] == [records[0].patient, ""]
+
+
+def test_a_manifest_is_read_by_the_same_rules_with_and_without_an_engine(tmp_path):
+    for column, word in (("label", "sick?"), ("subtype", "fungal"), ("split", "fold 1")):
+        (tmp_path / "list.csv").write_text(f"path,{column}\na.png,{word}\n", encoding="utf-8")
+        with pytest.raises(SourceError, match=f"row 1: {column} must be .*{re.escape(word)}"):
+            list(list_rows([tmp_path / "list.csv"], TASKS["binary"]))
 
 
 def test_strict_stops_and_keeps_what_was_answered(binary, files, tmp_path):

@@ -12,9 +12,12 @@ from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
+from xray_tf.data.pixels.cache import default_directory
 from xray_tf.data.records import Record
 from xray_tf.data.sources.files import find_files, labelled_file
+from xray_tf.data.sources.manifest import keyed, manifest_record
 from xray_tf.data.sources.names import IMAGE_SUFFIXES, SourceError
+from xray_tf.data.tables.csv_files import told
 from xray_tf.engines.places import Folder, file_system, is_address, pyarrow, walk
 from xray_tf.registry import Task
 
@@ -114,8 +117,8 @@ def _plain(address: str) -> str:
 
 
 def _manifest(path: str, task: Task) -> Iterator[Row]:
-    """Yield the rows of a manifest with the column path and, if it likes, others of a record; paths
-    are relative to its folder.
+    """Yield the rows of a manifest with the column path and, if it likes, others of a record; they
+    are read as `data.sources.manifest` reads them, except that labels may be missing.
     """
     root, count = os.path.dirname(_plain(path)), 0
     for batch in _batches(path):
@@ -126,31 +129,17 @@ def _manifest(path: str, task: Task) -> Iterator[Row]:
                 f"Received: {batch.schema.names}"
             )
         taken = {name: batch.column(names[name]).to_pylist() for name in names}
+        records = []
         for values in zip(*taken.values(), strict=True):
-            row = {k: "" if v is None else str(v) for k, v in zip(taken, values, strict=True)}
+            cells = ("" if value is None else told(str(value).strip()) for value in values)
             count += 1
-            yield _manifest_row(row, root, f"{path}, row {count}", task)
+            where, row = f"{path}, row {count}", dict(zip(taken, cells, strict=True))
+            records.append(manifest_record(row, where, task.class_words, labelled=False))
+        for record in keyed(records, default_directory()):
+            whole = record.path if is_address(record.path) else os.path.join(root, record.path)
+            yield Row(whole if is_address(whole) else os.path.abspath(whole), record)
     if not count:
         raise SourceError(f"{path} has no rows. Expected one row per radiograph.")
-
-
-def _manifest_row(row: dict[str, str], root: str, where: str, task: Task) -> Row:
-    path = row["path"].strip().replace("\\", "/")
-    if not path:
-        raise SourceError(f"{where}: path is empty.")
-    label, subtype = "", ""
-    if word := row.get("label", "").strip().lower():
-        if word not in task.class_words:
-            raise SourceError(
-                f"{where}: label must be one of {tuple(task.class_words)}. Received: {word!r}"
-            )
-        label, subtype = task.class_words[word]
-    more = {name: row.get(name, "").strip() for name in ("patient", "split", "acquisition")}
-    named = row.get("subtype", "").strip().lower()
-    subtype = task.class_words.get(named, ("", subtype))[1] or subtype
-    whole = path if is_address(path) else os.path.join(root, path)
-    file = whole if is_address(whole) else os.path.abspath(whole)
-    return Row(file, Record(path, label, subtype, **more))
 
 
 def _batches(path: str) -> Iterator[Any]:

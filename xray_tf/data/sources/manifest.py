@@ -60,7 +60,7 @@ def scan_csv(request: Request) -> Scan:
                 f"Received {len(values)}: {delimiter.join(values)!r}"
             )
         named = {c: told(v.strip()) for c, v in zip(columns, values, strict=True)}
-        row = _manifest_row(named, where, known)
+        row = manifest_record(named, where, known)
         if row.path in numbers:
             raise SourceError(
                 f"{where}: {row.path!r} is already on line {numbers[row.path]}. "
@@ -85,7 +85,7 @@ def scan_csv(request: Request) -> Scan:
             "with --split-by image."
         )
         findings.append(Finding("no-patient-key", "warning", "", said))
-    records = Records(_keyed(rows, request.directory), path.parent, traits=traits if kept else None)
+    records = Records(keyed(rows, request.directory), path.parent, traits=traits if kept else None)
     return Scan(records, Findings(findings))
 
 
@@ -99,8 +99,10 @@ def _fate(column: str) -> str:
     )
 
 
-def _keyed(rows: list[Record], directory: Path) -> list[Record]:
-    """Replace patient identifiers by keyed hashes, as those of DICOM files are."""
+def keyed(rows: list[Record], directory: Path) -> list[Record]:
+    """Replace patient identifiers by keyed hashes, as those of DICOM files are; the secret lies in
+    the cache folder `directory`.
+    """
     if all(not r.patient or KEYED.fullmatch(r.patient) for r in rows):
         return rows
     secret = patient_secret(directory)
@@ -112,15 +114,31 @@ def _keyed(rows: list[Record], directory: Path) -> list[Record]:
     ]
 
 
-def _manifest_row(values: dict[str, str], where: str, known: dict[str, tuple[str, str]]) -> Record:
+def manifest_record(
+    values: dict[str, str],
+    where: str,
+    known: dict[str, tuple[str, str]],
+    labelled: bool = True,
+) -> Record:
+    """Return the record of one row of a manifest.
+
+    Args:
+        values: the row's cells by column, in lower case; of `KNOWN` only path is required.
+        where: begins the message of an error.
+        known: (label, subtype) by the words for classes, in lower case.
+        labelled: whether the label must be there.
+
+    Raises:
+        SourceError: the path is empty, or a word is none of those known.
+    """
     columns = ("label", "subtype", "split")
     word, subtype_word, split_word = (values.get(c, "").lower() for c in columns)
-    if word not in known:
+    if word not in known and (word or labelled):
         raise SourceError(
             f"{where}: label must be one of {tuple(known)}, in any case. "
             f"Received: {values['label']!r}"
         )
-    label, subtype = known[word]
+    label, subtype = known.get(word, ("", ""))
     if subtype_word:
         named = known.get(subtype_word, ("", ""))[1]
         if not named:
@@ -128,7 +146,7 @@ def _manifest_row(values: dict[str, str], where: str, known: dict[str, tuple[str
                 f"{where}: subtype must be empty or one of ('bacterial', 'viral', "
                 f"'bacteria', 'virus'). Received: {values['subtype']!r}"
             )
-        if label != "pneumonia" or subtype not in ("", named):
+        if label not in ("", "pneumonia") or subtype not in ("", named):
             raise SourceError(
                 f"{where}: label {values['label']!r} and subtype {values['subtype']!r} contradict "
                 "each other."
