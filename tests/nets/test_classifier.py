@@ -28,7 +28,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (4, 32, 32), np.uint8)
 IMAGES = PIXELS[..., None].astype(np.float32)
 
 
-def build(backbone="efficientnet_lite0", classes="binary", **more):
+def build(backbone="tiny", classes="binary", **more):
     return build_classifier(
         ModelOptions(backbone=backbone, weights=None, image_size=32, region="whole", **more),
         TASKS[classes].class_names,
@@ -85,7 +85,7 @@ def test_points_have_their_shapes_and_probability_follows_from_logits(task, widt
     )
     assert (
         points["features"].shape[0] == 4
-        and points["embedding"].shape == (4, 1280)
+        and points["embedding"].shape == (4, 16)
         and points["logits"].shape == (4, width)
     )
     np.testing.assert_allclose(
@@ -129,7 +129,7 @@ def test_the_seed_decides_the_weights_and_other_random_streams_are_left_alone():
     assert (random.random(), np.random.random()) == expected
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     other = build_classifier(
-        ModelOptions(weights=None, image_size=32, region="whole"),
+        ModelOptions("tiny", weights=None, image_size=32, region="whole"),
         TASKS["binary"].class_names,
         seed=4,
     ).get_weights()
@@ -173,7 +173,7 @@ def test_a_layer_that_is_not_stock_is_not_saved(tmp_path):
 
 
 def test_the_sum_of_sick_classes_is_their_probability_together(tmp_path):
-    model = build("resnet18", "three-class")
+    model = build(classes="three-class")
     dense = model.get_layer("logits")
     dense.set_weights([np.random.default_rng(0).normal(0, 2, w.shape) for w in dense.get_weights()])
     images = np.random.default_rng(1).uniform(0, 255, (9, 32, 32, 1)).astype(np.float32)
@@ -192,4 +192,4 @@ def test_the_sum_of_sick_classes_is_their_probability_together(tmp_path):
 
 def test_two_classes_cannot_be_added_up():
     with pytest.raises(ValueError, match="classifier of 2 classes"):
-        sum_of_sick(build("resnet18", "binary"))
+        sum_of_sick(build())

@@ -54,8 +54,9 @@ class DetectOptions(Checked):
     )
     detectors: str = option(
         "default",
-        "detectors beside autoencoder and density: a list of names; default: the committee chosen "
-        "on synthetic lesions; none: autoencoder and density alone",
+        "detectors beside autoencoder and density: a list of names, which an unknown one is "
+        "answered with; default: the committee chosen on synthetic lesions; none: autoencoder and "
+        "density alone",
         metavar="NAME,...",
     )
     backbone: str = option(
