@@ -114,14 +114,18 @@ def test_predict_without_a_model_or_folder_prints_all_answers_of_the_shipped_one
     before = sorted(tmp_path.rglob("*"))
     assert predict.main([*files, "--batch-size", "5"]) == 0
     lines = capsys.readouterr().out.splitlines()
+    table = binary.predict(files)
+    warned = sum(row.warning != "" for row in table)
     assert lines[0] == f"Model: {binary.card.name}, operating point balanced" and lines[-1] == (
-        "Finished: 12 radiographs"
+        "Finished: 12 radiographs" + (f", {warned} with a warning" if warned else "")
     )
-    for line, row in zip(lines[1:-1], binary.predict(files), strict=True):
-        assert line == (
+    for line, row in zip(lines[1:-1], table, strict=True):
+        said, _, warning = line.partition("; warning: ")
+        assert said == (
             f"  {row.path}: {row.predicted} (normal {row.probabilities[0]:.3f}, "
             f"pneumonia {row.probabilities[1]:.3f})"
         )
+        assert bool(warning) == bool(row.warning)
     assert sorted(tmp_path.rglob("*")) == before
 
 

@@ -5,9 +5,8 @@ in a process of its own.
 import subprocess
 import sys
 
-from tiny import WITH_TINY
-
 CODE = """
+import sys
 from pathlib import Path
 import numpy as np
 import tensorflow as tf
@@ -26,7 +25,7 @@ options = TrainOptions(augment="none", batch_size=8, ema=0.9)
 
 def run(strategy, dropout):
     with strategy.scope():
-        model = build_classifier(ModelOptions("tiny", weights=None, image_size=32, region="whole", dropout=dropout), ("normal", "pneumonia"))
+        model = build_classifier(ModelOptions(weights=None, image_size=32, region="whole", dropout=dropout), ("normal", "pneumonia"))
         for layer in model.layers:  # batch norm sees half a batch on each device; frozen it computes the same on one or two
             layer.trainable = layer.name == "logits"
         phase = Phase("head", loss_net(model, options, (1.0, 1.0)), lambda e: batches(pixels, range(16), targets_of(labels, 2), 8, (0, e)), 2, 2, 1e-2,
@@ -42,7 +41,5 @@ print("alike")
 
 
 def test_a_mirrored_run_equals_a_run_on_one_device(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", WITH_TINY + CODE, tmp_path], capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", CODE, tmp_path], capture_output=True, text=True)
     assert done.stdout.strip().endswith("alike"), done.stderr[-3000:]

@@ -268,7 +268,7 @@ def _write(draft: Path, embedded: Embedded, metrics: dict[str, Any]) -> None:
 
 
 def _write_neighbors(path: Path, embedded: Embedded) -> None:
-    """Write one row per radiograph and neighbour, the nearest SHOWN of each."""
+    """Write one row per radiograph and neighbour, the nearest SHOWN of those that vote."""
     lines = []
     for i, row in enumerate(embedded.records):
         unusual = f"{embedded.found.unusual[i]:.1f}"

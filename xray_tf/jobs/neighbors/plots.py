@@ -35,7 +35,9 @@ class Embedded:
     fitted: bool
 
     def nearest(self, i: int) -> list[tuple[Record, float]]:
-        """Return the nearest SHOWN training radiographs of a row, with their distances."""
+        """Return the nearest training radiographs of a row, SHOWN of those that vote, with their
+        distances.
+        """
         indices, distances = self.found.indices[i, :SHOWN], self.found.distances[i, :SHOWN]
         near = zip(indices, distances, strict=True)
         return [(self.reference.rows[int(j)], float(d)) for j, d in near if j >= 0]
