@@ -80,7 +80,7 @@ class CommandParser(argparse.ArgumentParser):
     def __init__(self, text: str = "", **options):
         usage, _, rest = text.partition("\n\n")
         about, _, examples = rest.partition("\nExamples:\n")
-        words = takewhile(lambda w: w.islower() and not w.startswith("-"), usage.split())
+        words = takewhile(lambda w: w[0].isalpha() and w.islower(), usage.split())
         options["prog"] = " ".join(words)
         super().__init__(
             usage=usage.replace("%", "%%").replace("\n", "\n" + " " * len("usage: ")),

@@ -75,6 +75,11 @@ def test_every_command_tells_the_version(args, capsys):
     assert status == 0 and capsys.readouterr().out == f"xray_tf {xray_tf.__version__}\n"
 
 
+def test_an_error_names_the_command_alone():
+    for name, text in find_commands().items():
+        assert re.fullmatch(rf"xray-tf {name}( [a-z]+)?", CommandParser(text).prog)
+
+
 def test_a_mistyped_command_is_suggested_and_another_spelling_is_accepted(capsys):
     assert main(["trian"]) == 2
     assert "'trian' is not a command. Did you mean 'train'?" in capsys.readouterr().err
