@@ -191,7 +191,7 @@ def main(args: Sequence[str] | None = None) -> int:
         told = counted({DOUBTFUL: doubtful, "could not be scored": failed})
         print(
             f"Finished: {len(scores)} radiographs, {anomalous} anomalous{told}, in "
-            f"{given.out}/scores.csv"
+            f"{given.out}/scores.html"
         )
         return 1 if failed == len(scores) else 0
 

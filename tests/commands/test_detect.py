@@ -54,6 +54,7 @@ def test_score_says_a_verdict_a_reason_and_what_chance_would_reach(
         "AUROC" in said
         and said.count("(chance ") == 2
         and said.splitlines()[-1].startswith("Finished: ")
+        and said.endswith("scores.html\n")
     )
     with open(tmp_path / "out" / "scores.csv", newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
