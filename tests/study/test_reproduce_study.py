@@ -21,11 +21,12 @@ from xray_tf.locks import BusyError, locked
 from xray_tf.options import DataOptions, ModelOptions, ReproduceOptions, TrainOptions
 from xray_tf.registry import TASKS
 from xray_tf.study import reproduce_study as engine
+from xray_tf.study import runs
 from xray_tf.study import stages as rows
-from xray_tf.study.presets import PRESETS, Preset, Recipe, make_preset
+from xray_tf.study.presets import PRESETS, Preset, Recipe, Study, make_preset
 from xray_tf.study.reproduce_study import reproduce_study
 from xray_tf.study.runs import limit
-from xray_tf.study.stages import Stage
+from xray_tf.study.stages import Stage, stages_of
 
 TINY = Preset(
     (
@@ -267,6 +268,23 @@ def test_the_report_preset_is_the_reports_recipe():
 def test_weights_are_given_for_all_trunks_or_for_each(weights, expected):
     preset = make_preset(ReproduceOptions(weights=weights))
     assert {r.model.backbone: r.model.weights for r in preset.recipes} == expected
+
+
+def test_the_demo_has_one_classifier_and_splits_for_the_detector_too(tmp_path):
+    study = Study(tmp_path, "phantom:9", DataOptions(), ReproduceOptions(), PRESETS["demo"])
+    kinds = [stage.kind for stage in stages_of(study)]
+    assert len(kinds) == len(set(kinds)) == 8
+    assert study.tasks == ("binary", "three-class")
+
+
+def test_a_classifier_is_opened_once_for_all_stages_about_it(tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr(runs, "load", lambda folder, kind: opened.append(folder.name) or folder)
+    study = Study(tmp_path, "phantom:9", DataOptions(), ReproduceOptions(), PRESETS["quick"])
+    first, second = study.preset.recipes
+    for recipe in (first, first, second, second, first):
+        assert runs._opened(study, recipe) == tmp_path / "models" / recipe.name
+    assert opened == [first.name, second.name, first.name] and len(study.opened) == 1
 
 
 def test_options_change_every_recipe():
