@@ -2,6 +2,9 @@
 cannot mean.
 """
 
+import os
+import signal
+
 import numpy as np
 import pytest
 
@@ -110,6 +113,33 @@ def test_a_stream_that_breaks_before_its_first_row_leaves_nothing(tmp_path):
     with pytest.raises(RuntimeError), TableWriter(tmp_path / "s.csv", Predictions, NAMES):
         raise RuntimeError("stop")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX limits")
+@pytest.mark.parametrize("bound", range(3000, 3300, 60))
+def test_a_full_disk_leaves_whole_rows_and_nothing_hidden(tmp_path, bound):
+    resource = pytest.importorskip("resource")
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    batches = [table(7, seed) for seed in range(9)]
+    try:
+        # a file that may not grow: EFBIG instead of ENOSPC
+        resource.setrlimit(resource.RLIMIT_FSIZE, (bound, limit[1]))
+        with (
+            pytest.raises(OSError),
+            TableWriter(tmp_path / "s.csv", Predictions, NAMES) as writer,
+        ):
+            for batch in batches:
+                writer.append(batch)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, before)
+    assert [p.name for p in tmp_path.iterdir()] == ["s.csv.partial"]
+    whole = Predictions.joined(batches)
+    with TableWriter(tmp_path / "s.csv", Predictions, NAMES) as writer:
+        assert writer.rows >= 7 and writer.before == whole.where(np.arange(writer.rows))
+        writer.append(whole.where(np.arange(writer.rows, len(whole))))
+    assert Predictions.read_csv(tmp_path / "s.csv") == whole
 
 
 def test_rows_of_other_columns_are_not_gone_on_with(tmp_path):

@@ -1,11 +1,16 @@
 """Where a result comes from is told."""
 
+import json
 from dataclasses import replace
 
 import pytest
 
 from xray_tf.artifact import Card, new_folder, seal
-from xray_tf.jobs.provenance import shareable, started_from
+from xray_tf.commands import command_line
+from xray_tf.data.records import Record, Records
+from xray_tf.jobs.provenance import provenance, shareable, started_from
+from xray_tf.options import DataOptions, ModelOptions
+from xray_tf.pages.classifier.model_card import render_model_card
 
 
 def artifact(folder, name, weights):
@@ -66,3 +71,17 @@ def test_other_weights_have_no_models_before_them(tmp_path):
 )
 def test_a_card_keeps_no_place_of_the_machine(given, kept):
     assert shareable(given) == kept
+
+
+def test_neither_options_nor_the_model_card_name_a_place(tmp_path):
+    args = ["--data", "/data/SMITH_JANE", "--out", "runs/a", "--split", "/home/smith/split.csv"]
+    options = (
+        DataOptions(cache="/home/smith/cache", split="/home/smith/split.csv"),
+        ModelOptions(weights="/home/smith/weights.h5"),
+    )
+    rows = Records([Record("a.png", sha256="0")], "/data/SMITH_JANE")
+    origin = provenance(command_line("train", args), rows, *options)
+    size = {"image_size": 48, "resize": "crop"}
+    card = Card("classifier", "m", "binary", ("sick", "well"), size, provenance=origin)
+    for text in (json.dumps(card.to_dict(), default=str), render_model_card(card)):
+        assert "smith" not in text.lower() and "--data DATA" in text

@@ -284,6 +284,18 @@ def test_links_are_followed_once_and_loops_end(tmp_path):
     assert kinds(findings) == {("repeated-folder", "note"): 2}
 
 
+def test_a_file_that_is_a_link_to_itself_costs_only_itself(tmp_path):
+    for kind in ("NORMAL", "PNEUMONIA"):
+        for i in range(3):
+            fill(tmp_path, f"{kind}/{i}.png", data=png(i))
+    (tmp_path / "NORMAL" / "loop.png").symlink_to("loop.png")
+    for found in (scan(tmp_path), find_files([tmp_path])):
+        built = build_cache(found.records, 16, "crop", tmp_path / "cache", progress=False)
+        assert len(built.records) == 6
+        told = [f for f in (*found.findings, *built.findings) if "loop.png" in f.path + f.detail]
+        assert told, "it is not left out without a word"
+
+
 def test_stray_and_foreign_files_are_reported(tmp_path):
     records, findings = scan(
         fill(

@@ -12,6 +12,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from xray_tf.data.predictions import Predictions
 from xray_tf.pages.kit import figures
+from xray_tf.pages.neighbors.figures import draw_nearest
 
 TASKS = ("binary", "three-class")
 
@@ -21,6 +22,18 @@ def texts(axes):
     return [t.get_text() for t in axes.texts] + (
         [t.get_text() for t in legend.get_texts()] if legend else []
     )
+
+
+@pytest.mark.parametrize("name", [r"a$\frac$b", "price $5 and $6_x", "\udcff.png", r"$\bad$"])
+def test_names_are_drawn_as_they_are(name):
+    drawings = (
+        lambda: figures.contact_sheet(np.zeros((2, 9, 9), np.uint8), [name, "other"]),
+        lambda: figures.confusion_matrix([[3, 1], [0, 2]], (name, "b"), title=name),
+        lambda: draw_nearest(np.zeros((9, 9), np.uint8), name, [None], [f"1. {name}"]),
+    )
+    for draw in drawings:
+        assert figures.to_png_bytes(draw(), dpi=40).startswith(b"\x89PNG")
+        assert "<svg" in figures.to_svg(draw())
 
 
 @pytest.mark.parametrize("task", TASKS)

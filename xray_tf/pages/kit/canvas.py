@@ -65,17 +65,21 @@ def _take_literally(figure: Figure) -> None:
     """Show names as they are: dollar signs begin no formula, and bytes that are not UTF-8 are
     escaped. The ticks of logarithmic axes keep their powers.
     """
-    powers = {
-        label
-        for axes in figure.axes
-        for axis in (axes.xaxis, axes.yaxis)
-        if axis.get_scale() == "log"
-        for label in axis.get_ticklabels(which="both")
-    }
+    powers = set()
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        names = [label.get_text() for label in axis.get_ticklabels()]
+        if axis.get_scale() == "log":
+            powers |= set(axis.get_ticklabels(which="both"))
+        elif names != [_escaped(name) for name in names]:  # else drawing would write them anew
+            axis.set_ticks(axis.get_majorticklocs(), [_escaped(name) for name in names])
     for text in figure.findobj(Text):
         if text not in powers:
             text.set_parse_math(False)
-            text.set_text(text.get_text().encode("utf-8", "backslashreplace").decode())
+            text.set_text(_escaped(text.get_text()))
+
+
+def _escaped(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def canvas(width: float, height: float, pad: float = 0.1, kind: type[Figure] = Picture) -> Figure:
