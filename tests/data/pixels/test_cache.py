@@ -256,7 +256,10 @@ def test_an_interrupted_build_leaves_nothing(folder, tmp_path, monkeypatch):
     assert len(build(table(folder), tmp_path / "cache").pixels) == 6
 
 
-def test_what_a_killed_build_left_is_removed_after_a_day_and_a_running_one_is_not(folder, tmp_path):
+def test_what_a_killed_build_left_is_removed_after_a_day_and_a_running_one_is_not(
+    folder, tmp_path, caplog
+):
+    caplog.set_level("INFO", "xray_tf")
     drafts = [tmp_path / "cache" / f"{cache_module.DRAFT}{name}" for name in ("old", "young")]
     for draft, age_s in zip(drafts, (25 * 3600, 60), strict=True):
         draft.mkdir(parents=True)
@@ -265,6 +268,7 @@ def test_what_a_killed_build_left_is_removed_after_a_day_and_a_running_one_is_no
             os.utime(path, (time.time() - age_s,) * 2)
     build(table(folder), tmp_path / "cache")
     assert [d.exists() for d in drafts] == [False, True]
+    assert f"removed {drafts[0]}, which a killed process left" in caplog.text
 
 
 def cut(path):

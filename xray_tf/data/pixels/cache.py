@@ -34,7 +34,7 @@ from xray_tf.data.pixels.header import DecodeError
 from xray_tf.data.pixels.reading import Reading, check_target, each, read_file
 from xray_tf.data.records import Findings, Records
 from xray_tf.data.tables.arrays import read_npy_header
-from xray_tf.progress import ProgressLine
+from xray_tf.progress import LOG, ProgressLine
 
 ABANDONED_S = 24 * 3600
 PIXELS, ROWS, ABOUT, STAMPS, DRAFT = "pixels.npy", "rows.csv", "cache.json", "stamps", ".building-"
@@ -265,6 +265,7 @@ def _sweep(directory: Path) -> None:
             continue
         if time.time() - newest > ABANDONED_S:
             shutil.rmtree(draft, ignore_errors=True)
+            LOG.info("removed %s, which a killed process left", draft)
 
 
 @contextmanager
