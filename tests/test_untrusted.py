@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from xray_tf.artifact import ArtifactError
+from xray_tf.artifact import ArtifactError, Card
+from xray_tf.models.detector import Detector
 from xray_tf.untrusted import parse_json, read_json, refuse_bomb
 
 SHIPPED = Path(__file__).parents[1] / "saved_models" / "pneumonia-binary"
@@ -30,6 +31,12 @@ def test_a_model_that_unpacks_to_too_much_is_refused_unread(name, size, tmp_path
 
     with pytest.raises(ArtifactError, match="are read"):
         load_model(archive(tmp_path / "model.keras", name, size))
+
+
+def test_a_detector_that_unpacks_to_too_much_is_refused(tmp_path):
+    archive(tmp_path / "reference.npz", "normals.npy", 300 << 20)
+    with pytest.raises(ArtifactError, match="are read"):
+        _ = Detector(tmp_path, Card("detector", "d")).arrays
 
 
 def test_what_is_large_on_disk_may_be_large_unpacked(tmp_path):

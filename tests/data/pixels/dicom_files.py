@@ -208,6 +208,14 @@ VARIANTS = {
         make(VOILUTSequence=lut(np.arange(4096))),
         half_up(X / 4095),
     ),
+    "VOI LUT of 14 bits declared as 16": (
+        make(VOILUTSequence=lut(np.arange(4096) * 4)),
+        half_up(4 * X / 16383),
+    ),
+    "VOI LUT of 12 bits declared as 16, inverted": (
+        make(VOILUTSequence=lut(np.arange(4096)), PhotometricInterpretation="MONOCHROME1"),
+        half_up(1 - X / 4095),
+    ),
     "VOI LUT of 12 bits declared as 8": (
         make(VOILUTSequence=lut(np.arange(4096), bits=8)),
         half_up(X / 4095),
