@@ -33,6 +33,7 @@ LONG = (
     "nets/training/test_loop.py",
     "test_saved_models.py",
     "jobs/detector/test_fit_detector.py",
+    "engines/test_openvino.py",
     "nets/training/test_several_devices.py",
     "engines/test_archives.py",
     "jobs/heatmaps/test_measure_explanations.py",
