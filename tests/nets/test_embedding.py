@@ -128,3 +128,14 @@ def test_models_without_one_vector_an_image_are_refused(net):
     image = keras.Input((16, 16, 1))
     with pytest.raises(ValueError, match=r"\(None, 16, 16, 1\)"):
         embedding_model(keras.Model(image, layers.Dense(2)(image)))
+
+
+def test_an_input_in_a_list_of_one_is_an_image_too(net, truth):
+    # as Keras 3.10 reads what it has written
+    listed = keras.Model([net.input], net.output)
+    assert isinstance(listed.input, list)
+    found = forward(with_embedding(listed), PIXELS, points=("embedding", "logits"))
+    np.testing.assert_allclose(found["embedding"], truth, atol=1e-5)
+    without = keras.Model([net.input], net.get_layer("embedding").output)
+    foreign = keras.Model([net.input], layers.Dense(2)(without.output))
+    assert forward(foreign, PIXELS, points=(foreign.layers[-1].name,))

@@ -82,7 +82,7 @@ def reconstruction_phase(
         watched: rows of other patients, on which `val_loss` is measured after each epoch.
         options: batch size, epochs and rate.
     """
-    net = keras.Model(model.input, ops.mean(derive(model, "squared_error").output, axis=1))
+    net = keras.Model(model.inputs[0], ops.mean(derive(model, "squared_error").output, axis=1))
     batch_size = min(options.batch_size, len(train))
     learnt = np.ascontiguousarray(zones[np.asarray(train)], np.float32)
     # the network returns the loss itself, but `fit` needs a target

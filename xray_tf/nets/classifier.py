@@ -124,7 +124,7 @@ def derive(model: keras.Model, *points: str) -> keras.Model:
             f"{[p for p in POINTS if p in known]}."
         )
     outputs = [model.get_layer(p).output for p in points]
-    return keras.Model(model.input, outputs if len(outputs) > 1 else outputs[0])
+    return keras.Model(model.inputs[0], outputs if len(outputs) > 1 else outputs[0])
 
 
 def head_of(model: keras.Model) -> keras.Model:
@@ -164,7 +164,7 @@ def sum_of_sick(model: keras.Model) -> keras.Model:
         )
     x = layers.Subtract(name="logits", dtype="float32")([sick, one(0)])
     x = layers.Activation("sigmoid", name="probability", dtype="float32")(x)
-    return keras.Model(model.input, x, name="classifier")
+    return keras.Model(model.inputs[0], x, name="classifier")
 
 
 def add_to_logits(model: keras.Model, amounts: np.ndarray) -> None:

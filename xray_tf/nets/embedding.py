@@ -44,7 +44,7 @@ def with_embedding(model: keras.Model) -> keras.Model:
     inner = embedding_model(model)
     outputs = [keras.layers.Identity(name=POINT)(inner.output)]
     outputs += [layer.output for layer in model.layers if layer.name == "logits"]
-    return keras.Model(inner.input, outputs)
+    return keras.Model(inner.inputs, outputs)
 
 
 def _steps(model: keras.Model) -> Iterator[tuple]:

@@ -92,7 +92,7 @@ def zone_features(
     Raises:
         ValueError: another image size than the model's.
     """
-    side = model.input.shape[1]
+    side = model.inputs[0].shape[1]
     if images.shape[1:] != (side, side):
         raise ValueError(f"images must be (N, {side}, {side}). Received: {images.shape}")
     grid = side // STRIDE

@@ -106,7 +106,7 @@ def _compile(inner: keras.Model) -> Run:
         return lambda images: _listed(inner.predict_on_batch(np.asarray(images)))
     import tensorflow as tf
 
-    signature = tf.TensorSpec((None, *inner.input.shape[1:]), tf.float32)
+    signature = tf.TensorSpec((None, *inner.inputs[0].shape[1:]), tf.float32)
     function = tf.function(lambda images: inner(images, training=False))
     traced = function.get_concrete_function(signature)
     return lambda images: [value.numpy() for value in _listed(traced(images))]

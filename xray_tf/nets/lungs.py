@@ -254,7 +254,7 @@ def segment(
     Yields:
         ((H, W) float32 in [0, 1], how sure the net is that two upright lungs are there, in [0, 1]).
     """
-    side, images = net.input.shape[1], iter(images)
+    side, images = net.inputs[0].shape[1], iter(images)
     while part := list(islice(images, batch_size)):
         answers = net.predict_on_batch(np.stack([fit_to(image, side) for image in part])[..., None])
         found = (np.asarray(answers[name]) for name in ("lungs", "chest"))

@@ -168,9 +168,9 @@ def _added_up(corpus: Corpus, net: ModelOptions, run: Run) -> Trained:
             f"classes {corpus.task.class_names} and weights={net.weights!r}"
         )
     model = load_model(net.weights)
-    if model.input.shape[1] != net.image_size:
+    if model.inputs[0].shape[1] != net.image_size:
         raise ValueError(
-            f"{net.weights} sees {model.input.shape[1]} pixels. Received: "
+            f"{net.weights} sees {model.inputs[0].shape[1]} pixels. Received: "
             f"image_size={net.image_size}"
         )
     run.say(f"Added up the sick classes of {net.weights}; nothing is trained")

@@ -115,7 +115,7 @@ def maps_of(trunk: keras.Model, name: str) -> keras.Model:
     Raises:
         ValueError: it has none of one stride.
     """
-    side, last = trunk.input.shape[1], {}
+    side, last = trunk.inputs[0].shape[1], {}
     for layer in trunk.layers:
         shape = getattr(layer.output, "shape", ())
         if len(shape) == 4 and shape[1] == shape[2] and side % shape[1] == 0:
@@ -123,7 +123,7 @@ def maps_of(trunk: keras.Model, name: str) -> keras.Model:
     missing = [stride for stride in STRIDES if stride not in last]
     if missing:
         raise ValueError(f"{name} has no feature map of stride {missing[0]}: choose another one.")
-    return keras.Model(trunk.input, [last[stride] for stride in STRIDES])
+    return keras.Model(trunk.inputs[0], [last[stride] for stride in STRIDES])
 
 
 def plan_distillation(

@@ -87,7 +87,7 @@ def _loss_net(net: keras.Model) -> keras.Model:
     lungs = keras.Input((*lung_logits.shape[1:3], 2), name="lungs")
     chest = keras.Input((1,), name="chest")
     loss = lung_loss(lungs, lung_logits) + chest_loss(chest, chest_logit)
-    return keras.Model([net.input, lungs, chest], loss)
+    return keras.Model([net.inputs[0], lungs, chest], loss)
 
 
 class LungTraining:

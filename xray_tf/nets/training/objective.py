@@ -111,7 +111,7 @@ def loss_net(
     shares and does not change.
     """
     logits = derive(model, "logits")
-    image = keras.Input(model.input.shape[1:], name="image")
+    image = keras.Input(model.inputs[0].shape[1:], name="image")
     target = keras.Input(logits.output.shape[1:], name="target")
     x, y = image, target
     if "window" in {layer.name for layer in model.layers}:
@@ -128,7 +128,7 @@ def vector_loss_net(
     head: keras.Model, options: TrainOptions, class_weights: tuple[float, ...]
 ) -> keras.Model:
     """Return (embedding, target) -> loss a row, for training a head on stored vectors."""
-    vector = keras.Input(head.input.shape[1:], name="vector")
+    vector = keras.Input(head.inputs[0].shape[1:], name="vector")
     target = keras.Input(head.output.shape[1:], name="target")
     objective = Objective(class_weights, options.label_smoothing, name="objective")
     return keras.Model([vector, target], objective(head(vector), target))
