@@ -53,6 +53,15 @@ def test_vectors_keep_their_targets():
     assert sorted(read_targets[:, 0]) == list(range(6))
 
 
+def test_no_iterator_waits_for_the_tuner_at_its_end():
+    vectors = np.zeros((6, 2), np.float32)
+    for dataset in (
+        batches(PIXELS, range(11)),
+        vector_batches(vectors, vectors, 2, (0, 0)),
+    ):
+        assert dataset.options().autotune.enabled is False
+
+
 def test_pixels_are_let_go_of_when_their_batches_are(tmp_path):
     pixels = PIXELS.copy()
     alive = weakref.ref(pixels)

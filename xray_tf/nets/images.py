@@ -70,7 +70,7 @@ def batches(
     if targets is not None:
         columns += (np.asarray(targets, np.float32)[order],)
     dataset = tf.data.Dataset.from_tensor_slices(columns).batch(batch_size, drop_remainder)
-    dataset = dataset.map(load, num_parallel_calls=2).prefetch(2)
+    dataset = _untuned(dataset.map(load, num_parallel_calls=2).prefetch(2))
     weakref.finalize(dataset, _SOURCES.pop, number)
     return dataset
 
@@ -89,7 +89,16 @@ def vector_batches(
     order, batch_size = _share_of(order, batch_size, *share)
     vectors, targets = vectors[order], targets[order]
     dataset = tf.data.Dataset.from_tensor_slices(((vectors, targets), targets))
-    return dataset.batch(batch_size, drop_remainder=True).prefetch(2)
+    return _untuned(dataset.batch(batch_size, drop_remainder=True).prefetch(2))
+
+
+def _untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Return the dataset without autotuning: there is nothing to tune, and the end of an iterator
+    may wait for the tuner's next turn, seconds later.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
 
 
 def _share_of(
