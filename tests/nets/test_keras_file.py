@@ -24,3 +24,14 @@ def test_a_saved_net_names_no_argument_that_keras_3_6_does_not_know(tmp_path):
         assert json.loads(config)["class_name"] == "Functional"
         again = keras.saving.load_model(tmp_path / "model.keras")
         np.testing.assert_array_equal(again(images), net(images))
+
+
+def test_an_only_input_and_output_are_saved_without_a_list(tmp_path):
+    net = two_block_net()
+    listed = keras.Model([net.input], [net.output], name="listed")
+    assert isinstance(listed.input, list)
+    save_model(listed, tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert again.input.shape == net.input.shape and again.output.shape == net.output.shape
+    images = np.random.default_rng(0).uniform(0, 255, (2, 16, 16, 1)).astype("float32")
+    np.testing.assert_array_equal(again(images), net(images))

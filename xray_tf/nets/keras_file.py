@@ -83,8 +83,8 @@ def save_model(model: keras.Model, path: str | os.PathLike) -> None:
 
 
 def _leave_out_newer_defaults(path: Path) -> None:
-    """Rewrite the configuration so that Keras 3.6 to 3.15 read it; weights are copied as they
-    are.
+    """Rewrite the configuration so that Keras 3.6 to 3.15 read it, and an only input or output
+    without the list in which 3.10 writes it; weights are copied as they are.
     """
 
     def plain(node: Any) -> Any:
@@ -110,7 +110,12 @@ def _leave_out_newer_defaults(path: Path) -> None:
         for info in source.infolist():
             data = source.read(info)
             if info.filename == "config.json":
-                data = json.dumps(plain(json.loads(data))).encode()
+                whole = plain(json.loads(data))
+                ends = whole["config"]
+                for name in ("input_layers", "output_layers"):
+                    if isinstance(ends.get(name), list) and len(ends[name]) == 1:
+                        ends[name] = ends[name][0]
+                data = json.dumps(whole).encode()
             target.writestr(info, data)
 
 
