@@ -79,8 +79,15 @@ def phantoms(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory) -> Path:
-    """A cache folder of the session's own."""
-    return tmp_path_factory.mktemp("cache")
+    """A cache folder of the session's own. Its secret, by which patients are keyed and so
+    divided, is the same in every session.
+    """
+    from xray_tf.data.sources.dicom_headers import KEY_NAME
+
+    folder = tmp_path_factory.mktemp("cache")
+    (folder / KEY_NAME).write_text("5" * 64 + "\n", encoding="ascii")
+    (folder / KEY_NAME).chmod(0o600)
+    return folder
 
 
 def _train(task, phantoms, cache, out):

@@ -47,5 +47,5 @@ def run_small_study(data: str, out: str, cache: str) -> None:
     """Run it as the preset `quick`, limited to 54 rows."""
     add_tiny()
     PRESETS["quick"] = SMALL
-    shares = DataOptions(cache=cache, validation=0.35, test=0.2)
+    shares = DataOptions(cache=cache, validation=0.3, test=0.2)
     reproduce_study(data, out, ReproduceOptions(preset="quick", rows=54), shares)
