@@ -79,10 +79,10 @@ def save_model(model: keras.Model, path: str | os.PathLike) -> None:
             f"{sorted(odd - {'Functional'})}"
         )
     model.save(path)
-    _leave_out_newer_defaults(Path(path))
+    _make_portable(Path(path))
 
 
-def _leave_out_newer_defaults(path: Path) -> None:
+def _make_portable(path: Path) -> None:
     """Rewrite the configuration so that Keras 3.6 to 3.15 read it, and an only input or output
     without the list in which 3.10 writes it; weights are copied as they are.
     """
@@ -170,7 +170,7 @@ def _readable_here(path: Path) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="xray_tf-keras-") as folder:
         copy = Path(shutil.copyfile(path, Path(folder, path.name)))
-        _leave_out_newer_defaults(copy)
+        _make_portable(copy)
         yield copy
 
 

@@ -1,6 +1,5 @@
 """A made-up anomaly detector's folder: what its pages read, and nothing that needs a net."""
 
-import base64
 import csv
 import json
 
@@ -10,7 +9,7 @@ from xray_tf.artifact import Card, seal
 from xray_tf.data.records import Finding, Findings
 from xray_tf.data.scores import Scores
 from xray_tf.operating_point import DetectorPoint
-from xray_tf.pages.kit.filters import jpeg
+from xray_tf.pages.kit.filters import jpeg_text
 from xray_tf.pages.kit.overlays import OUTCOMES
 from xray_tf.stats.detector.statistics import score_statistics
 
@@ -115,7 +114,7 @@ def make_folder(folder, path="train/{label}/person{i}.jpeg", reason="both", **ca
         rows.writerows([i, 0.1 / i, 0.12 / i] for i in range(1, 6))
     found = Finding("unreadable", "error", path, f"not an image: {path}")
     Findings([found]).write_csv(folder / "audit.csv")
-    picture = base64.b64encode(jpeg(np.zeros((16, 64, 3), np.uint8))).decode()
+    picture = jpeg_text(np.zeros((16, 64, 3), np.uint8))
     cell = {"verdict": "anomalous", "reason": reason, "anomaly": 0.75, "picture": picture}
     cells = [{"outcome": outcome, **cell} for outcome in OUTCOMES for _ in range(2)]
     (folder / "examples.json").write_text(json.dumps({"cells": cells}))

@@ -4,7 +4,6 @@ the nearest training radiographs.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from xray_tf.jobs.corpus import Corpus
 from xray_tf.models.classifier import Classifier
 from xray_tf.models.reference import NearestCase, Reference
 from xray_tf.pages.classifier.mistakes import FILE, surest
-from xray_tf.pages.kit.filters import jpeg
+from xray_tf.pages.kit.filters import jpeg_text
 from xray_tf.pages.kit.overlays import overlay
 
 SIDE, SMALL, QUALITY = 160, 72, 78  # pixels of a mistake and of a neighbour; of JPEG
@@ -80,7 +79,7 @@ def draw_mistakes(
 
 def _picture(pixels: np.ndarray, side: int) -> str:
     small = cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA)
-    return base64.b64encode(jpeg(small, QUALITY)).decode("ascii")
+    return jpeg_text(small, QUALITY)
 
 
 def _neighbors(

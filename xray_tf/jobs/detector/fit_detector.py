@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 from collections import Counter
 from dataclasses import replace
@@ -258,7 +257,7 @@ def _write_examples(
     """
     from xray_tf.pages.detector.figures import choose_examples, score_panel
     from xray_tf.pages.detector.parts import EXAMPLES
-    from xray_tf.pages.kit.filters import jpeg
+    from xray_tf.pages.kit.filters import jpeg_text
 
     tested = np.flatnonzero(scores.splits == "test")
     if not len(tested):
@@ -276,7 +275,7 @@ def _write_examples(
             "verdict": str(table.verdicts[i]),
             "reason": str(table.reasons[i]),
             "anomaly": round(float(table.anomaly[i]), 4),
-            "picture": base64.b64encode(jpeg(score_panel(*pictures))).decode("ascii"),
+            "picture": jpeg_text(score_panel(*pictures)),
         }
         for (outcome, i), *pictures in zip(chosen, images, registered, maps, strict=True)
     ]

@@ -46,6 +46,11 @@ def jpeg(pixels: np.ndarray, quality: int = JPEG_QUALITY) -> bytes:
     return cv2.imencode(".jpg", stored, (cv2.IMWRITE_JPEG_QUALITY, quality))[1].tobytes()
 
 
+def jpeg_text(pixels: np.ndarray, quality: int = JPEG_QUALITY) -> str:
+    """Return `jpeg` in base64, as a JSON file keeps a picture."""
+    return base64.b64encode(jpeg(pixels, quality)).decode("ascii")
+
+
 def png(pixels: np.ndarray) -> bytes:
     """Return pixels (H, W) grey or (H, W, 3) RGB uint8 as the bytes of a PNG file, written fast."""
     stored = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels
