@@ -2,14 +2,29 @@
 python lose_a_node.py MODEL SOURCE OUT. It prints what was seen as JSON; a test and a person run it.
 """
 
+import contextlib
 import json
 import logging
 import os
+import signal
 import sys
 import time
 from pathlib import Path
 
 MEMORY = 100 * 2**20  # of each object store
+
+
+def end_a_machine(cluster, node) -> None:
+    """End a node and its workers at once, as a lost machine does; on this one, a worker whose node
+    is gone answers for some seconds more.
+    """
+    raylet = node.all_processes["raylet"][0].process.pid
+    threads = Path(f"/proc/{raylet}/task").glob("*/children")
+    workers = [int(each) for thread in threads for each in thread.read_text().split()]
+    cluster.remove_node(node, allow_graceful=False)
+    for each in workers:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(each, signal.SIGKILL)
 
 
 def main(model: str, source: str, out: str, rows_per_part: int = 1) -> dict:
@@ -49,7 +64,7 @@ def main(model: str, source: str, out: str, rows_per_part: int = 1) -> dict:
                 files = list(Path(f"{out}.partial", "predictions").glob("part-*.parquet"))
                 writers = {read_schema(f).metadata[b"xray_tf.writer"] for f in files}
                 seen["writers_before"], seen["parts_before"] = len(writers), len(files)
-                cluster.remove_node(other, allow_graceful=False)
+                end_a_machine(cluster, other)
                 for each in held:
                     go_on(pool, each)
         else:
