@@ -32,7 +32,7 @@ def test_a_missing_driver_is_told_where_there_is_a_gpu(monkeypatch):
 def test_a_command_starts_tensorflow_without_its_lines_and_with_everything_else(tmp_path):
     code = (
         "import os, sys\n"
-        "from xray_tf.commands import run\n"
+        "from xray_tf.exit_status import run\n"
         "def job():\n"
         "    import warnings, keras, tensorflow as tf\n"
         "    os.write(2, b'a line of a library\\n')\n"

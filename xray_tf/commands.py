@@ -1,4 +1,4 @@
-"""Find the commands, and give all of them the same parser, common arguments and exit status.
+"""Find the commands, and give all of them the same parser and common arguments.
 
 A command is a module at the top of the package whose docstring opens with `xray-tf NAME`, and which
 has `main(args=None) -> int`. It is found by that: nothing else has to be edited. The docstring is
@@ -8,16 +8,10 @@ its `--help`: the lines that run it, what it does, and examples.
 from __future__ import annotations
 
 import argparse
-import errno
-import io
-import os
 import shlex
-import signal
 import sys
 import textwrap
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -25,18 +19,11 @@ from typing import Any
 import xray_tf
 from xray_tf.machine import use
 from xray_tf.options import GPU, PARTS, EngineOptions, MachineOptions, add_flags, from_flags, one_of
-from xray_tf.progress import printable
-from xray_tf.quiet import quiet_start
 from xray_tf.registry import DEFAULT_MODEL
 from xray_tf.spelling import did_you_mean, meant
 
 WIDTH = 100
 DOUBTFUL, UNREAD = "without two upright lungs", "could not be read"
-_WRITABLE = ". Expected a place that can be read and, for --out and --cache, written; name another."
-_ADVICE = {
-    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR), _WRITABLE),
-    errno.ENOSPC: ". Free some space, or name another --out or --cache.",
-}
 
 
 def find_commands() -> dict[str, str]:
@@ -279,67 +266,3 @@ def command_line(module: str, args: Sequence[str] | None) -> str:
     return shlex.join(
         ["python", "-m", f"xray_tf.{module}", *(sys.argv[1:] if args is None else args)]
     )
-
-
-def run(job: Callable[[], int | None]) -> int:
-    """Run a command's job and return its exit status.
-
-    Errors that the user can correct are one line on stderr and status 2, without a traceback;
-    Ctrl-C is status 130, a TERM signal 143, and a closed pipe 141, as shells count them. Whatever
-    ends it, what was begun is cleaned up first.
-    """
-    # TensorFlow's messages that are neither warnings nor errors
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
-    quiet_start()
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # a file's name outside the console's code page is shown with escapes
-            stream.reconfigure(errors="backslashreplace")
-    _open_missing_streams()
-    try:
-        with _ended_by_term():
-            status = job() or 0
-            sys.stdout.flush()
-            return status
-    except BrokenPipeError:
-        # whoever read the answers went away; Python must not write what is left at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + 13
-    except (ValueError, OSError, ImportError) as error:
-        advice = _ADVICE.get(getattr(error, "errno", None), "")
-        print(f"error: {printable(str(error))}{advice}", file=sys.stderr)
-        return 2
-    except Terminated:
-        print("terminated", file=sys.stderr)
-        return 128 + signal.SIGTERM
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-
-
-class Terminated(BaseException):
-    """A TERM signal came."""
-
-
-def _terminate(number: int, frame: object) -> None:
-    raise Terminated
-
-
-@contextmanager
-def _ended_by_term() -> Iterator[None]:
-    """Let a TERM signal end a job as Ctrl-C does, where signals can be handled."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, _terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _open_missing_streams() -> None:
-    """Give a process that was started without a standard stream one that goes nowhere."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))

@@ -20,8 +20,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xray_tf.commands import CommandParser, add_machine, add_shared, command_line, on_machine, run
+from xray_tf.commands import CommandParser, add_machine, add_shared, command_line, on_machine
 from xray_tf.data.examples import example_radiographs
+from xray_tf.exit_status import run
 from xray_tf.shipped import CLASSIFIERS
 
 if TYPE_CHECKING:

@@ -29,8 +29,8 @@ from xray_tf.commands import (
     command_line,
     counted,
     on_machine,
-    run,
 )
+from xray_tf.exit_status import run
 from xray_tf.options import (
     LOCAL,
     CalibrateOptions,

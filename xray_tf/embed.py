@@ -32,8 +32,8 @@ from xray_tf.commands import (
     answer_archive,
     command_line,
     on_machine,
-    run,
 )
+from xray_tf.exit_status import run
 from xray_tf.options import (
     LOCAL,
     DataOptions,

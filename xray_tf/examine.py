@@ -21,7 +21,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xray_tf.commands import CommandParser, add_machine, add_measuring_arguments, on_machine, run
+from xray_tf.commands import CommandParser, add_machine, add_measuring_arguments, on_machine
+from xray_tf.exit_status import run
 from xray_tf.options import DataOptions, ExamineOptions, add_flags, from_flags
 
 

@@ -23,8 +23,8 @@ from xray_tf.commands import (
     add_machine,
     finished,
     on_machine,
-    run,
 )
+from xray_tf.exit_status import run
 from xray_tf.options import ExplainOptions, add_flags, from_flags
 
 

@@ -18,7 +18,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xray_tf.commands import CommandParser, add_shared, run
+from xray_tf.commands import CommandParser, add_shared
+from xray_tf.exit_status import run
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -17,7 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xray_tf.commands import CommandParser, add_machine, add_shared, on_machine, run
+from xray_tf.commands import CommandParser, add_machine, add_shared, on_machine
+from xray_tf.exit_status import run
 from xray_tf.options import ListenOptions, add_flags, from_flags
 from xray_tf.progress import printable
 from xray_tf.registry import DEFAULT_MODEL

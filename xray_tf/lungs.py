@@ -25,8 +25,8 @@ from xray_tf.commands import (
     add_shared,
     finished,
     on_machine,
-    run,
 )
+from xray_tf.exit_status import run
 from xray_tf.progress import printable
 
 SHOWN = 10

@@ -42,9 +42,9 @@ from xray_tf.commands import (
     answer_archive,
     finished,
     on_machine,
-    run,
 )
 from xray_tf.data.examples import example_radiographs
+from xray_tf.exit_status import run
 from xray_tf.options import LOCAL, EngineOptions, add_flags
 from xray_tf.progress import printable
 

@@ -18,7 +18,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xray_tf.commands import CommandParser, add_machine, add_shared, command_line, on_machine, run
+from xray_tf.commands import CommandParser, add_machine, add_shared, command_line, on_machine
+from xray_tf.exit_status import run
 from xray_tf.options import DataOptions, ReproduceOptions, add_flags, from_flags
 
 

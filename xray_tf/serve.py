@@ -25,8 +25,8 @@ from xray_tf.commands import (
     add_machine,
     add_shared,
     on_machine,
-    run,
 )
+from xray_tf.exit_status import run
 from xray_tf.progress import printable
 from xray_tf.registry import DEFAULT_MODEL
 

@@ -17,8 +17,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xray_tf.commands import UNREAD, CommandParser, add_shared, finished, run
+from xray_tf.commands import UNREAD, CommandParser, add_shared, finished
 from xray_tf.data.examples import example_radiographs
+from xray_tf.exit_status import run
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -16,8 +16,9 @@ import pytest
 from tiny import WITH_TINY
 from undrawn import undrawn
 
-from xray_tf import audit, commands, evaluate, export, predict, train
+from xray_tf import audit, evaluate, export, predict, train
 from xray_tf.data.predictions import Predictions
+from xray_tf.exit_status import run
 from xray_tf.models.load import load
 
 SMALL = (
@@ -199,7 +200,7 @@ def test_what_the_system_refuses_is_told_with_what_to_do(number, advice, capsys)
     def job():
         raise OSError(number, os.strerror(number), "out/model")
 
-    assert commands.run(job) == 2
+    assert run(job) == 2
     error = capsys.readouterr().err
     assert "out/model" in error and advice in error
 

@@ -20,7 +20,8 @@ Examples:
   xray-tf say-hello --to Ada
 """
 
-from xray_tf.commands import CommandParser, run
+from xray_tf.commands import CommandParser
+from xray_tf.exit_status import run
 
 
 def main(args=None):

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from xray_tf.commands import run
+from xray_tf.exit_status import run
 from xray_tf.progress import ProgressLine, printable
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="needs POSIX names and signals")
@@ -70,7 +70,7 @@ def test_a_missing_stream_costs_nothing(stream, monkeypatch):
 )
 def test_whatever_ends_a_command_it_cleans_up_and_says_how_it_ended(ends, status, tmp_path):
     code = (
-        "import os, signal, sys, time\nfrom xray_tf.commands import run\n"
+        "import os, signal, sys, time\nfrom xray_tf.exit_status import run\n"
         "from xray_tf.writing import new_folder\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's & ignores it
         "def job():\n"
@@ -85,7 +85,7 @@ def test_whatever_ends_a_command_it_cleans_up_and_says_how_it_ended(ends, status
 @POSIX
 def test_a_reader_that_goes_away_ends_a_command_quietly():
     code = (
-        "import sys\nfrom xray_tf.commands import run\n"
+        "import sys\nfrom xray_tf.exit_status import run\n"
         "def job():\n    for i in range(100000):\n        print('row', i)\n"
         "sys.exit(run(job))"
     )
@@ -100,6 +100,6 @@ def test_a_reader_that_goes_away_ends_a_command_quietly():
 
 
 def test_a_console_of_another_code_page_shows_escapes():
-    code = "import sys\nfrom xray_tf.commands import run\nsys.exit(run(lambda: print('\\u80ba')))"
+    code = "from xray_tf.exit_status import run\nrun(lambda: print('\\u80ba'))"
     ran = start("-c", code, env={**os.environ, "PYTHONIOENCODING": "ascii"})
     assert ran.returncode == 0 and ran.stdout.strip() == rb"\u80ba"

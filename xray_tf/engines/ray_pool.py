@@ -71,7 +71,7 @@ class _Pool:
     """Workers, what each of them does, and what is left to do."""
 
     def __init__(self, make: Callable[[], Any], parts: Sequence[int], workers: int):
-        self.make, self.left, self.unplaced = make, list(parts)[::-1], 0
+        self.make, self.left = make, list(parts)[::-1]
         self.losses: dict[int, int] = {}
         self.busy: dict[Any, tuple[Any, int]] = {}
         self.workers: list[Any] = []
