@@ -18,7 +18,6 @@ GREY, PER_DEVIATION = 128, 45  # the lungs' mean, and what a standard deviation 
 MARGIN = 0.04  # added on every side of a lung's box, as a share of it
 LEAST_PART = 0.05  # smaller pieces of a mask, as a share of all of it, are no lung
 LEAST_DEVIATION = 4.0  # grey levels: flat lungs are not blown up into noise
-_FLAGS = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 
 
 @dataclass(frozen=True)
@@ -59,13 +58,9 @@ class RegisteredLungs:
                 _halves(mask),
                 strict=True,
             ):
-                laid = cv2.warpAffine(
-                    np.ascontiguousarray(part, np.float32),
-                    matrix,
-                    mask.shape,
-                    borderMode=cv2.BORDER_REPLICATE,
-                )
-                out[i] += laid * own
+                places = np.arange(len(mask))[:, None] - matrix[:, 2]
+                x, y = np.clip(places / (matrix[0, 0], matrix[1, 1]), 0, (half - 1, 2 * half - 1)).T
+                out[i] += _between(np.asarray(part, np.float32), y, x) * own
         return out
 
 
@@ -101,9 +96,11 @@ def _registered(image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.nda
     greys, shares, matrices = [], [], []
     for own, box in zip(_halves(mask), _boxes(mask), strict=True):
         matrix = _matrix(box, side)
+        y = matrix[1, 1] * np.arange(side) + matrix[1, 2]
+        x = matrix[0, 0] * np.arange(side // 2) + matrix[0, 2]
         # outside pixels weigh nothing, so interpolation takes nothing from them
         for values, to in ((grey * own, greys), (own.astype(np.float32), shares)):
-            to.append(cv2.warpAffine(values, matrix, (side // 2, side), flags=_FLAGS))
+            to.append(_between(values, y, x))
         matrices.append(matrix)
     grey, share = np.concatenate(greys, axis=1), np.concatenate(shares, axis=1)
     lungs = share > 0.5
@@ -160,3 +157,18 @@ def _matrix(box: tuple[int, int, int, int], side: int) -> np.ndarray:
     scale = size * (1 + 2 * MARGIN) / (side / 2, side)
     corner = np.array([left, top]) - MARGIN * size + scale / 2 - 0.5
     return np.array([[scale[0], 0, corner[0]], [0, scale[1], corner[1]]])
+
+
+def _between(values: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Return values (H, W) float32 on the grid of rows `y` and columns `x`, (len(y), len(x)), by
+    bilinear interpolation; outside they are 0.
+
+    OpenCV 4 rounds such places to a 32nd of a pixel, and OpenCV 5 does not.
+    """
+    for at in (y, x):
+        at = np.clip(at, -1, len(values))
+        low = np.minimum(np.floor(at).astype(int), len(values) - 1)
+        share = (at - low).astype(np.float32)[:, None]
+        rows = np.pad(values, ((1, 1), (0, 0)))
+        values = ((1 - share) * rows[low + 1] + share * rows[low + 2]).T
+    return values
