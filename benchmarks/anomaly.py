@@ -7,12 +7,16 @@ python benchmarks/anomaly.py groups    false alarms on acquisition groups that a
                                        and calibration, and how many normals of a group calibrate
 python benchmarks/anomaly.py outside   how far scores move when all outside the lungs is replaced
 python benchmarks/anomaly.py where     heat maps against the lesions, inside the lungs
+python benchmarks/anomaly.py ablation  autoencoder and density in other forms, on lesions
+python benchmarks/anomaly.py ranking   held-out pneumonia against held-out normals of each
+                                       acquisition group, with the group in the fit and without;
+                                       and which score catches what
 
 All take --data DIR (the public data, ../shared/data/chest_xray) and --cache DIR for features;
-`groups` also --records FILE, the records.csv of `xray-tf audit --acquisitions`. Each writes a part
-of benchmarks/results/anomaly.json. Rows are split by patient as those of normal-chest (seed 0):
-detectors are fitted on training normals; validation normals calibrate and get the lesions. No row
-with pneumonia is read; those are scored once, by the fit of normal-chest.
+`groups` and `ranking` also --records FILE, the records.csv of `xray-tf audit --acquisitions`. Each
+writes a part of benchmarks/results/anomaly.json. Rows are split by patient as those of normal-chest
+(seed 0): detectors are fitted on training normals; validation normals calibrate and get the
+lesions. No part but `ranking` reads a row with pneumonia, and it was written when all was chosen.
 """
 
 from __future__ import annotations
@@ -30,6 +34,7 @@ RESULT = HERE / "results" / "anomaly.json"
 SIZE, RESIZE = 224, "squash"  # the 224 copies of the public data are squashed already
 LESION_ROWS, OUTSIDE_ROWS, FEWEST_OF_GROUP = 50, 60, 60
 BUDGET = 0.05
+FEWEST_TESTED = 10
 COMMITTEES = (
     ("lungs", "lungs_nearest"),
     ("lungs", "zones"),
@@ -88,6 +93,12 @@ class Data:
         lungs = find_fields(self.corpus.pixels[rows]).masks
         return LesionGrid(self.corpus.pixels, rows, keys, lungs)
 
+    def acquisitions(self, records: Path) -> np.ndarray:
+        """Return the acquisition group of every row, "" where the audit has none."""
+        with records.open(encoding="utf-8") as stream:
+            known = {r["path"]: r["acquisition"] for r in csv.DictReader(stream)}
+        return np.array([known.get(record.path, "") for record in self.corpus.records])
+
 
 def take(features: dict[str, np.ndarray], keep) -> dict[str, np.ndarray]:
     return {name: values[keep] for name, values in features.items()}
@@ -105,7 +116,7 @@ def auroc(normal: np.ndarray, sick: np.ndarray) -> float:
     return float(roc_auc_score(truth, np.r_[normal, sick]))
 
 
-def fitted(features: dict, patients: np.ndarray, names=None):
+def fitted(features: dict, patients: np.ndarray, names=None, options=None):
     """Return a `NormalChest` without pixels, fitted on normals' features: autoencoder, density and
     committee as `detect fit` fits them.
     """
@@ -122,7 +133,7 @@ def fitted(features: dict, patients: np.ndarray, names=None):
     from xray_tf.stats.detector.committee import CHOSEN, Committee
     from xray_tf.stats.detector.density import Density
 
-    options, zones = DetectOptions(), features["zones"]
+    options, zones = options or DetectOptions(), features["zones"]
     keys = np.unique(patients)
     drawn = np.random.default_rng(0).permutation(len(keys))[: round(options.watched * len(keys))]
     watch = np.isin(patients, keys[drawn])
@@ -208,11 +219,9 @@ def groups(given, data: Data) -> dict:
     from xray_tf.models.normal_chest import NAMES
     from xray_tf.stats.detector.or_rule import BESIDE_FEATURES, calibrate
 
-    with given.records.open(encoding="utf-8") as stream:
-        acquisition = {r["path"]: r["acquisition"] for r in csv.DictReader(stream)}
     rows = data.normals("train") + data.normals("val")
     features, patients = joined(data.of_part("train"), data.of_part("val")), data.patients(rows)
-    group = np.array([acquisition[data.corpus.records[i].path] for i in rows])
+    group = data.acquisitions(given.records)[rows]
     family = np.where([p.startswith("NORMAL2") for p in patients], "NORMAL2-IM", "IM")
     held = np.arange(len(rows)) >= len(data.normals("train"))
     table = {}
@@ -324,6 +333,133 @@ def where(given, data: Data) -> dict:
     return {"lesions": len(rows), "model": detector.card.name, "table": table}
 
 
+def ablation(given, data: Data) -> dict:
+    """Fit autoencoder and density in other forms; AUROC of lesions against validation normals."""
+    from unittest.mock import patch
+
+    from xray_tf.models.normal_chest import NAMES
+    from xray_tf.nets import autoencoder
+    from xray_tf.options import DetectOptions
+    from xray_tf.stats.detector.or_rule import calibrate, turned
+
+    train, val = data.of_part("train"), data.of_part("val")
+    grid = data.lesions()
+    pasted = data.features("lesions", grid)
+    patients = {p: data.patients(data.normals(p)) for p in ("train", "val")}
+    lesion_rows = np.array([grid.about(i)[0] for i in range(len(grid))])
+    # a radiograph with its lesions is drawn as one, apart from the normals
+    clusters = np.r_[patients["val"], [f"lesion {r}" for r in lesion_rows]]
+    sick = np.arange(len(val["zones"]) + len(grid)) >= len(val["zones"])
+    forms = {
+        "as shipped": ({}, {}),
+        "no noise, no dropout": ({"DROPOUT": 0.0, "NOISE": 0.0}, {}),
+        "code of 8": ({}, {"latent": 8, "components": 8}),
+        "code of 128": ({}, {"latent": 128}),
+        "hidden layers of 64": ({"HIDDEN": 64}, {}),
+        "4 epochs": ({}, {"epochs": 4}),
+        "48 epochs": ({}, {"epochs": 48}),
+        "density in 8 components": ({}, {"components": 8}),
+    }
+    table = {}
+    for form, (constants, options) in forms.items():
+        with patch.multiple(autoencoder, **constants):
+            chest = fitted(train, patients["train"], options=DetectOptions(**options))
+        held, there = (chest.scores_of(f)[:, : len(NAMES)] for f in (val, pasted))
+        rule = calibrate(NAMES, held, list(patients["val"]), BUDGET)
+        columns = dict(zip(NAMES, turned(np.concatenate([held, there]), NAMES).T, strict=True))
+        columns["the pair"] = rule.judge(np.concatenate([held, there])).anomaly
+        table[form] = {n: area(v, sick, clusters) for n, v in columns.items()}
+        table[form]["sensitivity at the budget"] = float(rule.judge(there).anomalous.mean())
+        print(form, table[form], flush=True)
+    return {"lesions": len(grid), "validation_normals": len(val["zones"]), "table": table}
+
+
+def areas(values: np.ndarray, sick: np.ndarray, patients: np.ndarray) -> np.ndarray:
+    """Return the AUROC and replicates of it, (1 + R,), patients drawn with replacement."""
+    from xray_tf.stats.metrics import Ranking, cluster_weights
+
+    _, clusters = np.unique(patients, return_inverse=True)
+    ranking = Ranking(values, sick)
+    draws = [np.ones((1, len(values))), *cluster_weights(clusters, 1000, 0)]
+    return np.concatenate([ranking.areas(w)[0] for w in draws])
+
+
+def area(values: np.ndarray, sick: np.ndarray, patients: np.ndarray) -> dict[str, float | None]:
+    from xray_tf.stats.paired import with_interval
+
+    return with_interval(areas(values, sick, patients))
+
+
+def ranking(given, data: Data) -> dict:
+    """Rank held-out pneumonia above held-out normals of a group that the fit knows or does not."""
+    from xray_tf.models.normal_chest import NAMES
+    from xray_tf.stats.detector.or_rule import BESIDE_FEATURES, calibrate
+    from xray_tf.stats.paired import with_interval
+
+    corpus, group = data.corpus, data.acquisitions(given.records)
+    parts = {p: np.array(data.normals(p)) for p in ("train", "val")}
+    test = np.array(corpus.of_split("test"))
+    features = {p: data.of_part(p) for p in parts}
+    there = data.features("test", corpus.pixels, corpus.rows[test])
+    sick, patients = corpus.labels[test] != 0, data.patients(test)
+    family = np.where([r.patient.startswith("NORMAL2") for r in corpus.records], "NORMAL2-IM", "IM")
+
+    def judged(out: np.ndarray):
+        """Judge the test rows by a fit and a calibration without the rows `out` of the corpus."""
+        kept = {p: ~out[rows] for p, rows in parts.items()}
+        chest = fitted(
+            take(features["train"], kept["train"]), data.patients(parts["train"][kept["train"]])
+        )
+        values = chest.scores_of(take(features["val"], kept["val"]))
+        own = list(data.patients(parts["val"][kept["val"]]))
+        weights = dict.fromkeys(NAMES, BESIDE_FEATURES)
+        rule = calibrate(chest.names, values, own, BUDGET, weights=weights)
+        return rule.judge(chest.scores_of(there))
+
+    whole = judged(np.zeros(len(group), bool))
+    fit = np.concatenate(list(parts.values()))
+    leave = {str(g): group == g for g in np.unique(group[fit])}
+    leave |= {name: family == name for name in np.unique(family[fit])}
+    table = {}
+    for name, out in leave.items():
+        normals = out[test] & ~sick
+        if out[fit].sum() < FEWEST_OF_GROUP or normals.sum() < FEWEST_TESTED:
+            continue
+        rows = np.flatnonzero(normals | sick)
+        without = judged(out)
+        known, unknown = (
+            areas(j.anomaly[rows], sick[rows], patients[rows]) for j in (whole, without)
+        )
+        table[name] = {
+            "normals": int(normals.sum()),
+            "in_the_fit": with_interval(known),
+            "left_out": with_interval(unknown),
+            "drop": with_interval(known - unknown),
+            "false_alarms": float(without.anomalous[normals].mean()),
+            "sensitivity": float(without.anomalous[sick].mean()),
+        }
+        print(name, table[name], flush=True)
+    kinds = np.array([corpus.records[i].subtype or "normal" for i in test])
+    reasons = np.array(whole.reasons)
+    caught = {
+        str(kind): {
+            "radiographs": int((kinds == kind).sum()),
+            "flagged": float(whole.anomalous[kinds == kind].mean()),
+            **{
+                str(r): float((reasons[kinds == kind] == r).mean())
+                for r in np.unique(reasons[whole.anomalous])
+            },
+        }
+        for kind in np.unique(kinds)
+    }
+    return {
+        "sick": int(sick.sum()),
+        "auroc": area(whole.anomaly, sick, patients),
+        "table": table,
+        "caught": caught,
+    }
+
+
 def rounded(value):
     if isinstance(value, dict):
         return {k: rounded(v) for k, v in value.items()}
@@ -333,12 +469,13 @@ def rounded(value):
 def main(args: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parts = {"choose": choose, "groups": groups, "outside": outside, "where": where}
+    parts |= {"ablation": ablation, "ranking": ranking}
     parser.add_argument("part", choices=parts)
     parser.add_argument(
         "--data", default=str(HERE.parent.parent / "shared" / "data" / "chest_xray")
     )
     parser.add_argument("--cache", type=Path, required=True, help="where features are kept")
-    parser.add_argument("--records", type=Path, help="records.csv of the audit, for `groups`")
+    parser.add_argument("--records", type=Path, help="records.csv of the audit")
     parser.add_argument("--model", default="normal-chest", help="for `outside` and `where`")
     given = parser.parse_args(args)
     found = rounded(parts[given.part](given, Data(given.data, given.cache)))
