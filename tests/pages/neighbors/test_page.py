@@ -186,6 +186,20 @@ def test_maps_and_panels_are_drawn():
         draw_map(np.zeros((5, 3)), np.zeros(5, int), np.zeros(5, int), NAMES, "")
 
 
+def test_acquisition_groups_are_drawn_beside_the_classes():
+    points = np.random.default_rng(0).normal(size=(50, 2))
+    groups = [str(i % 3) for i in range(40)] + [""] * 10
+    labels = np.arange(50) % 2
+    figure = draw_map(points, labels, labels, NAMES, "", groups=groups)
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles[:2] == ["true class", "acquisition group"] and len(titles) == 4
+    key = [text.get_text() for text in figure.axes[1].get_legend().get_texts()]
+    assert key == ["0: 14", "1: 13", "2: 13", "others: 10"]
+    assert len(draw_map(points, labels, labels, NAMES, "", groups=[""] * 50).axes) == 3
+    with pytest.raises(ValueError, match=r"\(7,\)"):
+        draw_map(points, labels, labels, NAMES, "", groups=["1"] * 7)
+
+
 def test_the_errors_panel_counts_what_is_known_and_wrong():
     figure = draw_map(np.arange(10).reshape(5, 2), [0, 1, 1, -1, 0], [0, 0, 1, 1, 1], NAMES, "")
     assert figure.axes[2].get_title(loc="left") == "errors: 2 of 4"

@@ -87,8 +87,8 @@ def write_plots(
     titles = {name: map_title(name, maps["about"]) for name in ("tsne", "pca")}
     for name, title in titles.items():
         title = f"{title}; {counts} radiographs"
-        labels, called = knn.labels[rows], decided.predicted[rows]
-        figure = draw_map(maps[name], labels, called, knn.class_names, title, whose)
+        labels, called, groups = knn.labels[rows], decided.predicted[rows], knn.acquisitions[rows]
+        figure = draw_map(maps[name], labels, called, knn.class_names, title, whose, groups)
         (draft / f"{name}.png").write_bytes(to_png_bytes(figure))
     pixels = embedded.corpus.pixels[embedded.corpus.rows[rows]]
     points = _points(embedded, maps)
