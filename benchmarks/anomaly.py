@@ -353,16 +353,16 @@ def ablation(given, data: Data) -> dict:
     forms = {
         "as shipped": ({}, {}),
         "no noise, no dropout": ({"DROPOUT": 0.0, "NOISE": 0.0}, {}),
+        "hidden layers of 64": ({"HIDDEN": 64}, {}),
         "code of 8": ({}, {"latent": 8, "components": 8}),
         "code of 128": ({}, {"latent": 128}),
-        "hidden layers of 64": ({"HIDDEN": 64}, {}),
         "4 epochs": ({}, {"epochs": 4}),
         "48 epochs": ({}, {"epochs": 48}),
         "density in 8 components": ({}, {"components": 8}),
     }
     table = {}
     for form, (constants, options) in forms.items():
-        with patch.multiple(autoencoder, **constants):
+        with patch.dict(vars(autoencoder), constants):
             chest = fitted(train, patients["train"], options=DetectOptions(**options))
         held, there = (chest.scores_of(f)[:, : len(NAMES)] for f in (val, pasted))
         rule = calibrate(NAMES, held, list(patients["val"]), BUDGET)
