@@ -18,7 +18,7 @@ def picture(kind, seed, framed):
     """A phantom; a framed one is from another machine."""
     image = draw_phantom(kind, seed, SIDE).image.copy()
     if framed:
-        edge = len(image) // 12
+        edge = len(image) // 20
         image[:edge], image[-edge:] = 255, 255
         image[:, :edge], image[:, -edge:] = 255, 255
     return image

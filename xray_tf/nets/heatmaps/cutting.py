@@ -91,10 +91,12 @@ def _is_graph(layer: Any) -> bool:
     return bool(inputs) and hasattr(layer.outputs[0], "_keras_history")
 
 
-def _calls(model: keras.Model, output: Any) -> list[_Call]:
-    """List the calls that lead to a tensor of the model's graph, each after its dependencies."""
+def _calls(sources: list, output: Any) -> list[_Call]:
+    """List the calls that lead from tensors to another one of their graph, each after its
+    dependencies.
+    """
     order, seen, pending = [], set(), [(output, False)]
-    stops = {id(t) for t in model.inputs}
+    stops = {id(t) for t in sources}
     while pending:
         tensor, finished = pending.pop()
         history = tensor._keras_history
@@ -113,7 +115,7 @@ def _root(model: keras.Model) -> _Call:
     """Return the call that computes the logits: that of the layer named `logits` if there is one,
     else of the last layer.
     """
-    calls = [call for output in model.outputs for call in _calls(model, output)]
+    calls = [call for output in model.outputs for call in _calls(model.inputs, output)]
     named = [call for call in calls if call.layer.name == "logits"]
     if len(model.outputs) > 1 and not named:
         raise ValueError(
@@ -151,7 +153,7 @@ def _maps_within(
     found: dict[str, tuple[_Call, ...]] = {}
     comes_from_one = {id(t): convolved for t in model.inputs}
     made = convolved
-    for call in _calls(model, output):
+    for call in _calls(model.inputs, output):
         made, path = any(comes_from_one[id(t)] for t in call.inputs), (*above, call)
         if _is_graph(call.layer):
             inner, made = _maps_within(call.layer, call.layer.outputs[0], made, path)
@@ -249,11 +251,11 @@ def _rest(features: Any, image: Any, score: Any) -> Callable:
     """
     if features is score:
         return lambda t, x: t
-    try:
-        model = keras.Model(features, score)
-    except ValueError:  # Keras: the graph is disconnected
+    calls = _calls([features, image], score)
+    if any(t is image for call in calls for t in call.inputs):
         model = keras.Model([features, image], score)
         return lambda t, x: model([t, x], training=False)
+    model = keras.Model(features, score)
     return lambda t, x: model(t, training=False)
 
 

@@ -146,6 +146,7 @@ class LungTraining:
         start, losses = time.perf_counter(), []
         for step, lesson in enumerate(lessons):
             batch = [lesson.images, lesson.lungs, lesson.chests]
+            self.learner.reset_metrics()  # or Keras 3.10 gives the mean of all steps so far
             losses.append(float(self.learner.train_on_batch(batch, lesson.chests)))
             done = epoch * self.steps + step
             if (done + 1) % AVERAGED_EVERY == 0:
