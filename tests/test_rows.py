@@ -11,12 +11,11 @@ from xray_tf.data.records import Findings, Record, Records
 from xray_tf.data.sources.names import Scan
 from xray_tf.data.sources.scan import recognise, scan
 from xray_tf.jobs.classifier.train_classifier import train_classifier
-from xray_tf.models.features import detectors_of
 from xray_tf.models.load import load
 from xray_tf.options import DataOptions, EvaluateOptions, ModelOptions, TrainOptions
 from xray_tf.pages.kit.words import headline, metric_name
 from xray_tf.registry import BACKBONES, SOURCES, Backbone, Credit, Source
-from xray_tf.stats.detector.committee import DETECTORS, Committee, DetectorRow
+from xray_tf.stats.detector.committee import DETECTORS, Committee, DetectorRow, detectors_of
 from xray_tf.stats.metric_rows import METRICS, Metric
 from xray_tf.stats.metrics import score
 
@@ -78,7 +77,7 @@ def test_one_row_makes_a_backbone_and_one_makes_a_source_and_a_training_takes_bo
 class FarFromTheMean:
     """Scores rows by their distance from the mean of those it was fitted on."""
 
-    def fit(self, x, patients):
+    def fit(self, x):
         self.mean_ = np.asarray(x, np.float64).mean(axis=0)
         return self
 

@@ -13,10 +13,7 @@ import numpy as np
 from xray_tf.data.chest.lung_fields import FindLungs
 from xray_tf.data.chest.lung_numbers import lung_numbers
 from xray_tf.data.chest.registered_lungs import RegisteredLungs, register_lungs
-from xray_tf.spelling import pick_several
-from xray_tf.stats.detector.committee import CHOSEN, DETECTORS
 
-NONE, DEFAULT = "none", "default"
 NUMBERS, ZONES = FEATURES = ("lungs", "zones")
 _ROWS = 128  # rows at a time: registered lungs of many radiographs do not fit into memory
 
@@ -72,17 +69,3 @@ class LungReader:
         for start in range(0, max(len(indices), 1), _ROWS):
             images = np.asarray(pixels[indices[start : start + _ROWS]])
             yield register_lungs(images, self.find_lungs(images).masks)
-
-
-def detectors_of(text: str) -> tuple[str, ...]:
-    """Parse --detectors: names in `DETECTORS` separated by commas, `default` or `none`.
-
-    Raises:
-        ValueError: a name is unknown, or given twice.
-    """
-    names = pick_several("detectors", text, DETECTORS, alone=(DEFAULT, NONE))
-    if len(names) < len(text.split(",")):
-        raise ValueError(f"detectors must name each detector once. Received: detectors={text!r}")
-    if names in ([DEFAULT], [NONE]):
-        return CHOSEN if names == [DEFAULT] else ()
-    return tuple(names)

@@ -21,11 +21,12 @@ from xray_tf.jobs.provenance import preprocessing, provenance
 from xray_tf.jobs.run import Options, Run, recorded, takes
 from xray_tf.jobs.training import Trained, train, write_history
 from xray_tf.models.detector import BUDGET, BY_HAND, FEATURE_MODEL, REFERENCE, Detector, scores_of
-from xray_tf.models.features import ZONES, detectors_of
+from xray_tf.models.features import ZONES
 from xray_tf.models.load import load
 from xray_tf.models.normal_chest import FEATURES, NAMES, NormalChest
 from xray_tf.operating_point import DetectorPoint
 from xray_tf.options import DataOptions, DetectOptions, EvaluateOptions
+from xray_tf.stats.detector.committee import detectors_of
 from xray_tf.stats.detector.or_rule import (
     BESIDE_FEATURES,
     OrRule,

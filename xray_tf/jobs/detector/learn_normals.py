@@ -10,11 +10,11 @@ from xray_tf.data.chest.lung_atlas import LungAtlas
 from xray_tf.jobs.corpus import Corpus
 from xray_tf.jobs.run import Run
 from xray_tf.models.detector import ATLAS, DENSITY, MAP_RANGE
-from xray_tf.models.features import ZONES, LungReader, detectors_of
+from xray_tf.models.features import ZONES, LungReader
 from xray_tf.models.lungs import find_fields
 from xray_tf.models.normal_chest import FEATURES, NormalChest
 from xray_tf.options import DetectOptions
-from xray_tf.stats.detector.committee import Committee
+from xray_tf.stats.detector.committee import Committee, detectors_of
 from xray_tf.stats.detector.density import Density
 from xray_tf.stats.detector.or_rule import OrRule
 

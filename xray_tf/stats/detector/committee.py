@@ -1,9 +1,9 @@
 """The detectors by name, and several of them as one: each fitted on its own features, their scores
 combined on normals' terms.
 
-`DETECTORS` is the one list: name -> what builds the detector and which of
-`models.features.FEATURES` it eats. A row that was fitted looks too normal to its
-detector: `cross_fit_scores` scores each patient's rows by a detector fitted on the others.
+`DETECTORS` is the one list; `models.features.LungReader` reads the features they are fitted on. A
+row that was fitted looks too normal to its detector: `cross_fit_scores` scores each patient's rows
+by a detector fitted on the others.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from typing import Any, Protocol
 import numpy as np
 from sklearn.model_selection import GroupKFold
 
+from xray_tf.spelling import pick_several
 from xray_tf.stats.detector.vectors import Combination, Mahalanobis, NearestNormals
 
 
 class Member(Protocol):
     """What the class of a row does; `vectors.Stored` does the arrays of most."""
 
-    def fit(self, x: np.ndarray, patients: Sequence[str] | None = None) -> Any:
+    def fit(self, x: np.ndarray) -> Any:
         """Learn from normals alone, and return itself.
 
         Args:
             x: (N, D) float32, the features that the row names.
-            patients: N keys, for one that must keep the rows of a patient together.
         """
 
     def score_samples(self, x: np.ndarray) -> np.ndarray:
@@ -52,14 +52,14 @@ class DetectorRow:
     Attributes:
         kind: the detector's class, a `Member` of the committee.
         options: of its constructor.
-        eats: one of `models.features.FEATURES`.
-        what: it is, in a few words.
+        features: one of `models.features.FEATURES`.
+        what: it is, in a few words, as pages say it.
         chosen: whether it is one of the default committee.
     """
 
     kind: type[Member]
     options: dict[str, Any]
-    eats: str
+    features: str
     what: str
     chosen: bool = False
 
@@ -95,6 +95,19 @@ DETECTORS: dict[str, DetectorRow] = {
 # of the committees whose mean AUROC there is within 0.02 of the best (0.788), the one with the most
 # views, since pasted lesions imitate opacity, not all that may depart from the normal.
 CHOSEN = tuple(name for name, row in DETECTORS.items() if row.chosen)
+NONE, DEFAULT = "none", "default"
+
+
+def detectors_of(text: str) -> tuple[str, ...]:
+    """Parse --detectors: names in `DETECTORS` separated by commas, `default` or `none`.
+
+    Raises:
+        ValueError: a name is unknown, or given twice.
+    """
+    names = pick_several("detectors", text, DETECTORS, alone=(DEFAULT, NONE))
+    if len(names) < len(text.split(",")):
+        raise ValueError(f"detectors must name each detector once. Received: detectors={text!r}")
+    return {DEFAULT: CHOSEN, NONE: ()}.get(names[0], tuple(names))
 
 
 def cross_fit_scores(
@@ -123,7 +136,7 @@ def cross_fit_scores(
         )
     scores = np.empty(len(x))
     for kept, held_out in GroupKFold(min(folds, count)).split(scores, groups=patients):
-        scores[held_out] = build().fit(x[kept], patients[kept]).score_samples(x[held_out])
+        scores[held_out] = build().fit(x[kept]).score_samples(x[held_out])
     return scores
 
 
@@ -134,9 +147,13 @@ class Committee:
         names: rows of `DETECTORS`.
     """
 
-    def __init__(self, names: Sequence[str] = CHOSEN):
+    def __init__(self, names: Sequence[str]):
         if not names or any(n not in DETECTORS for n in names):
-            raise ValueError(f"names must be some of {tuple(DETECTORS)}. Received: {tuple(names)}")
+            raise ValueError(
+                f"names must be some of {tuple(DETECTORS)}. Received: {tuple(names)}. A saved "
+                "detector that names another was fitted by another version of xray_tf: use that "
+                "one, or fit it again."
+            )
         self.names = tuple(names)
 
     def fit(
@@ -151,19 +168,17 @@ class Committee:
         """
         rows = {name: DETECTORS[name] for name in self.names}
         columns = [
-            cross_fit_scores(row.build, features[row.eats], patients, folds)
+            cross_fit_scores(row.build, features[row.features], patients, folds)
             for row in rows.values()
         ]
         self.combination_ = Combination().fit(np.stack(columns, axis=1))
-        self.members_ = {
-            name: row.build().fit(features[row.eats], patients) for name, row in rows.items()
-        }
+        self.members_ = {n: row.build().fit(features[row.features]) for n, row in rows.items()}
         return self
 
     def member_scores(self, features: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return the raw scores (M, P) float64, a column for each of `names`."""
-        columns = [m.score_samples(features[DETECTORS[n].eats]) for n, m in self.members_.items()]
-        return np.stack(columns, axis=1)
+        rows = {n: features[DETECTORS[n].features] for n in self.names}
+        return np.stack([self.members_[n].score_samples(x) for n, x in rows.items()], axis=1)
 
     def score_samples(self, features: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return the combined score (M,) float64, higher = more normal."""

@@ -1,9 +1,7 @@
 """Detectors over vectors that learn the normal alone, and what all detectors share.
 
-Every detector has `fit(x, patients=None) -> self`, `score_samples(x) -> (N,) float64`, `to_arrays()
--> dict[str, ndarray]` and the classmethod `from_arrays(arrays)`, after which it answers bit for bit
-as before; arrays hold no objects, so nothing is unpickled. What is kept in float16 is what is
-computed with, before as after.
+`committee.Member` says what every detector does. Arrays hold no objects, so nothing is unpickled.
+What is kept in float16 is what is computed with, before as after.
 """
 
 from __future__ import annotations
@@ -80,9 +78,8 @@ class Mahalanobis(Stored):
         whole(components=components)
         self.components = int(components)
 
-    def fit(self, x, patients=None) -> Mahalanobis:
-        """Learn from normals (N, D), N >= 3; `patients` is taken for the interface's sake and not
-        needed.
+    def fit(self, x) -> Mahalanobis:
+        """Learn from normals (N, D), N >= 3.
 
         Raises:
             ValueError: too few rows, a value that is not finite, or no dimension that varies.
@@ -135,7 +132,7 @@ class NearestNormals(Stored):
         whole(0, components=components)
         self.k, self.components, self.whiten = int(k), int(components), float(whiten)
 
-    def fit(self, x, patients=None) -> NearestNormals:
+    def fit(self, x) -> NearestNormals:
         """Keep normals (N, D), N > k.
 
         Raises:
@@ -175,7 +172,7 @@ class Combination(Stored):
 
     fitted = ("center_", "spread_")
 
-    def fit(self, x, patients=None) -> Combination:
+    def fit(self, x) -> Combination:
         """Calibrate on normals' out-of-sample scores (N, P), one column a detector, N >= 3; see
         `committee.cross_fit_scores`.
 
@@ -208,17 +205,12 @@ def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     mean, spread = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
     varies = spread > 1e-6 * (np.abs(mean) + 1e-6)
-    refuse_constant(varies, "dimensions", len(x))
-    return mean.astype(np.float32), np.where(varies, spread, 1.0).astype(np.float32)
-
-
-def refuse_constant(varies: np.ndarray, what: str, rows: int) -> None:
-    """Raise ValueError where none of the columns (D,) bool varies."""
     if not varies.any():
         raise ValueError(
-            f"none of the {len(varies)} {what} varies over the {rows} radiographs. Expected "
+            f"none of the {len(varies)} dimensions varies over the {len(x)} radiographs. Expected "
             "different radiographs; are they constant images?"
         )
+    return mean.astype(np.float32), np.where(varies, spread, 1.0).astype(np.float32)
 
 
 def _spectrum(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
