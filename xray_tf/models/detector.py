@@ -143,7 +143,7 @@ class Detector(Opened):
         values = np.full((len(results), len(rule.names)), np.nan)
         warnings = np.full(len(results), "", object)
         if len(pixels):
-            values[good] = self.normal_chest.scores(pixels, None, batch_size)
+            values[good] = self.normal_chest.scores(pixels, batch_size)
             warnings[good] = lung_warnings(pixels)
         return scores_of(rule, records, values, errors, warnings), pixels
 

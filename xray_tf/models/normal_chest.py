@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,18 +42,11 @@ class NormalChest:
         """The names of the raw scores, in the order of the columns."""
         return NAMES if self.committee is None else (*NAMES, FEATURES)
 
-    def scores(
-        self,
-        pixels: np.ndarray,
-        indices: Sequence[int] | None = None,
-        batch_size: int = 64,
-        progress: Callable[[int], None] | None = None,
-    ) -> np.ndarray:
-        """Return raw scores (M, K) float64 of rows of (N, S, S) uint8: mean squared error of the
+    def scores(self, pixels: np.ndarray, batch_size: int = 64) -> np.ndarray:
+        """Return raw scores (N, K) float64 of pixels (N, S, S) uint8: mean squared error of the
         standardised features, log density of their code and, if there is one, the committee's.
-        `progress` is called with the number of rows done.
         """
-        return self.scores_of(self.reader.read(pixels, indices, batch_size, progress))
+        return self.scores_of(self.reader.read(pixels, batch_size=batch_size))
 
     def scores_of(self, features: dict[str, np.ndarray]) -> np.ndarray:
         """Return raw scores (M, K) float64 of what `reader` read."""

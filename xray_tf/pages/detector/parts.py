@@ -98,10 +98,8 @@ class StatisticsPart(Part):
             return None
         test = scores.splits == "test"
         tested = scores.where(test) if test.any() else scores
-        others = []
-        if len(scores.names) > 1:
-            words = "The first two scores against each other, with both thresholds"
-            others.append((figures.score_scatter(tested, thresholds), words))
+        words = "The first two scores against each other, with both thresholds"
+        others = [(figures.score_scatter(tested, thresholds), words)]
         labelled = figures.as_predictions(tested)
         if len(set(labelled.labels.tolist())) == 2:
             others.append((roc(labelled), "ROC curve of the anomaly score"))

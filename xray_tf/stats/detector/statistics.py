@@ -22,7 +22,7 @@ class Statistic:
         rows: how many radiographs.
         mean: of the raw score.
         standard_deviation: with n - 1; NaN for one radiograph.
-        beyond: share of them beyond the threshold; NaN where there is none.
+        beyond: share of them beyond the threshold.
     """
 
     group: str
@@ -43,7 +43,7 @@ def score_statistics(
     names: Sequence[str],
     scores: np.ndarray,
     groups: Sequence[str],
-    thresholds: np.ndarray | None = None,
+    thresholds: np.ndarray,
 ) -> Statistics:
     """Tabulate every score's mean and standard deviation over batches of radiographs.
 
@@ -51,12 +51,10 @@ def score_statistics(
         names: K names.
         scores: (N, K) raw.
         groups: N names of batches; rows with an empty name are left out.
-        thresholds: (K,), for the share beyond them.
+        thresholds: (K,) of the scores.
     """
     scores, groups = raw_scores(scores, names), np.asarray(groups, object)
-    beyond, rows = np.full(scores.shape, np.nan), []
-    if thresholds is not None:
-        beyond = (turned(scores, names) > turned(np.asarray(thresholds)[None], names)).astype(float)
+    beyond, rows = turned(scores, names) > turned(thresholds[None], names), []
     for group in dict.fromkeys(g for g in groups if g):
         inside = groups == group
         rows += [
