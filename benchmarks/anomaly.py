@@ -217,7 +217,7 @@ def groups(given, data: Data) -> dict:
     on some of its normals.
     """
     from xray_tf.models.normal_chest import NAMES
-    from xray_tf.stats.detector.or_rule import BESIDE_FEATURES, calibrate
+    from xray_tf.stats.detector.or_rule import BESIDE_COMMITTEE, calibrate
 
     rows = data.normals("train") + data.normals("val")
     features, patients = joined(data.of_part("train"), data.of_part("val")), data.patients(rows)
@@ -229,7 +229,7 @@ def groups(given, data: Data) -> dict:
     for name, out in leave + [(f, family == f) for f in np.unique(family)]:
         fit, cal = ~out & ~held, ~out & held
         chest = fitted(take(features, fit), patients[fit])
-        weights = dict.fromkeys(NAMES, BESIDE_FEATURES)
+        weights = dict.fromkeys(NAMES, BESIDE_COMMITTEE)
         values = chest.scores_of(take(features, cal))
         rule = calibrate(chest.names, values, list(patients[cal]), BUDGET, weights=weights)
         there = chest.scores_of(take(features, out))
@@ -393,7 +393,7 @@ def area(values: np.ndarray, sick: np.ndarray, patients: np.ndarray) -> dict[str
 def ranking(given, data: Data) -> dict:
     """Rank held-out pneumonia above held-out normals of a group that the fit knows or does not."""
     from xray_tf.models.normal_chest import NAMES
-    from xray_tf.stats.detector.or_rule import BESIDE_FEATURES, calibrate
+    from xray_tf.stats.detector.or_rule import BESIDE_COMMITTEE, calibrate
     from xray_tf.stats.paired import with_interval
 
     corpus, group = data.corpus, data.acquisitions(given.records)
@@ -412,7 +412,7 @@ def ranking(given, data: Data) -> dict:
         )
         values = chest.scores_of(take(features["val"], kept["val"]))
         own = list(data.patients(parts["val"][kept["val"]]))
-        weights = dict.fromkeys(NAMES, BESIDE_FEATURES)
+        weights = dict.fromkeys(NAMES, BESIDE_COMMITTEE)
         rule = calibrate(chest.names, values, own, BUDGET, weights=weights)
         return rule.judge(chest.scores_of(there))
 

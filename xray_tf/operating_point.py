@@ -205,7 +205,7 @@ class DetectorPoint:
             patient.
         calibration_false_alarms: score (and `any`) -> share of these normals beyond the threshold.
         density: `components`, `variance` and `bandwidth` of the density of codes.
-        detectors: the names of the detectors on frozen features.
+        detectors: the names of the members of the committee behind the score `features`.
         radiographs: the numbers of radiographs in `fit`, `calibrate` and `test`.
     """
 

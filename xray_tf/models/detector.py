@@ -18,7 +18,7 @@ from xray_tf.data.tables.arrays import read_arrays
 from xray_tf.models.asked.queries import batches, readable, record_batches
 from xray_tf.models.features import LungReader
 from xray_tf.models.lungs import find_fields, lung_warnings
-from xray_tf.models.normal_chest import FEATURES, NormalChest
+from xray_tf.models.normal_chest import COMMITTEE, NormalChest
 from xray_tf.models.opened import Opened
 from xray_tf.stats.detector.committee import Committee
 from xray_tf.stats.detector.density import Density
@@ -72,7 +72,7 @@ class Detector(Opened):
                 f"{self.folder} was fitted to whole radiographs, before lungs were registered. Fit "
                 "the detector again."
             )
-        committee = _under(FEATURES, self.arrays)
+        committee = _under(COMMITTEE, self.arrays)
         return NormalChest(
             LungReader(load_model(self.folder / FEATURE_MODEL), find_fields),
             self.model,
@@ -145,7 +145,7 @@ class Detector(Opened):
         if len(pixels):
             values[good] = self.normal_chest.scores(pixels, batch_size)
             warnings[good] = lung_warnings(pixels)
-        return scores_of(rule, records, values, errors, warnings), pixels
+        return score_table(rule, records, values, errors, warnings), pixels
 
     def __repr__(self) -> str:
         bounds = ", ".join(f"{n} {t:.4g}" for n, t in self.rule.bounds().items())
@@ -166,7 +166,7 @@ def rule_of(card: Card, normals: np.ndarray) -> OrRule:
     return OrRule(point.scores, bounds, normals, point.budget, point.tails)
 
 
-def scores_of(
+def score_table(
     rule: OrRule,
     records: Sequence[Record],
     values: np.ndarray,

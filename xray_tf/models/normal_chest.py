@@ -14,7 +14,7 @@ from xray_tf.stats.detector.committee import Committee
 from xray_tf.stats.detector.density import Density
 
 NAMES = ("reconstruction_error", "log_density")
-FEATURES = "features"  # the committee's score
+COMMITTEE = "features"  # the name of its score, and of its arrays in reference.npz
 MAP_QUANTILE = 0.999
 
 
@@ -40,7 +40,7 @@ class NormalChest:
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the raw scores, in the order of the columns."""
-        return NAMES if self.committee is None else (*NAMES, FEATURES)
+        return NAMES if self.committee is None else (*NAMES, COMMITTEE)
 
     def scores(self, pixels: np.ndarray, batch_size: int = 64) -> np.ndarray:
         """Return raw scores (N, K) float64 of pixels (N, S, S) uint8: mean squared error of the

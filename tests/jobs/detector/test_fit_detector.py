@@ -21,7 +21,7 @@ from xray_tf.jobs.detector.fit_detector import fit_detector
 from xray_tf.jobs.detector.score_files import score_files
 from xray_tf.models.load import load
 from xray_tf.options import DataOptions, DetectOptions, EvaluateOptions, ScoreOptions
-from xray_tf.stats.detector.or_rule import BESIDE_FEATURES, calibrate
+from xray_tf.stats.detector.or_rule import BESIDE_COMMITTEE, calibrate
 
 FILES = {
     "model.keras",
@@ -129,7 +129,7 @@ def test_thresholds_are_those_of_the_held_out_normals_alone(detector):
         list(held_out.patients),
         OPTIONS.budget,
         OPTIONS.seed,
-        weights={"reconstruction_error": BESIDE_FEATURES, "log_density": BESIDE_FEATURES},
+        weights={"reconstruction_error": BESIDE_COMMITTEE, "log_density": BESIDE_COMMITTEE},
     )
     np.testing.assert_array_equal(rule.thresholds, detector.rule.thresholds)
     np.testing.assert_array_equal(rule.normals, detector.rule.normals)

@@ -18,7 +18,7 @@ from xray_tf.jobs.detector.score_files import records_of
 from xray_tf.jobs.provenance import provenance
 from xray_tf.jobs.run import Options, Run, recorded, takes
 from xray_tf.models.asked.queries import pixels_of
-from xray_tf.models.detector import BUDGET, MAP_RANGE, REFERENCE, Detector
+from xray_tf.models.detector import BUDGET, MAP_RANGE, REFERENCE, Detector, score_table
 from xray_tf.models.load import load
 from xray_tf.options import CalibrateOptions, DataOptions, EvaluateOptions
 from xray_tf.stats.detector.or_rule import OrRule
@@ -108,12 +108,10 @@ def _write(
     scores: Scores,
     found: Findings,
 ) -> None:
-    from xray_tf.models.detector import scores_of
-
     for name in COPIED:
         shutil.copy(detector.folder / name, draft / name)
     write_split(records, draft / SPLIT)
-    again = scores_of(rule, list(records), scores.values, scores.errors, scores.warnings)
+    again = score_table(rule, list(records), scores.values, scores.errors, scores.warnings)
     again.write_csv(draft / "scores.csv")
     read = again.where(again.read)
     groups = ["calibration normal"] * len(read)

@@ -20,15 +20,15 @@ from xray_tf.jobs.detector.normals import Parts, parts_of, read_normals
 from xray_tf.jobs.provenance import preprocessing, provenance
 from xray_tf.jobs.run import Options, Run, recorded, takes
 from xray_tf.jobs.training import Trained, train, write_history
-from xray_tf.models.detector import BUDGET, BY_HAND, FEATURE_MODEL, REFERENCE, Detector, scores_of
+from xray_tf.models.detector import BUDGET, BY_HAND, FEATURE_MODEL, REFERENCE, Detector, score_table
 from xray_tf.models.features import ZONES
 from xray_tf.models.load import load
-from xray_tf.models.normal_chest import FEATURES, NAMES, NormalChest
+from xray_tf.models.normal_chest import COMMITTEE, NAMES, NormalChest
 from xray_tf.operating_point import DetectorPoint
 from xray_tf.options import DataOptions, DetectOptions, EvaluateOptions
 from xray_tf.stats.detector.committee import detectors_of
 from xray_tf.stats.detector.or_rule import (
-    BESIDE_FEATURES,
+    BESIDE_COMMITTEE,
     OrRule,
     calibrate,
     read_thresholds,
@@ -68,7 +68,7 @@ def fit_detector(data: str, out: str | os.PathLike, *, options: Options) -> Dete
 
     run, how, numbers = options[Run].at(out), options[DetectOptions], options[EvaluateOptions]
     batch_size = numbers.forward_batch_size
-    names = (*NAMES, FEATURES) if detectors_of(how.detectors) else NAMES
+    names = (*NAMES, COMMITTEE) if detectors_of(how.detectors) else NAMES
     describe(how.backbone)  # reveals a bad value before anything is read
     by_hand = read_thresholds(how.thresholds, names) if how.thresholds else None
     corpus, source = read_normals(data, options[DataOptions], how, run.progress)
@@ -86,7 +86,7 @@ def fit_detector(data: str, out: str | os.PathLike, *, options: Options) -> Dete
         origin["data"]["source_fingerprint"] = source
         card = _card(run, corpus, how, _point(rule, learnt, parts), trained, origin)
         scored = np.concatenate([parts.calibrate, parts.test])
-        scores = scores_of(rule, [corpus.records[i] for i in scored], values[scored])
+        scores = score_table(rule, [corpus.records[i] for i in scored], values[scored])
         map_range = learnt.map_range(corpus.pixels, corpus.rows[parts.calibrate[:MAP_ROWS]])
         paths = np.array([corpus.records[i].path for i in parts.fit], str)
         with run.folder() as draft:
@@ -153,7 +153,7 @@ def _calibrated(
     by_hand: dict[str, float] | None,
 ) -> OrRule:
     patients = [corpus.records[i].patient for i in rows]
-    weights = dict.fromkeys(NAMES, BESIDE_FEATURES) if FEATURES in names else None
+    weights = dict.fromkeys(NAMES, BESIDE_COMMITTEE) if COMMITTEE in names else None
     return calibrate(names, values[rows], patients, options.budget, options.seed, by_hand, weights)
 
 

@@ -12,7 +12,7 @@ from xray_tf.jobs.run import Run
 from xray_tf.models.detector import ATLAS, DENSITY, MAP_RANGE
 from xray_tf.models.features import ZONES, LungReader
 from xray_tf.models.lungs import find_fields
-from xray_tf.models.normal_chest import FEATURES, NormalChest
+from xray_tf.models.normal_chest import COMMITTEE, NormalChest
 from xray_tf.options import DetectOptions
 from xray_tf.stats.detector.committee import Committee, detectors_of
 from xray_tf.stats.detector.density import Density
@@ -90,7 +90,7 @@ def arrays_of(learnt: NormalChest, rule: OrRule, map_range: np.ndarray) -> dict[
     """Return a detector's arrays for reference.npz; `map_range` is that of its heat maps."""
     parts = {DENSITY: learnt.density, ATLAS: learnt.atlas}
     if learnt.committee:
-        parts[FEATURES] = learnt.committee
+        parts[COMMITTEE] = learnt.committee
     return {
         "normals": rule.normals,
         MAP_RANGE: map_range,

@@ -31,9 +31,9 @@ from xray_tf.operating_point import HIGH_IS_ANOMALOUS
 from xray_tf.stats.checks import finite_rows
 
 REASONS = {"reconstruction_error": "reconstruction", "log_density": "density"}
-# weight of reconstruction and density beside a stronger score, chosen on lesions pasted into
-# normals (benchmarks/anomaly.py weights)
-BESIDE_FEATURES = 0.25
+# weight of reconstruction and density beside the committee's score, chosen on lesions pasted into
+# normals (benchmarks/anomaly.py choose)
+BESIDE_COMMITTEE = 0.25
 
 
 @dataclass(frozen=True)
