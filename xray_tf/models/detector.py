@@ -20,12 +20,12 @@ from xray_tf.models.features import LungReader
 from xray_tf.models.lungs import find_fields, lung_warnings
 from xray_tf.models.normal_chest import COMMITTEE, NormalChest
 from xray_tf.models.opened import Opened
+from xray_tf.operating_point import DetectorPoint
 from xray_tf.stats.detector.committee import Committee
 from xray_tf.stats.detector.density import Density
 from xray_tf.stats.detector.or_rule import OrRule
 
 REFERENCE = "reference.npz"
-BUDGET, BY_HAND = "budget", "by_hand"  # names of operating points
 FEATURE_MODEL, ATLAS, DENSITY, MAP_RANGE = "features.keras", "atlas", "density", "map_range"
 
 
@@ -164,6 +164,26 @@ def rule_of(card: Card, normals: np.ndarray) -> OrRule:
     point = card.point()
     bounds = np.array(list(point.thresholds.values()), np.float64)
     return OrRule(point.scores, bounds, normals, point.budget, point.tails)
+
+
+def point_of(rule: OrRule, **about: Any) -> DetectorPoint:
+    """Return the operating point on a detector's card that `rule_of` reads; `about` is what else a
+    `DetectorPoint` says: density, detectors, radiographs.
+    """
+    name, how = "by_hand", ", set by hand"
+    if rule.budget is not None:
+        name = "budget"
+        how = f"; at most {rule.budget:.3g} of exchangeable normal patients are flagged"
+    return DetectorPoint(
+        name,
+        f"any score beyond its threshold{how}",
+        rule.bounds(),
+        rule.budget,
+        rule.tails,
+        calibration_patients=len(rule.normals),
+        calibration_false_alarms=rule.false_alarms(),
+        **about,
+    )
 
 
 def score_table(

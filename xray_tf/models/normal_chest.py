@@ -16,6 +16,7 @@ from xray_tf.stats.detector.density import Density
 NAMES = ("reconstruction_error", "log_density")
 COMMITTEE = "features"  # the name of its score, and of its arrays in reference.npz
 MAP_QUANTILE = 0.999
+MAP_ROWS = 256  # calibration normals that set the range of heat maps
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class NormalChest:
         found = self.reader.registered(pixels, indices)
         return np.concatenate([self.atlas.unusual(part) for part in found])
 
-    def map_range(self, pixels: np.ndarray, indices: Sequence[int]) -> np.ndarray:
+    def map_range(self, pixels: np.ndarray, indices: Sequence[int] | None = None) -> np.ndarray:
         """Return the values (2,) float64 that become 0 and 1 in a heat map: the median over the
         pixels of these normals, and the value that one pixel in a thousand exceeds.
         """

@@ -10,22 +10,29 @@ from pathlib import Path
 
 import numpy as np
 
-from xray_tf.artifact import seal, write_text
+from xray_tf.card import MODEL
 from xray_tf.data.records import Findings, Records
 from xray_tf.data.scores import Scores
 from xray_tf.data.tables.split_file import SPLIT, write_split
+from xray_tf.jobs.detector.detector_report import calibration_text, statistics_of, write_pages
 from xray_tf.jobs.detector.score_files import records_of
 from xray_tf.jobs.provenance import provenance
 from xray_tf.jobs.run import Options, Run, recorded, takes
 from xray_tf.models.asked.queries import pixels_of
-from xray_tf.models.detector import BUDGET, MAP_RANGE, REFERENCE, Detector, score_table
+from xray_tf.models.detector import (
+    FEATURE_MODEL,
+    MAP_RANGE,
+    REFERENCE,
+    Detector,
+    point_of,
+    score_table,
+)
 from xray_tf.models.load import load
+from xray_tf.models.normal_chest import MAP_ROWS
 from xray_tf.options import CalibrateOptions, DataOptions, EvaluateOptions
 from xray_tf.stats.detector.or_rule import OrRule
-from xray_tf.stats.detector.statistics import score_statistics
 
-COPIED = ("model.keras", "features.keras", "history.csv")
-MAP_ROWS = 256  # normals whose heat maps set the range of heat maps
+COPIED = (MODEL, FEATURE_MODEL, "history.csv")
 NOTE = (
     "The thresholds are those of {n} normal patients of another site than {name} learned from. "
     "Nothing has been measured with them."
@@ -74,13 +81,13 @@ def calibrate_detector(
     scores = Scores.joined(parts)
     read = scores.where(scores.read)
     rule = detector.rule.moved(read.values, list(read.patients), how.budget, how.seed)
-    run.say(f"Calibrated on {len(rule.normals)} normals, one per patient: {_text(rule)}")
+    run.say(calibration_text(rule))
     with run.folder() as draft:
         _write(draft, detector, rule, records, scores, found)
         shown = np.flatnonzero(scores.read)[:MAP_ROWS]
         pixels = pixels_of(records, shown, detector.card)
         arrays = {**detector.arrays, "normals": rule.normals}
-        arrays[MAP_RANGE] = detector.normal_chest.map_range(pixels, np.arange(len(pixels)))
+        arrays[MAP_RANGE] = detector.normal_chest.map_range(pixels)
         np.savez_compressed(draft / REFERENCE, **arrays)
         _write_pages(draft, detector, rule, records, options, run)
     run.say(f"Finished: {run.out}/ has the detector with its new thresholds")
@@ -96,10 +103,6 @@ def _refuse_sick(records: Records) -> None:
         )
 
 
-def _text(rule: OrRule) -> str:
-    return ", ".join(f"{n} {t:.5g}" for n, t in rule.bounds().items())
-
-
 def _write(
     draft: Path,
     detector: Detector,
@@ -113,10 +116,7 @@ def _write(
     write_split(records, draft / SPLIT)
     again = score_table(rule, list(records), scores.values, scores.errors, scores.warnings)
     again.write_csv(draft / "scores.csv")
-    read = again.where(again.read)
-    groups = ["calibration normal"] * len(read)
-    statistics = score_statistics(rule.names, read.values, groups, rule.thresholds)
-    statistics.write_csv(draft / "statistics.csv")
+    statistics_of(again, rule.bounds()).write_csv(draft / "statistics.csv")
     found.write_csv(draft / "audit.csv")
 
 
@@ -128,21 +128,10 @@ def _write_pages(
     options: Options,
     run: Run,
 ) -> None:
-    from xray_tf.pages.detector.page import render_detector_card, write_detector_report
-
-    count, old = len(rule.normals), detector.card
-    point = replace(
-        old.point(),
-        name=BUDGET,
-        criterion=f"any score beyond its threshold; at most {rule.budget:.3g} of exchangeable "
-        "normal patients are flagged",
-        thresholds=rule.bounds(),
-        budget=rule.budget,
-        tails=rule.tails,
-        calibration_patients=count,
-        calibration_false_alarms=rule.false_alarms(),
-        radiographs={**old.point().radiographs, "calibrate": len(records), "test": 0},
-    )
+    old, before = detector.card, detector.card.point()
+    numbers = {**before.radiographs, "calibrate": len(records), "test": 0}
+    learnt = {"density": before.density, "detectors": before.detectors}
+    point = point_of(rule, **learnt, radiographs=numbers)
     origin = provenance(run.command_line, records, *recorded(options))
     origin["options"] = {**old.provenance.get("options", {}), **origin["options"]}
     card = replace(
@@ -153,9 +142,6 @@ def _write_pages(
         metrics={},
         provenance=origin,
         files={},
-        notes=(NOTE.format(n=f"{count:,}", name=old.name),),
+        notes=(NOTE.format(n=f"{len(rule.normals):,}", name=old.name),),
     )
-    seal(draft, card)
-    write_text(draft / "README.md", render_detector_card(card, None))
-    write_detector_report(draft, card)
-    seal(draft, card)
+    write_pages(draft, card, None)

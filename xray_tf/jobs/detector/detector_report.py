@@ -1,24 +1,46 @@
-"""Measure a detector's scores on labelled radiographs: AUROC of each score, sensitivity and false
-alarms of the rule, chance, and batch statistics.
+"""Measure a detector's scores on labelled radiographs (AUROC of each score, sensitivity and false
+alarms of the rule, chance, batch statistics), and write its pages.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from xray_tf.artifact import Card, seal, write_text
 from xray_tf.data.records import ALL_ROWS
 from xray_tf.data.scores import Scores
+from xray_tf.operating_point import DetectorPoint
 from xray_tf.options import EvaluateOptions
 from xray_tf.registry import TASKS
-from xray_tf.stats.detector.or_rule import turned
+from xray_tf.stats.detector.or_rule import OrRule, turned
 from xray_tf.stats.detector.statistics import Statistics, score_statistics
 from xray_tf.stats.metric_rows import metrics_of
 from xray_tf.stats.metrics import score
 
 TASK = TASKS["binary"]
+
+
+def calibration_text(rule: OrRule) -> str:
+    """Say what set the thresholds of a rule, and what they are."""
+    bounds = (f"{n} {DetectorPoint.side(n)} {t:.5g}" for n, t in rule.bounds().items())
+    normals = f"{len(rule.normals)} held-out normals, one per patient"
+    return f"Calibrated on {normals}: {', '.join(bounds)}"
+
+
+def write_pages(draft: Path, card: Card, metrics: dict[str, Any] | None) -> None:
+    """Write a detector's card, README.md and report.html beside what they describe; `metrics` has
+    the layout of metrics.json.
+    """
+    from xray_tf.pages.detector.page import render_detector_card, write_detector_report
+
+    seal(draft, card)
+    write_text(draft / "README.md", render_detector_card(card, metrics))
+    write_detector_report(draft, card)
+    seal(draft, card)
 
 
 def report_on(
@@ -50,8 +72,7 @@ def report_on(
         `scores`: {score: AUROC and AUPRC of that score alone}, with `anomaly_score` for all
             together.
     """
-    good = scores.where(scores.read)
-    statistics = _statistics(good, np.array([thresholds[n] for n in good.names]))
+    good, statistics = scores.where(scores.read), statistics_of(scores, thresholds)
     tested = good.where((good.labels != "") & ((good.splits == part) | (part == "all")))
     if not len(tested):
         return None, statistics
@@ -81,12 +102,14 @@ def report_on(
     return metrics, statistics
 
 
-def _statistics(scores: Scores, bounds: np.ndarray) -> Statistics:
-    parts = {"val": "calibration ", "test": "test "}
+def statistics_of(scores: Scores, thresholds: dict[str, float]) -> Statistics:
+    """Tabulate each score over each batch of labelled rows: all of one label and part."""
+    scores, parts = scores.where(scores.read), {"val": "calibration ", "test": "test "}
     groups = [
         f"{parts.get(split, '')}{label}" if label else ""
         for split, label in zip(scores.splits, scores.labels, strict=True)
     ]
+    bounds = np.array([thresholds[n] for n in scores.names])
     return score_statistics(scores.names, scores.values, groups, bounds)
 
 

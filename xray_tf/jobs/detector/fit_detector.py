@@ -10,20 +10,21 @@ from pathlib import Path
 
 import numpy as np
 
-from xray_tf.artifact import Card, seal, write_json, write_text
+from xray_tf.artifact import Card, write_json
+from xray_tf.card import MODEL
 from xray_tf.data.scores import VERDICTS, Scores
 from xray_tf.data.tables.split_file import SPLIT, write_split
 from xray_tf.jobs.corpus import Corpus
-from xray_tf.jobs.detector.detector_report import report_on
+from xray_tf.jobs.detector.detector_report import calibration_text, report_on, write_pages
 from xray_tf.jobs.detector.learn_normals import arrays_of, learn_normals, read_lungs
 from xray_tf.jobs.detector.normals import Parts, parts_of, read_normals
 from xray_tf.jobs.provenance import preprocessing, provenance
 from xray_tf.jobs.run import Options, Run, recorded, takes
 from xray_tf.jobs.training import Trained, train, write_history
-from xray_tf.models.detector import BUDGET, BY_HAND, FEATURE_MODEL, REFERENCE, Detector, score_table
+from xray_tf.models.detector import FEATURE_MODEL, REFERENCE, Detector, point_of, score_table
 from xray_tf.models.features import ZONES
 from xray_tf.models.load import load
-from xray_tf.models.normal_chest import COMMITTEE, NAMES, NormalChest
+from xray_tf.models.normal_chest import COMMITTEE, MAP_ROWS, NAMES, NormalChest
 from xray_tf.operating_point import DetectorPoint
 from xray_tf.options import DataOptions, DetectOptions, EvaluateOptions
 from xray_tf.stats.detector.committee import detectors_of
@@ -36,7 +37,6 @@ from xray_tf.stats.detector.or_rule import (
 )
 from xray_tf.stats.metric_rows import card_metrics
 
-MAP_ROWS = 256  # calibration normals whose heat maps set the range of heat maps
 EXAMPLES_EACH = 3
 NO_PROMISE = "The thresholds were set by hand, so no false-alarm rate is guaranteed."
 
@@ -81,7 +81,7 @@ def fit_detector(data: str, out: str | os.PathLike, *, options: Options) -> Dete
         learnt, codes = learn_normals(trained.model, reader, lungs, corpus, parts.fit, how, run)
         values = learnt.scores_of(lungs)
         rule = _calibrated(learnt.names, values, corpus, parts.calibrate, how, by_hand)
-        run.say(_calibration_text(rule))
+        run.say(calibration_text(rule))
         origin = provenance(run.command_line, corpus.records, *recorded(options))
         origin["data"]["source_fingerprint"] = source
         card = _card(run, corpus, how, _point(rule, learnt, parts), trained, origin)
@@ -96,7 +96,7 @@ def fit_detector(data: str, out: str | os.PathLike, *, options: Options) -> Dete
             if how.examples:
                 _write_examples(draft, learnt, map_range, corpus, scored, scores)
             _write(draft, learnt, trained, corpus, scores)
-            _write_pages(draft, card, scores, numbers)
+            _write_measured(draft, card, scores, numbers)
     run.say(f"Finished: {run.out}/ has the detector, its scores and report.html")
     return load(run.out, kind="detector")
 
@@ -157,25 +157,9 @@ def _calibrated(
     return calibrate(names, values[rows], patients, options.budget, options.seed, by_hand, weights)
 
 
-def _calibration_text(rule: OrRule) -> str:
-    bounds = (f"{n} {DetectorPoint.side(n)} {t:.5g}" for n, t in rule.bounds().items())
-    normals = f"{len(rule.normals)} held-out normals, one per patient"
-    return f"Calibrated on {normals}: {', '.join(bounds)}"
-
-
 def _point(rule: OrRule, learnt: NormalChest, parts: Parts) -> DetectorPoint:
-    name, how = BY_HAND, ", set by hand"
-    if rule.budget is not None:
-        name = BUDGET
-        how = f"; at most {rule.budget:.3g} of exchangeable normal patients are flagged"
-    return DetectorPoint(
-        name,
-        f"any score beyond its threshold{how}",
-        rule.bounds(),
-        rule.budget,
-        rule.tails,
-        calibration_patients=len(rule.normals),
-        calibration_false_alarms=rule.false_alarms(),
+    return point_of(
+        rule,
         density={
             "components": int(learnt.density.components_.shape[1]),
             "variance": learnt.density.variance_,
@@ -213,7 +197,7 @@ def _write(
 ) -> None:
     from xray_tf.nets.keras_file import save_model
 
-    save_model(learnt.model, draft / "model.keras")
+    save_model(learnt.model, draft / MODEL)
     save_model(learnt.reader.trunk, draft / FEATURE_MODEL)
     write_split(corpus.records, draft / SPLIT)
     write_history(trained.history, draft / "history.csv")
@@ -221,10 +205,8 @@ def _write(
     scores.write_csv(draft / "scores.csv")
 
 
-def _write_pages(draft: Path, card: Card, scores: Scores, options: EvaluateOptions) -> None:
-    """Measure the test rows, and write card and pages."""
-    from xray_tf.pages.detector.page import render_detector_card, write_detector_report
-
+def _write_measured(draft: Path, card: Card, scores: Scores, options: EvaluateOptions) -> None:
+    """Measure the test rows, and write what is said of them."""
     point = card.point()
     metrics, statistics = report_on(
         scores, point.thresholds, options, card.split_by, point.name, "test"
@@ -236,10 +218,7 @@ def _write_pages(draft: Path, card: Card, scores: Scores, options: EvaluateOptio
         write_json(draft / "metrics.json", metrics)
         card = replace(card, metrics=card_metrics(metrics["metrics"]))
     statistics.write_csv(draft / "statistics.csv")
-    seal(draft, card)
-    write_text(draft / "README.md", render_detector_card(card, metrics))
-    write_detector_report(draft, card)
-    seal(draft, card)
+    write_pages(draft, card, metrics)
 
 
 def _write_examples(
