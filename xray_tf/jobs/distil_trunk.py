@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from xray_tf.artifact import Card, seal, write_json, write_text
+from xray_tf.card import MODEL
 from xray_tf.data.tables.split_file import SPLIT, write_split
 from xray_tf.jobs.corpus import Corpus, divide, read_corpus
 from xray_tf.jobs.provenance import preprocessing, provenance
@@ -61,7 +62,7 @@ def distil_trunk(data: Any, out: str | os.PathLike, *, options: Options) -> Path
         explained = 1 - trained.history[-1]["val_loss"]
         metrics = {"explained": explained, "rows": len(rows["val"])}
         with run.folder() as draft:
-            save_model(trained.model, draft / "model.keras")
+            save_model(trained.model, draft / MODEL)
             write_split(corpus.records, draft / SPLIT)
             write_history(trained.history, draft / "history.csv")
             write_json(draft / "metrics.json", metrics)
@@ -69,7 +70,7 @@ def distil_trunk(data: Any, out: str | os.PathLike, *, options: Options) -> Path
             _write_card(draft, corpus, {**options, Run: run}, trained.notes, metrics)
     run.say(f"  explains {explained:.3f} of the variance of {how.teacher}'s feature maps")
     run.say(f"Finished: {run.out}/ has the trunk; start from it with --weights")
-    return run.out / "model.keras"
+    return run.out / MODEL
 
 
 def _read(data: Any, options: Options, run: Run) -> Corpus:

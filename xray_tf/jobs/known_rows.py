@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from xray_tf.card import MODEL
 from xray_tf.data.records import Record, Records
 from xray_tf.data.tables.split_file import SPLIT, known_to
 from xray_tf.options import weights_file
@@ -59,7 +60,7 @@ def refuse_seen(records: Records, weights: str | None) -> list[str]:
         ValueError: validation or test rows are training rows of the initial weights.
     """
     path = weights_file(weights)
-    if path is None or path.name != "model.keras" or not (path.parent / SPLIT).is_file():
+    if path is None or path.name != MODEL or not (path.parent / SPLIT).is_file():
         return []
     split, held_out = path.parent / SPLIT, np.array([r.split in ("val", "test") for r in records])
     files, keys = known_to(records, split, "train")

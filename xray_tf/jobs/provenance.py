@@ -16,6 +16,7 @@ from typing import Any
 
 from xray_tf import __version__
 from xray_tf.artifact import CARD, read_card
+from xray_tf.card import MODEL
 from xray_tf.data.pixels.decoding import DECODING_RULE, describe_rule
 from xray_tf.data.records import Records
 from xray_tf.options import provenance as options_of
@@ -112,7 +113,7 @@ def started_from(weights: str | None) -> list[dict[str, Any]]:
         One {`name`, `command_line`, `weights`} per model.
     """
     path = weights_file(weights)
-    if path is None or path.name != "model.keras" or not (path.parent / CARD).is_file():
+    if path is None or path.name != MODEL or not (path.parent / CARD).is_file():
         return []
     card = read_card(path.parent)
     options = card.provenance.get("options", {})

@@ -8,12 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xray_tf.artifact import Card
+from xray_tf.card import MODEL, Card
 
 if TYPE_CHECKING:
     from xray_tf.plain.network import Network
 
-MODEL = "model.keras"
 FEW = 16  # radiographs, in all, that are computed without TensorFlow
 
 

@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 
 from xray_tf.artifact import CARD, MANIFEST, ArtifactError, Card, read_manifest
+from xray_tf.card import MODEL
 from xray_tf.data.duplicates import look_alikes, looks_of
 from xray_tf.data.kin import kin_groups
 from xray_tf.data.pixels.reading import read_file
@@ -299,7 +300,7 @@ class Reference:
                 f"{'no' if pictures is None else len(pictures)} thumbnails. Create it again with "
                 "`xray-tf embed`."
             )
-        if card is not None and made_with != card.files.get("model.keras"):
+        if card is not None and made_with != card.files.get(MODEL):
             raise ArtifactError(
                 f"{folder} was made with another model than {card.name}, so their embeddings "
                 "cannot be compared. Create it again with `xray-tf embed --add-reference`."

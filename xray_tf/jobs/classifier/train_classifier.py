@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from xray_tf.artifact import ArtifactError, Card, read_card, seal, write_json, write_text
+from xray_tf.card import MODEL
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.tables.split_file import SPLIT, write_split
 from xray_tf.jobs.classifier.decisions import fit_decisions
@@ -205,7 +206,7 @@ def _card(run: Run, corpus: Corpus, options: Options, notes: tuple[str, ...]) ->
 def _write(draft: Path, trained: Trained, corpus: Corpus, predictions: Predictions) -> None:
     from xray_tf.nets.keras_file import save_model
 
-    save_model(trained.model, draft / "model.keras")
+    save_model(trained.model, draft / MODEL)
     write_split(corpus.records, draft / SPLIT)
     predictions.write_csv(draft / "predictions.csv")
     if trained.history:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from xray_tf.artifact import Card, seal, write_json, write_text
+from xray_tf.card import MODEL
 from xray_tf.data.chest.lung_lessons import Lessons, draw_phantoms
 from xray_tf.data.chest.lung_table import LungRows, lung_row
 from xray_tf.data.tables.split_file import write_split
@@ -123,7 +124,7 @@ def _write(
     known = scores if len(scores) else find(rows.images(rows.of_split("train")))[1]
     threshold = choose_threshold(known, how.refused)
     metrics, ious = measure_lungs(find, rows, threshold, scores, how, run.say)
-    save_packed(net, draft / "model.keras")
+    save_packed(net, draft / MODEL)
     write_split(rows.records, draft / "split.csv")
     write_history(history, draft / "history.csv")
     rows.findings.write_csv(draft / "audit.csv")

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from xray_tf.artifact import new_piece, refuse_existing, write_json
+from xray_tf.card import MODEL
 from xray_tf.data.duplicates import looks_of
 from xray_tf.data.embeddings import EMBEDDINGS, write_embeddings
 from xray_tf.data.records import Record, Records
@@ -137,7 +138,7 @@ def _embed(
         seconds.pop("open")
         with _timed(seconds, "choose_and_fit"):
             origin = provenance(run.command_line, records, options[DataOptions], how)
-            made_with = card.files.get("model.keras", "")
+            made_with = card.files.get(MODEL, "")
             looks = looks_of(corpus.pixels[row] for row in corpus.rows)
             reference = fit_reference(
                 embeddings, records, corpus.task, made_with, how, origin, looks

@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from xray_tf.artifact import write_json
+from xray_tf.card import MODEL
 from xray_tf.data.records import Findings
 from xray_tf.data.tables.split_file import SPLIT, known_to
 from xray_tf.jobs.audit.acquisitions import acquisition_groups
@@ -205,7 +206,7 @@ def _judged(sample: Sample, limits: tuple[Limit, ...], options: Options) -> dict
             "rule": sample.point.words(card.class_names),
             "class_names": list(card.class_names),
             "split_by": card.split_by,
-            "sha256": card.files.get("model.keras", ""),
+            "sha256": card.files.get(MODEL, ""),
         },
         "rows": len(records),
         "labelled": labelled,

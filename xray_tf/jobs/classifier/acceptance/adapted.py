@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from xray_tf.artifact import MANIFEST, Card, seal, sha256_of, write_json
+from xray_tf.card import MODEL
 from xray_tf.data.records import Record, Records
 from xray_tf.data.tables.split_file import SPLIT, read_split, write_split
 from xray_tf.jobs.provenance import provenance, started_from
@@ -21,8 +22,6 @@ from xray_tf.jobs.run import Options, Run, recorded
 from xray_tf.models.classifier import Classifier
 from xray_tf.models.reference import ABOUT, PIECE
 from xray_tf.untrusted import MAX_JSON, read_json
-
-MODEL = "model.keras"
 
 
 @dataclass(frozen=True)
