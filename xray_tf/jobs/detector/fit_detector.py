@@ -12,6 +12,7 @@ import numpy as np
 
 from xray_tf.artifact import Card, write_json
 from xray_tf.card import MODEL
+from xray_tf.data.kin import patient_groups
 from xray_tf.data.scores import VERDICTS, Scores
 from xray_tf.data.tables.split_file import SPLIT, write_split
 from xray_tf.jobs.corpus import Corpus
@@ -28,6 +29,7 @@ from xray_tf.models.normal_chest import COMMITTEE, MAP_ROWS, NAMES, NormalChest
 from xray_tf.operating_point import DetectorPoint
 from xray_tf.options import DataOptions, DetectOptions, EvaluateOptions
 from xray_tf.stats.detector.committee import detectors_of
+from xray_tf.stats.detector.density import refuse_few_patients
 from xray_tf.stats.detector.or_rule import (
     BESIDE_COMMITTEE,
     OrRule,
@@ -116,18 +118,13 @@ def _refuse_too_few(corpus: Corpus, parts: Parts, options: DetectOptions, scores
     """Refuse, before training, fewer normals than density and calibration need; `scores` is the
     number of scores to calibrate, 0 if thresholds are set by hand.
     """
-    patients = {
-        name: len({corpus.records[i].patient or i for i in rows})
-        for name, rows in (("fit", parts.fit), ("calibrate", parts.calibrate))
-    }
-    if patients["fit"] < 2 * options.folds:
-        raise ValueError(
-            f"{options.folds} folds need fit normals of at least {2 * options.folds} "
-            f"patients. Received: {patients['fit']} patients, "
-            f"{len(parts.fit)} radiographs. Use more normals, or fewer --folds."
-        )
+    fit, calibrators = (
+        patient_groups([corpus.records[i].patient for i in rows], len(rows))
+        for rows in (parts.fit, parts.calibrate)
+    )
+    refuse_few_patients(options.folds, fit)
     if scores:
-        refuse_too_few(patients["calibrate"], scores, options.budget)
+        refuse_too_few(len(np.unique(calibrators)), scores, options.budget)
 
 
 def _autoencoder(zones: np.ndarray, parts: Parts, options: DetectOptions, run: Run) -> tuple:

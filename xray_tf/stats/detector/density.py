@@ -68,12 +68,7 @@ class Density:
         """
         x = finite_rows(x, "codes", ["D"]).astype(np.float64)
         groups = patient_groups(patients, len(x))
-        if groups.max() + 1 < 2 * self.folds:
-            raise ValueError(
-                f"{self.folds} folds need normals of at least {2 * self.folds} patients. Received: "
-                f"{groups.max() + 1} patients, {len(x)} radiographs. Give more normals, or fewer "
-                "folds."
-            )
+        refuse_few_patients(self.folds, groups)
         if not np.ptp(x, axis=0).any():
             raise ValueError(
                 f"the codes of all {len(x)} normals are the same (zero variance), so they have no "
@@ -125,13 +120,8 @@ class Density:
         return new
 
     def _log_density(self, x: np.ndarray) -> np.ndarray:
-        """Return log p (M,) of codes (M, D) by the formula above. scikit-learn's `KernelDensity`
-        walks a tree and loses all digits far from the normals.
-        """
-        squares = cdist(self._components_of(x), self.points_, "sqeuclidean")
-        count, width = self.points_.shape
-        norm = np.log(count) + width * np.log(self.bandwidth_ * np.sqrt(2 * np.pi))
-        return logsumexp(-squares / (2 * self.bandwidth_**2), axis=1) - norm
+        """Return log p (M,) of codes (M, D)."""
+        return _log_densities(self._components_of(x), self.points_, [self.bandwidth_])[0]
 
     def _project(self, x: np.ndarray) -> None:
         """Standardise, then whiten the leading principal components (Jolliffe 2002, section 2.3: of
@@ -156,10 +146,28 @@ class Density:
         for rest, left in splitter.split(x, groups=groups):
             fold = Density(self.components)
             fold._project(x[rest])
-            a, b = fold._components_of(x[left]), fold._components_of(x[rest])
-            squares = np.maximum((a**2).sum(1)[:, None] - 2 * a @ b.T + (b**2).sum(1)[None], 0)
-            width = b.shape[1]
-            for i, h in enumerate(self.bandwidths):
-                norm = np.log(len(b)) + width * np.log(h * np.sqrt(2 * np.pi))
-                total[i] += (logsumexp(-squares / (2 * h * h), axis=1) - norm).sum()
+            new, known = fold._components_of(x[left]), fold._components_of(x[rest])
+            total += _log_densities(new, known, self.bandwidths).sum(axis=1)
         return total / len(x)
+
+
+def refuse_few_patients(folds: int, groups: np.ndarray) -> None:
+    """Raise ValueError where the normals (N,), numbered by `patient_groups`, are of too few
+    patients for the folds of the cross-validation.
+    """
+    patients = len(np.unique(groups))
+    if patients < 2 * folds:
+        raise ValueError(
+            f"{folds} folds need fit normals of at least {2 * folds} patients. Received: "
+            f"{patients} patients, {len(groups)} radiographs. Use more normals, or fewer --folds."
+        )
+
+
+def _log_densities(x: np.ndarray, points: np.ndarray, bandwidths: Sequence[float]) -> np.ndarray:
+    """Return log p (len(bandwidths), M) of components (M, P) by the formula above. scikit-learn's
+    `KernelDensity` walks a tree and loses all digits far from the normals.
+    """
+    squares, (count, width) = cdist(x, points, "sqeuclidean"), points.shape
+    norms = [np.log(count) + width * np.log(h * np.sqrt(2 * np.pi)) for h in bandwidths]
+    kernels = [logsumexp(-squares / (2 * h**2), axis=1) for h in bandwidths]
+    return np.stack(kernels) - np.array(norms)[:, None]
