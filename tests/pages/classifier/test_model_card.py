@@ -10,7 +10,7 @@ import pytest
 
 from xray_tf.options import DataOptions, ModelOptions, TrainOptions, provenance
 from xray_tf.pages.classifier import model_card
-from xray_tf.pages.classifier.credits import DATA_SETS
+from xray_tf.pages.classifier.credits import DATA_SETS, weights_credit
 from xray_tf.pages.classifier.model_card import render_model_card, write_model_card
 from xray_tf.pages.classifier.recipe import recipe_lines
 from xray_tf.pages.kit.words import NOTICE
@@ -197,6 +197,12 @@ def test_weights_are_credited_as_far_as_the_options_tell(finished, options, said
         x for x in render_model_card(card).splitlines() if x.startswith("* Weights it started from")
     )
     assert all(s in line for s in said) and not any(s in line for s in not_said), line
+
+
+def test_a_detector_without_a_committee_credits_the_trunk_before_its_autoencoder(finished):
+    card, options = finished["binary"][0], {"detectors": "none", "weights": "imagenet"}
+    told = {"options": {"DetectOptions": {"backbone": "efficientnet_lite0", **options}}}
+    assert "Apache-2.0" in weights_credit(replace(card, provenance=told))
 
 
 @pytest.mark.parametrize("region", ["lungs", "whole"])

@@ -40,16 +40,14 @@ def data_credit(card: Card) -> str:
         return "As stated by the person who trained it; not verified."
     return (
         "Not recorded: xray_tf does not recognise the data set. Before you pass this model on, "
-        "find out whose radiographs they are and under which licence (train --attribution states "
-        "it here)."
+        "find out whose radiographs they are and under which licence (--attribution states it "
+        "here)."
     )
 
 
 def weights_credit(card: Card) -> str:
     """State in Markdown whose weights a model started from, as far as the card knows."""
     model = options_of(card, "ModelOptions") or options_of(card, "DetectOptions")
-    if model.get("detectors") == "none":
-        return "Random: it contains nobody else's weights."
     chain = card.provenance.get("started_from") or []
     weights = (chain[-1] if chain else model).get("weights", "")
     row = BACKBONES.get(model.get("backbone", ""))
@@ -78,5 +76,5 @@ def teacher_credit(teacher: str) -> str:
 
 
 def stated_attribution(card: Card) -> str:
-    """Return the text of `train --attribution`; empty if it was not given."""
+    """Return the text of `--attribution`; empty if it was not given."""
     return str(options_of(card, "DataOptions").get("attribution") or "")
