@@ -100,6 +100,8 @@ def test_the_artifact_is_complete_and_opens_by_its_kind(detector, binary):
         "features",
     ) and "Detector(" in repr(opened)
     assert "anomalous if" in opened._repr_html_()
+    for page in ("README.md", "report.html"):  # which detectors are behind the score features
+        assert "zones (Mahalanobis distance" in (detector.folder / page).read_text()
     with pytest.raises(ArtifactError, match="'detector' artifact"):
         load(detector.folder, kind="classifier")
 

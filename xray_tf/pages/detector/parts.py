@@ -16,6 +16,7 @@ from xray_tf.pages.detector import figures
 from xray_tf.pages.kit.curves import roc
 from xray_tf.pages.kit.render import Part, read_json
 from xray_tf.pages.kit.words import NAMES, data_facts
+from xray_tf.stats.detector.committee import DETECTORS
 from xray_tf.stats.detector.statistics import Statistics
 from xray_tf.stats.metric_rows import METRICS
 
@@ -41,6 +42,15 @@ class RulePart(Part):
             "and a new normal patient are exchangeable, the new one is called anomalous with a "
             f"probability of at most {self.point.budget:.3g}, over the draw of both."
         )
+
+    @property
+    def committee(self) -> str:
+        """What the score `features` is made of; empty where there is no such score."""
+        told = [f"{n} ({DETECTORS[n].what})" for n in self.point.detectors if n in DETECTORS]
+        said = (
+            "The score features is the mean of these detectors, each on the scale of normals that"
+        )
+        return f"{said} it had not seen: {'; '.join(told)}." if told else ""
 
     @property
     def rows(self) -> list[tuple[str, str, str]]:

@@ -26,8 +26,7 @@ SCORE_MEANINGS = {
     "reconstruction_error": "how badly an autoencoder that has seen only normal lungs "
     "reconstructs a frozen network's features of their zones",
     "log_density": "how common their code in the autoencoder is among normals",
-    "features": "how close the numbers that describe the lungs, and the features of their zones, "
-    "are to those of normals",
+    "features": "how close brightness and markings of the lungs are to those of normals",
 }
 REASONS = {
     "reconstruction": "the zones of its lungs do not go together as they do in normal lungs",
