@@ -32,7 +32,7 @@ def find_commands() -> dict[str, str]:
     for file in sorted(file for folder in xray_tf.__path__ for file in Path(folder).glob("*.py")):
         name = file.stem.replace("_", "-")
         text = file.read_text(encoding="utf-8")
-        if text.startswith(f'"""xray-tf {name} '):
+        if text.split("\n")[0].split()[:2] == ['"""xray-tf', name]:
             found[name] = text[3 : text.index('"""', 3)]
     return found
 

@@ -34,11 +34,12 @@ def main(args=None):
 
 def test_a_new_command_is_one_file_that_is_found(tmp_path, monkeypatch, capsys):
     (tmp_path / "say_hello.py").write_text(HELLO)
+    (tmp_path / "bow.py").write_text('"""xray-tf bow\n\nBow.\n"""\n')
     (tmp_path / "helper.py").write_text('"""Help the commands, without being one."""\n')
     monkeypatch.setattr(xray_tf, "__path__", [*xray_tf.__path__, str(tmp_path)])
     assert main(["--help"]) == 0
     assert re.search(r"^  say-hello +Greet somebody$", capsys.readouterr().out, re.M)
-    assert "helper" not in find_commands()
+    assert "helper" not in find_commands() and "bow" in find_commands()
     assert main(["say-hello", "--to", "Ada"]) == 0 and capsys.readouterr().out == "Hello Ada\n"
 
 
