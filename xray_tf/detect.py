@@ -49,9 +49,10 @@ FIT_TEXT = """xray-tf detect fit --data DATA --out DIR [options]
 Learn normal chest radiographs, and set thresholds on held-out normals.
 
 Data with pneumonia in it is refused unless --report-on-pneumonia says that it is there to be
-reported on. The new folder --out holds the detector: model.keras (the autoencoder), reference.npz
-(codes and calibration), card.json, split.csv, scores.csv, metrics.json, statistics.csv,
-history.csv, audit.csv, report.html and README.md.
+reported on. The new folder --out holds the detector: model.keras (the autoencoder), features.keras
+(the frozen trunk before it), reference.npz (density, committee, calibration), card.json, split.csv,
+scores.csv, metrics.json, statistics.csv, history.csv, audit.csv, report.html, README.md and, with
+--examples, examples.json.
 
 Examples:
   xray-tf detect fit --data normals/ --all-normal --out runs/detector
@@ -62,8 +63,8 @@ SCORE_TEXT = """xray-tf detect score FILES... --model MODEL --out DIR [options]
 Score radiographs with a detector: FILES, or a labelled data set as --data.
 
 The new folder --out holds scores.csv (raw scores, percentiles among normals, anomaly_score with 0.5
-at the threshold, verdict and reason), scores.html, overlays/ and maps.npz, and, where there are
-labels, metrics.json and statistics.csv.
+at the threshold, verdict and reason), scores.html, audit.csv, overlays/ and maps.npz, and, where
+there are labels, metrics.json and statistics.csv.
 
 With --engine ray, or parts, it holds only scores/, Parquet files with the columns of scores.csv,
 and FILES may be addresses or manifests, as for predict.

@@ -16,7 +16,7 @@ class DetectOptions(Checked):
     headings: ClassVar = {
         "report_on_pneumonia": "Detector: what it learns from, and what it sees",
         "latent": "Autoencoder and density",
-        "detectors": "Committee: the detectors beside them",
+        "detectors": "Committee: detectors beside autoencoder and density",
         "budget": "Thresholds: how often it may raise a false alarm",
         "examples": "Page and seed",
     }
@@ -54,14 +54,14 @@ class DetectOptions(Checked):
     )
     detectors: str = option(
         "default",
-        "detectors beside autoencoder and density: a list of names, which an unknown one is "
-        "answered with; default: the committee chosen on synthetic lesions; none: autoencoder and "
-        "density alone",
+        "the committee's members, such as lungs,zones (a name that does not exist is answered with "
+        "those that do); default: those chosen on synthetic lesions; none: autoencoder and density "
+        "alone",
         metavar="NAME,...",
     )
     backbone: str = option(
         "efficientnet_lite0",
-        "the frozen backbone of the lungs' features",
+        "the frozen backbone whose features of the lungs' zones are compared",
         metavar="NAME",
         known=tuple(BACKBONES),
     )
