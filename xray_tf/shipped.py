@@ -51,8 +51,8 @@ def find_model(model: str | os.PathLike | None = None) -> Path:
         else f"There is no shipped model either (looked in {' and '.join(map(str, _places()))})."
     )
     raise ArtifactError(
-        f"{what}. Expected a folder created by `xray-tf train --out`, or the name of a shipped "
-        f"model. {names}{did_you_mean(name, shipped)}"
+        f"{what}. Expected a folder created by `xray-tf train --out` or `xray-tf detect fit --out`"
+        f", or the name of a shipped model. {names}{did_you_mean(name, shipped)}"
     )
 
 

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 
 from xray_tf.nets.autoencoder import (
-    POINTS,
     build_autoencoder,
     codes_and_errors,
-    encoder_of,
     reconstruction_phase,
 )
+from xray_tf.nets.classifier import derive
 from xray_tf.nets.keras_file import load_model, save_model
 from xray_tf.nets.training.loop import Optimisation, Training
 from xray_tf.options import DetectOptions
 
+POINTS = {"zones", "embedding", "reconstruction", "reconstruction_error"}
 OPTIONS = DetectOptions(image_size=32, latent=4, epochs=3, batch_size=4, learning_rate=5e-3)
 RNG = np.random.default_rng(0)
 ZONES = (RNG.normal(size=(24, 3)) @ RNG.normal(size=(3, 20)) * 5 + 7).astype(np.float32)
@@ -28,7 +28,7 @@ def model():
 
 
 def test_it_has_the_named_points_and_a_code_of_the_length_asked_for(model):
-    assert set(POINTS) <= {layer.name for layer in model.layers}
+    assert POINTS <= {layer.name for layer in model.layers}
     out = model(ZONES[:2])
     assert {k: tuple(v.shape) for k, v in out.items()} == {
         "embedding": (2, 4),
@@ -42,7 +42,7 @@ def test_errors_are_the_squares_of_what_was_not_reconstructed_in_deviations_of_n
     drawn = np.asarray(model(ZONES, training=False)["reconstruction"])
     standard = (ZONES - ZONES.mean(axis=0)) / ZONES.std(axis=0)
     np.testing.assert_allclose(errors, ((standard - drawn) ** 2).mean(axis=1), rtol=1e-3)
-    np.testing.assert_allclose(codes, encoder_of(model)(ZONES), atol=1e-5)
+    np.testing.assert_allclose(codes, derive(model, "embedding")(ZONES), atol=1e-5)
     empty = codes_and_errors(model, ZONES[:0])
     assert empty[0].shape == (0, 4) and empty[1].shape == (0,)
 

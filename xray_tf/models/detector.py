@@ -43,9 +43,9 @@ class Detector(Opened):
     @cached_property
     def encoder(self):
         """The encoder alone, a Keras model zones (B, D) -> code (B, K)."""
-        from xray_tf.nets.autoencoder import encoder_of
+        from xray_tf.nets.classifier import derive
 
-        return encoder_of(self.model)
+        return derive(self.model, "embedding")
 
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:

@@ -20,10 +20,6 @@ from xray_tf.nets.training.loop import Phase
 from xray_tf.nets.training.together import share
 from xray_tf.options import DetectOptions
 
-POINTS = (
-    *("zones", "standardised", "embedding", "reconstruction"),
-    *("difference", "squared_error", "reconstruction_error"),
-)
 HIDDEN = 256
 DROPOUT, NOISE = 0.2, 0.1  # share of the features, and a deviation of standardised ones
 _ROWS = 512  # at a time
@@ -59,11 +55,6 @@ def build_autoencoder(zones: np.ndarray, options: DetectOptions) -> keras.Model:
         error = layers.GlobalAveragePooling1D(name="reconstruction_error", dtype="float32")(column)
         points = {"embedding": code, "reconstruction": drawn, "reconstruction_error": error}
         return keras.Model(image, points, name="autoencoder")
-
-
-def encoder_of(model: keras.Model) -> keras.Model:
-    """Return the encoder alone, zones -> code (B, K), sharing layers and weights."""
-    return derive(model, "embedding")
 
 
 def reconstruction_phase(

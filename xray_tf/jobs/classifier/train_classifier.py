@@ -99,7 +99,7 @@ def _read(data: Any, options: Options, run: Run) -> Corpus:
         classes = ", ".join(f"{n} {c}" for n, c in zip(names, counts, strict=True))
         run.say(f"  {split:5} {len(rows):6} radiographs, {patients} patients: {classes}")
     if corpus.findings:
-        run.say(f"  {len(corpus.findings)} findings, kept in audit.csv")
+        run.say(f"  findings: {len(corpus.findings)}, kept in audit.csv")
     return corpus
 
 

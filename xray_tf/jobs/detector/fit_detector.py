@@ -110,7 +110,7 @@ def _announce(corpus: Corpus, parts: Parts, run: Run) -> None:
         classes = ", ".join(f"{n} {c}" for n, c in sorted(counts.items())) or "none"
         patients = len({r.patient for r in records} - {""})
         run.say(f"  {name:9} {len(records):6} radiographs, {patients} patients: {classes}")
-    found = f"; {len(corpus.findings)} findings, kept in audit.csv" if corpus.findings else ""
+    found = f"; findings: {len(corpus.findings)}, kept in audit.csv" if corpus.findings else ""
     run.say(f"  {len(parts.watch)} of the fit normals monitor the training{found}")
 
 

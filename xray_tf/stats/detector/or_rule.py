@@ -135,7 +135,7 @@ class OrRule:
         Raises:
             ValueError: too few patients for the budget.
         """
-        budget = self.budget or 0.05 if budget is None else budget
+        budget = (self.budget or 0.05) if budget is None else budget
         scores = raw_scores(scores, self.names)
         normals = scores[one_per_patient(patients, len(scores), seed)]
         rank = math.ceil((len(normals) + 1) * (1 - budget) - 1e-9)
