@@ -34,7 +34,7 @@ def scan_listing(request):
 @pytest.fixture
 def listing(monkeypatch, phantoms):
     """A data set that only a source of this file can read."""
-    row = Source("lines of label and path", lambda data: data.endswith(".lst"), scan_listing)
+    row = Source(lambda data: data.endswith(".lst"), scan_listing)
     monkeypatch.setitem(SOURCES, "listing", row)
     path = phantoms / "phantoms.lst"
     files = sorted(phantoms.glob("train/*/*.png"))

@@ -260,14 +260,12 @@ class Source:
     """One row of `SOURCES`: who makes records of what `--data` names.
 
     Attributes:
-        what: it is, in a few words.
         recognise: whether the text after `--data` is of this source; the first row that says so is
             taken.
         scanner: makes (records, findings) of a `data.sources.names.Request`: a function, or where
             it is, as `module:function`.
     """
 
-    what: str
     recognise: Callable[[str], bool]
     scanner: str | Callable[[Any], Any]
 
@@ -281,35 +279,27 @@ class Source:
 
 SOURCES: dict[str, Source] = {
     "phantom": Source(
-        "synthetic radiographs, written once as PNG: --data phantom or phantom:PATIENTS",
         lambda data: data.split(":")[0] == "phantom",
         "xray_tf.data.sources.phantom_folder:scan_phantom",
     ),
     "kaggle": Source(
-        "the download through kagglehub: --data kaggle",
         lambda data: data == "kaggle",
         "xray_tf.data.sources.kaggle:scan_kaggle",
     ),
     "csv": Source(
-        "a manifest with the columns path, label and, if known, subtype, patient, split, "
-        "acquisition",
         lambda data: _is_file(data, ".csv"),
         "xray_tf.data.sources.manifest:scan_csv",
     ),
     "medmnist": Source(
-        "a MedMNIST .npz (train_images, train_labels, ...); it has no patient key",
         lambda data: _is_file(data, ".npz"),
         "xray_tf.data.sources.medmnist:scan_medmnist",
     ),
     "kaggle-folder": Source(
-        "a folder in Kaggle's layout: [train|val|test]/{NORMAL,PNEUMONIA}/*.jpeg, "
-        "*.png or DICOM files",
         lambda data: not _is_file(data),
         "xray_tf.data.sources.folder:scan_folder",
     ),
     "flat": Source(
-        "files, or folders of files, without labels",
-        lambda data: False,
+        lambda data: False,  # --source names it
         "xray_tf.data.sources.files:scan_flat",
     ),
 }
