@@ -222,10 +222,10 @@ def test_features_stay_float32_under_mixed_precision():
     [
         (
             "resnet",
-            "Unknown backbone. Expected a row of the registry \\(efficientnet_lite0, resnet18, "
-            ".*Received: backbone='resnet'",
+            "Unknown backbone. Did you mean 'ResNet50'.*Expected a row of the registry "
+            "\\(efficientnet_lite0, resnet18, .*Received: backbone='resnet'",
         ),
-        ("mobilenetv2", "such as .*MobileNetV2"),
+        ("mobilenetv2", "Did you mean 'MobileNetV2'"),
         ("", "such as MobileNetV2, DenseNet121"),
         ("load_model", "Unknown backbone"),
         ("mobilenet", "Unknown backbone"),  # a module of keras.applications, no builder

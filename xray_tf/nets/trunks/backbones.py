@@ -5,8 +5,6 @@ A backbone is a row of the registry or the name of a model in keras.applications
 
 from __future__ import annotations
 
-import difflib
-
 import keras
 from keras import layers
 
@@ -14,6 +12,7 @@ from xray_tf.nets.trunks import weights as trunk_weights
 from xray_tf.nets.trunks.architectures import efficientnet_lite, resnet
 from xray_tf.options import is_pretrained
 from xray_tf.registry import BACKBONES, Backbone
+from xray_tf.spelling import did_you_mean
 
 # Builders in keras.applications by the preprocessing that their weights expect (preprocess_input of
 # each family); `none` scales inside its own graph. ConvNeXt, InceptionResNetV2 and MobileNetV3 are
@@ -58,11 +57,10 @@ def describe(backbone: str) -> Backbone:
             "model would not open with plain Keras. Expected one of "
             f"{', '.join(BACKBONES)}, or {', '.join(known)}."
         )
-    close = difflib.get_close_matches(backbone, [*BACKBONES, *known], n=4, cutoff=0.4)
-    close = close or ["MobileNetV2", "DenseNet121", "EfficientNetB0"]
     raise ValueError(
-        f"Unknown backbone. Expected a row of the registry ({', '.join(BACKBONES)}) or a model in "
-        f"keras.applications such as {', '.join(close)}. Received: backbone={backbone!r}"
+        f"Unknown backbone.{did_you_mean(backbone, [*BACKBONES, *known])} Expected a row of the "
+        f"registry ({', '.join(BACKBONES)}) or a model in keras.applications, such as MobileNetV2, "
+        f"DenseNet121 or EfficientNetB0. Received: backbone={backbone!r}"
     )
 
 
