@@ -72,4 +72,4 @@ models: $(VENV)/installed
 		--weights $(MADE)/second/model.keras --fine-tune-epochs $(EPOCHS) --fine-tune-learning-rate 2e-4 --seed 2
 	$(BIN)/xray-tf train --data $(DATA) --out $(MADE)/pneumonia-binary --resize squash --image-size 192 --method sum \
 		--weights $(MADE)/pneumonia-three-class/model.keras --split $(MADE)/first/split.csv
-	$(BIN)/xray-tf detect fit --data $(DATA) --out $(MADE)/normal-chest --resize squash --report-on-pneumonia
+	$(BIN)/xray-tf detect fit --data $(DATA) --out $(MADE)/normal-chest --resize squash --report-on-pneumonia --examples
