@@ -61,7 +61,8 @@ def main() -> None:
         panels[0, channel].set_title(title, loc="left", fontsize=10, color=INK)
         panels[1, channel].imshow(change, cmap="RdBu_r", vmin=-most, vmax=most)
         for (y, x), value in np.ndenumerate(change):
-            panels[1, channel].text(x, y, f"{value:+.3f}", ha="center", va="center", fontsize=8)
+            ink = {"color": "white" if abs(value) > 0.6 * most else INK, "fontsize": 8}
+            panels[1, channel].text(x, y, f"{value:+.3f}", ha="center", va="center", **ink)
         panels[1, channel].set_title("change of its kernel", loc="left", fontsize=10, color=INK)
     for axes in panels.flat:
         axes.set(xticks=[], yticks=[])
