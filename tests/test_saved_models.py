@@ -84,6 +84,12 @@ def test_a_shipped_model_is_whole_small_and_says_where_it_comes_from(model):
     )
 
 
+@pytest.mark.parametrize("model", MODELS, ids=lambda p: p.name)
+def test_a_shipped_page_says_whose_its_radiographs_are(model):
+    page = (model / "report.html").read_text(encoding="utf-8")
+    assert "data:image/jpeg" not in page or "Kermany, Kang Zhang" in page
+
+
 def test_every_stored_answer_has_its_model():
     if not MODELS:
         pytest.skip("needs saved_models/, which is not here")

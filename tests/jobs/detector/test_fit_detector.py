@@ -21,6 +21,7 @@ from xray_tf.jobs.detector.fit_detector import fit_detector
 from xray_tf.jobs.detector.score_files import score_files
 from xray_tf.models.load import load
 from xray_tf.options import DataOptions, DetectOptions, EvaluateOptions, ScoreOptions
+from xray_tf.pages.detector.page import write_detector_report
 from xray_tf.stats.detector.or_rule import BESIDE_COMMITTEE, calibrate
 
 FILES = {
@@ -164,6 +165,15 @@ def test_examples_of_every_outcome_are_shown_with_what_is_said_of_them(detector)
             np.frombuffer(base64.b64decode(cell["picture"]), np.uint8), cv2.IMREAD_COLOR
         ).shape[:2]
         assert width == 3 * height + 16 and cell["picture"] in page
+
+
+def test_a_page_that_shows_radiographs_says_whose_they_are(detector, tmp_path):
+    folder, provenance = tmp_path / "detector", detector.card.provenance
+    shutil.copytree(detector.folder, folder)
+    (folder / "report.html").unlink()
+    stated = {"options": {"DataOptions": {"attribution": "Jo Doe, CC BY 4.0"}}}
+    card = replace(detector.card, provenance={**provenance, **stated})
+    assert "Radiographs: Jo Doe, CC BY 4.0" in write_detector_report(folder, card).read_text()
 
 
 def test_metrics_are_of_the_test_rows_and_chance_stands_beside_them(detector):

@@ -92,7 +92,7 @@ def write_detector_report(folder: str | os.PathLike, card: Card) -> Path:
     thresholds = card.point().thresholds
     history, findings = read_rows(folder / "history.csv"), Findings.read_csv(folder / "audit.csv")
     shown = (
-        ("examples", "Radiographs", parts.ExamplesPart.of(folder)),
+        ("examples", "Radiographs", parts.ExamplesPart.of(folder, card)),
         ("rule", "The rule", parts.RulePart(card.point())),
         ("measured", "What was measured", measured),
         ("statistics", "Scores of batches", parts.StatisticsPart.of(folder, scores, thresholds)),

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from xray_tf.artifact import Card
 from xray_tf.data.scores import Scores
 from xray_tf.operating_point import DetectorPoint
+from xray_tf.pages.classifier.credits import pictures_credit
 from xray_tf.pages.detector import figures
 from xray_tf.pages.kit.curves import roc
 from xray_tf.pages.kit.render import Part, read_json
@@ -124,15 +125,17 @@ class ExamplesPart(Part):
 
     Attributes:
         cells: those of examples.json, each with its `picture` as the bytes of a JPEG file.
+        credit: whose radiographs they are; empty where that is not known.
         choice: the rule they were chosen by.
     """
 
     template = "detector/examples.html.jinja"
     cells: list[dict[str, Any]]
+    credit: str
     choice: str = figures.CHOICE
 
     @classmethod
-    def of(cls, folder: Path, per_outcome: int | None = None) -> ExamplesPart | None:
+    def of(cls, folder: Path, card: Card, per_outcome: int | None = None) -> ExamplesPart | None:
         """Return the part, with at most `per_outcome` cells of each outcome; None where the folder
         has no examples.
         """
@@ -140,7 +143,7 @@ class ExamplesPart(Part):
         for cell in told["cells"] if told else ():
             if [c["outcome"] for c in cells].count(cell["outcome"]) != per_outcome:
                 cells.append({**cell, "picture": base64.b64decode(cell["picture"])})
-        return cls(cells) if cells else None
+        return cls(cells, pictures_credit(card)) if cells else None
 
 
 @dataclass(frozen=True)

@@ -157,5 +157,5 @@ class DetectorPart(Part):
         """Return the part from a detector's folder."""
         card = read_card(folder, kind="detector")
         measured = MeasuredPart.of(read_json(folder / "metrics.json"))
-        examples = ExamplesPart.of(folder, PER_OUTCOME)
+        examples = ExamplesPart.of(folder, card, PER_OUTCOME)
         return cls(card, RulePart(card.point()), measured, examples, links)
