@@ -49,7 +49,6 @@ def predictions_of(
     likelier sub-type of what is not decided as the first class, from logits (N, 1 + sub-types).
     """
     point, columns = card.point(operating_point), {"errors": errors, "warnings": warnings}
-    columns["acquisitions"] = [r.acquisition for r in records]
     if subtype_logits is not None:
         likelier = zip(
             np.argmax(subtype_logits[:, 1:], axis=1), point.decide(probabilities), strict=True
@@ -97,6 +96,7 @@ def decided_at(
         patients=[r.patient for r in records],
         splits=[r.split for r in records],
         labels=[class_index(r, task) for r in records],
+        acquisitions=[r.acquisition for r in records],
         **more,
     )
 

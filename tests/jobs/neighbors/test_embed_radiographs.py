@@ -8,6 +8,7 @@ import shutil
 from collections import Counter
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -320,6 +321,29 @@ def test_another_task_is_answered_by_neighbours_alone(done, phantoms, cache, tmp
         and out["recipe"]["k"] == 3
         and not (tmp_path / "out" / "head_predictions.csv").exists()
     )
+
+
+def test_acquisition_groups_stand_beside_both_answers_and_on_the_maps(
+    done, phantoms, cache, tmp_path
+):
+    classifier, before, _ = done
+    groups = {path: str(i % 3) for i, path in enumerate(split_of(classifier))}
+    lines = ["path,acquisition", *(f"{path},{group}" for path, group in groups.items())]
+    (tmp_path / "groups.csv").write_text("\n".join(lines) + "\n")
+    embed_radiographs(
+        classifier,
+        str(phantoms),
+        tmp_path / "out",
+        DataOptions(cache=str(cache), groups=str(tmp_path / "groups.csv")),
+        EmbedOptions(map_rows=40, neighbors=3),
+        NUMBERS,
+        progress=False,
+    )
+    for name in ("knn", "head"):
+        table = Predictions.read_csv(tmp_path / "out" / f"{name}_predictions.csv")
+        assert [groups[p] for p in table.paths] == list(table.acquisitions)
+    wide, narrow = (cv2.imread(str(f / "tsne.png")).shape[1] for f in (tmp_path / "out", before))
+    assert wide > narrow
 
 
 def test_results_and_references_are_never_overwritten(done, phantoms, cache, tmp_path):
