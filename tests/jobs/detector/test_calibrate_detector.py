@@ -3,11 +3,13 @@
 import json
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 
 from xray_tf.artifact import read_card
 from xray_tf.data.scores import Scores
+from xray_tf.data.synthetic.phantom import draw_phantom
 from xray_tf.jobs.detector import fit_detector as job
 from xray_tf.jobs.detector.calibrate_detector import calibrate_detector
 from xray_tf.jobs.detector.fit_detector import fit_detector
@@ -42,9 +44,12 @@ def detector(phantoms, cache, tmp_path_factory, not_trained):
 
 
 @pytest.fixture(scope="module")
-def normals(phantoms, tmp_path_factory):
+def normals(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site") / "normals"
-    shutil.copytree(phantoms / "train" / "NORMAL", folder)
+    folder.mkdir()
+    for i in range(24):
+        image = draw_phantom("normal", seed=77, patient=i, height=64, width=64).image
+        cv2.imwrite(str(folder / f"IM-{i:04}-0001.png"), image)
     return folder
 
 
@@ -77,6 +82,18 @@ def test_sick_or_too_few_are_refused_and_leave_nothing(detector, phantoms, norma
     with pytest.raises(ValueError, match="too few to promise.*19 patients are needed"):
         calibrate_detector(detector, few, tmp_path / "b", budget=0.05, progress=False)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_normals_that_it_was_fitted_on_are_refused_wherever_they_lie(
+    detector, phantoms, normals, tmp_path
+):
+    lines = [line.split(",") for line in (detector.folder / "split.csv").read_text().splitlines()]
+    path, part = (lines[0].index(column) for column in ("path", "split"))
+    fitted = next(line[path] for line in lines if line[part] == "train" and "NORMAL" in line[path])
+    mixed = shutil.copytree(normals, tmp_path / "mixed")
+    shutil.copy(phantoms / fitted, mixed / "another-name.png")
+    with pytest.raises(ValueError, match="1 of the 25 .*was fitted on, such as .*another-name"):
+        calibrate_detector(detector, str(mixed), tmp_path / "a", budget=0.3, progress=False)
 
 
 def test_a_moved_rule_keeps_its_promise_over_draws_of_another_sites_normals():

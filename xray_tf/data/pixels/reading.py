@@ -17,7 +17,7 @@ import numpy as np
 from xray_tf.data.pixels.decoding import decode, read_header
 from xray_tf.data.pixels.header import DecodeError
 from xray_tf.data.pixels.square import RESIZE_MODES
-from xray_tf.data.records import Finding, Record
+from xray_tf.data.records import Finding, Record, Records
 from xray_tf.machine import cores
 
 MAX_BYTES = 1 << 30
@@ -88,6 +88,19 @@ def read_file(path: str | os.PathLike, size: int, resize: str) -> tuple[Reading,
     except OSError as error:
         return unread(error), None
     return read_data(data, size, resize)
+
+
+def hashed(records: Records) -> Records:
+    """Return the same rows with the sha256 of their files, where those can be read."""
+
+    def of(row: Record) -> Record:
+        try:
+            data = b"" if row.sha256 else read_bytes(records.file(row))
+        except (DecodeError, OSError):
+            data = b""
+        return replace(row, sha256=hashlib.sha256(data).hexdigest()) if data else row
+
+    return records.with_rows(of(row) for row in records)
 
 
 def read_data(data: bytes, size: int, resize: str) -> tuple[Reading, np.ndarray | None]:

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from xray_tf.card import MODEL
+from xray_tf.data.pixels.reading import hashed
 from xray_tf.data.records import Findings, Records
 from xray_tf.data.scores import Scores
-from xray_tf.data.tables.split_file import SPLIT, write_split
+from xray_tf.data.tables.split_file import SPLIT, known_to, write_split
 from xray_tf.jobs.detector.detector_report import calibration_text, statistics_of, write_pages
 from xray_tf.jobs.detector.score_files import records_of
 from xray_tf.jobs.provenance import provenance
@@ -66,12 +67,15 @@ def calibrate_detector(
 
     Raises:
         FileExistsError: `out` exists.
-        ValueError: some are labelled pneumonia, or too few can be read.
+        ValueError: some are labelled pneumonia, the detector was fitted on some, or too few can be
+            read.
     """
     run, where, how = options[Run].at(out), options[DataOptions], options[CalibrateOptions]
     detector = load(detector, kind="detector")
     records, found = records_of(normals, where, detector.card.to_task().reading(where.classes))
     _refuse_sick(records)
+    records = hashed(records)
+    _refuse_fitted(records, detector)
     records = records.with_rows(replace(r, label="normal", split="val") for r in records)
     parts, batch_size = [], options[EvaluateOptions].forward_batch_size
     with run.line("Scoring normals", len(records)) as line:
@@ -100,6 +104,18 @@ def _refuse_sick(records: Records) -> None:
         raise ValueError(
             f"{sick} of the {len(records)} radiographs are not labelled normal, and thresholds "
             "are set on normals only. Expected a folder with normal radiographs alone."
+        )
+
+
+def _refuse_fitted(records: Records, detector: Detector) -> None:
+    """Refuse normals that the detector learned from: they look more normal than new ones do."""
+    files, _ = known_to(records, detector.folder / SPLIT, "train")
+    if files.any():
+        first = records[int(np.flatnonzero(files)[0])].path
+        raise ValueError(
+            f"{files.sum():,} of the {len(records):,} radiographs are among those that "
+            f"{detector.card.name} was fitted on, such as {first}, so they are no sample of new "
+            "normals. Leave them out."
         )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from xray_tf.artifact import write_json, write_text
 from xray_tf.card import CHECKSUM
+from xray_tf.data.pixels.reading import hashed
 from xray_tf.data.records import Findings, Records
 from xray_tf.data.scores import Scores
 from xray_tf.data.sources.files import find_files
@@ -97,7 +98,7 @@ def score_files(
         if len(statistics):
             statistics.write_csv(draft / "statistics.csv")
         if metrics:
-            metrics["notes"] = known_notes(records, detector)
+            metrics["notes"] = known_notes(hashed(records), detector)
             write_json(draft / "metrics.json", metrics)
         _write_page(draft, detector, records, scores, metrics, rule, options[ScoreOptions])
     return scores, metrics
