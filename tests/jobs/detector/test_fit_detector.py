@@ -296,6 +296,22 @@ def test_labelled_rows_are_measured_with_the_thresholds_given(detector, phantoms
     )
 
 
+def test_rows_that_the_detector_knows_are_told_wherever_they_lie(detector, phantoms, tmp_path):
+    for folder in ("NORMAL", "PNEUMONIA"):
+        (tmp_path / "copied" / folder).mkdir(parents=True)
+        for i, file in enumerate(sorted((phantoms / "train" / folder).iterdir())[:8]):
+            shutil.copy(file, tmp_path / "copied" / folder / f"scan{i}.png")
+    _, metrics = score_files(
+        detector,
+        str(tmp_path / "copied"),
+        tmp_path / "out",
+        ScoreOptions(maps=False),
+        NUMBERS,
+        progress=False,
+    )
+    assert any("are training rows of" in note for note in metrics["notes"])
+
+
 def test_a_folder_of_normals_is_enough_and_one_without_labels_only_when_said_so(
     phantoms, cache, tmp_path, untrained
 ):
