@@ -10,6 +10,7 @@ import pytest
 from xray_tf.artifact import read_card
 from xray_tf.data.scores import Scores
 from xray_tf.data.synthetic.phantom import draw_phantom
+from xray_tf.data.tables.split_file import SPLIT, read_split
 from xray_tf.jobs.detector import fit_detector as job
 from xray_tf.jobs.detector.calibrate_detector import calibrate_detector
 from xray_tf.jobs.detector.fit_detector import fit_detector
@@ -87,9 +88,8 @@ def test_sick_or_too_few_are_refused_and_leave_nothing(detector, phantoms, norma
 def test_normals_that_it_was_fitted_on_are_refused_wherever_they_lie(
     detector, phantoms, normals, tmp_path
 ):
-    lines = [line.split(",") for line in (detector.folder / "split.csv").read_text().splitlines()]
-    path, part = (lines[0].index(column) for column in ("path", "split"))
-    fitted = next(line[path] for line in lines if line[part] == "train" and "NORMAL" in line[path])
+    lines = read_split(detector.folder / SPLIT)
+    fitted = next(r["path"] for r in lines if (r["split"], r["label"]) == ("train", "normal"))
     mixed = shutil.copytree(normals, tmp_path / "mixed")
     shutil.copy(phantoms / fitted, mixed / "another-name.png")
     with pytest.raises(ValueError, match="1 of the 25 .*was fitted on, such as .*another-name"):
