@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 import xray_tf
@@ -25,21 +26,12 @@ def kernels_of(model) -> np.ndarray:
     return model.get_layer("adapter").get_weights()[0][:, :, 0].transpose(2, 0, 1)
 
 
-def added(grey: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Return what a kernel (3, 3) makes of grey levels (H, W), less the grey levels."""
-    import cv2
-
-    made = cv2.filter2D(grey.astype(np.float64), -1, kernel.astype(np.float64))
-    return made - grey
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--model", required=True)
     parser.add_argument("--out", type=Path, default=RESULT)
     given = parser.parse_args()
     classifier = xray_tf.load(given.model, kind="classifier")
-    kernels = kernels_of(classifier.model)
     side = classifier.card.preprocessing["image_size"]
     chest = xray_tf.draw_phantom("bacterial", seed=3, height=side, width=side).image
     figure = canvas(10.0, 5.2, pad=0.03)
@@ -48,12 +40,12 @@ def main() -> None:
     panels[0, 0].imshow(chest, cmap="gray", vmin=0, vmax=255)
     copy = np.zeros((3, 3))
     copy[1, 1] = 1
-    changes = kernels - copy
+    changes = kernels_of(classifier.model) - copy
     most = np.abs(changes).max() or 1.0
     panels[1, 0].imshow(copy, cmap="RdBu_r", vmin=-1, vmax=1)
     panels[1, 0].set_title("copy, the start", loc="left", fontsize=10, color=INK)
-    # filter2D correlates, as a convolution layer does
-    parts = [added(chest, kernel) for kernel in kernels]
+    # filter2D correlates, as a convolution layer does, and is linear
+    parts = [cv2.filter2D(chest.astype(np.float64), -1, c.astype(np.float64)) for c in changes]
     widest = max(np.percentile(np.abs(part), 99.5) for part in parts) or 1.0
     for channel, (part, change) in enumerate(zip(parts, changes, strict=True), 1):
         panels[0, channel].imshow(part, cmap="RdBu_r", vmin=-widest, vmax=widest)
