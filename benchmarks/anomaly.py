@@ -93,11 +93,25 @@ class Data:
         lungs = find_fields(self.corpus.pixels[rows]).masks
         return LesionGrid(self.corpus.pixels, rows, keys, lungs)
 
-    def acquisitions(self, records: Path) -> np.ndarray:
-        """Return the acquisition group of every row, "" where the audit has none."""
+    def acquisitions(self, records: Path) -> dict[str, np.ndarray]:
+        """Return which rows of the corpus, (N,) bool, are of each acquisition group of an audit,
+        and of each family of the normals' file names.
+        """
         with records.open(encoding="utf-8") as stream:
             known = {r["path"]: r["acquisition"] for r in csv.DictReader(stream)}
-        return np.array([known.get(record.path, "") for record in self.corpus.records])
+        group = np.array([known[r.path] for r in self.corpus.records])
+        newer = np.array([r.patient.startswith("NORMAL2") for r in self.corpus.records])
+        found = {str(name): group == name for name in np.unique(group)}
+        return found | {"IM": ~newer, "NORMAL2-IM": newer}
+
+    def fit_normals(self):
+        """Return rows of the corpus, their features and patients, and which of them are held out
+        to calibrate, (n,) bool: the training normals, then the validation normals.
+        """
+        rows = self.normals("train") + self.normals("val")
+        held = np.arange(len(rows)) >= len(self.normals("train"))
+        features = joined(self.of_part("train"), self.of_part("val"))
+        return np.array(rows), features, self.patients(rows), held
 
 
 def take(features: dict[str, np.ndarray], keep) -> dict[str, np.ndarray]:
@@ -146,6 +160,19 @@ def fitted(features: dict, patients: np.ndarray, names=None, options=None):
     density.fit(codes_and_errors(model, zones)[0], patients)
     committee = Committee(names or CHOSEN).fit(features, patients, folds=options.folds)
     return NormalChest(None, model, density, committee, None)
+
+
+def calibrated(features: dict, patients: np.ndarray, held: np.ndarray):
+    """Return a `NormalChest` fitted on the normals that are not held out, and the rule that those
+    held out calibrate.
+    """
+    from xray_tf.models.normal_chest import NAMES
+    from xray_tf.stats.detector.or_rule import BESIDE_COMMITTEE, calibrate
+
+    chest = fitted(take(features, ~held), patients[~held])
+    values, own = chest.scores_of(take(features, held)), list(patients[held])
+    weights = dict.fromkeys(NAMES, BESIDE_COMMITTEE)
+    return chest, calibrate(chest.names, values, own, BUDGET, weights=weights)
 
 
 def choose(given, data: Data) -> dict:
@@ -216,22 +243,13 @@ def groups(given, data: Data) -> dict:
     """Leave each acquisition group out; say what the budget becomes there, and after calibrating
     on some of its normals.
     """
-    from xray_tf.models.normal_chest import NAMES
-    from xray_tf.stats.detector.or_rule import BESIDE_COMMITTEE, calibrate
-
-    rows = data.normals("train") + data.normals("val")
-    features, patients = joined(data.of_part("train"), data.of_part("val")), data.patients(rows)
-    group = data.acquisitions(given.records)[rows]
-    family = np.where([p.startswith("NORMAL2") for p in patients], "NORMAL2-IM", "IM")
-    held = np.arange(len(rows)) >= len(data.normals("train"))
+    rows, features, patients, held = data.fit_normals()
     table = {}
-    leave = [(g, group == g) for g in np.unique(group) if (group == g).sum() >= FEWEST_OF_GROUP]
-    for name, out in leave + [(f, family == f) for f in np.unique(family)]:
-        fit, cal = ~out & ~held, ~out & held
-        chest = fitted(take(features, fit), patients[fit])
-        weights = dict.fromkeys(NAMES, BESIDE_COMMITTEE)
-        values = chest.scores_of(take(features, cal))
-        rule = calibrate(chest.names, values, list(patients[cal]), BUDGET, weights=weights)
+    for name, mask in data.acquisitions(given.records).items():
+        out = mask[rows]
+        if out.sum() < FEWEST_OF_GROUP:
+            continue
+        chest, rule = calibrated(take(features, ~out), patients[~out], held[~out])
         there = chest.scores_of(take(features, out))
         flagged = rule.judge(there).anomalous
         one = {"normals": int(out.sum()), "false_alarms": float(flagged.mean())}
@@ -240,7 +258,7 @@ def groups(given, data: Data) -> dict:
             for n in CALIBRATIONS
             if len(np.unique(patients[out])) >= n + 40
         }
-        table[str(name)] = one
+        table[name] = one
         print(name, one, flush=True)
     return {"budget": BUDGET, "draws": DRAWS, "table": table}
 
@@ -392,43 +410,26 @@ def area(values: np.ndarray, sick: np.ndarray, patients: np.ndarray) -> dict[str
 
 def ranking(given, data: Data) -> dict:
     """Rank held-out pneumonia above held-out normals of a group that the fit knows or does not."""
-    from xray_tf.models.normal_chest import NAMES
-    from xray_tf.stats.detector.or_rule import BESIDE_COMMITTEE, calibrate
     from xray_tf.stats.paired import with_interval
 
-    corpus, group = data.corpus, data.acquisitions(given.records)
-    parts = {p: np.array(data.normals(p)) for p in ("train", "val")}
-    test = np.array(corpus.of_split("test"))
-    features = {p: data.of_part(p) for p in parts}
+    corpus, test = data.corpus, np.array(data.corpus.of_split("test"))
+    rows, features, fit_patients, held = data.fit_normals()
     there = data.features("test", corpus.pixels, corpus.rows[test])
     sick, patients = corpus.labels[test] != 0, data.patients(test)
-    family = np.where([r.patient.startswith("NORMAL2") for r in corpus.records], "NORMAL2-IM", "IM")
 
-    def judged(out: np.ndarray):
-        """Judge the test rows by a fit and a calibration without the rows `out` of the corpus."""
-        kept = {p: ~out[rows] for p, rows in parts.items()}
-        chest = fitted(
-            take(features["train"], kept["train"]), data.patients(parts["train"][kept["train"]])
-        )
-        values = chest.scores_of(take(features["val"], kept["val"]))
-        own = list(data.patients(parts["val"][kept["val"]]))
-        weights = dict.fromkeys(NAMES, BESIDE_COMMITTEE)
-        rule = calibrate(chest.names, values, own, BUDGET, weights=weights)
+    def judged(kept: np.ndarray):
+        """Judge the test rows by a fit and a calibration on some of the normals."""
+        chest, rule = calibrated(take(features, kept), fit_patients[kept], held[kept])
         return rule.judge(chest.scores_of(there))
 
-    whole = judged(np.zeros(len(group), bool))
-    fit = np.concatenate(list(parts.values()))
-    leave = {str(g): group == g for g in np.unique(group[fit])}
-    leave |= {name: family == name for name in np.unique(family[fit])}
-    table = {}
-    for name, out in leave.items():
+    whole, table = judged(np.ones(len(rows), bool)), {}
+    for name, out in data.acquisitions(given.records).items():
         normals = out[test] & ~sick
-        if out[fit].sum() < FEWEST_OF_GROUP or normals.sum() < FEWEST_TESTED:
+        if out[rows].sum() < FEWEST_OF_GROUP or normals.sum() < FEWEST_TESTED:
             continue
-        rows = np.flatnonzero(normals | sick)
-        without = judged(out)
+        asked, without = np.flatnonzero(normals | sick), judged(~out[rows])
         known, unknown = (
-            areas(j.anomaly[rows], sick[rows], patients[rows]) for j in (whole, without)
+            areas(j.anomaly[asked], sick[asked], patients[asked]) for j in (whole, without)
         )
         table[name] = {
             "normals": int(normals.sum()),
@@ -468,8 +469,7 @@ def rounded(value):
 
 def main(args: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parts = {"choose": choose, "groups": groups, "outside": outside, "where": where}
-    parts |= {"ablation": ablation, "ranking": ranking}
+    parts = {f.__name__: f for f in (choose, ablation, groups, ranking, outside, where)}
     parser.add_argument("part", choices=parts)
     parser.add_argument(
         "--data", default=str(HERE.parent.parent / "shared" / "data" / "chest_xray")
