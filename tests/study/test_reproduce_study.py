@@ -23,10 +23,11 @@ from xray_tf.registry import TASKS
 from xray_tf.study import reproduce_study as engine
 from xray_tf.study import runs
 from xray_tf.study import stages as rows
-from xray_tf.study.presets import PRESETS, Preset, Recipe, Study, make_preset
+from xray_tf.study.presets import PRESETS, Preset, Recipe, make_preset
 from xray_tf.study.reproduce_study import reproduce_study
 from xray_tf.study.runs import limit
 from xray_tf.study.stages import Stage, stages_of
+from xray_tf.study.study import Study
 
 TINY = Preset(
     (
@@ -288,7 +289,8 @@ def test_a_classifier_is_opened_once_for_all_stages_about_it(tmp_path, monkeypat
 
 
 def test_options_change_every_recipe():
-    preset = make_preset(ReproduceOptions(backbone="efficientnet_lite0", epochs=2, seed=5))
+    options = ReproduceOptions(backbone="efficientnet_lite0", epochs=2, image_size=64, seed=5)
+    preset = make_preset(options)
     assert [r.name for r in preset.recipes] == [
         "binary-efficientnet_lite0",
         "three-class-efficientnet_lite0",
@@ -296,6 +298,9 @@ def test_options_change_every_recipe():
     assert {(r.train.epochs, r.train.seed, r.model.adapter) for r in preset.recipes} == {
         (2, 5, False)
     } and preset.detect.epochs == 2
+    assert {r.model.image_size for r in preset.recipes} == {preset.detect.image_size} == {64}
+    with pytest.raises(ValueError, match="multiple of 32. Received: image_size=100"):
+        make_preset(ReproduceOptions(image_size=100))
 
 
 def test_options_of_a_phase_that_is_not_run_decide_nothing():

@@ -35,4 +35,10 @@ class ReproduceOptions(Checked):
         "(0: all)",
     )
     epochs: int = count(0, "epochs of every training phase instead of the preset's")
+    image_size: int = option(
+        0,
+        "side of the squares that every network sees, a multiple of 32, instead of the preset's",
+        metavar="PIXELS",
+        least=0,
+    )
     seed: int = count(0, "seed of the radiographs drawn, the split and the trainings")

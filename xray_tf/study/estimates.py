@@ -11,8 +11,9 @@ import numpy as np
 
 from xray_tf.data.chest.regions import FILLS, REGIONS
 from xray_tf.data.synthetic.stresses import choose_stresses
-from xray_tf.study.presets import Recipe, Study
+from xray_tf.study.presets import Recipe
 from xray_tf.study.stages import Stage
+from xray_tf.study.study import Study
 
 MEASURED = 16  # radiographs of the timed pass, after as many to warm up
 STEP = 3  # forward passes that a training step of an open backbone costs

@@ -25,9 +25,10 @@ from xray_tf.locks import locked
 from xray_tf.options import DataOptions, ReproduceOptions, is_pretrained
 from xray_tf.spelling import did_you_mean, meant
 from xray_tf.study.plan import REPORT, STUDY, Plan
-from xray_tf.study.presets import Recipe, Study, make_preset
+from xray_tf.study.presets import Recipe, make_preset
 from xray_tf.study.results import collect_results, write_results
 from xray_tf.study.stages import Stage, stages_of
+from xray_tf.study.study import Study
 
 KERAS_FILE = "{}_weights_tf_dim_ordering_tf_kernels_notop.h5"
 

@@ -44,7 +44,8 @@ from xray_tf.pages.kit.filters import jpeg
 from xray_tf.registry import TASKS
 
 if TYPE_CHECKING:
-    from xray_tf.study.presets import Recipe, Study
+    from xray_tf.study.presets import Recipe
+    from xray_tf.study.study import Study
 
 GALLERY, PICTURES = "gallery.json", "gallery"
 PER_OUTCOME = 3

@@ -15,7 +15,8 @@ from xray_tf.options import (
     TrainOptions,
 )
 from xray_tf.study import runs
-from xray_tf.study.presets import Recipe, Study
+from xray_tf.study.presets import Recipe
+from xray_tf.study.study import Study
 
 
 @dataclass(frozen=True)
