@@ -10,7 +10,9 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import cv2
 import matplotlib
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -35,8 +37,10 @@ class Photographs(Figure):
 
 
 def to_png_bytes(figure: Figure, dpi: int = 150) -> bytes:
-    """Return the figure as PNG."""
-    return _to_bytes(figure, format="png", dpi=dpi, metadata={"Software": None})
+    """Return the figure as PNG, without an alpha channel, since the ground is white."""
+    drawn = np.frombuffer(_to_bytes(figure, format="png", dpi=dpi), np.uint8)
+    pixels, how = cv2.imdecode(drawn, cv2.IMREAD_COLOR), [cv2.IMWRITE_PNG_COMPRESSION, 6]
+    return cv2.imencode(".png", pixels, how)[1].tobytes()
 
 
 def to_jpeg_bytes(figure: Figure, dpi: int = 150, quality: int = 85) -> bytes:
