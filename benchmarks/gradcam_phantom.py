@@ -1,30 +1,31 @@
 """Measure every heat-map method against known lesions.
 
-python benchmarks/gradcam_phantom.py [--model DIR | --small] [--per-kind N] [--slow-per-kind N]
+python benchmarks/gradcam_phantom.py [--model MODEL | --small] [--per-kind N] [--slow-per-kind N]
 
-Without --model, a classifier is trained first on phantoms: efficientnet_lite0 from ImageNet
-weights, fine-tuned completely. With --small, one small network is trained from random weights three
-times: on labels alone with averaged features, as classifiers commonly are; on labels alone, where
-every cell of the feature map decides for itself and a soft maximum joins the decisions; and on
-labels and lesions, so that its evidence is known to be in the lesion. The first two ask where a
+--model is a shipped classifier or an artifact's folder; the shipped ones learned from radiographs
+and never saw a phantom. With --small, one small network is trained on phantoms from random weights
+three times: on labels alone with averaged features, as classifiers commonly are; on labels alone,
+where every cell of the feature map decides for itself and a soft maximum joins the decisions; and
+on labels and lesions, so that its evidence is known to be in the lesion. The first two ask where a
 classifier's evidence is, the third whether a method finds evidence whose place is known.
 
 One rule holds for all networks. The heat maps are made on other phantoms (another seed, so other
 children), for the class pneumonia (or the lesion's own kind, for a three-class model), on every
 radiograph with a lesion, recognised or not. A hit is a maximum inside the lesion, without
-tolerance. Hit rate, energy and IoU are those of stats.heatmaps.localisation; random,
-centre and edge are its controls, and `area` is the lesion's share of the image, the hit rate by
-chance. Occlusion and integrated gradients need many passes, so they see only the first radiographs
-of each kind. Intervals and comparisons with the controls are bootstrapped over children, each drawn
-with either lesion. Results are in results/gradcam_phantom.json (with --small,
-results/gradcam_phantom_small.json).
+tolerance; `hit_near` has the tolerance of the pointing game. Hit rate, energy and IoU are those of
+stats.heatmaps.localisation; random, centre and edge of the image are its controls, and `area` is
+the lesion's share of the image, the hit rate by chance; the control `lungs` has that of chance
+among the pixels of the lungs, where a net that sees nothing else must point, and `middle of the
+lungs` points at what lies farthest from their edge. Occlusion and integrated gradients need many
+passes, so they see only the first radiographs of each kind. Intervals and comparisons with the
+controls are bootstrapped over children, each drawn with either lesion. Results are in
+results/gradcam_phantom.json (with --small, results/gradcam_phantom_small.json).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -32,10 +33,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from scipy import ndimage
 
 from xray_tf.data.pixels.square import resize_pixels
 from xray_tf.data.synthetic.phantom import KINDS, draw_phantom
-from xray_tf.options import ModelOptions, TrainOptions
 from xray_tf.stats.heatmaps.localisation import control_maps, localisation
 from xray_tf.stats.metrics import epoch_scores
 from xray_tf.stats.paired import paired_bootstrap
@@ -47,7 +48,7 @@ TRAIN_SEED, LOOK_SEED, SEED = 0, 1000, 2000
 # pixels); the plain `hit` counts none
 NEAR = 15 / 224
 SLOW = ("occlusion", "integrated_gradients")
-GOAL = 0.95
+GOAL, GOAL_NEAR = 0.95, 0.9  # of a small net without tolerance, of a real one with it
 FIGURES = ("hit", "energy", "iou_quantile", "iou_best")
 SICK = ("bacterial", "viral")
 SIDE, CELLS = 128, 16  # of the small net's image and of its map
@@ -86,19 +87,16 @@ class Subject:
     made: dict
 
 
-def draw(kind: str, seed: int, count: int, side: int, resize: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return images (N, S, S) uint8 and lesion masks (N, S, S) bool of phantoms, fitted as a
-    model's files are.
+def draw(kind: str, seed: int, count: int, side: int, resize: str) -> tuple[np.ndarray, ...]:
+    """Return images (N, S, S) uint8, and masks (N, S, S) bool of lesions and lungs of phantoms,
+    fitted as a model's files are.
     """
-    phantoms = (draw_phantom(kind, seed, i) for i in range(count))
-    pairs = [
-        (
-            resize_pixels(p.image, side, resize),
-            resize_pixels(p.lesion.astype(np.uint8) * 255, side, resize) >= 128,
-        )
-        for p in phantoms
-    ]
-    return np.stack([image for image, _ in pairs]), np.stack([mask for _, mask in pairs])
+    drawn = []
+    for phantom in (draw_phantom(kind, seed, i) for i in range(count)):
+        masks = (mask.astype(np.uint8) * 255 for mask in (phantom.lesion, phantom.lungs))
+        fitted = (resize_pixels(mask, side, resize) >= 128 for mask in masks)
+        drawn.append((resize_pixels(phantom.image, side, resize), *fitted))
+    return tuple(map(np.stack, zip(*drawn, strict=True)))
 
 
 # ---- one small net, trained in three ways
@@ -248,7 +246,7 @@ def from_artifact(folder: str | Path) -> Subject:
         card.class_names,
         lambda pixels: classifier.probabilities_of(classifier.forward(pixels)["logits"]),
         lambda pixels: classifier.predict(pixels).predicted,
-        {"net": card.name, **card.provenance.get("options", {})},
+        {"net": card.name},
     )
 
 
@@ -264,17 +262,18 @@ def measure(
 
     names = subject.names
     drawn = {kind: draw(kind, seed, per_kind, subject.side, subject.resize) for kind in KINDS}
-    images, masks = (np.concatenate([drawn[kind][i] for kind in SICK]) for i in (0, 1))
+    images, masks, lungs = (np.concatenate([drawn[kind][i] for kind in SICK]) for i in range(3))
     kinds, children = np.repeat(SICK, per_kind), np.tile(np.arange(per_kind), 2)
     classes = np.array([names.index(kind) if kind in names else len(names) - 1 for kind in kinds])
     kept = masks.any(axis=(1, 2))
     slow = kept & (children < slow_per_kind)
     recognised = subject.decide(images) > 0
     abnormal = 1 - subject.probabilities(np.concatenate([drawn["normal"][0], images]))[:, 0]
-    nets, controls = (
-        [GradCAM(subject.model, layer) for layer in layers],
-        control_maps(images, seed=0),
-    )
+    nets = [GradCAM(subject.model, layer) for layer in layers]
+    controls = control_maps(images, seed=0) | {
+        "lungs": lungs.astype(np.float32),
+        "middle of the lungs": np.stack([ndimage.distance_transform_edt(one) for one in lungs]),
+    }
     known = {name: localisation(maps[kept], masks[kept]) for name, maps in controls.items()}
     works = {
         name if name in SLOW else f"{name} at {net.layer}": (partial(method, net), name in SLOW)
@@ -333,9 +332,14 @@ def figures_of(
         **{f: round(float(figures[f].mean()), 4) for f in (*FIGURES, "area")},
         "hit_near": round(float(near.mean()), 4),
     }
-    for name in ("hit", "energy"):
-        alone = paired_bootstrap(figures[name], np.zeros(len(maps)), children)
+    for name, values in {
+        "hit": figures["hit"],
+        "hit_near": near,
+        "energy": figures["energy"],
+    }.items():
+        alone = paired_bootstrap(values, np.zeros(len(maps)), children)
         result[f"{name}_interval"] = [round(alone["low"], 4), round(alone["high"], 4)]
+    for name in ("hit", "energy"):
         over = {
             control: paired_bootstrap(figures[name], known[name], children)
             for control, known in controls.items()
@@ -355,23 +359,12 @@ def main(args: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
-        "--model",
-        metavar="DIR",
-        help="a classifier trained on phantoms; one is trained when left out",
+        "--model", default="pneumonia-three-class", help="a shipped classifier or its folder"
     )
     which.add_argument(
         "--small", action="store_true", help="train one small net in three ways; measure all"
     )
-    parser.add_argument(
-        "--children", type=int, default=400, help="phantom children to train efficientnet_lite0 on"
-    )
-    parser.add_argument("--epochs", type=int, default=8, help="of its fine-tuning")
-    parser.add_argument(
-        "--layers",
-        nargs="+",
-        metavar="NAME",
-        help="feature maps (default: features, and of efficientnet_lite0 stage6_block4_add)",
-    )
+    parser.add_argument("--layers", nargs="+", metavar="NAME", default=["features"])
     parser.add_argument(
         "--per-kind", type=int, default=60, help="radiographs of each kind of lesion"
     )
@@ -390,64 +383,33 @@ def main(args: list[str] | None = None) -> None:
     )
     options = parser.parse_args(args)
     if options.small:
-        found = {}
-        for told, way in SMALL.items():
-            found[told] = measured(
-                train_small(told, *draw_training(way.children)),
-                options.layers or ["features"],
-                options,
-            )
+        claim = f"Grad-CAM of a phantom-trained net hits the lesion in at least {GOAL:.0%}"
+        found = {
+            told: measured(train_small(told, *draw_training(way.children)), ("hit", GOAL), options)
+            for told, way in SMALL.items()
+        }
     else:
-        with tempfile.TemporaryDirectory() as directory:
-            subject = from_artifact(
-                options.model
-                or train_lite0(Path(directory) / "model", options.children, options.epochs)
-            )
-            found = measured(
-                subject,
-                options.layers
-                or (["features"] if options.model else ["features", "stage6_block4_add"]),
-                options,
-            )
-    result = {
-        "claim": "Grad-CAM on a phantom-trained classifier hits the lesion in at least "
-        f"{GOAL:.0%} of phantoms",
-        **found,
-    }
+        claim = f"Grad-CAM hits the lesion or its rim in at least {GOAL_NEAR:.0%} of phantoms"
+        found = measured(from_artifact(options.model), ("hit_near", GOAL_NEAR), options)
     if options.seed == SEED:
-        (HERE / "results").mkdir(exist_ok=True)
         name = "gradcam_phantom_small.json" if options.small else "gradcam_phantom.json"
-        (HERE / "results" / name).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        text = json.dumps({"claim": claim, **found}, indent=1) + "\n"
+        (HERE / "results" / name).write_text(text, encoding="utf-8")
 
 
-def measured(subject: Subject, layers: list[str], options: argparse.Namespace) -> dict:
-    """Measure one net, say it, and judge it against the goal."""
+def measured(subject: Subject, goal: tuple[str, float], options: argparse.Namespace) -> dict:
+    """Measure one net, say it, and judge it against the goal: (figure, least)."""
     print(subject.made, flush=True)
+    layers = options.layers
     found = measure(subject, layers, options.per_kind, options.slow_per_kind, options.seed)
+    figure, least = goal
     met = {
-        name: one["hit"] >= GOAL
+        name: one[figure] >= least
         for name, one in found["methods"].items()
         if name.startswith("grad_cam at ")
     }
     print({"met": met, "auroc": found["auroc"], "recognised": found["recognised"]}, flush=True)
     return {"met": met, "made": subject.made, **found}
-
-
-def train_lite0(folder: Path, children: int, epochs: int) -> Path:
-    """Train efficientnet_lite0 on phantoms as a user would."""
-    from xray_tf.jobs.classifier.train_classifier import train_classifier
-
-    train = TrainOptions(
-        epochs=20,
-        fine_tune="all",
-        fine_tune_epochs=epochs,
-        fine_tune_learning_rate=5e-4,
-        precision="float32",
-    )
-    train_classifier(
-        f"phantom:{children}", folder, model_options=ModelOptions(), train_options=train
-    )
-    return folder
 
 
 if __name__ == "__main__":
