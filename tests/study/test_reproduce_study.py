@@ -17,6 +17,7 @@ import pytest
 from small_study import run_small_study
 from tiny import WITH_TINY
 
+from xray_tf.data.tables.split_file import read_split
 from xray_tf.locks import BusyError, locked
 from xray_tf.options import DataOptions, ModelOptions, ReproduceOptions, TrainOptions
 from xray_tf.registry import TASKS
@@ -331,6 +332,34 @@ def test_options_of_a_phase_that_is_not_run_decide_nothing():
     assert same == other and same != changed
 
 
+def test_a_study_takes_the_split_of_an_earlier_run_and_tells_when_it_is_another_one(
+    tmp_path, phantoms, cache, monkeypatch
+):
+    monkeypatch.setitem(PRESETS, "quick", TINY)
+    out, given = tmp_path / "out", tmp_path / "split.csv"
+
+    def run(**options):
+        data = DataOptions(cache=str(cache), **options)
+        how = ReproduceOptions(preset="quick")
+        reproduce_study(str(phantoms), out, how, data, only=["split"], progress=False)
+
+    run(test=0.3)
+    split = out / "split" / "binary.csv"
+    lines = split.read_text().splitlines(keepends=True)
+    names = [line.replace(",val,", ",TEST,").replace(",test,", ",val,") for line in lines]
+    given.write_text("".join(name.replace(",TEST,", ",test,") for name in names))
+    out = tmp_path / "again"
+    run(split=str(given))
+    parts = {row["path"]: row["split"] for row in read_split(given)}
+    assert {r["path"]: r["split"] for r in read_split(out / "split" / "binary.csv")} == parts
+    assert (
+        json.loads((out / "study.json").read_text())["data"]["test_part"] == "given by a split.csv"
+    )
+    given.write_text("".join(lines))
+    with pytest.raises(FileExistsError, match="split_sha256"):
+        run(split=str(given))
+
+
 def test_limited_rows_are_even_over_the_classes_and_the_same_for_a_seed(phantoms):
     from xray_tf.data.sources.scan import scan
 
@@ -344,7 +373,7 @@ def test_limited_rows_are_even_over_the_classes_and_the_same_for_a_seed(phantoms
     ("options", "data", "message"),
     [
         ({"weights": "resnet50=x.h5"}, {}, "NAME=VALUE"),
-        ({}, {"split": "mine.csv"}, "Leave out --split"),
+        ({"rows": 24}, {"split": "mine.csv"}, "Leave out one of them"),
         ({}, {"test": 0.0}, "none"),
     ],
 )

@@ -53,7 +53,7 @@ def reproduce_study(
         data: as for training.
         out: the study's folder: a new one, or that of an earlier call.
         options: `ReproduceOptions` and `DataOptions` in any order, or single options by name, such
-            as `preset="quick"`; not `split`, because the study makes one split for all stages.
+            as `preset="quick"`. All stages use one split: that of `split`, or one made here.
         only: names of stages, or of their kinds (train, embed, ...); all if empty.
         force: run again the stages in `only`, or else those whose options or data changed, and what
             depends on them.
@@ -76,8 +76,10 @@ def reproduce_study(
     out = Path(out)
     if not (out / STUDY).is_file():
         refuse_existing(out)
-    if data_options.split:
-        raise ValueError("A study makes its own split, one for all its stages. Leave out --split.")
+    if data_options.split and how.rows:
+        raise ValueError(
+            "A split.csv names every radiograph, and --rows draws a few. Leave out one of them."
+        )
     study = Study(out, data, data_options, how, make_preset(how), run=run)
     records, study = _look_at(study, dry_run)
     stages = stages_of(study)
@@ -175,7 +177,12 @@ def _check_weights(recipes: list[Recipe], run: Run) -> None:
 
 
 def _write_study(study: Study, records: Any, stages: list[Stage]) -> None:
-    given = any(r.split == "test" for r in records)
+    if study.data_options.split:
+        test_part = "given by a split.csv"
+    elif any(r.split == "test" for r in records):
+        test_part = "given with the data"
+    else:
+        test_part = f"carved out by {study.data_options.split_by}"
     about = {
         "preset": study.options.preset,
         "words": study.preset.words,
@@ -187,9 +194,7 @@ def _write_study(study: Study, records: Any, stages: list[Stage]) -> None:
             "used": study.used,
             "limited": study.limited,
             "fingerprint": fingerprint(records),
-            "test_part": "given with the data"
-            if given
-            else f"carved out by {study.data_options.split_by}",
+            "test_part": test_part,
         },
         "notes": study.notes(),
         "split_by": study.data_options.split_by,

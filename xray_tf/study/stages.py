@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -52,6 +53,7 @@ def stages_of(study: Study) -> list[Stage]:
         "rows": study.options.rows if study.limited else 0,
         "tasks": list(study.tasks),
     }
+    split |= _contents("split", study.data_options.split)
     seen = {k: data[k] for k in ("source", "patient_key")}
     detector = _recorded(preset.detect, study.evaluate_options)
     return [
@@ -72,13 +74,16 @@ def stages_of(study: Study) -> list[Stage]:
 
 def _training(study: Study, recipe: Recipe) -> Stage:
     options = _recorded(recipe.model, recipe.train, study.evaluate_options)
-    weights = recipe.model.weights
-    if weights not in (None, "none", "imagenet") and Path(weights).is_file():
-        options["weights_sha256"] = sha256_of(weights)
-    options |= _unused(recipe.train)
+    options |= _contents("weights", recipe.model.weights) | _unused(recipe.train)
     run = partial(runs.run_train, study, recipe)
     folder = f"models/{recipe.name}"
     return Stage(f"train-{recipe.name}", "train", folder, run, options, ("split",), recipe)
+
+
+def _contents(option: str, given: str | os.PathLike | None) -> dict[str, str]:
+    """Return the hash of the file that an option names, if it names one."""
+    named = given is not None and Path(given).is_file()
+    return {f"{option}_sha256": sha256_of(given)} if named else {}
 
 
 def _unused(train: TrainOptions) -> dict[str, None]:
