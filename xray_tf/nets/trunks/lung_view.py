@@ -34,7 +34,9 @@ def find_lungs(image: keras.KerasTensor) -> keras.KerasTensor:
     """
     x, side = image, image.shape[1]
     if side % SIDE:
-        x = layers.Resizing(SIDE, SIDE, antialias=True, name=f"{PREFIX}resize")(image)
+        # TensorFlow has no gradient of an antialiased bfloat16 image
+        how = {"antialias": True, "name": f"{PREFIX}resize", "dtype": "float32"}
+        x = layers.Resizing(SIDE, SIDE, **how)(image)
     logits = lung_points(x, prefix=PREFIX)["lung_logits_coarse"]
     for layer in keras.Model(image, logits).layers:
         layer.trainable = False
