@@ -9,9 +9,10 @@ from xray_tf.data.synthetic.phantom import draw_phantom
 from xray_tf.nets.classifier import build_classifier, derive
 from xray_tf.nets.keras_file import save_model
 from xray_tf.nets.lungs import COARSE, build_lung_net
-from xray_tf.nets.training.objective import open_stages
+from xray_tf.nets.training.devices import policy
+from xray_tf.nets.training.objective import loss_net, mean_of_output, open_stages
 from xray_tf.nets.trunks.lung_view import OFFSET, PREFIX, SCALE, show_lungs
-from xray_tf.options import ModelOptions
+from xray_tf.options import ModelOptions, TrainOptions
 from xray_tf.registry import TASKS
 
 SIDE = 112
@@ -128,6 +129,16 @@ def test_any_side_does(segmenter, side, cells):
     options = ModelOptions(image_size=side, weights=None)
     built = build_classifier(options, TASKS["binary"].class_names, 0, segmenter)
     assert built.get_layer("features").output.shape[1:] == (cells, cells, 256)
+
+
+def test_it_learns_in_half_precision_at_any_side(segmenter):
+    names, options = TASKS["binary"].class_names, ModelOptions(image_size=96, weights=None)
+    with policy("mixed_bfloat16"):
+        model = build_classifier(options, names, 0, segmenter)
+        net = loss_net(model, TrainOptions(), (1.0, 1.0))
+    net.compile(keras.optimizers.SGD(1e-3), loss=mean_of_output)
+    images, targets = np.full((2, 96, 96, 1), 90, np.float32), np.array([[0.0], [1.0]])
+    assert np.isfinite(net.train_on_batch([images, targets], targets))
 
 
 def test_a_second_training_starts_from_all_that_the_first_learned(segmenter, tmp_path):
