@@ -17,7 +17,6 @@ from xray_tf import reproduce
         (["--data", "PHANTOMS", "--weights", "no_such_file.h5"], "no_such_file.h5"),
         (["--data", "PHANTOMS", "--rows", "-3"], "rows must be at least 0"),
         (["--data", "PHANTOMS", "--split", "mine.csv"], "mine.csv"),
-        (["--data", "PHANTOMS", "--split", "mine.csv", "--rows", "24"], "--rows"),
         (["--data", "PHANTOMS", "--out", "INTHEWAY"], "INTHEWAY"),
         (["--data", "PHANTOMS", "--out", "FULL"], "never overwritten"),
     ],

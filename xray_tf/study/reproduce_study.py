@@ -18,6 +18,7 @@ from typing import Any
 
 from xray_tf.artifact import refuse_existing, write_json, write_text
 from xray_tf.data.sources.scan import recognise, scan
+from xray_tf.data.tables.split_file import read_split
 from xray_tf.jobs.corpus import read_corpus
 from xray_tf.jobs.provenance import fingerprint, provenance
 from xray_tf.jobs.run import Options, Run, takes
@@ -80,6 +81,8 @@ def reproduce_study(
         raise ValueError(
             "A split.csv names every radiograph, and --rows draws a few. Leave out one of them."
         )
+    if data_options.split:
+        read_split(data_options.split)  # what is wrong with it is told before anything runs
     study = Study(out, data, data_options, how, make_preset(how), run=run)
     records, study = _look_at(study, dry_run)
     stages = stages_of(study)
