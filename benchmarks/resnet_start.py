@@ -32,13 +32,12 @@ def measured(folders: list[Path]) -> tuple[dict[str, np.ndarray], dict]:
     every, epochs, seconds = [], [], []
     for folder in folders:
         rows = Predictions.read_csv(folder / "predictions.csv").of_split("val")
-        order = np.argsort(rows.paths)
-        rows = rows.where(order)
+        rows = rows.where(np.argsort(rows.paths))
         numbers = _draws(rows, rows.probabilities, rows.labels, rows.predicted, rows.class_names)
         if len(rows.class_names) > 2:
             normal = rows.probabilities[:, :1]
             sick = np.hstack([normal, 1 - normal]), rows.labels > 0, rows.predicted > 0
-            two = _draws(rows, *(np.asarray(one) for one in sick), ("normal", "sick"))
+            two = _draws(rows, *sick, ("normal", "sick"))
             numbers |= {f"sick {name}": values for name, values in two.items()}
         every.append(numbers)
         with open(folder / "history.csv", encoding="utf-8", newline="") as stream:
