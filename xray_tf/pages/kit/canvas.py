@@ -38,7 +38,8 @@ class Photographs(Figure):
 
 def to_png_bytes(figure: Figure, dpi: int = 150) -> bytes:
     """Return the figure as PNG, without an alpha channel, since the ground is white."""
-    drawn = np.frombuffer(_to_bytes(figure, format="png", dpi=dpi), np.uint8)
+    plain = {"compress_level": 0}  # it is compressed below
+    drawn = np.frombuffer(_to_bytes(figure, format="png", dpi=dpi, pil_kwargs=plain), np.uint8)
     pixels, how = cv2.imdecode(drawn, cv2.IMREAD_COLOR), [cv2.IMWRITE_PNG_COMPRESSION, 6]
     return cv2.imencode(".png", pixels, how)[1].tobytes()
 
