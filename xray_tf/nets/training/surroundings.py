@@ -8,12 +8,14 @@ import keras
 from keras import ops
 
 NOISE = 30.0  # grey levels: the largest deviation of what fills emptied lungs
+CLOSE = 0.5  # of the swapped surroundings begin at the lungs, others beyond what is seen
 USUAL = 0.5  # of the emptied lungs are filled with the mean of the radiograph, others with any grey
 
 
 class OtherSurroundings(keras.layers.Layer):
     """Put the surroundings of another radiograph of the batch around the lungs of some, and fill
-    the lungs of others with grey.
+    the lungs of others with grey. The surroundings begin at the lungs, so that the classifier sees
+    a rim that does not belong to them, or where it sees nothing, so that only the segmenter does.
 
     Takes images (B, S, S, 1) float32 in [0, 255], windows (B, S, S, 1) in [0, 1] that are 1 on the
     lungs and what the classifier sees around them, lungs (B, h, w, 1) in [0, 1], and targets
@@ -37,10 +39,11 @@ class OtherSurroundings(keras.layers.Layer):
         count = ops.shape(images)[0]
         # Batches are shuffled, so the neighbour is a random other
         others = ops.roll(images, 1, axis=0)
-        swap = self._lot(count, self.swapped)
-        images = images + swap * (1 - windows) * (others - images)
-        empty = self._lot(count, self.emptied)
         inside = ops.image.resize(lungs, ops.shape(images)[1:3])
+        kept = windows + self._lot(count, CLOSE) * (inside - windows)
+        swap = self._lot(count, self.swapped)
+        images = images + swap * (1 - kept) * (others - images)
+        empty = self._lot(count, self.emptied)
         level = keras.random.uniform((count, 1, 1, 1), 0.0, 255.0, seed=self.random)
         usual = ops.mean(images, axis=(1, 2, 3), keepdims=True)
         fill = level + self._lot(count, USUAL) * (usual - level)
