@@ -1,8 +1,8 @@
 """Show a classifier the lungs and nothing else, inside its own graph.
 
     image (B, S, S, 1) -> the frozen segmenter -> lungs
-    smoothed = means of 3 x 3 pixels of the image
-    seen = (smoothed - mean inside the lungs) / deviation inside the lungs, blank outside the lungs
+    seen = (image - mean inside the lungs) / deviation inside the lungs, blank outside the lungs,
+           and the mean of 3 x 3 pixels of that
     seen -> trunk -> its last map of 1/16 and of 1/32 of the side -> one map of 1/16
     features = that map, weighted by lungs and by learned attention
 
@@ -45,9 +45,8 @@ def find_lungs(image: keras.KerasTensor) -> keras.KerasTensor:
 
 
 def show_lungs(image: keras.KerasTensor, logits: keras.KerasTensor) -> keras.KerasTensor:
-    """Smooth an image, standardise it by the pixels inside its lungs, and blank what lies outside.
-
-    Smoothed, because copies of one radiograph that differ by compression differ in single pixels.
+    """Standardise an image by the pixels inside its lungs, blank what lies outside them, and
+    smooth the rest, since copies of one radiograph that were compressed differ in single pixels.
 
     Args:
         image: (B, S, S, 1) float32 in [0, 255].
@@ -62,10 +61,10 @@ def show_lungs(image: keras.KerasTensor, logits: keras.KerasTensor) -> keras.Ker
     wide = layers.MaxPooling2D(RIM, 1, "same", name="rim")(lungs)
     soft = layers.AveragePooling2D(SOFTNESS, 1, "same", name="soft_rim")(wide)
     soft = layers.Resizing(side, side, name="window", dtype="float32")(soft)
-    image = layers.AveragePooling2D(3, 1, "same", name="smoothed", dtype="float32")(image)
     mean, scale = _statistics(image, logits)
     centred = layers.Subtract(name="centred", dtype="float32")([image, mean])
     x = layers.Multiply(name="inside", dtype="float32")([centred, scale, soft])
+    x = layers.AveragePooling2D(3, 1, "same", name="smoothed", dtype="float32")(x)
     return layers.Rescaling(SCALE, offset=OFFSET, name="seen", dtype="float32")(x)
 
 
