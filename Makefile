@@ -60,7 +60,7 @@ MASKS ?= ../shared/data/lung_masks
 MADE := runs/models
 FIRST_EPOCHS ?= 10
 SECOND_EPOCHS ?= 8
-EPOCHS ?= 3
+EPOCHS ?= 8
 COMMON := --task three-class --resize squash --method none --precision float32
 models: $(VENV)/installed
 	$(BIN)/xray-tf train-lungs --masks $(MASKS) --data $(DATA) --out $(MADE)/lungs
@@ -69,7 +69,7 @@ models: $(VENV)/installed
 	$(BIN)/xray-tf train --data $(DATA) --out $(MADE)/second $(COMMON) --image-size 160 --split $(MADE)/first/split.csv \
 		--weights $(MADE)/first/model.keras --fine-tune-epochs $(SECOND_EPOCHS) --seed 1
 	$(BIN)/xray-tf train --data $(DATA) --out $(MADE)/pneumonia-three-class $(COMMON) --image-size 192 --split $(MADE)/first/split.csv \
-		--weights $(MADE)/second/model.keras --fine-tune-epochs $(EPOCHS) --fine-tune-learning-rate 2e-4 --seed 2
+		--weights $(MADE)/second/model.keras --fine-tune-epochs $(EPOCHS) --fine-tune-learning-rate 3e-4 --seed 2
 	$(BIN)/xray-tf train --data $(DATA) --out $(MADE)/pneumonia-binary --resize squash --image-size 192 --method sum \
 		--weights $(MADE)/pneumonia-three-class/model.keras --split $(MADE)/first/split.csv
 	$(BIN)/xray-tf detect fit --data $(DATA) --out $(MADE)/normal-chest --resize squash --report-on-pneumonia --examples

@@ -4,9 +4,8 @@ models were trained.
 python benchmarks/twins.py [--originals DIR] [--copies DIR] [--models NAME,NAME]
 
 The full-size radiographs are also reduced in other ways (another filter, JPEG compression of the
-small image), to find where a difference comes from; and both are smoothed by the mean of 3 x 3
-pixels of the square that the net sees, to find what would mend it. Results are the mean over
-classes of the absolute difference in probability, and the number of decisions that change.
+small image), to find where a difference comes from. Results are the mean over classes of the
+absolute difference in probability, and the number of decisions that change.
 """
 
 from __future__ import annotations
@@ -22,7 +21,6 @@ from PIL import Image
 
 import xray_tf
 from xray_tf.artifact import write_text
-from xray_tf.data.pixels.reading import read_file
 
 RESULTS = Path(__file__).parent / "results" / "twins.json"
 SIDE = (224, 224)
@@ -38,13 +36,6 @@ def compressed(image: np.ndarray, quality: int) -> np.ndarray:
     stream = io.BytesIO()
     Image.fromarray(image).save(stream, "JPEG", quality=quality)
     return np.array(Image.open(stream))
-
-
-def smooth(files: list[str], model: xray_tf.Classifier) -> np.ndarray:
-    """Return the squares that a model sees, (N, S, S) uint8, each pixel the mean of 3 x 3."""
-    prepared = model.card.preprocessing
-    squares = (read_file(f, prepared["image_size"], prepared["resize"])[1] for f in files)
-    return np.stack([cv2.blur(square, (3, 3)) for square in squares])
 
 
 def main() -> None:
@@ -87,12 +78,7 @@ def main() -> None:
     for name in given.models.split(","):
         model = xray_tf.load(name)
         wanted = model.predict(copied)
-        comparisons = {way: (wanted, images) for way, images in ways.items()}
-        comparisons["the package's own decoding, both smoothed"] = (
-            model.predict(smooth(copied, model)),
-            smooth(original, model),
-        )
-        for way, (wanted, images) in comparisons.items():
+        for way, images in ways.items():
             found = model.predict(images)
             difference = float(np.abs(found.probabilities - wanted.probabilities).mean())
             flipped = int((np.array(found.predicted) != np.array(wanted.predicted)).sum())

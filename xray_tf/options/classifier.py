@@ -107,13 +107,6 @@ class TrainOptions(Checked):
         "share of the radiographs of a step whose lungs are filled with grey and speak for no "
         "class, where the network sees lungs",
     )
-    consistency: float = option(
-        0.0,
-        "weight of the difference between the answers to two views of a radiograph, one of them in "
-        "other surroundings, where the network sees lungs; 0: one view, in half the time",
-        metavar="WEIGHT",
-        least=0,
-    )
     ema: float = option(
         0.995,
         "momentum of the moving average of the weights; 0 switches it off",

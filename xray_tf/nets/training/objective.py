@@ -28,7 +28,8 @@ class Objective(keras.layers.Layer):
 
     def call(self, logits, targets):
         if logits.shape[-1] == 1:
-            logits, targets = _of_two(logits), ops.concatenate([1 - targets, targets], -1)
+            logits = ops.concatenate([ops.zeros_like(logits), logits], -1)
+            targets = ops.concatenate([1 - targets, targets], -1)
         weights = ops.convert_to_tensor(self.class_weights, targets.dtype)
         weight = ops.sum(targets * weights, axis=-1, keepdims=True)
         smooth = targets * (1 - self.label_smoothing) + self.label_smoothing / logits.shape[-1]
@@ -40,40 +41,6 @@ class Objective(keras.layers.Layer):
     def get_config(self):
         own = {"class_weights": self.class_weights, "label_smoothing": self.label_smoothing}
         return {**super().get_config(), **own}
-
-
-class Consistency(keras.layers.Layer):
-    """How far two answers to one radiograph differ: the mean of the Kullback-Leibler divergences in
-    both directions (Liang et al. 2021, R-Drop, eq. 2), times a weight; 0 where the two were told
-    different targets.
-
-    Takes two logits (B, L) and two targets (B, L), L = 1 for a one-logit head; gives (B, 1)
-    float32.
-    """
-
-    def __init__(self, weight: float, **kwargs):
-        super().__init__(dtype="float32", **kwargs)
-        self.weight = weight
-
-    def call(self, logits, others, targets, other_targets):
-        if logits.shape[-1] == 1:
-            logits, others = _of_two(logits), _of_two(others)
-        here, there = ops.log_softmax(logits, axis=-1), ops.log_softmax(others, axis=-1)
-        apart = (ops.exp(here) - ops.exp(there)) * (here - there)
-        same = ops.all(targets == other_targets, axis=-1, keepdims=True)
-        both = ops.sum(apart, axis=-1, keepdims=True) / 2
-        return self.weight * ops.cast(same, "float32") * both
-
-    def compute_output_shape(self, logits_shape, *others):
-        return (logits_shape[0], 1)
-
-    def get_config(self):
-        return {**super().get_config(), "weight": self.weight}
-
-
-def _of_two(logits):
-    """Return the logits (B, 2) of a one-logit head (B, 1)."""
-    return ops.concatenate([ops.zeros_like(logits), logits], -1)
 
 
 class StagewiseAdamW(keras.optimizers.AdamW):
@@ -142,33 +109,18 @@ def loss_net(
 ) -> keras.Model:
     """Return (image, target) -> loss a row, with augmentation before `model`, which it
     shares and does not change.
-
-    With `consistency`, the loss is the mean of two views of each radiograph, the second one in
-    other surroundings, and what their answers differ by.
     """
     logits = derive(model, "logits")
     image = keras.Input(model.inputs[0].shape[1:], name="image")
     target = keras.Input(logits.output.shape[1:], name="target")
-    places = []
+    x, y = image, target
     if "window" in {layer.name for layer in model.layers}:
-        places = derive(model, "window", "lungs")(image)
-    objective = Objective(class_weights, options.label_smoothing, name="objective")
-
-    def view(swapped: float, emptied: float, seed: int, name: str):
-        x, y = image, target
-        if places:
-            around = OtherSurroundings(swapped, emptied, seed + 2, name=name, dtype="float32")
-            x, y = around(x, *places, y)
-        augment = RandomAugment(options.augment, seed, name=f"augment_{name}", dtype="float32")
-        return logits(augment(x)), y
-
-    answer, told = view(options.swapped, options.emptied, options.seed, "surroundings")
-    loss = objective(answer, told)
-    if places and options.consistency:
-        other, again = view(1.0, 0.0, options.seed + 3, "other_surroundings")
-        apart = Consistency(options.consistency, name="consistency")(answer, other, told, again)
-        loss = keras.layers.Average(name="views")([loss, objective(other, again)])
-        loss = keras.layers.Add(name="loss")([loss, apart])
+        around = OtherSurroundings(
+            options.swapped, options.emptied, options.seed + 2, name="surroundings", dtype="float32"
+        )
+        x, y = around(x, *derive(model, "window", "lungs")(x), y)
+    x = RandomAugment(options.augment, options.seed, name="augment", dtype="float32")(x)
+    loss = Objective(class_weights, options.label_smoothing, name="objective")(logits(x), y)
     return keras.Model([image, target], loss)
 
 

@@ -17,8 +17,8 @@ from xray_tf.pages.kit.words import options_of
 _SAID = frozenset(
     "backbone weights image_size resize region adapter standardize dropout task method epochs "
     "fine_tune fine_tune_epochs batch_size learning_rate fine_tune_learning_rate layer_decay "
-    "weight_decay label_smoothing class_weight schedule warmup augment swapped emptied consistency "
-    "ema keep steady_rows precision seed".split()
+    "weight_decay label_smoothing class_weight schedule warmup augment swapped emptied ema "
+    "keep steady_rows precision seed".split()
 )
 
 
