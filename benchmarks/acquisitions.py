@@ -42,7 +42,7 @@ TESTS = ("normals", "group")
 SWAPPED = {"swapped": 0.5, "emptied": 0.15}
 # name -> (changes of the training, changes of the model, what it says in the table)
 RECIPES: dict[str, tuple[dict, dict, str]] = {
-    "whole": ({}, {}, "the whole radiograph, average pooling (shipped until now)"),
+    "whole": ({}, {}, "the whole radiograph, average pooling"),
     "lungs": (SWAPPED, {"region": "lungs"}, "inside the lungs, surroundings swapped and emptied"),
     "lungs-alone": ({}, {"region": "lungs"}, "inside the lungs, nothing swapped or emptied"),
     "whole-swapped": (SWAPPED, {}, "the whole radiograph, surroundings swapped and emptied"),
