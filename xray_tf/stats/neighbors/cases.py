@@ -66,7 +66,7 @@ class Recipe:
         """Return the recipe in words."""
         space = f"{self.space} embeddings"
         if self.components:
-            space += f" reduced to {self.components} principal components"
+            space += f" reduced to at most {self.components} principal components"
         return f"{self.k} nearest by {self.metric} distance, {self.weights} weights, {space}"
 
 
