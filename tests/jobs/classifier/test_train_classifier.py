@@ -190,6 +190,19 @@ def test_weights_that_saw_held_out_radiographs_are_refused(binary, phantoms, cac
     assert sorted(p.name for p in tmp_path.iterdir()) == ["elsewhere", "others", "same"]
 
 
+def test_a_donor_that_lacks_a_file_is_told_before_anything_is_read(binary, tmp_path):
+    donor = shutil.copytree(binary.folder, tmp_path / "donor")
+    (donor / "README.md").unlink()
+    with pytest.raises(ArtifactError, match="incomplete: README.md is missing"):
+        train_classifier(
+            str(tmp_path / "no data"),
+            tmp_path / "out",
+            replace(MODEL, weights=str(donor / "model.keras")),
+            progress=False,
+        )
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["donor"]
+
+
 def _edited_split(binary, path, **columns):
     """Write the fixture's split.csv with every row changed by the functions given, and return its
     path.

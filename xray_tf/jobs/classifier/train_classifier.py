@@ -59,20 +59,23 @@ def train_classifier(data: Any, out: str | os.PathLike, *, options: Options) -> 
     Raises:
         FileExistsError: `out` exists, or has an unfinished run and `resume` is false.
         ValueError: the data cannot be split, or an option does not fit; the message says which.
+        ArtifactError: the weights are an artifact's, and that is damaged.
     """
     from xray_tf.nets.inference import forward
     from xray_tf.nets.trunks.backbones import describe
     from xray_tf.pages.kit.words import metrics_text
 
     run, how = options[Run].at(out), options[TrainOptions]
-    describe(options[ModelOptions].backbone)  # an unknown one is told before anything is read
+    describe(options[ModelOptions].backbone)  # an unknown one is told before anything is read,
+    ancestors = started_from(options[ModelOptions].weights)  # and so is a damaged donor
     corpus = _read(data, options, run)
     doubts = _refuse_unfit(corpus, options)
     with run.training(corpus.records, options) as workshop:
         trained = _train(corpus, options, run, workshop)
         if run.process:
             return None
-        card = _card(run, corpus, options, (*run.notes, *doubts, *trained.notes))
+        notes = (*run.notes, *doubts, *trained.notes)
+        card = _card(run, corpus, options, ancestors, notes)
         card, predictions = fit_decisions(
             partial(forward, trained.model), corpus, card, how.steady_rows, how.seed, run
         )
@@ -186,7 +189,9 @@ def _subtypes(weights: str) -> tuple[str, ...]:
         return ()
 
 
-def _card(run: Run, corpus: Corpus, options: Options, notes: tuple[str, ...]) -> Card:
+def _card(
+    run: Run, corpus: Corpus, options: Options, ancestors: list[dict], notes: tuple[str, ...]
+) -> Card:
     task, net = corpus.task, options[ModelOptions]
     origin = provenance(run.command_line, corpus.records, *recorded(options))
     return Card(
@@ -198,7 +203,7 @@ def _card(run: Run, corpus: Corpus, options: Options, notes: tuple[str, ...]) ->
         subtypes=_subtypes(net.weights) if options[TrainOptions].method == SUM else (),
         split_by=corpus.records.split_by,
         preprocessing=preprocessing(net.image_size, net.resize),
-        provenance={**origin, "started_from": started_from(net.weights)},
+        provenance={**origin, "started_from": ancestors},
         notes=notes,
     )
 
