@@ -51,5 +51,6 @@ def test_some_are_changed_within_range_and_only_while_training(images):
 
 
 def test_a_saved_layer_draws_as_before(images):
-    first, again = OtherStyles(0.5, seed=3), OtherStyles.from_config(OtherStyles(0.5, 3).get_config())
+    first = OtherStyles(0.5, seed=3)
+    again = OtherStyles.from_config(first.get_config())
     np.testing.assert_array_equal(first(images, training=True), again(images, training=True))
