@@ -44,11 +44,6 @@ SWAPPED = {"swapped": 0.5, "emptied": 0.15}
 RECIPES: dict[str, tuple[dict, dict, str]] = {
     "whole": ({}, {}, "the whole radiograph, average pooling"),
     "lungs": (SWAPPED, {"region": "lungs"}, "inside the lungs, surroundings swapped and emptied"),
-    "lungs-styled": (
-        {**SWAPPED, "styles": 0.5},
-        {"region": "lungs"},
-        "the same, styles of half of the radiographs mixed",
-    ),
     "lungs-alone": ({}, {"region": "lungs"}, "inside the lungs, nothing swapped or emptied"),
     "whole-swapped": (SWAPPED, {}, "the whole radiograph, surroundings swapped and emptied"),
 }

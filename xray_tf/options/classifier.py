@@ -107,11 +107,6 @@ class TrainOptions(Checked):
         "share of the radiographs of a step whose lungs are filled with grey and speak for no "
         "class, where the network sees lungs",
     )
-    styles: float = share(
-        0.0,
-        "share of the radiographs of a step that are moved towards the histogram or the Fourier "
-        "amplitudes of another",
-    )
     ema: float = option(
         0.995,
         "momentum of the moving average of the weights; 0 switches it off",

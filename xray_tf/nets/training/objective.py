@@ -10,7 +10,6 @@ from keras import ops
 
 from xray_tf.nets.classifier import derive
 from xray_tf.nets.training.augment import RandomAugment
-from xray_tf.nets.training.styles import OtherStyles
 from xray_tf.nets.training.surroundings import OtherSurroundings
 from xray_tf.nets.trunks.stages import trunk_layers
 from xray_tf.options import TrainOptions
@@ -120,8 +119,6 @@ def loss_net(
             options.swapped, options.emptied, options.seed + 2, name="surroundings", dtype="float32"
         )
         x, y = around(x, *derive(model, "window", "lungs")(x), y)
-    if options.styles:
-        x = OtherStyles(options.styles, options.seed + 3, name="styles", dtype="float32")(x)
     x = RandomAugment(options.augment, options.seed, name="augment", dtype="float32")(x)
     loss = Objective(class_weights, options.label_smoothing, name="objective")(logits(x), y)
     return keras.Model([image, target], loss)
