@@ -5,6 +5,7 @@ before hours are spent what it lacks.
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,10 +18,12 @@ import pytest
 from small_study import run_small_study
 from tiny import WITH_TINY
 
+from xray_tf.artifact import ArtifactError
 from xray_tf.data.tables.split_file import read_split
 from xray_tf.locks import BusyError, locked
 from xray_tf.options import DataOptions, ModelOptions, ReproduceOptions, TrainOptions
 from xray_tf.registry import TASKS
+from xray_tf.shipped import find_model
 from xray_tf.study import reproduce_study as engine
 from xray_tf.study import runs
 from xray_tf.study import stages as rows
@@ -236,6 +239,25 @@ def test_missing_imagenet_weights_stop_the_study_before_anything_is_run(bench, m
             "phantom:9:4",
             bench.out,
             ReproduceOptions(preset="report"),
+            DataOptions(cache=str(bench.out.parent / "c")),
+            progress=False,
+        )
+    assert not bench.out.exists()
+
+
+def test_weights_in_a_folder_that_lacks_a_file_stop_the_study_before_anything_is_run(
+    bench, monkeypatch, tmp_path
+):
+    donor = tmp_path / "donor"
+    donor.mkdir()
+    for name in ("model.keras", "card.json"):
+        shutil.copy(find_model("pneumonia-three-class") / name, donor)
+    monkeypatch.setattr(engine, "stages_of", rows.stages_of)
+    with pytest.raises(ArtifactError, match="donor is incomplete: .* is missing"):
+        reproduce_study(
+            "phantom:9:4",
+            bench.out,
+            ReproduceOptions(preset="best", weights=str(donor / "model.keras")),
             DataOptions(cache=str(bench.out.parent / "c")),
             progress=False,
         )

@@ -20,7 +20,7 @@ from xray_tf.artifact import refuse_existing, write_json, write_text
 from xray_tf.data.sources.scan import recognise, scan
 from xray_tf.data.tables.split_file import read_split
 from xray_tf.jobs.corpus import read_corpus
-from xray_tf.jobs.provenance import fingerprint, provenance
+from xray_tf.jobs.provenance import fingerprint, provenance, started_from
 from xray_tf.jobs.run import Options, Run, takes
 from xray_tf.locks import locked
 from xray_tf.options import DataOptions, ReproduceOptions, is_pretrained
@@ -146,6 +146,7 @@ def _check_weights(recipes: list[Recipe], run: Run) -> None:
 
     Raises:
         WeightsUnavailable: they are not; the message says what to put where.
+        ArtifactError: they are in an artifact that is damaged.
     """
     from xray_tf.models.lungs import lungs_for
     from xray_tf.nets.classifier import build_classifier
@@ -158,6 +159,7 @@ def _check_weights(recipes: list[Recipe], run: Run) -> None:
         if is_pretrained(r.model.weights)
     }.values():
         run.say(f"Looking for the {model.weights} weights of {model.backbone}")
+        started_from(model.weights)
         try:
             build_classifier(model, TASKS["binary"].class_names, 0, lungs_for(model))
         except WeightsUnavailable as error:
