@@ -142,7 +142,8 @@ def trained_heads(shipped: keras.Model, corpus, epochs: int, seed: int) -> dict[
 
 def _begin(head: keras.Model, shipped: keras.Model, way: str) -> None:
     if way == "attention":
-        return take_learned(head, shipped)
+        take_learned(head, shipped)
+        return
     for name in ("fine_conv", "deep_conv"):
         head.get_layer(name).set_weights(shipped.get_layer(name).get_weights())
     kernel, bias = shipped.get_layer("logits").get_weights()

@@ -159,7 +159,7 @@ def _check_weights(recipes: list[Recipe], run: Run) -> None:
         if is_pretrained(r.model.weights)
     }.values():
         run.say(f"Looking for the {model.weights} weights of {model.backbone}")
-        started_from(model.weights)
+        started_from(model.weights)  # raises where the artifact they lie in is damaged
         try:
             build_classifier(model, TASKS["binary"].class_names, 0, lungs_for(model))
         except WeightsUnavailable as error:
