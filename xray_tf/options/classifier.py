@@ -63,9 +63,8 @@ class TrainOptions(Checked):
     method: str = option(
         "warm",
         "how the last layer is trained first: on stored features (warm), with augmentation (head), "
-        "or not at all (none; with --fine-tune none the classifier in --weights is taken as it is, "
-        "at this image size, and its decisions are fitted anew); sum trains nothing and adds up "
-        "the sick classes of the classifier in --weights",
+        "or not at all (none); sum trains nothing and adds up the sick classes of the classifier "
+        "in --weights",
         ("warm", "head", "none", SUM),
     )
     epochs: int = count(20, "epochs of this first phase", least=1)

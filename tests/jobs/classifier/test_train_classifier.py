@@ -41,7 +41,6 @@ QUICK = TrainOptions(
     **{"steady_rows": 0, "precision": "float32"},
 )
 MEASURED = replace(QUICK, precision="auto")
-KEPT = replace(QUICK, method="none")
 MODEL = ModelOptions("tiny", image_size=32, weights=None, region="whole", standardize=False)
 NUMBERS = EvaluateOptions(bootstrap=20)
 
@@ -282,8 +281,7 @@ def test_a_source_without_patients_is_divided_by_image_only_when_told_and_says_s
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"options": KEPT}, "nothing to train"),
-        ({"options": KEPT, "model": replace(MODEL, weights="imagenet")}, "nothing to train"),
+        ({"options": replace(QUICK, method="none")}, "nothing to train"),
         ({"options": replace(QUICK, fine_tune="20")}, "fine_tune must be none, all"),
         ({"model": replace(MODEL, backbone="resnet19")}, "resnet19"),
     ],
@@ -365,46 +363,3 @@ def test_a_sum_of_sick_classes_also_tells_the_likelier_one(
     predict.main([sick, "--model", str(summed.folder)])
     assert (f"pneumonia, likelier {row.subtype} (" in capsys.readouterr().out) == bool(row.subtype)
     assert row.subtype in str(summed.read(sick).prediction)
-
-
-def test_a_classifier_is_taken_as_it_is_at_another_image_size(
-    three_class, phantoms, cache, tmp_path
-):
-    from xray_tf.nets.trunks.copying import weighted
-
-    net = replace(MODEL, image_size=64, weights=str(three_class.folder / "model.keras"))
-    how = replace(KEPT, task="three-class")
-    kept = train(phantoms, cache, tmp_path / "kept", net, how)
-    ours, theirs = weighted(kept.model.layers), weighted(three_class.model.layers)
-    for layer, other in zip(ours, theirs, strict=True):
-        for one, two in zip(layer.get_weights(), other.get_weights(), strict=True):
-            np.testing.assert_array_equal(one, two)
-    assert kept.model.input_shape == (None, 64, 64, 1)
-    assert kept.card.preprocessing["image_size"] == 64
-    assert "Nothing was trained" in (kept.folder / "README.md").read_text()
-    assert not (kept.folder / "history.csv").exists()
-    assert kept.card.provenance["started_from"][0]["name"] == three_class.card.name
-    same = train(phantoms, cache, tmp_path / "same", replace(net, image_size=32), how)
-    np.testing.assert_allclose(
-        same.predict(str(phantoms)).probabilities,
-        three_class.predict(str(phantoms)).probabilities,
-        atol=1e-5,
-    )
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"options": KEPT}, "nothing is trained"),
-        ({"model": {"backbone": "resnet18"}}, "another architecture"),
-        ({"model": {"adapter": True}}, "another architecture"),
-    ],
-)
-def test_a_classifier_of_other_classes_or_another_network_is_not_taken(
-    change, message, three_class, phantoms, cache, tmp_path
-):
-    net = replace(MODEL, weights=str(three_class.folder / "model.keras"), **change.get("model", {}))
-    how = change.get("options", replace(KEPT, task="three-class"))
-    with pytest.raises(ValueError, match=message):
-        train(phantoms, cache, tmp_path / "out", net, how)
-    assert list(tmp_path.iterdir()) == []

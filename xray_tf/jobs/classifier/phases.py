@@ -115,6 +115,11 @@ def plan_phases(
     model, corpus: Corpus, model_options: ModelOptions, options: TrainOptions, run: Run
 ) -> list[Phase]:
     """Return the phases of the options: warm or head, then fine-tuning."""
+    if options.method == "none" and options.fine_tune == "none":
+        raise ValueError(
+            "There is nothing to train: with method='none', fine_tune must be all or a number of "
+            "stages."
+        )
     phases = []
     if options.method == "warm":
         phases.append(_warm_phase(model, corpus, options, run))

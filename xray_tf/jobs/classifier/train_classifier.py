@@ -25,7 +25,6 @@ from xray_tf.jobs.run import Options, Run, recorded, takes
 from xray_tf.jobs.training import Trained, train, write_history
 from xray_tf.models.classifier import Classifier
 from xray_tf.models.load import load
-from xray_tf.models.lungs import lungs_for
 from xray_tf.options import (
     SUM,
     DataOptions,
@@ -135,8 +134,6 @@ def _train(corpus: Corpus, options: Options, run: Run, workshop: Path) -> Traine
     net, how, notes = options[ModelOptions], options[TrainOptions], []
     if how.method == SUM:
         return _added_up(corpus, net, run)
-    if how.method == "none" and how.fine_tune == "none":
-        return _kept(corpus, net, run)
 
     def build() -> tuple:
         _refuse_unlike(corpus, how)
@@ -184,37 +181,10 @@ def _added_up(corpus: Corpus, net: ModelOptions, run: Run) -> Trained:
     return Trained(sum_of_sick(model), [], ())
 
 
-def _kept(corpus: Corpus, net: ModelOptions, run: Run) -> Trained:
-    """Take a classifier as it is, at the image size of the options.
-
-    Raises:
-        ValueError: the weights are no classifier's, or those of another network or other classes.
-    """
-    from xray_tf.nets.classifier import build_classifier
-    from xray_tf.nets.trunks.copying import copy_layers
-    from xray_tf.nets.trunks.weights import open_donor
-
-    names, source = corpus.task.class_names, str(net.weights)
-    if not source.endswith(".keras"):
-        raise ValueError(
-            "There is nothing to train: with method='none' and fine_tune='none', weights must be "
-            f"the model.keras of a trained classifier. Received: weights={net.weights!r}"
-        )
-    theirs = _class_names(source)
-    if theirs and theirs != names:
-        raise ValueError(
-            f"{source} tells {theirs} apart, and nothing is trained. Received: {names}"
-        )
-    model = build_classifier(replace(net, weights=None), names, lungs=lungs_for(net))
-    copy_layers(model.layers, open_donor(Path(source)).model.layers, source)
-    run.say(f"Took {source} at {net.image_size} x {net.image_size} pixels; nothing is trained")
-    return Trained(model, [], ())
-
-
-def _class_names(weights: str) -> tuple[str, ...]:
-    """Return the classes of the classifier whose file is given, empty without its card."""
+def _subtypes(weights: str) -> tuple[str, ...]:
+    """Return the sick classes of the classifier whose file is given, empty without its card."""
     try:
-        return read_card(Path(weights).parent).class_names
+        return read_card(Path(weights).parent).class_names[1:]
     except ArtifactError:
         return ()
 
@@ -230,7 +200,7 @@ def _card(
         task=task.name,
         class_names=task.class_names,
         class_words=dict(task.words),
-        subtypes=_class_names(net.weights)[1:] if options[TrainOptions].method == SUM else (),
+        subtypes=_subtypes(net.weights) if options[TrainOptions].method == SUM else (),
         split_by=corpus.records.split_by,
         preprocessing=preprocessing(net.image_size, net.resize),
         provenance={**origin, "started_from": ancestors},
