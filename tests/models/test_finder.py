@@ -235,7 +235,7 @@ def test_undecodable_names_survive_the_reference(remembered, tmp_path):
 
 
 def test_a_reference_keeps_small_pictures_where_they_are_asked_for(
-    binary, phantoms, cache, tmp_path
+    binary, phantoms, cache, tmp_path, monkeypatch
 ):
     model = shutil.copytree(binary.folder, tmp_path / "model")
     how = {"cache": str(cache), "map_rows": 0, "neighbors": 3, "bootstrap": 0, "progress": False}
@@ -253,6 +253,14 @@ def test_a_reference_keeps_small_pictures_where_they_are_asked_for(
         pixels = read_file(phantoms / near.path, 24, "crop")[1].astype(float)
         assert np.corrcoef(seen.ravel(), pixels.ravel())[0, 1] > 0.9
     assert "no picture" not in evidence._repr_html_()
+    drawn = []
+    monkeypatch.setattr(
+        page_of_nearest, "draw_nearest", lambda *a: drawn.append(a) or draw_nearest(*a)
+    )
+    nearest_cases(model, phantoms / row.path, tmp_path / "near", k=3)
+    asked, _, pictures, _ = drawn[0]
+    assert len(pictures) == 3 and {p.shape for p in pictures} == {asked.shape}
+    assert "no pictures" not in (tmp_path / "near" / "nearest.html").read_text()
     (model / "reference" / "thumbnails.npz").unlink()
     with pytest.raises(ArtifactError):
         Reference.read(model / "reference")

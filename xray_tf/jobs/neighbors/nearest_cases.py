@@ -8,6 +8,7 @@ from typing import Any
 
 from xray_tf.artifact import new_folder, write_text
 from xray_tf.data.pixels.reading import read_file
+from xray_tf.data.pixels.square import resize_pixels
 from xray_tf.data.predictions import Predictions
 from xray_tf.data.sources.by_content import find_by_sha256
 from xray_tf.models.classifier import Classifier
@@ -68,6 +69,8 @@ def _page(
     pictured = [r for r in table if r.rank <= PICTURED]
     files = {} if data is None else find_by_sha256(data, {(r.sha256, r.path) for r in pictured})
     kept = finder.reference.seen(pictured) if data is None else {}
+    # kept pictures are as the model sees them, and what lies beside them is drawn so too
+    resize = finder.classifier.card.preprocessing["resize"] if kept else "pad"
     rows = finder.reference.rows
     files_known, patients_known = set(rows.column("sha256")), set(rows.column("patient")) - {""}
     queries = []
@@ -75,7 +78,8 @@ def _page(
     for record, row in zip(records, predictions, strict=True):
         known = record.sha256 in files_known, record.patient in patients_known
         near = table.of(record.path)
-        queries.append(Query(row, list(near), _figure(record.path, near, files, kept), *known))
+        figure = _figure(record.path, near, files, kept, resize)
+        queries.append(Query(row, list(near), figure, *known))
     return NearestPage(
         finder.classifier.card,
         finder.reference.class_names,
@@ -86,7 +90,9 @@ def _page(
     ).render()
 
 
-def _figure(path: str, near: NearestTable, files: dict[str, Path], kept: dict[str, Any]) -> Any:
+def _figure(
+    path: str, near: NearestTable, files: dict[str, Path], kept: dict[str, Any], resize: str
+) -> Any:
     """Draw a radiograph next to its nearest ones."""
     shown = [r for r in near if r.rank <= PICTURED]
     titles = [
@@ -94,11 +100,14 @@ def _figure(path: str, near: NearestTable, files: dict[str, Path], kept: dict[st
         for r in shown
     ]
     pictures = [
-        kept[r.sha256] if r.sha256 in kept else _picture(files.get(r.sha256)) for r in shown
+        resize_pixels(kept[r.sha256], SIDE, resize)
+        if r.sha256 in kept
+        else _picture(files.get(r.sha256), resize)
+        for r in shown
     ]
     asked = f"asked about\n{Path(path).stem[:26]}"
-    return draw_nearest(_picture(path), asked, pictures, titles)
+    return draw_nearest(_picture(path, resize), asked, pictures, titles)
 
 
-def _picture(path: str | os.PathLike | None):
-    return None if path is None else read_file(path, SIDE, "pad")[1]
+def _picture(path: str | os.PathLike | None, resize: str):
+    return None if path is None else read_file(path, SIDE, resize)[1]

@@ -48,7 +48,7 @@ class NearestPage(Page):
         recipe: how neighbours vote, in words.
         queries: what was asked.
         folder: where the neighbours' files were looked for; empty where nobody named one.
-        missing: how many neighbours' files were not found there.
+        missing: how many neighbours have no picture: neither kept by the model nor found there.
     """
 
     template = "neighbors/nearest.html.jinja"
